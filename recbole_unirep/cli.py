@@ -1,0 +1,91 @@
+"""What a shell can call: run_recbole (RecBole's ``--key=value``) and unirep (subcommands)."""
+
+import sys
+
+import recbole_unirep
+
+RUN_RECBOLE_HELP = """\
+usage: run_recbole --model=MODEL --dataset=DATASET [--KEY=VALUE ...]
+
+Train and test a recommender: UniRep, or any of RecBole's (SASRec, GRU4Rec, Caser, BERT4Rec, ...), with the same
+defaults, data and evaluation. Any key of the yaml files under properties or of RecBole can be set.
+
+  --model=NAME         UniRep or one of RecBole's models
+  --dataset=NAME       ml-100k needs no download; a folder NAME with NAME.inter in it is a dataset
+  --data_path=FOLDER   where the datasets' folders lie (dataset/)
+  --text_encoder=NAME  a sentence-transformers model, 'lexical', or NAME of the vectors <dataset>.NAME.npy
+  --preset=NAME        a named group of settings, e.g. paper
+  --config_files=FILE  yaml files of yours, separated by blanks
+  --run_dir=FOLDER     where the run is kept (a new folder under runs/)
+  --resume=FOLDER      continue an interrupted run
+  --debug=True         show the traceback of an error
+
+examples:
+  run_recbole --model=UniRep --dataset=ml-100k
+  run_recbole --model=UniRep --dataset=amazon-beauty --data_path=datasets --text_encoder=minilm --learning_rate=1e-3
+  run_recbole --model=SASRec --dataset=amazon-beauty --data_path=datasets --config_files="mine.yaml"
+"""
+
+UNIREP_HELP = """\
+usage: unirep COMMAND [--KEY=VALUE ...]
+
+  embed      encode the item text of a dataset once, for all later runs
+  --version  print the version
+
+example:
+  unirep embed --dataset=amazon-beauty --data_path=datasets --text_encoder=sentence-transformers/all-MiniLM-L6-v2
+"""
+
+
+def run_recbole():
+    """Train and test a model; the exit code of the process is returned."""
+    return _command("run_recbole", sys.argv[1:], RUN_RECBOLE_HELP, _train)
+
+
+def unirep():
+    """Run a subcommand; the exit code of the process is returned."""
+    return _command("unirep", sys.argv[1:], UNIREP_HELP, _subcommand)
+
+
+def _command(name, arguments, usage, call):
+    """Answer questions about the command itself, else call it and say in one line what the user can mend."""
+    if not arguments:
+        print(usage, end="", file=sys.stderr)
+        return 2
+    if arguments[0] in ("-h", "--help"):
+        print(usage, end="")
+        return 0
+    if arguments[0] == "--version":
+        print(f"recbole-unirep {recbole_unirep.__version__}")
+        return 0
+    try:
+        call(arguments)
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, FileNotFoundError, ImportError) as error:
+        if "--debug=true" in (argument.lower() for argument in arguments):
+            raise
+        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _train(arguments):
+    recbole_unirep.run_recbole(arguments=arguments)
+
+
+def _embed(arguments):
+    recbole_unirep.require_recbole()
+    from recbole_unirep.quick_start import embed
+
+    embed(arguments)
+
+
+SUBCOMMANDS = {"embed": _embed}
+
+
+def _subcommand(arguments):
+    name = arguments[0]
+    if name not in SUBCOMMANDS:
+        raise ValueError(f"command '{name}' is unknown: known are {', '.join(SUBCOMMANDS)}")
+    SUBCOMMANDS[name](arguments[1:])

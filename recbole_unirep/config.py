@@ -1,0 +1,133 @@
+"""Config: RecBole's, with our layers of defaults in the middle, checked keys and a command line of its own.
+
+Weakest first: RecBole's yaml (its quick-start files included), our overall, model, backbone, tokenizer, dataset and
+preset yaml, the user's config files, config_dict, ``--key=value``.
+"""
+
+import copy
+import functools
+import importlib
+import sys
+from pathlib import Path
+
+import yaml
+from recbole.config import Config as RecBoleConfig
+from recbole.utils import get_model
+
+from recbole_unirep import compat
+from recbole_unirep.known_keys import check_keys, nearest, recbole_models
+from recbole_unirep.layers import lay_defaults
+from recbole_unirep.model import MODELS
+from recbole_unirep.values import parse_value, split_arguments
+
+
+def find_model(name):
+    """The class of a model, ours or RecBole's.
+
+    Raises:
+        ValueError: no table holds the name.
+    """
+    if name in MODELS:
+        return MODELS[name]
+    if name not in recbole_models():
+        raise ValueError(f"model '{name}' is unknown: {nearest(name, MODELS.keys() | recbole_models().keys())}")
+    return get_model(name)
+
+
+class Config(RecBoleConfig):
+    """Configuration of a run.
+
+    Besides RecBole's it holds ``resolved`` (dict), the layered keys as they were before RecBole completes them, all
+    that is needed to repeat the run; and ``notes`` (list of str), lines for the log, which is not open yet.
+
+    Args:
+        model (str or type): the model's name or class; None takes the key `model`.
+        dataset (str): the dataset's name; None takes the key `dataset`.
+        config_file_list (list of str): yaml files of the user.
+        config_dict (dict): keys of the user, over those of the files.
+        arguments (iterable of str): ``--key=value``, over all others; sys.argv is never read.
+
+    Raises:
+        ValueError: an unknown key, model, dataset, tokenizer or preset, or a value out of its range.
+        FileNotFoundError: a config file or the dataset's interactions are missing.
+    """
+
+    def __init__(self, model=None, dataset=None, config_file_list=None, config_dict=None, arguments=()):
+        compat.apply()
+        self.arguments = split_arguments(arguments)
+        files = [*(config_file_list or []), *self.arguments.get("config_files", "").split()]
+        super().__init__(model, dataset, files, config_dict)
+
+    def _load_config_files(self, file_list):
+        keys = {}
+        for file in map(Path, file_list):
+            if not file.is_file():
+                raise FileNotFoundError(f"config file {file} does not exist: correct config_files")
+            try:
+                content = yaml.load(file.read_text(encoding="utf-8"), Loader=self.yaml_loader) or {}
+            except yaml.YAMLError as error:
+                raise ValueError(f"config file {file} is no yaml: {error}") from error
+            if not isinstance(content, dict):
+                raise ValueError(f"config file {file} holds no keys: write 'key: value' lines")
+            keys.update(content)
+        return keys
+
+    def _load_cmd_line(self):
+        return self._convert_config_dict(self.arguments)
+
+    def _convert_config_dict(self, config_dict):
+        return {
+            key: parse_value(key, value, self.yaml_loader) if isinstance(value, str) else value
+            for key, value in config_dict.items()
+        }
+
+    def _get_model_and_dataset(self, model, dataset):
+        model = self._required("model", model, "UniRep")
+        dataset = self._required("dataset", dataset, "ml-100k")
+        if isinstance(model, type):
+            return model.__name__, model, dataset
+        return model, find_model(model), dataset
+
+    def _required(self, key, value, example):
+        value = self.external_config_dict.get(key) if value is None else value
+        if value is None:
+            raise ValueError(f"no {key} is given: add --{key}=NAME, e.g. --{key}={example}")
+        return value if isinstance(value, type) else str(value)
+
+    def _load_internal_config_dict(self, model, model_class, dataset):
+        super()._load_internal_config_dict(model, model_class, dataset)
+        own_keys, self.notes = lay_defaults(self, model, model_class, dataset)
+        self.notes += check_keys(set(self.external_config_dict), own_keys, model)
+
+    def _set_default_parameters(self):
+        internal_only = ("MODEL_TYPE", "MODEL_INPUT_TYPE")
+        layered = {key: value for key, value in self.final_config_dict.items() if key not in internal_only}
+        self.resolved = copy.deepcopy({**layered, "model": self.model, "dataset": self.dataset})
+        try:
+            super()._set_default_parameters()
+        except (NotImplementedError, RuntimeError, TypeError) as error:  # what RecBole raises for bad options
+            raise ValueError(str(error)) from error
+
+
+def register():
+    """Make RecBole's own lookups and Config know our models and their yaml; calling it again changes nothing.
+
+    ``recbole.utils.get_model`` looks for a module named after the model; ours are put under that name, so that also
+    modules which already hold that function find them. RecBole's own models are left as they are.
+    """
+    compat.apply()
+    for name, model_class in MODELS.items():
+        home = importlib.import_module(model_class.__module__)
+        sys.modules[f"recbole.model.sequential_recommender.{name.lower()}"] = home
+
+    load = RecBoleConfig._load_internal_config_dict
+    if hasattr(load, "__wrapped__"):
+        return
+
+    @functools.wraps(load)
+    def load_with_ours(self, model, model_class, dataset):
+        load(self, model, model_class, dataset)
+        if model in MODELS and not isinstance(self, Config):
+            lay_defaults(self, model, model_class, dataset)
+
+    RecBoleConfig._load_internal_config_dict = load_with_ours

@@ -1,0 +1,109 @@
+"""The keys that somebody reads, the names of RecBole's models and datasets, and the nearest of them to a typo."""
+
+import difflib
+import functools
+import re
+import sys
+from pathlib import Path
+
+import recbole
+from recbole.utils import dataset_arguments, evaluation_arguments, general_arguments, training_arguments
+
+from recbole_unirep.shipped import shipped_file
+
+RECBOLE = Path(recbole.__file__).parent
+OURS = Path(__file__).parent
+YAML_KEY = re.compile(r"^([\w-]+)\s*:", re.MULTILINE)
+# config["key"], self.config.get("key"), final_config_dict["key"], also over a line break.
+READ_KEY = re.compile(r"""config\w*(?:\[|\.get\()\s*["'](\w+)["']""")
+
+
+def nearest(name, names):
+    """The end of an error's sentence: what a user may have meant.
+
+    Args:
+        name (str): what was asked for.
+        names (iterable of str): what there is.
+
+    Returns:
+        str: "did you mean 'SASRec'?", or all names where none is near.
+    """
+    return _near(name, names) or "known are " + (", ".join(sorted(names)) or "none")
+
+
+def _near(name, names):
+    by_lower = {known.lower(): known for known in names}
+    near = difflib.get_close_matches(str(name).lower(), by_lower, n=3)
+    return "did you mean " + " or ".join(f"'{by_lower[lower]}'" for lower in near) + "?" if near else ""
+
+
+def keys_in(file):
+    """Keys that a yaml file sets at its top level, or that a Python file reads from a config."""
+    text = Path(file).read_text(encoding="utf-8")
+    return set((YAML_KEY if Path(file).suffix == ".yaml" else READ_KEY).findall(text))
+
+
+@functools.cache
+def recbole_models():
+    """Files of RecBole's models by name: the class that is called as its file, in any case."""
+    files = {}
+    for file in RECBOLE.glob("model/*_recommender/*.py"):
+        for name in re.findall(r"^class (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE):
+            if name.lower() == file.stem:
+                files[name] = file
+    return files
+
+
+@functools.cache
+def recbole_datasets():
+    """Names that RecBole can download, and ml-100k, which lies in its wheel."""
+    return keys_in(RECBOLE / "properties" / "dataset" / "url.yaml") | {"ml-100k"}
+
+
+@functools.cache
+def general_keys():
+    """Keys that every run may use: data, training, evaluation, item text."""
+    keys = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments}
+    files = [*RECBOLE.glob("properties/quick_start_config/*.yaml"), RECBOLE / "properties" / "overall.yaml"]
+    files += [RECBOLE / "properties" / "dataset" / name for name in ("sample.yaml", "ml-100k.yaml")]
+    files += [file for file in RECBOLE.rglob("*.py") if not file.parent.name.endswith("_recommender")]
+    files += [shipped_file("overall.yaml")]
+    files += [file for file in OURS.rglob("*.py") if file.parent.name not in ("model", "tokenizer")]
+    return keys.union(*map(keys_in, files))
+
+
+@functools.cache
+def special_keys():
+    """Keys that belong to single models and tokenizers, RecBole's and ours."""
+    files = [*RECBOLE.glob("properties/model/*.yaml"), *RECBOLE.glob("model/*_recommender/*.py")]
+    files += [*shipped_file("model").glob("*.yaml"), *shipped_file("tokenizer").glob("*.yaml")]
+    files += [*OURS.glob("model/*.py"), *OURS.glob("tokenizer/*.py")]
+    return set().union(*map(keys_in, files))
+
+
+def keys_of_class(model_class):
+    """Keys that the source of a class and of its bases reads."""
+    files = {getattr(sys.modules.get(base.__module__), "__file__", None) for base in model_class.__mro__}
+    return set().union(*(keys_in(file) for file in files if file and file.endswith(".py")))
+
+
+def check_keys(keys, own_keys, model):
+    """Stop at keys that nobody knows and tell those that this model leaves unused.
+
+    Args:
+        keys (set of str): what the user set.
+        own_keys (set of str): keys of the run's model, its backbone and its tokenizer.
+        model (str): name of the model.
+
+    Returns:
+        list of str: at most one line to log.
+
+    Raises:
+        ValueError: a key is unknown.
+    """
+    known = general_keys() | special_keys() | own_keys
+    unknown = [f"unknown key '{key}', {_near(key, known) or 'it stands in no yaml file'}" for key in keys - known]
+    if unknown:
+        raise ValueError("; ".join(sorted(unknown)))
+    unused = sorted(keys - general_keys() - own_keys)
+    return [f"{model} does not use {', '.join(unused)}: keys of other models or tokenizers"] if unused else []

@@ -1,0 +1,87 @@
+"""Text into values: what stands behind ``--key=`` and strings in a config_dict. Nothing goes through eval."""
+
+import ast
+
+import yaml
+
+# Keys whose value is a name, a path or an interval: '2014' is a dataset's name and '[5,10]' an interval, not a list.
+TEXT_KEYS = {
+    "backbone",
+    "config_files",
+    "data_path",
+    "dataset",
+    "entity_kg_num_interval",
+    "gpu_id",
+    "item_inter_num_interval",
+    "model",
+    "preset",
+    "relation_kg_num_interval",
+    "resume",
+    "run_dir",
+    "text_dir",
+    "text_encoder",
+    "tokenizer",
+    "user_inter_num_interval",
+}
+PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
+
+
+def parse_value(key, text, loader):
+    """The value that a text stands for.
+
+    A Python literal first, as RecBole's own command line reads it (None, tuples, dicts with None, quoted text); then
+    YAML, as its config files read it (true, ~, lists of bare words; yes, no, on and off are booleans there); then the
+    text itself (names, paths, '[5,inf)').
+
+    Args:
+        key (str): name of the parameter; names, paths and intervals stay text whatever they look like.
+        text (str): what was written.
+        loader (type): RecBole's YAML loader.
+
+    Returns:
+        bool, int, float, str, list, tuple, dict or None: the value.
+    """
+    value = _literal(text, loader)
+    if key in TEXT_KEYS and value is not None and not isinstance(value, str):
+        return text
+    return value
+
+
+def _literal(text, loader):
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        value = _yaml_literal(text, loader)
+    return value if isinstance(value, PLAIN) else text
+
+
+def _yaml_literal(text, loader):
+    try:
+        value = yaml.load(text, Loader=loader)
+    except (yaml.YAMLError, ValueError):
+        return text
+    # Numbers are Python's: YAML takes 010 for 8 and 1:30 for 90. A text stays whole: YAML cuts 'a #b' and drops ''.
+    return value if isinstance(value, (bool, list, dict)) or (value is None and text.strip()) else text
+
+
+def split_arguments(arguments):
+    """Names and texts of ``--key=value`` arguments; only the first '=' separates.
+
+    Args:
+        arguments (iterable of str): the command line without the command's name.
+
+    Returns:
+        dict: text of each key.
+
+    Raises:
+        ValueError: an argument has another form, or a key comes twice with different values.
+    """
+    texts = {}
+    for argument in arguments:
+        name, equals, text = argument.partition("=")
+        key = name[2:]
+        if not name.startswith("--") or not key or not equals:
+            raise ValueError(f"argument '{argument}' is not understood: write --key=value, e.g. --model=UniRep")
+        if texts.setdefault(key, text) != text:
+            raise ValueError(f"argument --{key} is given twice, as '{texts[key]}' and '{text}': give it once")
+    return texts

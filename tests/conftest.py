@@ -1,0 +1,60 @@
+"""What every test may count on: no network, nothing written outside a temporary folder, pytest's flags hidden."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+SHARED_DATASETS = Path(__file__).resolve().parents[2] / "shared" / "datasets"
+
+
+def pytest_configure():
+    """Sets what libraries read once, when they are imported."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory):
+    """Item text embeddings that a test makes stay out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    """RecBole's Config reads sys.argv, and its runs write log/, log_tensorboard/ and saved/ where they start."""
+    monkeypatch.setattr("sys.argv", ["pytest"])
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def shared_datasets() -> Path:
+    """Folder of the prepared Amazon data, which lies beside the checkout where it lies at all."""
+    if not SHARED_DATASETS.is_dir():
+        pytest.skip(f"{SHARED_DATASETS} is not there: it holds the prepared Amazon data, which is not shipped")
+    return SHARED_DATASETS
+
+
+@pytest.fixture
+def tiny(tmp_path) -> Path:
+    """A dataset of 60 users and 120 items with text, one item without; lies under tmp_path/data/tiny."""
+    folder = tmp_path / "data" / "tiny"
+    folder.mkdir(parents=True)
+    draw = random.Random(0)
+    kinds = ["shampoo", "perfume", "lipstick", "soap", "brush"]
+    with open(folder / "tiny.inter", "w", encoding="utf-8") as file:
+        file.write("user_id:token\titem_id:token\ttimestamp:float\n")
+        for user in range(60):
+            for time, item in enumerate(draw.sample(range(120), draw.randint(5, 9))):
+                file.write(f"u{user}\ti{item}\t{1_300_000_000 + 86_400 * time}\n")
+    with open(folder / "tiny.item", "w", encoding="utf-8") as file:
+        file.write("item_id:token\ttitle:token\tcategories:token_seq\tprice:float\n")
+        for item in range(119):
+            kind = draw.choice(kinds)
+            file.write(f"i{item}\t{kind} number {item % 7}\t'Beauty', '{kind}'\t{item % 13}.5\n")
+        file.write("i119\t\t\t\n")
+    return folder

@@ -1,0 +1,267 @@
+"""Config: the layers and their order, unknown names and keys, datasets without a yaml, RecBole's own lookups."""
+
+import sys
+
+import pytest
+import recbole.config
+import recbole.utils
+import yaml
+from recbole.utils import InputType
+
+import recbole_unirep
+from recbole_unirep.config import Config
+from recbole_unirep.known_keys import general_keys, recbole_models, special_keys
+from recbole_unirep.model import MODELS
+from recbole_unirep.shipped import shipped_file, shipped_names
+
+UNIFORM = {"distribution": "uniform", "sample_num": 1, "alpha": 1.0, "dynamic": False, "candidate_num": 0}
+NONE = {"distribution": "none", "sample_num": "none", "alpha": "none", "dynamic": False, "candidate_num": 0}
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """Writes the dataset dataset/shop with the given columns."""
+
+    def write(inter="user_id:token\titem_id:token\ttimestamp:float", item=None):
+        folder = tmp_path / "dataset" / "shop"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "shop.inter").write_text(inter + "\nu1\ti1\t1\n")
+        if item:
+            (folder / "shop.item").write_text(item + "\n")
+
+    return write
+
+
+def test_sports_asks_for_128_codes_and_ml_100k_for_the_lexical_encoder():
+    assert Config("UniRep", "amazon-sports-outdoors")["codebook_size"] == 128
+    assert Config("UniRep", "ml-100k")["text_encoder"] == "lexical"
+    assert Config("UniRep", "amazon-beauty")["codebook_size"] == 256
+
+
+def test_the_stronger_layer_wins(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("n_heads: 4\nn_levels: 4\nseed: 4\n")
+    config = Config(
+        config_file_list=[str(mine)],
+        config_dict={"n_levels": 5, "seed": "5"},
+        arguments=["--model=UniRep", "--dataset=amazon-sports-outdoors", "--seed=6", "--preset=paper"],
+    )
+    assert config["valid_metric"] == "NDCG@10"  # ours over RecBole's
+    assert config["loss_type"] == "BCE"  # the preset over the model
+    assert config["codebook_size"] == 128  # the dataset over the tokenizer
+    assert (config["n_heads"], config["n_levels"], config["seed"]) == (4, 5, 6)
+
+
+def test_config_files_may_come_as_an_argument(tmp_path):
+    for name, text in (("a.yaml", "seed: 1\nn_heads: 1"), ("b.yaml", "seed: 2"), ("empty.yaml", "")):
+        (tmp_path / name).write_text(text)
+    config = Config("UniRep", "ml-100k", arguments=["--config_files=a.yaml b.yaml empty.yaml", "--n_heads=4"])
+    assert (config["seed"], config["n_heads"]) == (2, 4)
+
+
+def test_the_backbone_brings_its_keys_but_not_over_the_models_own():
+    config = Config("UniRep", "ml-100k", config_dict={"backbone": "GRU4Rec"})
+    assert (config["hidden_size"], config["num_layers"]) == (128, 1)  # RecBole's GRU4Rec.yaml
+    assert Config("UniRep", "ml-100k", config_dict={"backbone": "BERT4Rec"})["transform"] == "mask_itemseq"
+    assert config["loss_type"] == "CE"
+    paper = Config("UniRep", "ml-100k", arguments=["--backbone=GRU4Rec", "--preset=paper"])
+    assert (paper["backbone"], paper["hidden_size"]) == ("GRU4Rec", 64)
+
+
+def test_a_datasets_section_is_for_its_model_alone():
+    assert Config("FDSA", "amazon-beauty")["selected_features"] == ["categories"]
+    assert Config("SASRec", "amazon-beauty")["load_col"] == {"inter": ["user_id", "item_id", "timestamp"]}
+    assert Config("FDSA", "amazon-beauty")["FDSA"] is None
+
+
+SEQUENTIAL = ["SASRec", "GRU4Rec", "Caser", "BERT4Rec", "NARM", "HGN", "FDSA", "SASRecF", "S3Rec", "DIN"]
+
+
+@pytest.mark.parametrize("dataset", ["ml-100k", "amazon-beauty"])
+@pytest.mark.parametrize("model", ["UniRep", *SEQUENTIAL, "FM", "Pop", "BPR", "ItemKNN", "CKE"])
+def test_every_model_shares_one_protocol(model, dataset):
+    config = Config(model, dataset)
+    assert config["eval_args"]["mode"] == {"valid": "full", "test": "full"}
+    assert config["metrics"] == ["Hit", "NDCG"]
+    assert config["train_neg_sample_args"] == (NONE if config["loss_type"] == "CE" else UNIFORM)
+    assert config["load_col"]["inter"] == ["user_id", "item_id", "timestamp"]
+    assert config["threshold"] is None
+    assert config.notes == []
+
+
+def test_bce_takes_one_negative_by_itself():
+    config = Config("UniRep", "ml-100k", arguments=["--loss_type=BCE"])
+    assert config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE
+    assert config["train_neg_sample_args"] == UNIFORM
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--model=SasRec"], "model 'SasRec' is unknown: did you mean 'SASRec'"),
+        (["--model=unirep"], "model 'unirep' is unknown: did you mean 'UniRep'"),
+        (["--model=XYZ"], "model 'XYZ' is unknown: known are .*SASRec.*UniRep"),
+        (["--dataset=amazon-beuty"], "dataset 'amazon-beuty' is unknown.*did you mean 'amazon-beauty'"),
+        (["--dataset=ml100k"], "did you mean 'ml-100k'"),
+        (["--tokenizer=RQVEA"], "tokenizer 'RQVEA' is unknown: did you mean 'RQVAE'"),
+        (["--backbone=SASRek"], "backbone 'SASRek' is unknown: did you mean 'SASRec'"),
+        (["--preset=papers"], "preset 'papers' is unknown: did you mean 'paper'"),
+        (["--learning_rat=1"], "unknown key 'learning_rat', did you mean 'learning_rate'"),
+        (["--qqqq=1", "--sed=1"], "unknown key 'qqqq'.*; unknown key 'sed', did you mean 'seed'"),
+        (["--train_neg_sample_args={'distribution':'uniform'}"], "should be None when the loss_type is CE"),
+        (["--metrics=[Hits]"], "There is no metric named 'Hits'"),
+        (["--topk=ten"], "topk"),
+    ],
+)
+def test_what_nobody_knows_stops_the_run_in_one_line(arguments, error):
+    defaults = {argument.split("=")[0] for argument in arguments}
+    for default in ("--model=UniRep", "--dataset=ml-100k"):
+        if default.split("=")[0] not in defaults:
+            arguments = [default, *arguments]
+    with pytest.raises(ValueError, match=error) as raised:
+        Config(arguments=arguments)
+    assert "\n" not in str(raised.value)
+
+
+def test_unknown_keys_are_found_in_every_source(tmp_path):
+    (tmp_path / "mine.yaml").write_text("codebook_sise: 3\n")
+    with pytest.raises(ValueError, match="did you mean 'codebook_size'"):
+        Config("UniRep", "ml-100k", config_file_list=["mine.yaml"])
+    with pytest.raises(ValueError, match="did you mean 'codebook_size'"):
+        Config("UniRep", "ml-100k", config_dict={"codebook_sise": 3})
+
+
+@pytest.mark.parametrize(("text", "error"), [("a: [1,2)", "mine.yaml is no yaml"), ("just words", "holds no keys")])
+def test_a_config_file_of_another_form_is_named(tmp_path, text, error):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ValueError, match=error):
+        Config("UniRep", "ml-100k", config_file_list=["mine.yaml"])
+
+
+def test_a_missing_config_file_is_named():
+    with pytest.raises(FileNotFoundError, match="gone.yaml"):
+        Config("UniRep", "ml-100k", arguments=["--config_files=gone.yaml"])
+
+
+@pytest.mark.parametrize("missing", ["model", "dataset"])
+def test_model_and_dataset_must_be_given(missing):
+    given = {"model": "UniRep", "dataset": "ml-100k"}
+    del given[missing]
+    with pytest.raises(ValueError, match=f"no {missing} is given: add --{missing}=NAME"):
+        Config(config_dict=given)
+
+
+def test_a_key_of_another_model_is_noted_in_one_line():
+    config = Config("SASRec", "ml-100k", arguments=["--codebook_size=64", "--num_layers=2", "--n_heads=1"])
+    assert config.notes == ["SASRec does not use codebook_size, num_layers: keys of other models or tokenizers"]
+    assert Config("UniRep", "ml-100k", arguments=["--codebook_size=64", "--n_heads=1"]).notes == []
+    assert Config("UniRep", "ml-100k", arguments=["--backbone=BERT4Rec", "--ft_ratio=0.1"]).notes == []
+
+
+def test_every_key_that_we_ship_is_known():
+    models = recbole_models().keys() | MODELS.keys()
+    for kind in ("dataset", "preset"):
+        for name in shipped_names(kind):
+            keys = yaml.safe_load(shipped_file(kind, f"{name}.yaml").read_text())
+            assert set(keys) - models <= general_keys() | special_keys()
+
+
+def test_a_model_class_of_the_users_own_brings_its_keys(tmp_path, monkeypatch):
+    source = """
+from recbole.model.sequential_recommender import SASRec
+
+class Mine(SASRec):
+    def __init__(self, config, dataset):
+        self.depth = config["depth_of_mine"]
+"""
+    (tmp_path / "mine_of_mine.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    from mine_of_mine import Mine
+
+    config = Config(Mine, "ml-100k", config_dict={"depth_of_mine": 3, "loss_type": "CE"})
+    assert (config["model"], config["depth_of_mine"], config.notes) == ("Mine", 3, [])
+
+
+def test_resolved_keys_repeat_the_run(tmp_path):
+    config = Config("UniRep", "amazon-sports-outdoors", arguments=["--preset=paper", "--seed=7", "--loss_type=CE"])
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.resolved))
+    again = Config(config_file_list=[str(tmp_path / "config.yaml")])
+    assert again.resolved == config.resolved
+    assert again.final_config_dict == config.final_config_dict
+    assert again.notes == []
+
+
+def test_a_folder_without_a_yaml_is_read_by_its_columns(shop):
+    shop(item="item_id:token\tprice:float\ttitle:token\tshelf:token")
+    config = Config("UniRep", "shop")
+    assert config["load_col"] == {"inter": ["user_id", "item_id", "timestamp"]}
+    assert config["text_fields"] == ["title", "price"]
+    assert config["item_inter_num_interval"] == "[1,inf)"
+    note = "no yaml for dataset shop: columns user_id, item_id, timestamp are loaded, no k-core, item text from "
+    assert config.notes == [note + "title, price"]
+    config = Config("UniRep", "shop", arguments=["--text_fields=[shelf]"])
+    assert (config["text_fields"], config.notes) == (["shelf"], [note + "shelf"])
+
+
+def test_columns_may_have_other_names(shop):
+    shop(inter="who:token\twhat:token\twhen:float")
+    names = {"USER_ID_FIELD": "who", "ITEM_ID_FIELD": "what", "TIME_FIELD": "when"}
+    assert Config("SASRec", "shop", config_dict=names)["load_col"] == {"inter": ["who", "what", "when"]}
+    with pytest.raises(ValueError, match="no column 'user_id', only who, what, when: name yours with --USER_ID_FIELD"):
+        Config("SASRec", "shop")
+
+
+def test_order_in_time_needs_a_column_of_times(shop):
+    shop(inter="user_id:token\titem_id:token\tweight:float")
+    with pytest.raises(ValueError, match="no column 'timestamp'.*--TIME_FIELD=COLUMN"):
+        Config("SASRec", "shop")
+    by_chance = {"eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "RO"}}
+    assert Config("BPR", "shop", config_dict=by_chance)["load_col"] == {"inter": ["user_id", "item_id"]}
+
+
+def test_a_folder_without_interactions_is_named(tmp_path):
+    (tmp_path / "data" / "amazon-beauty").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match="amazon-beauty.inter"):
+        Config("UniRep", "amazon-beauty", arguments=["--data_path=data"])
+
+
+def test_a_near_folder_is_offered(shop):
+    shop()
+    with pytest.raises(ValueError, match="'Shop2' is unknown.*did you mean 'shop'"):
+        Config("UniRep", "Shop2")
+
+
+def test_a_download_without_a_yaml_is_assumed_to_have_the_usual_columns():
+    config = Config("SASRec", "amazon-books")
+    assert config["load_col"] == {"inter": ["user_id", "item_id", "timestamp"]}
+    assert "amazon-books" in config.notes[0]
+
+
+def test_sys_argv_is_never_read(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["pytest", "--seed=99", "-q"])
+    assert Config("UniRep", "ml-100k")["seed"] == 2020
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    load = recbole.config.Config._load_internal_config_dict
+    recbole_unirep.register()
+    recbole_unirep.register()
+    yield
+    monkeypatch.undo()
+    recbole.config.Config._load_internal_config_dict = load
+
+
+def test_recboles_own_lookups_know_our_models(registered):
+    assert all(recbole.utils.get_model(name) is model_class for name, model_class in MODELS.items())
+    config = recbole.config.Config("UniRep", "ml-100k", config_dict={"loss_type": "BCE", "backbone": "GRU4Rec"})
+    assert (config["text_encoder"], config["codebook_size"], config["num_layers"]) == ("lexical", 256, 1)
+    assert config["train_neg_sample_args"] == UNIFORM
+    assert config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE
+    assert recbole.config.Config("UniRep", "ml-100k")["train_neg_sample_args"] == NONE
+
+
+def test_recboles_own_models_stay_as_they_are_in_its_own_config(registered):
+    config = recbole.config.Config("BPR", "ml-100k")
+    assert config["text_encoder"] is None
+    assert config["valid_metric"] == "MRR@10"
