@@ -1,0 +1,147 @@
+"""text: one sentence per item, from the columns of a raw `.item` file.
+
+The file is read here and not through RecBole's Dataset, which splits `token_seq` values on blanks and fills missing
+numbers with the mean.
+
+Reference:
+    RecBole, "Atomic Files": one `name:type` per column in the first line, tab separated.
+"""
+
+import ast
+import html
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+import pandas as pd
+
+logger = logging.getLogger()
+
+USUAL_FIELDS = ("title", "name", "brand", "categories", "price")
+# RecBole's conversion tools write a set as str(value)[1:-1]: of the empty set, "set()", this is left.
+EMPTY_SET = "et("
+
+
+class ItemSentences(NamedTuple):
+    """Sentences of a list of items.
+
+    Attributes:
+        sentences (list of str): one per item, "" where the item has no text.
+        template (str): how a sentence is built, such as "title: ..; brand: ..".
+    """
+
+    sentences: list[str]
+    template: str
+
+
+def item_sentences(
+    item_file: Path, fields: Optional[Sequence[str]], items: Sequence[str], item_id_field: str
+) -> ItemSentences:
+    """Builds one sentence per item, such as "title: Hand Cream; brand: Avalon; categories: Beauty, Skin Care".
+
+    A missing or blank value is left out. Of an item's rows the first counts.
+
+    Args:
+        item_file (Path): raw `.item` file in RecBole's atomic format.
+        fields (sequence of str, optional): columns of the sentence, in order; those the file lacks are left out.
+            None takes title, name, brand, categories and price where there.
+        items (sequence of str): item tokens wanted.
+        item_id_field (str): column of the item tokens.
+
+    Returns:
+        ItemSentences: the sentences in the order of `items`, and their template.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file can't be read, or holds no item column or none of the fields.
+    """
+    table, column_types = read_item_file(item_file)
+    if item_id_field not in column_types:
+        raise ValueError(f"{item_file} has no column {item_id_field!r}, it has {list(column_types)}: set ITEM_ID_FIELD")
+    wanted = USUAL_FIELDS if fields is None else fields
+    used = [field for field in wanted if field in column_types]
+    if not used:
+        raise ValueError(
+            f"{item_file} has none of the columns {list(wanted)}, it has {list(column_types)}: name some in text_fields"
+        )
+    absent = [field for field in wanted if field not in column_types]
+    if fields is not None and absent:
+        logger.info(f"{item_file.name} has no column {', '.join(absent)}: left out of the sentences")
+
+    rows = table[table[item_id_field].isin(set(items))]
+    first_rows = rows.drop_duplicates(item_id_field)
+    if len(first_rows) < len(rows):
+        logger.info(f"{item_file.name} repeats {len(rows) - len(first_rows)} rows of items: the first of each counts")
+
+    parts = {field: [value_text(value, column_types[field]) for value in first_rows[field]] for field in used}
+    filled = ", ".join(f"{field} {sum(map(bool, values))}" for field, values in parts.items())
+    logger.info(f"{item_file.name}: {len(first_rows)} of {len(items)} items have a row; filled: {filled}")
+    sentences = {
+        item: "; ".join(f"{field}: {value}" for field, value in zip(used, values) if value)
+        for item, *values in zip(first_rows[item_id_field], *parts.values())
+    }
+    template = "; ".join(f"{field}: .." for field in used)
+    return ItemSentences([sentences.get(item, "") for item in items], template)
+
+
+def read_item_file(item_file: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Reads an atomic file with every value as text, exactly as it stands there.
+
+    Args:
+        item_file (Path): raw `.item` file.
+
+    Returns:
+        tuple: the table with type suffixes stripped from its columns' names, and {column: type}.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a tab-separated table in UTF-8.
+    """
+    if not item_file.is_file():
+        raise FileNotFoundError(
+            f"{item_file} is missing, so there is no text to encode: bring vectors (--text_encoder=NAME for "
+            f"{item_file.stem}.NAME.npy and .json), or use no text (--representation=id, or another model)"
+        )
+    try:
+        table = pd.read_csv(item_file, sep="\t", dtype=str, keep_default_na=False, index_col=False, encoding="utf-8")
+    except ValueError as error:  # pandas' parser errors and UnicodeDecodeError are all ValueErrors
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{item_file} can't be read as tab-separated text ({reason}): repair that line") from error
+    column_types = dict(column.rpartition(":")[::2] if ":" in column else (column, "token") for column in table)
+    table.columns = list(column_types)
+    return table.fillna(""), column_types  # a row that ends early leaves NaN
+
+
+def value_text(value: str, column_type: str) -> str:
+    """Turns a raw value into plain words: lists joined by commas, HTML entities resolved, white space collapsed.
+
+    Args:
+        value (str): as the file has it.
+        column_type (str): RecBole's type of the column, such as "token_seq".
+
+    Returns:
+        str: "" where the value is missing.
+    """
+    parts = sequence_parts(value) if column_type == "token_seq" else [value]
+    words = [" ".join(html.unescape(part).split()) for part in parts]
+    return ", ".join(part for part in words if part)
+
+
+def sequence_parts(value: str) -> list[str]:
+    """Splits a quoted, comma-separated list; any other value is one part.
+
+    Args:
+        value (str): such as `'Beauty', "Women's"` (two parts) or `Animation Children's` (one part).
+
+    Returns:
+        list of str: the parts, none of the empty set.
+    """
+    if value.strip() == EMPTY_SET:
+        return []
+    if not value.strip().startswith(("'", '"')):
+        return [value]
+    try:
+        return [str(part) for part in ast.literal_eval(f"[{value}]")]
+    except (SyntaxError, ValueError):  # a text that merely begins with a quotation mark
+        return [value]

@@ -1,0 +1,57 @@
+import logging
+from collections import defaultdict
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_unirep.data.item_text import load_item_text
+
+DATASET = SimpleNamespace(iid_field="item_id", field2id_token={"item_id": np.array(["[PAD]", "b", "c", "a"])})
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Answers None for an absent key, as RecBole's Config does."""
+    (tmp_path / "toy.item").write_text(
+        "item_id:token\ttitle:token\tcolour:token\na\tred lipstick\tred\nb\thair dryer\t\nz\tnever bought\tblue\n",
+        encoding="utf-8",
+    )
+    keys = {"dataset": "toy", "data_path": str(tmp_path), "ITEM_ID_FIELD": "item_id", "text_encoder": "lexical"}
+    return defaultdict(lambda: None, keys, text_dtype="float32", lexical_dim=8, text_batch_size=2)
+
+
+def test_rows_follow_recboles_numbering_and_padding_is_zero(config, tmp_path):
+    np.save(tmp_path / "toy.mine.npy", np.array([[1, 2], [3, 4], [0, 0]], dtype=np.float16))
+    (tmp_path / "toy.mine.json").write_text('{"items": ["a", "b", "c"]}', encoding="utf-8")
+    config["text_encoder"] = "mine"
+    text = load_item_text(config, DATASET)
+    assert text.vectors.dtype == torch.float32
+    assert text.vectors.tolist() == [[0, 0], [3, 4], [0, 0], [1, 2]]
+    assert (text.encoder, text.dimension, text.n_without_text) == ("mine", 2, 1)
+
+
+def test_item_without_a_row_is_counted_and_logged(config, caplog):
+    caplog.set_level(logging.INFO)
+    text = load_item_text(config, DATASET)
+    assert text.vectors.norm(dim=1).round(decimals=4).tolist() == [0, 1, 0, 1]
+    assert f"encoder lexical, {text.dimension} dimensions, 3 items, 1 without text" in caplog.text
+
+
+def test_items_that_the_dataset_dropped_are_not_encoded(config, caplog):
+    caplog.set_level(logging.INFO)
+    load_item_text(config, DATASET)
+    assert "encodes 2 distinct sentences of 3 items" in caplog.text
+
+
+@pytest.mark.parametrize("fields", ["colour", ["colour"]])
+def test_text_fields_may_be_one_word(config, fields):
+    config["text_fields"] = fields
+    assert load_item_text(config, DATASET).n_without_text == 2
+
+
+def test_missing_item_file_is_named(config, tmp_path):
+    (tmp_path / "toy.item").unlink()
+    with pytest.raises(FileNotFoundError, match="toy.item is missing"):
+        load_item_text(config, DATASET)
