@@ -1,0 +1,1 @@
+"""Numbers, then figures: arrays in, floats out."""

@@ -1,0 +1,109 @@
+"""What every tokenizer of vectors promises: fit, encode, decode, forward.
+
+Shapes: N items, D code_dim.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+import yaml
+from torch import Tensor, nn
+
+from recbole_unirep.shipped import shipped_file
+
+
+class Losses(NamedTuple):
+    """Losses of a tokenizer, one number per vector, shape: [N] each."""
+
+    quantization: Tensor
+    reconstruction: Tensor
+
+
+class Quantized(NamedTuple):
+    """Vectors after quantization, shape: [N, D]; their codes, shape: [N, n_levels]; their losses per vector."""
+
+    vectors: Tensor
+    codes: Tensor
+    losses: Any
+
+
+class SemanticTokenizer(nn.Module, ABC):
+    """Turns item text embeddings into codes, coarse to fine.
+
+    Constructors take keyword arguments only, without defaults; but for `text_dim` they are the keys of
+    `properties/tokenizer/<class name>.yaml`. `state_dict()` holds all that a fitted tokenizer knows.
+    """
+
+    n_levels: int
+    codebook_size: int
+    code_dim: int
+
+    @classmethod
+    def from_defaults(cls, **overrides: Any) -> "SemanticTokenizer":
+        """Tokenizer with the values of its shipped yaml.
+
+        Args:
+            **overrides: `text_dim`, and the yaml keys that should differ.
+
+        Returns:
+            SemanticTokenizer: not yet fitted.
+        """
+        return cls(**{**shipped_defaults(cls.__name__), **overrides})
+
+    @abstractmethod
+    def fit(self, x: Tensor) -> "SemanticTokenizer":
+        """Learns the codebooks; a second fit forgets the first, the same seed gives the same codes.
+
+        Args:
+            x (Tensor): text embeddings of the items that have text, shape: [N, text_dim].
+
+        Returns:
+            SemanticTokenizer: itself.
+        """
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """Codes of each vector, coarse to fine; changes nothing.
+
+        Args:
+            x (Tensor): text embeddings, shape: [N, text_dim].
+
+        Returns:
+            Tensor: codes in 0..codebook_size-1, int64, shape: [N, n_levels].
+        """
+
+    @abstractmethod
+    def decode(self, codes: Tensor) -> Tensor:
+        """Vectors in the input space.
+
+        Args:
+            codes (Tensor): codes, int64, shape: [N, n_levels].
+
+        Returns:
+            Tensor: the text embeddings that the codes stand for, shape: [N, text_dim].
+
+        Raises:
+            ValueError: the method has no way back.
+        """
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Quantized:
+        """Quantized vectors through which a recommendation loss can reach the tokenizer.
+
+        Args:
+            x (Tensor): text embeddings, shape: [N, text_dim].
+
+        Returns:
+            Quantized: vectors [N, D], codes [N, n_levels] and `Losses`.
+        """
+
+
+def shipped_defaults(name: str) -> dict:
+    """Values of the shipped `properties/tokenizer/<name>.yaml`."""
+    return yaml.safe_load(shipped_file("tokenizer", f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def check_option(key: str, value: Any, allowed) -> None:
+    """Raises ValueError unless `value` is one of `allowed`."""
+    if value not in allowed:
+        raise ValueError(f"{key} is {value!r}: choose one of {', '.join(allowed)}")

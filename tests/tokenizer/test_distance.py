@@ -1,0 +1,45 @@
+"""Distances by hand."""
+
+import numpy as np
+import torch
+
+from recbole_unirep.tokenizer.distance import DISTANCES, cosine, euclidean, nearest, squared_error
+
+
+def test_cosine_ignores_length_and_euclidean_does_not():
+    x, codebook = torch.tensor([[3.0, 0.0]]), torch.tensor([[1.0, 0.0], [2.9, 0.5]])
+    assert nearest(x, codebook, "cosine").item() == 0
+    assert nearest(x, codebook, "euclidean").item() == 1
+    assert nearest(100 * x, codebook, "cosine").item() == 0
+
+
+def test_distances_by_hand():
+    x, codebook = torch.tensor([[3.0, 4.0]]), torch.tensor([[4.0, 3.0], [-3.0, -4.0], [0.0, 1.0]])
+    torch.testing.assert_close(cosine(x, codebook), torch.tensor([[1 - 24 / 25, 2.0, 1 - 4 / 5]]))
+    torch.testing.assert_close(euclidean(x, codebook), torch.tensor([[2.0, 100.0, 18.0]]))
+
+
+def test_euclidean_as_a_product_equals_squared_differences():
+    x, codebook = torch.randn(7, 5, dtype=torch.double), torch.randn(4, 5, dtype=torch.double)
+    expected = np.square(x.numpy()[:, None] - codebook.numpy()[None]).sum(axis=-1)
+    np.testing.assert_allclose(euclidean(x, codebook).numpy(), expected, rtol=1e-10)
+
+
+def test_zero_vectors_have_a_number_for_a_distance():
+    zeros, codebook = torch.zeros(1, 2), torch.tensor([[0.0, 0.0], [1.0, 1.0]])
+    for distance in DISTANCES.values():
+        assert distance(zeros, codebook).isfinite().all()
+        assert distance(codebook, zeros).isfinite().all()
+    assert cosine(zeros, codebook).tolist() == [[1.0, 1.0]]
+
+
+def test_codes_are_int64_and_the_first_of_equals():
+    codes = nearest(torch.ones(2, 2), torch.ones(3, 2), "euclidean")
+    assert codes.dtype == torch.int64
+    assert codes.tolist() == [0, 0]
+
+
+def test_squared_error_by_hand():
+    x, target = torch.tensor([[1.0, 2.0], [0.0, 0.0]]), torch.tensor([[3.0, 5.0], [0.0, 0.0]])
+    assert squared_error(x, target, "sum").tolist() == [13.0, 0.0]
+    assert squared_error(x, target, "mean").tolist() == [6.5, 0.0]

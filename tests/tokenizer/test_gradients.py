@@ -1,0 +1,95 @@
+"""Who is moved by which loss, with gradients derived by hand.
+
+The case: the encoder is the identity, so z = x = (3, 1); the decoder doubles. Level 1 chooses e_1 = (2, 2) and leaves
+(1, -1); level 2 chooses e_2 = (0.5, -0.5); so z_hat = (2.5, 1.5) and the decoder says (5, 3). beta is 0.25.
+"""
+
+import pytest
+import torch
+
+from recbole_unirep.tokenizer.rqvae import RQVAE
+
+X = torch.tensor([[3.0, 1.0]])
+NOTHING = [[0.0, 0.0], [0.0, 0.0]]
+SETTINGS = [(residual, codebook) for residual in ("detached", "as_printed") for codebook in (False, True)]
+
+
+def make_case(residual_gradient, codebook_gradient):
+    tokenizer = RQVAE.from_defaults(
+        text_dim=2,
+        n_levels=2,
+        codebook_size=2,
+        code_dim=2,
+        encoder_sizes=[],
+        level_metrics=["euclidean", "euclidean"],
+        commitment_weight=0.25,
+        residual_gradient=residual_gradient,
+        codebook_gradient=codebook_gradient,
+        text_scaling="none",
+        loss_reduction="sum",
+    )
+    with torch.no_grad():
+        for layer, factor in ((tokenizer.encoder[0], 1.0), (tokenizer.decoder[0], 2.0)):
+            layer.weight.copy_(factor * torch.eye(2))
+            layer.bias.zero_()
+        tokenizer.quantizer.codebooks[0] = torch.tensor([[-5.0, -5.0], [2.0, 2.0]])
+        tokenizer.quantizer.codebooks[1] = torch.tensor([[0.5, -0.5], [-9.0, 9.0]])
+    return tokenizer
+
+
+def gradients(tokenizer, loss):
+    """What a loss sends to the encoder's output, the codebooks and the decoder, zeros where it sends nothing.
+
+    The encoder's bias receives what its output z receives.
+    """
+    encoder, decoder = tokenizer.encoder[0], tokenizer.decoder[0]
+    parameters = [encoder.bias, encoder.weight, tokenizer.quantizer.codebooks, decoder.bias, decoder.weight]
+    found = torch.autograd.grad(loss, parameters, allow_unused=True)
+    found = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found)]
+    z, encoder_weight, codebooks, decoder_bias, decoder_weight = found
+    assert torch.equal(encoder_weight, torch.outer(z, X[0]))
+    return z.tolist(), codebooks.tolist(), decoder_bias.tolist(), decoder_weight.tolist()
+
+
+@pytest.mark.parametrize(("residual_gradient", "codebook_gradient"), SETTINGS)
+def test_the_case_is_what_it_says(residual_gradient, codebook_gradient):
+    vectors, codes, losses = make_case(residual_gradient, codebook_gradient)(X)
+    assert codes.tolist() == [[1, 0]]
+    assert vectors.tolist() == [[2.5, 1.5]]
+    assert losses.quantization.tolist() == [(2 + 0.5) * 1.25]
+    assert losses.reconstruction.tolist() == [2.0**2 + 2.0**2]
+
+
+@pytest.mark.parametrize(("residual_gradient", "codebook_gradient"), SETTINGS)
+def test_quantization_loss_moves_encoder_and_codebooks_but_not_the_decoder(residual_gradient, codebook_gradient):
+    tokenizer = make_case(residual_gradient, codebook_gradient)
+    z, codebooks, *decoder = gradients(tokenizer, tokenizer(X).losses.quantization.sum())
+    # 2 beta (r_1 - e_1) + 2 beta (r_2 - e_2) = 0.5 (1, -1) + 0.5 (0.5, -0.5)
+    assert z == [0.75, -0.75]
+    # detached: 2 (e_1 - r_1) = (-2, 2); as printed, r_2 = r_1 - e_1 adds -2 beta (r_2 - e_2) = (-0.25, 0.25)
+    first = {"detached": [-2.0, 2.0], "as_printed": [-2.25, 2.25]}[residual_gradient]
+    # 2 (e_2 - r_2) = (-1, 1) in both
+    assert codebooks == [[[0.0, 0.0], first], [[-1.0, 1.0], [0.0, 0.0]]]
+    assert decoder == [[0.0, 0.0], NOTHING]
+
+
+@pytest.mark.parametrize(("residual_gradient", "codebook_gradient"), SETTINGS)
+def test_reconstruction_loss_moves_encoder_and_decoder_and_codebooks_if_asked(residual_gradient, codebook_gradient):
+    tokenizer = make_case(residual_gradient, codebook_gradient)
+    z, codebooks, decoder_bias, decoder_weight = gradients(tokenizer, tokenizer(X).losses.reconstruction.sum())
+    # The decoder's error is (5, 3) - (3, 1) = (2, 2); twice that, times its slope 2, reaches its input.
+    assert z == [8.0, 8.0]
+    chosen = [8.0, 8.0] if codebook_gradient else [0.0, 0.0]
+    assert codebooks == [[[0.0, 0.0], chosen], [chosen, [0.0, 0.0]]]
+    assert decoder_bias == [4.0, 4.0]
+    assert decoder_weight == [[4 * 2.5, 4 * 1.5], [4 * 2.5, 4 * 1.5]]
+
+
+@pytest.mark.parametrize(("residual_gradient", "codebook_gradient"), SETTINGS)
+def test_downstream_loss_moves_the_encoder_and_codebooks_if_asked(residual_gradient, codebook_gradient):
+    tokenizer = make_case(residual_gradient, codebook_gradient)
+    z, codebooks, *decoder = gradients(tokenizer, (tokenizer(X).vectors * torch.tensor([1.0, 2.0])).sum())
+    assert z == [1.0, 2.0]
+    chosen = [1.0, 2.0] if codebook_gradient else [0.0, 0.0]
+    assert codebooks == [[[0.0, 0.0], chosen], [chosen, [0.0, 0.0]]]
+    assert decoder == [[0.0, 0.0], NOTHING]

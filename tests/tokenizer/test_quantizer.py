@@ -1,0 +1,170 @@
+"""The residual quantizer against Algorithm 1 in NumPy, its options, first codebooks and dead codes."""
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_unirep.tokenizer.quantizer import CODEBOOK_INITS, ResidualQuantizer
+
+OPTIONS = {
+    "n_levels": 3,
+    "codebook_size": 8,
+    "code_dim": 4,
+    "level_metrics": ["cosine", "cosine", "euclidean"],
+    "commitment_weight": 0.25,
+    "residual_gradient": "detached",
+    "codebook_gradient": False,
+    "loss_reduction": "sum",
+}
+MIXES = [["cosine"] * 3, ["euclidean"] * 3, ["cosine", "cosine", "euclidean"], ["euclidean", "cosine", "cosine"]]
+
+
+def make_quantizer(**overrides):
+    torch.manual_seed(0)
+    return ResidualQuantizer(**{**OPTIONS, **overrides})
+
+
+def algorithm_1(z, codebooks, metrics, beta, reduce):
+    """Algorithm 1, lines 3 to 10, one vector at a time."""
+    all_codes, all_z_hat, all_losses = [], [], []
+    for vector in z:
+        residual, z_hat, loss, codes = vector, np.zeros_like(vector), 0.0, []
+        for codebook, metric in zip(codebooks, metrics):
+            if metric == "cosine":
+                lengths = np.linalg.norm(codebook, axis=1) * np.linalg.norm(residual)
+                code = int(np.argmax(codebook @ residual / lengths))
+            else:
+                code = int(np.argmin(np.linalg.norm(codebook - residual, axis=1)))
+            error = reduce(np.square(residual - codebook[code]))
+            residual, z_hat, loss = residual - codebook[code], z_hat + codebook[code], loss + error + beta * error
+            codes.append(code)
+        all_codes.append(codes)
+        all_z_hat.append(z_hat)
+        all_losses.append(loss)
+    return np.array(all_codes), np.array(all_z_hat), np.array(all_losses)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@pytest.mark.parametrize("metrics", MIXES)
+def test_algorithm_1_in_numpy_gives_the_same(metrics, reduction):
+    quantizer = make_quantizer(level_metrics=metrics, loss_reduction=reduction).double()
+    z = torch.randn(20, 4, dtype=torch.double)
+    quantized = quantizer(z)
+    codes, z_hat, losses = algorithm_1(
+        z.numpy(), quantizer.codebooks.detach().numpy(), metrics, 0.25, {"sum": np.sum, "mean": np.mean}[reduction]
+    )
+    assert quantized.codes.tolist() == codes.tolist()
+    np.testing.assert_allclose(quantized.vectors.detach().numpy(), z_hat, rtol=1e-10)
+    np.testing.assert_allclose(quantized.losses.detach().numpy(), losses, rtol=1e-10)
+    np.testing.assert_allclose(quantizer.decode(quantized.codes).detach().numpy(), z_hat, rtol=1e-10)
+    assert quantizer.encode(z).tolist() == codes.tolist()
+
+
+@pytest.mark.parametrize("residual_gradient", ["detached", "as_printed"])
+@pytest.mark.parametrize("codebook_gradient", [False, True])
+def test_gradient_settings_do_not_change_values(residual_gradient, codebook_gradient):
+    z = torch.randn(10, 4)
+    first = make_quantizer()(z)
+    other = make_quantizer(residual_gradient=residual_gradient, codebook_gradient=codebook_gradient)(z)
+    assert torch.equal(first.vectors, other.vectors)
+    assert torch.equal(first.codes, other.codes)
+    assert torch.equal(first.losses, other.losses)
+
+
+def test_the_vector_is_the_sum_of_its_codes_to_the_last_bit():
+    quantizer, z = make_quantizer(), 1000 * torch.randn(10, 4)
+    assert torch.equal(quantizer(z).vectors, quantizer.decode(quantizer.encode(z)))
+
+
+def test_codebooks_of_the_paper_hold_49152_numbers():
+    # Table 5, Beauty: 3 levels x 256 codes x 64 dimensions.
+    assert sum(p.numel() for p in make_quantizer(codebook_size=256, code_dim=64).parameters()) == 49_152
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"level_metrics": ["cosine"] * 2}, "level_metrics names 2 levels, n_levels is 3: give one metric per level"),
+        ({"level_metrics": ["cosine", "l2", "cosine"]}, "level_metrics is 'l2': choose one of cosine, euclidean"),
+        ({"residual_gradient": "none"}, "residual_gradient is 'none': choose one of detached, as_printed"),
+        ({"loss_reduction": "max"}, "loss_reduction is 'max': choose one of sum, mean"),
+    ],
+)
+def test_a_bad_option_is_named_with_what_is_allowed(overrides, message):
+    with pytest.raises(ValueError) as error:
+        make_quantizer(**overrides)
+    assert str(error.value) == message
+
+
+def test_a_bad_codebook_init_is_named():
+    with pytest.raises(ValueError, match="codebook_init is 'zeros': choose one of kmeans, sample, normal"):
+        make_quantizer().initialise(torch.randn(9, 4), "zeros", seed=0)
+
+
+@pytest.mark.parametrize("n_items", [1, 5, 50])
+@pytest.mark.parametrize("codebook_init", CODEBOOK_INITS)
+def test_first_codebooks_come_from_the_seed_alone_however_few_items(codebook_init, n_items):
+    z = torch.randn(n_items, 4)
+    quantizer, again, other = make_quantizer(), make_quantizer(), make_quantizer()
+    state = torch.get_rng_state()
+    quantizer.initialise(z, codebook_init, seed=1)
+    again.initialise(z, codebook_init, seed=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    other.initialise(z, codebook_init, seed=2)
+    assert quantizer.codebooks.isfinite().all()
+    assert torch.equal(quantizer.codebooks, again.codebooks)
+    if n_items > 1:
+        assert not torch.equal(quantizer.codebooks, other.codebooks)
+
+
+def test_kmeans_finds_clusters_and_then_those_of_the_residuals():
+    centres = torch.tensor([[10.0, 0.0], [-10.0, 0.0]])
+    offsets = torch.tensor([[0.0, 1.0], [0.0, -1.0]])
+    z = (centres[:, None] + offsets[None]).reshape(4, 2).repeat(5, 1)
+    quantizer = make_quantizer(n_levels=2, codebook_size=2, code_dim=2, level_metrics=["cosine", "euclidean"])
+    quantizer.initialise(z, "kmeans", seed=0)
+    first, second = quantizer.codebooks.detach()
+    torch.testing.assert_close(first[first[:, 0].argsort()], centres.flip(0))
+    torch.testing.assert_close(second[second[:, 1].argsort()], offsets.flip(0))
+    torch.testing.assert_close(quantizer(z).vectors.detach(), z)
+
+
+def test_sample_takes_distinct_items_and_fills_up_beside_them():
+    z = torch.arange(20.0).reshape(5, 4)
+    quantizer = make_quantizer(codebook_size=5)
+    quantizer.initialise(z, "sample", seed=0)
+    first = quantizer.codebooks[0].detach()
+    assert torch.equal(first[first[:, 0].argsort()], z)
+    quantizer = make_quantizer(codebook_size=8)
+    quantizer.initialise(z, "sample", seed=0)
+    first = quantizer.codebooks[0].detach()
+    distance_to_items = torch.cdist(first, z).min(dim=1).values
+    assert distance_to_items[:5].max() == 0
+    assert distance_to_items[5:].min() > 0 and distance_to_items[5:].max() < 1
+
+
+def test_normal_has_the_spread_of_the_residuals():
+    quantizer = make_quantizer(codebook_size=1000, level_metrics=["euclidean"] * 3)
+    quantizer.initialise(7 * torch.randn(500, 4), "normal", seed=0)
+    assert 6 < quantizer.codebooks[0].std().item() < 8
+
+
+def test_dead_codes_move_onto_residuals_of_their_level_and_living_ones_stay():
+    quantizer = make_quantizer(n_levels=2, codebook_size=3, code_dim=2, level_metrics=["euclidean"] * 2)
+    with torch.no_grad():
+        quantizer.codebooks[0] = torch.tensor([[1.0, 1.0], [99.0, 99.0], [5.0, 5.0]])
+        quantizer.codebooks[1] = torch.tensor([[77.0, 77.0], [0.0, 1.0], [88.0, 88.0]])
+    z = torch.tensor([[1.0, 2.0], [5.0, 6.0]])
+    used = torch.tensor([[True, True, True], [False, True, False]])
+    quantizer.move_dead_codes(z, used, torch.Generator().manual_seed(0))
+    assert quantizer.codebooks[0].tolist() == [[1.0, 1.0], [99.0, 99.0], [5.0, 5.0]]
+    # Both items leave (0, 1) behind at the first level.
+    assert quantizer.codebooks[1].tolist() == [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
+
+
+def test_several_dead_codes_are_given_different_items():
+    quantizer = make_quantizer(n_levels=1, codebook_size=3, code_dim=2, level_metrics=["euclidean"])
+    z = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    quantizer.move_dead_codes(z, torch.zeros(1, 3, dtype=torch.bool), torch.Generator().manual_seed(0))
+    assert sorted(quantizer.codebooks[0].tolist()) == z.tolist()
+    assert quantizer.codebooks.requires_grad and quantizer.codebooks.grad is None
