@@ -1,0 +1,112 @@
+"""recbole_unirep.data.dataset: RecBole's datasets, with exact time order and a fast augmentation.
+
+RecBole 1.2.1 converts timestamps to float32 before it sorts by them, which scrambles second-resolution times
+(RecBole issues 1653, 2204), and augments in a Python loop over all prefixes (issues 1298, 1537). Here the rows are
+sorted in float64 first, and the augmentation writes the same rows with array operations.
+"""
+
+import ast
+import importlib
+from logging import getLogger
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from recbole.utils import FeatureType, ModelType
+
+from recbole_unirep.data.sequences import UserSequences
+
+DATASETS = {ModelType.SEQUENTIAL: "SequentialDataset", ModelType.KNOWLEDGE: "KnowledgeBasedDataset"}
+
+
+class TimeOrdered:
+    """Mixin of a RecBole Dataset: interactions in exact time order, quoted lists read as lists."""
+
+    def _load_feat(self, filepath, source):
+        """Reads an atomic file as RecBole does, then reads `'Skin Care', "Women's"` as two tokens, not as four."""
+        feat = super()._load_feat(filepath, source)
+        for field in feat.columns if feat is not None else ():
+            if self.field2type[field] == FeatureType.TOKEN_SEQ and any(_is_quoted(cell) for cell in feat[field]):
+                feat[field] = [_quoted_list(cell, self.config["seq_separator"]) for cell in feat[field]]
+                self.field2seqlen[field] = max(map(len, feat[field]))
+        return feat
+
+    def _change_feat_format(self):
+        if self.time_field in self.inter_feat:
+            self.inter_feat.sort_values(self.time_field, kind="stable", inplace=True, ignore_index=True)
+        self.sequences = UserSequences.from_arrays(
+            self.inter_feat[self.uid_field].to_numpy(), self.inter_feat[self.iid_field].to_numpy(), self.user_num
+        )
+        super()._change_feat_format()
+
+
+class FastAugmentation:
+    """Mixin of RecBole's SequentialDataset: the same augmented rows, without a loop over them."""
+
+    def data_augmentation(self):
+        """Makes one row a target: `u1, <i1, i2> | i3`, the history cut to its last MAX_ITEM_LIST_LENGTH items."""
+        self._aug_presets()
+        self._check_field("uid_field", "time_field")
+        self.sort(by=[self.uid_field, self.time_field], ascending=True)
+
+        user = self.inter_feat[self.uid_field].numpy()
+        row = np.arange(len(user))
+        is_first = np.diff(user, prepend=-1) != 0
+        user_start = np.maximum.accumulate(np.where(is_first, row, 0))
+        target = row[~is_first]
+        start = np.maximum(user_start[target], target - self.max_item_list_len)
+
+        place = torch.from_numpy(start)[:, None] + torch.arange(self.max_item_list_len)  # [rows, L]
+        is_history = place < torch.from_numpy(target)[:, None]
+        place = place.clamp(max=len(user) - 1)
+
+        lists = {self.item_list_length_field: torch.from_numpy(target - start)}
+        for field in self.inter_feat:
+            if field != self.uid_field:
+                value = self.inter_feat[field][place]  # [rows, L] or [rows, L, list length]
+                mask = is_history.view(*is_history.shape, *[1] * (value.dim() - 2))
+                lists[getattr(self, f"{field}_list_field")] = value * mask
+        augmented = self.inter_feat[target]
+        augmented.update(Interaction(lists))
+        self.inter_feat = augmented
+
+
+def create_dataset(config):
+    """RecBole's dataset for this model, with exact time order.
+
+    Args:
+        config (Config): RecBole's or ours.
+
+    Returns:
+        recbole.data.dataset.Dataset: filtered and numbered, not yet split; `sequences` holds each user's items.
+    """
+    module = importlib.import_module("recbole.data.dataset")
+    name = DATASETS.get(config["MODEL_TYPE"], "Dataset")
+    base = getattr(module, f"{config['model']}Dataset", None) or getattr(module, name)
+    mixins = (TimeOrdered,)
+    if base is module.SequentialDataset:
+        mixins = (FastAugmentation, TimeOrdered)
+    dataset = type(base.__name__, (*mixins, base), {})(config)
+    if dataset.inter_num == 0:
+        raise ValueError(
+            f"no interaction of {config['dataset']} is left after filtering "
+            f"(user_inter_num_interval {config['user_inter_num_interval']}, "
+            f"item_inter_num_interval {config['item_inter_num_interval']}): loosen the filters"
+        )
+    getLogger().info(dataset)
+    return dataset
+
+
+def _is_quoted(cell):
+    return len(cell) > 0 and cell[0][:1] in "'\""
+
+
+def _quoted_list(cell, separator):
+    """Tokens of a quoted list that RecBole has split at blanks, dtype: str."""
+    text = separator.join(cell)
+    if not _is_quoted(cell):
+        return cell
+    try:
+        return np.array(ast.literal_eval(f"[{text}]"), dtype=str)
+    except (SyntaxError, ValueError):
+        return cell

@@ -1,0 +1,181 @@
+"""recbole_unirep.data.sequences: each user's items in order, once, and the training rows cut from them.
+
+RecBole makes one padded row a target. A causal model can learn from all targets of a user in one row: position t
+reads items up to t and predicts item t + 1 (Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018).
+"""
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class UserSequences(NamedTuple):
+    """Items of every user in time order, as one flat array.
+
+    Attributes:
+        items (np.ndarray): item ids, shape: [n_interactions], int64.
+        offsets (np.ndarray): user u's items are `items[offsets[u]:offsets[u + 1]]`, shape: [n_users + 1], int64.
+    """
+
+    items: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def from_arrays(cls, users, items, n_users):
+        """Groups interactions that stand in time order by user.
+
+        Args:
+            users (np.ndarray): user ids, shape: [n_interactions].
+            items (np.ndarray): item ids, shape: [n_interactions].
+            n_users (int): number of user ids, padding included.
+        """
+        order = np.argsort(users, kind="stable")
+        offsets = np.zeros(n_users + 1, dtype=np.int64)
+        np.cumsum(np.bincount(users, minlength=n_users), out=offsets[1:])
+        return cls(items[order].astype(np.int64), offsets)
+
+    def of(self, user):
+        """Items of one user in time order, shape: [n], int64."""
+        return self.items[self.offsets[user] : self.offsets[user + 1]]
+
+    def fingerprint(self, user_tokens, item_tokens):
+        """SHA-256 over the sorted item tokens, then every user's token and item tokens in order, users sorted.
+
+        Args:
+            user_tokens (np.ndarray): token of each user id, shape: [n_users].
+            item_tokens (np.ndarray): token of each item id, shape: [n_items].
+
+        Returns:
+            str: 64 hexadecimal digits, independent of row order and internal numbering.
+        """
+        digest = hashlib.sha256()
+        digest.update("\t".join(sorted(map(str, item_tokens[1:]))).encode())
+        for user in sorted(range(1, len(user_tokens)), key=lambda user: str(user_tokens[user])):
+            digest.update(f"\n{user_tokens[user]}\t".encode())
+            digest.update("\t".join(map(str, item_tokens[self.of(user)])).encode())
+        return digest.hexdigest()
+
+
+class RowBatch(NamedTuple):
+    """Training rows of one step, trimmed to the longest.
+
+    Attributes:
+        users (Tensor): shape: [B], int64.
+        inputs (Tensor): items, 0 pads on the right, shape: [B, L], int64.
+        is_target (Tensor): True where the position's next item is trained, shape: [B, L], bool.
+        targets (Tensor): next items of those positions, row by row, shape: [P], int64.
+        negatives (Tensor): an item outside the user's training items for each target, shape: [P], int64; empty
+            where the loss needs none.
+    """
+
+    users: Tensor
+    inputs: Tensor
+    is_target: Tensor
+    targets: Tensor
+    negatives: Tensor
+
+    def to(self, device):
+        return RowBatch(*(part.to(device) for part in self))
+
+
+class TrainingRows:
+    """One row a user, all targets in it; a history beyond the limit becomes several rows with context.
+
+    Every target that RecBole's augmentation would make is trained exactly once an epoch. A row that continues a
+    history opens with half the limit of items that are read and not trained again.
+
+    Args:
+        sequences (UserSequences): all interactions.
+        n_training (np.ndarray): items of each user that belong to training, shape: [n_users].
+        max_length (int): positions of a row.
+        rows_per_batch (int): rows of a step.
+        n_items (int): number of item ids, padding included.
+        needs_negatives (bool): whether each target gets a negative.
+        seed (int): with the epoch, decides order and negatives.
+    """
+
+    def __init__(self, *, sequences, n_training, max_length, rows_per_batch, n_items, needs_negatives, seed):
+        self.items = torch.from_numpy(sequences.items)
+        self.rows_per_batch, self.n_items, self.seed = rows_per_batch, n_items, seed
+        self.needs_negatives = needs_negatives
+        self.epoch = 0
+        self.user, self.start, self.length, self.context = _cut_rows(sequences, n_training, max_length)
+        self.owned = _owned_keys(sequences, n_training, n_items) if needs_negatives else None
+
+    @property
+    def n_targets(self):
+        """Targets of an epoch."""
+        return int((self.length - self.context).sum())
+
+    def __len__(self):
+        return -(-len(self.user) // self.rows_per_batch)
+
+    def __iter__(self):
+        """Batches of one epoch; order and negatives depend on the seed and `epoch` alone."""
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % 2**63)
+        for rows in self._batches(generator):
+            yield self._gather(rows, generator)
+
+    def _batches(self, generator):
+        """Row numbers of each batch: shuffled, then sorted by length within pools, so that batches trim well."""
+        order = torch.randperm(len(self.user), generator=generator)
+        batches = []
+        for pool in order.split(16 * self.rows_per_batch):
+            pool = pool[torch.argsort(self.length[pool], stable=True)]
+            batches.extend(pool.split(self.rows_per_batch))
+        return [batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()]
+
+    def _gather(self, rows, generator):
+        length, context = self.length[rows, None], self.context[rows, None]  # [B, 1]
+        position = torch.arange(int(length.max()))  # [L]
+        place = self.start[rows, None] + position  # [B, L]
+        is_input = position < length
+        is_target = is_input & (position >= context)
+        inputs = self.items[place.clamp(max=len(self.items) - 1)] * is_input
+        targets = self.items[place[is_target] + 1]  # [P]
+        users = self.user[rows]
+        negatives = targets[:0]
+        if self.needs_negatives:
+            negatives = self._draw_negatives(users[:, None].expand_as(is_target)[is_target], generator)
+        return RowBatch(users, inputs, is_target, targets, negatives)
+
+    def _draw_negatives(self, users, generator):
+        """One item a target, uniform over the items that the user has not in training, shape: [P]."""
+        negatives = torch.randint(1, self.n_items, users.shape, generator=generator)
+        again = torch.arange(len(users))
+        while len(again := again[self._is_owned(users[again], negatives[again])]):
+            negatives[again] = torch.randint(1, self.n_items, again.shape, generator=generator)
+        return negatives
+
+    def _is_owned(self, users, items):
+        key = users * self.n_items + items
+        place = torch.searchsorted(self.owned, key).clamp(max=len(self.owned) - 1)
+        return self.owned[place] == key
+
+
+def _cut_rows(sequences, n_training, max_length):
+    """User, first input, number of inputs and number of context inputs of each row, shape: [n_rows], int64."""
+    step = max_length - max_length // 2  # new targets of a continued row
+    user = np.flatnonzero(n_training > 1)
+    n_inputs = n_training[user] - 1
+    n_rows = 1 + -(-np.maximum(n_inputs - max_length, 0) // step)
+    row = np.arange(n_rows.sum()) - np.repeat(np.cumsum(n_rows) - n_rows, n_rows)  # its number within the user
+    user, n_inputs = np.repeat(user, n_rows), np.repeat(n_inputs, n_rows)
+    length = np.minimum(max_length, n_inputs - row * step)
+    context = np.where(row > 0, max_length - step, 0)
+    return tuple(torch.from_numpy(x) for x in (user, sequences.offsets[user] + row * step, length, context))
+
+
+def _owned_keys(sequences, n_training, n_items):
+    """Sorted `user * n_items + item` of all training interactions; an error where a user owns every item."""
+    rank = np.arange(len(sequences.items)) - np.repeat(sequences.offsets[:-1], np.diff(sequences.offsets))
+    users = np.repeat(np.arange(len(n_training)), np.diff(sequences.offsets))
+    is_training = rank < n_training[users]
+    keys = np.unique(users[is_training] * n_items + sequences.items[is_training])
+    most = np.bincount(keys // n_items).max(initial=0)
+    if most >= n_items - 1:
+        raise ValueError("a user has every item in training, so no negative is left for them: use loss_type: CE")
+    return torch.from_numpy(keys)

@@ -1,0 +1,161 @@
+"""recbole_unirep.data.split: training data and held-out targets of a dataset."""
+
+from logging import getLogger
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from recbole.data.utils import create_samplers, get_dataloader
+from recbole.sampler import KGSampler
+from recbole.utils import ModelType
+
+from recbole_unirep.data.candidates import Targets, candidates_hash, earlier_items, sampled_candidates, tie_priority
+from recbole_unirep.data.dataset import create_dataset
+from recbole_unirep.data.sequences import TrainingRows
+
+
+class HeldOut:
+    """Held-out targets of one split, with all that ranking them takes.
+
+    Args:
+        config (Config): keys of RecBole and ours.
+        dataset (recbole Dataset): the split's part of a dataset that `create_dataset` made.
+        n_before (np.ndarray): items of each user before the first target of this split, shape: [n_users].
+        split (str): 'valid' or 'test'.
+
+    Raises:
+        ValueError: the targets are not each user's latest interactions.
+    """
+
+    def __init__(self, config, dataset, n_before, split):
+        self.config, self.dataset, self.split = config, dataset, split
+        self.interactions = dataset.inter_feat
+        self.sequences = dataset.sequences
+        self.user_tokens = dataset.field2id_token[dataset.uid_field]
+        self.item_tokens = dataset.field2id_token[dataset.iid_field]
+        self.targets = _targets(self.interactions[dataset.uid_field], self.interactions[dataset.iid_field], n_before)
+        self._check_order()
+        self.tie_priority = tie_priority(self.item_tokens, config["seed"])
+        self.earlier = earlier_items(self.sequences, self.targets)
+        self._candidates = None
+
+    def __len__(self):
+        return len(self.targets.users)
+
+    @property
+    def candidates(self):
+        """Sampled negatives of protocol uni99, drawn once, shape: [n, 99], int64."""
+        if self._candidates is None:
+            self._candidates = sampled_candidates(
+                sequences=self.sequences,
+                users=self.targets.users,
+                user_tokens=self.user_tokens,
+                item_tokens=self.item_tokens,
+                seed=self.config["seed"],
+                split=self.split,
+            )
+        return self._candidates
+
+    @property
+    def candidates_hash(self):
+        """SHA-256 of the sampled negatives."""
+        return candidates_hash(self.targets.users, self.candidates, self.user_tokens, self.item_tokens)
+
+    def batches(self, batch_size):
+        """Row numbers of each batch, users with histories of like length together."""
+        return torch.argsort(self.targets.positions, stable=True).split(batch_size)
+
+    def _check_order(self):
+        place = self.sequences.offsets[self.targets.users.numpy()] + self.targets.positions.numpy()
+        if not np.array_equal(self.sequences.items[place], self.targets.items.numpy()):
+            raise ValueError(
+                f"eval_args {self.config['eval_args']}: the {self.split} interactions are not each user's latest: "
+                f"use split: {{LS: valid_and_test}}, order: TO, group_by: user"
+            )
+
+
+class Data(NamedTuple):
+    """A dataset, split.
+
+    Attributes:
+        train (recbole Dataset): the training part.
+        train_data (TrainingRows or RecBole's loader): what a trainer iterates.
+        valid (HeldOut): targets of validation.
+        test (HeldOut): targets of the test.
+        fingerprint (str): SHA-256 of users, items and each user's order.
+    """
+
+    train: Any
+    train_data: Any
+    valid: HeldOut
+    test: HeldOut
+    fingerprint: str
+
+
+def load_data(config, one_row_a_user):
+    """Filters, numbers and splits a dataset.
+
+    Args:
+        config (Config): ours.
+        one_row_a_user (bool): training rows of ours; otherwise RecBole's loader, one row a target.
+
+    Returns:
+        Data: the same split for every kind of model.
+
+    Raises:
+        ValueError: nothing is left to train or test on.
+    """
+    dataset = create_dataset(config)
+    parts = dataset.build()
+    train, valid, test = parts
+    if not len(train.inter_feat) or not len(valid.inter_feat) or not len(test.inter_feat):
+        raise ValueError(f"{config['dataset']}: no user has the interactions to train, validate and test (at least 4)")
+    n_rows = [np.bincount(part.inter_feat[part.uid_field].numpy(), minlength=part.user_num) for part in parts]
+    is_sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+    n_training = n_rows[0] + int(is_sequential)  # a sequential row is a target, and a user's first item is none
+    train_data = _rows(config, train, n_training) if one_row_a_user else _recbole_loader(config, dataset, parts)
+    users, items = (train.field2id_token[field] for field in (train.uid_field, train.iid_field))
+    fingerprint = train.sequences.fingerprint(users, items)
+    getLogger().info(f"dataset_fingerprint {fingerprint}")
+    return Data(
+        train,
+        train_data,
+        HeldOut(config, valid, n_training, "valid"),
+        HeldOut(config, test, n_training + n_rows[1], "test"),
+        fingerprint,
+    )
+
+
+def _rows(config, train, n_training):
+    return TrainingRows(
+        sequences=train.sequences,
+        n_training=n_training,
+        max_length=config["MAX_ITEM_LIST_LENGTH"],
+        rows_per_batch=config["users_per_batch"],
+        n_items=train.item_num,
+        needs_negatives=config["loss_type"] != "CE",
+        seed=config["seed"],
+    )
+
+
+def _recbole_loader(config, dataset, parts):
+    """RecBole's own training loader, with its negative sampler."""
+    sampler = create_samplers(config, dataset, parts)[0]
+    loader = get_dataloader(config, "train")
+    if config["MODEL_TYPE"] == ModelType.KNOWLEDGE:
+        negatives = config["train_neg_sample_args"]
+        kg_sampler = KGSampler(dataset, negatives["distribution"], negatives["alpha"])
+        return loader(config, parts[0], sampler, kg_sampler, shuffle=True)
+    return loader(config, parts[0], sampler, shuffle=config["shuffle"])
+
+
+def _targets(users, items, n_before):
+    """Targets with the number of earlier items of each; a user's rows of one split follow each other in time."""
+    order = np.argsort(users.numpy(), kind="stable")
+    sorted_users = users.numpy()[order]
+    is_first = np.diff(sorted_users, prepend=-1) != 0
+    row = np.arange(len(order))
+    within = row - np.maximum.accumulate(np.where(is_first, row, 0))
+    positions = np.empty(len(order), dtype=np.int64)
+    positions[order] = n_before[sorted_users] + within
+    return Targets(users, items, torch.from_numpy(positions))

@@ -1,0 +1,1 @@
+"""Losses, the training engine and the evaluation engine."""

@@ -1,0 +1,42 @@
+"""recbole_unirep.training.causal: states of RecBole's causal models at every position.
+
+RecBole's `forward` returns the last position only. These run the same modules and return all positions, so that one
+row trains all targets of a user.
+"""
+
+import torch
+
+
+def sasrec_states(model, item_seq):
+    """States of RecBole's SASRec.
+
+    Args:
+        model (recbole SASRec): the model.
+        item_seq (Tensor): item ids, 0 pads on the right, shape: [B, L].
+
+    Returns:
+        Tensor: shape: [B, L, H].
+    """
+    position = torch.arange(item_seq.size(1), device=item_seq.device)
+    hidden = model.item_embedding(item_seq) + model.position_embedding(position)
+    hidden = model.dropout(model.LayerNorm(hidden))
+    mask = model.get_attention_mask(item_seq)
+    return model.trm_encoder(hidden, mask, output_all_encoded_layers=False)[-1]
+
+
+def gru4rec_states(model, item_seq):
+    """States of RecBole's GRU4Rec, shapes as in `sasrec_states`."""
+    hidden, _ = model.gru_layers(model.emb_dropout(model.item_embedding(item_seq)))
+    return model.dense(hidden)
+
+
+CAUSAL = {"SASRec": sasrec_states, "GRU4Rec": gru4rec_states}
+
+
+def sequence_states(model):
+    """The model's function from item ids [B, L] to states [B, L, H], or None where it is not causal."""
+    own = getattr(model, "sequence_states", None)
+    if own is not None:
+        return own
+    states = CAUSAL.get(type(model).__name__)
+    return None if states is None else lambda item_seq: states(model, item_seq)

@@ -1,0 +1,99 @@
+"""recbole_unirep.training.checkpoint: checkpoints of tensors and plain values, written whole or not at all.
+
+RecBole pickles its Config into every checkpoint, which torch >= 2.6 refuses to load (RecBole issues 2212, 2215).
+"""
+
+import os
+import random
+
+import numpy as np
+import scipy.sparse
+import torch
+
+
+def save(state, path):
+    """Writes a checkpoint beside its place and moves it there, so that a kill leaves the old one.
+
+    Args:
+        state (dict): tensors and plain values.
+        path (pathlib.Path): the file.
+    """
+    partial = path.with_name(path.name + ".partial")
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+def load(path, device):
+    """A checkpoint that `save` wrote; nothing in it can run code.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: the file is damaged or holds more than tensors and plain values.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}: the run was stopped before its first epoch ended")
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"checkpoint {path} can't be read ({type(error).__name__}): restore it or train anew"
+        ) from error
+
+
+def random_state(loader):
+    """State of every generator that training draws from, as plain values.
+
+    Args:
+        loader: the training data; RecBole's loaders own a generator.
+
+    Returns:
+        dict: for `set_random_state`.
+    """
+    numpy_state = np.random.get_state()
+    state = {
+        "torch": torch.get_rng_state(),
+        "numpy": [numpy_state[0], torch.from_numpy(numpy_state[1].astype(np.int64)), *numpy_state[2:]],
+        "python": random.getstate(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+    if isinstance(getattr(loader, "generator", None), torch.Generator):
+        state["loader"] = loader.generator.get_state()
+    return state
+
+
+def set_random_state(state, loader):
+    """Puts every generator where `random_state` found it."""
+    torch.set_rng_state(state["torch"].cpu())
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *rest))
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all([part.cpu() for part in state["cuda"]])
+    if "loader" in state:
+        loader.generator.set_state(state["loader"].cpu())
+
+
+def plain(value):
+    """RecBole's `other_parameter` values (arrays, sparse matrices) as tensors; `restore` turns them back."""
+    if isinstance(value, dict):  # a module, such as FDSA's feature_embed_layer, is in the state_dict already
+        return {key: plain(part) for key, part in value.items() if not isinstance(part, torch.nn.Module)}
+    if scipy.sparse.issparse(value):
+        matrix = value.tocoo()
+        parts = [torch.from_numpy(np.asarray(part)) for part in (matrix.row, matrix.col, matrix.data)]
+        return {"sparse": value.format, "shape": list(value.shape), "parts": parts}
+    if isinstance(value, np.ndarray):
+        return {"array": torch.from_numpy(value)}
+    return value
+
+
+def restore(value, device):
+    """Inverse of `plain`."""
+    if not isinstance(value, dict):
+        return value.to(device) if isinstance(value, torch.Tensor) else value
+    if "sparse" in value:
+        row, column, data = (part.cpu().numpy() for part in value["parts"])
+        return scipy.sparse.coo_matrix((data, (row, column)), shape=value["shape"]).asformat(value["sparse"])
+    if "array" in value:
+        return value["array"].cpu().numpy()
+    return {key: restore(part, device) for key, part in value.items()}

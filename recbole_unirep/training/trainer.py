@@ -1,0 +1,292 @@
+"""recbole_unirep.training.trainer: RecBole's trainers with our engine.
+
+One row a user where the model is causal, validation by full ranking with one forward a user, checkpoints that resume
+to the same numbers. `trainer_class` lays it under the trainer that RecBole has for a model, so that its special
+trainers (pre-training, knowledge graphs) keep their training steps.
+"""
+
+import json
+from logging import getLogger
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from recbole.evaluator import Collector, Evaluator
+from recbole.trainer import Trainer
+from recbole.utils import WandbLogger, early_stopping
+from torch.nn.utils import clip_grad_norm_
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from recbole_unirep.data.sequences import TrainingRows
+from recbole_unirep.training import checkpoint
+from recbole_unirep.training.causal import sequence_states
+from recbole_unirep.training.evaluation import metrics_of, rank_targets
+from recbole_unirep.training.losses import recommendation_loss
+
+BEST, LAST = "model.pt", "last.pt"
+
+
+class EngineTrainer(Trainer):
+    """RecBole's Trainer with row training, rank evaluation and resumable checkpoints.
+
+    Args:
+        config (Config): `run_dir` is the run's folder, which exists.
+        model (recbole AbstractRecommender): on its device.
+    """
+
+    def __init__(self, config, model):
+        self.config, self.model = config, model
+        self.logger = getLogger()
+        self.run_dir = Path(config["run_dir"])
+        self.checkpoint_dir = str(self.run_dir)
+        self.saved_model_file = str(self.run_dir / BEST)
+        self.tensorboard = SummaryWriter(str(self.run_dir / "tensorboard"))
+        self.wandblogger = WandbLogger(config)
+        self.learner = config["learner"]
+        self.learning_rate = config["learning_rate"]
+        self.weight_decay = config["weight_decay"]
+        self.epochs = config["epochs"]
+        self.eval_step = min(config["eval_step"], self.epochs)
+        self.stopping_step = config["stopping_step"]
+        self.clip_grad_norm = config["clip_grad_norm"]
+        self.valid_metric = config["valid_metric"].lower()
+        self.valid_metric_bigger = config["valid_metric_bigger"]
+        self.test_batch_size = config["eval_batch_size"]
+        self.device = config["device"]
+        self.gpu_available = self.device.type == "cuda"
+        self.enable_amp = config["enable_amp"]
+        self.enable_scaler = self.gpu_available and config["enable_scaler"]
+        self.start_epoch = self.cur_step = 0
+        self.best_valid_score = -np.inf if self.valid_metric_bigger else np.inf
+        self.best_valid_result = self.best_epoch = None
+        self.train_loss_dict = {}
+        self.train_seconds = 0.0
+        self.has_stopped = False
+        self.optimizer = self._build_optimizer()
+        self.eval_type = config["eval_type"]
+        self.eval_collector = Collector(config)
+        self.evaluator = Evaluator(config)
+        self.item_tensor = self.tot_item_num = None
+
+    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        """Trains until validation has not improved for `stopping_step` evaluations, or `epochs` are over.
+
+        Args:
+            train_data (TrainingRows or RecBole's loader): the training data.
+            valid_data (HeldOut or None): without it the last epoch is the chosen one.
+            verbose (bool): whether to log every epoch.
+            saved (bool): whether to write checkpoints.
+            show_progress (bool): progress bar.
+            callback_fn (callable or None): called with epoch and validation score after each evaluation.
+
+        Returns:
+            tuple[float, dict]: best validation score and result.
+        """
+        if self.config["train_neg_sample_args"]["dynamic"]:
+            train_data.get_model(self.model)
+        for epoch in range(self.start_epoch, self.epochs):
+            if self.has_stopped:
+                break
+            started = perf_counter()
+            losses = self._train_epoch(train_data, epoch, show_progress=show_progress)
+            record = {"epoch": epoch, "train_seconds": round(perf_counter() - started, 3), **self._named(losses)}
+            is_best = valid_data is None
+            if valid_data is not None and (epoch + 1) % self.eval_step == 0:
+                is_best = self._validate(valid_data, record, show_progress)
+            self.train_seconds += perf_counter() - started
+            self._report(record, verbose)
+            if saved:
+                if is_best:
+                    self._save_checkpoint(epoch)
+                self._save_last(epoch, train_data)
+            if callback_fn and "valid_score" in record:
+                callback_fn(epoch, record["valid_score"])
+        return self.best_valid_score, self.best_valid_result
+
+    def _validate(self, valid_data, record, show_progress):
+        """Evaluates, updates early stopping and the epoch's record; True where this is the best epoch so far."""
+        started = perf_counter()
+        score, result = self._valid_epoch(valid_data, show_progress)
+        self.best_valid_score, self.cur_step, self.has_stopped, is_best = early_stopping(
+            score, self.best_valid_score, self.cur_step, self.stopping_step, self.valid_metric_bigger
+        )
+        if is_best:
+            self.best_valid_result = result
+        record.update(valid_seconds=round(perf_counter() - started, 3), valid_score=score, **result)
+        if hasattr(self.model, "codebook_report"):
+            record.update(self.model.codebook_report())
+        return is_best
+
+    def _valid_epoch(self, valid_data, show_progress=False):
+        """Validation score and metrics by full ranking."""
+        result = self.evaluate(valid_data, load_best_model=False)["full"]
+        return result[self.valid_metric], result
+
+    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False, protocols=("full",)):
+        """Metrics of a split under each protocol.
+
+        Args:
+            eval_data (HeldOut): the split.
+            load_best_model (bool): whether to read the chosen checkpoint first.
+            model_file (str or None): another checkpoint to read.
+            show_progress (bool): unused, as in RecBole's signature.
+            protocols (sequence of str): names out of `evaluation.PROTOCOLS`.
+
+        Returns:
+            dict[str, dict[str, float]]: protocol to metrics.
+        """
+        if load_best_model:
+            state = load_weights(self.model, Path(model_file or self.saved_model_file), self.device)
+            self.best_epoch = state["epoch"]
+        self.model.eval()
+        ranks = rank_targets(self.model, eval_data, protocols, self.test_batch_size, self.device)
+        return {protocol: metrics_of(ranks[protocol], self.config) for protocol in protocols}
+
+    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        """Mean losses of one epoch, of every part: tuple[float, ...]."""
+        if not isinstance(train_data, TrainingRows):
+            total = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+            return tuple(loss / len(train_data) for loss in _flat(total))
+        self.model.train()
+        train_data.epoch = epoch_idx
+        scaler = torch.amp.GradScaler(self.device.type, enabled=self.enable_scaler)
+        total = 0.0
+        for batch in tqdm(train_data, desc=f"Train {epoch_idx:>5}", ncols=100, disable=None if show_progress else True):
+            with torch.autocast(device_type=self.device.type, enabled=self.enable_amp):
+                losses = self._row_losses(batch.to(self.device))
+            loss = sum(losses)
+            self._check_nan(loss)
+            self.optimizer.zero_grad()
+            scaler.scale(loss).backward()
+            if self.clip_grad_norm:
+                scaler.unscale_(self.optimizer)
+                clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
+            scaler.step(self.optimizer)
+            scaler.update()
+            total = total + torch.stack([part.detach() for part in losses])
+        return tuple((total / len(train_data)).tolist())
+
+    def _row_losses(self, batch):
+        if hasattr(self.model, "row_losses"):
+            return self.model.row_losses(batch)
+        states, model = sequence_states(self.model), self.model
+        return (recommendation_loss(batch, states, model.item_embedding, model.n_items, self.config["loss_type"]),)
+
+    def _named(self, losses):
+        """The training loss and its parts by name."""
+        losses = _flat(losses)
+        self.train_loss_dict[len(self.train_loss_dict)] = sum(losses)
+        names = getattr(self.model, "loss_names", [f"part_{place + 1}" for place in range(len(losses))])
+        named = {f"{name}_loss": loss for name, loss in zip(names, losses)} if len(losses) > 1 else {}
+        return {"train_loss": sum(losses), **named}
+
+    def _report(self, record, verbose):
+        """Writes an epoch's record to metrics.jsonl, TensorBoard, W&B and the log."""
+        with open(self.run_dir / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        for name, value in record.items():
+            if name != "epoch":
+                self.tensorboard.add_scalar(name, value, record["epoch"])
+        self.wandblogger.log_metrics(record)
+        if verbose:
+            best = "  best" if self.best_valid_result and self.cur_step == 0 and "valid_score" in record else ""
+            self.logger.info("  ".join(f"{name} {_short(value)}" for name, value in record.items()) + best)
+
+    def _save_checkpoint(self, epoch, verbose=True, **kwargs):
+        """Writes the chosen model: weights and RecBole's other parameters."""
+        checkpoint.save(self._model_state(epoch), Path(kwargs.get("saved_model_file", self.saved_model_file)))
+
+    def save_pretrained_model(self, epoch, saved_model_file):
+        """Writes a pre-trained model (RecBole's S3Rec) as tensors and plain values."""
+        self.saved_model_file = saved_model_file
+        checkpoint.save(self._model_state(epoch), Path(saved_model_file))
+
+    def _model_state(self, epoch):
+        return {
+            "epoch": epoch,
+            "state_dict": self.model.state_dict(),
+            "other_parameter": checkpoint.plain(self.model.other_parameter()),
+        }
+
+    def _save_last(self, epoch, train_data):
+        """Writes all that continuing takes: weights, optimizer, early stopping and random states."""
+        state = {
+            **self._model_state(epoch),
+            "optimizer": self.optimizer.state_dict(),
+            "random": checkpoint.random_state(train_data),
+            "cur_step": self.cur_step,
+            "best_valid_score": float(self.best_valid_score),
+            "best_valid_result": self.best_valid_result,
+            "train_seconds": self.train_seconds,
+            "has_stopped": self.has_stopped,
+        }
+        checkpoint.save(state, self.run_dir / LAST)
+
+    def resume(self, train_data):
+        """Continues where `_save_last` was written; the following epochs give the numbers of an uninterrupted run.
+
+        Args:
+            train_data: the training data, whose generator is set.
+        """
+        state = load_weights(self.model, self.run_dir / LAST, self.device)
+        self.optimizer.load_state_dict(state["optimizer"])
+        checkpoint.set_random_state(state["random"], train_data)
+        self.start_epoch = state["epoch"] + 1
+        self.cur_step = state["cur_step"]
+        self.best_valid_score = state["best_valid_score"]
+        self.best_valid_result = state["best_valid_result"]
+        self.train_seconds = state["train_seconds"]
+        self.has_stopped = state["has_stopped"]
+        metrics = self.run_dir / "metrics.jsonl"
+        lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["epoch"] < self.start_epoch]
+        metrics.write_text("".join(kept), encoding="utf-8")
+
+
+def load_weights(model, path, device):
+    """Reads a checkpoint into a model.
+
+    Args:
+        model (recbole AbstractRecommender): built from the same config.
+        path (pathlib.Path): model.pt or last.pt of a run.
+        device (torch.device): where to.
+
+    Returns:
+        dict: the checkpoint.
+    """
+    state = checkpoint.load(path, device)
+    model.load_state_dict(state["state_dict"])
+    model.load_other_parameter(checkpoint.restore(state["other_parameter"], device))
+    return state
+
+
+def trainer_class(recbole_trainer):
+    """A class with RecBole's special training steps, if any, over our engine.
+
+    Args:
+        recbole_trainer (type): what RecBole's `get_trainer` returns.
+
+    Returns:
+        type: a subclass of EngineTrainer.
+
+    Raises:
+        ValueError: the trainer is of another kind (decision trees).
+    """
+    if recbole_trainer is Trainer:
+        return EngineTrainer
+    if not issubclass(recbole_trainer, Trainer):
+        raise ValueError(f"{recbole_trainer.__name__} does not train by gradients: run this model with RecBole itself")
+    return type(recbole_trainer.__name__, (recbole_trainer, EngineTrainer), {})
+
+
+def _flat(losses):
+    """Losses of RecBole's trainers, which nest tuples or return none at all, as one tuple of float."""
+    if isinstance(losses, (tuple, list)):
+        return tuple(part for loss in losses for part in _flat(loss))
+    return () if losses is None else (float(losses),)
+
+
+def _short(value):
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
