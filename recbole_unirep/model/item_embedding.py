@@ -1,0 +1,162 @@
+r"""recbole_unirep.model.item_embedding: [semantic embedding ; ID embedding] as one table.
+
+Reference:
+    Lin et al. "Unified Semantic and ID Representation Learning for Deep Recommenders." arXiv 2502.16474, section 3.1.
+
+It stands where a RecBole model has its `item_embedding`: it answers a call on ids and `.weight`, and has further rows
+for special tokens. Within `step` every row is encoded at most once.
+"""
+
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+# representation -> (uses the semantic part, quantizes it, uses the ID part)
+REPRESENTATIONS = {
+    "unified": (True, True, True),
+    "semantic": (True, True, False),
+    "id": (False, False, True),
+    "text": (True, False, False),
+    "text_id": (True, False, True),
+}
+
+
+class EncodedItems(NamedTuple):
+    """Rows encoded for one step.
+
+    Attributes:
+        items (Tensor): item ids in ascending order, padding left out, shape: [M], int64.
+        rows (Tensor): their embeddings, shape: [M, H].
+        semantic (Tensor or None): their semantic embeddings, shape: [M, code_dim].
+        quantized (Quantized or None): codes and quantization losses, where the representation has codes.
+    """
+
+    items: torch.Tensor
+    rows: torch.Tensor
+    semantic: torch.Tensor
+    quantized: tuple
+
+
+class UnifiedItemEmbedding(nn.Module):
+    """Item table s = [z_hat ; e], a drop-in for `nn.Embedding(n_items, H, padding_idx=0)`.
+
+    Args:
+        n_items (int): number of item ids, padding included.
+        n_special (int): further rows for special tokens such as BERT4Rec's mask: learned, without text.
+        representation (str): a key of REPRESENTATIONS.
+        tokenizer (RQVAE or None): gives semantic embeddings; None for representation 'id'.
+        text (Tensor or None): item text embeddings, row 0 pads, shape: [n_items, text_dim], float32.
+        id_dim (int): dimensions of the ID embedding.
+        hidden_size (int or None): size that a linear map brings both parts to; None puts them side by side.
+        init_std (float): standard deviation of ID and special rows at the start.
+    """
+
+    def __init__(self, *, n_items, n_special, representation, tokenizer, text, id_dim, hidden_size, init_std):
+        super().__init__()
+        self.has_semantic, self.has_codes, self.has_id = REPRESENTATIONS[representation]
+        self.n_items, self.num_embeddings = n_items, n_items + n_special
+        width = (tokenizer.code_dim if self.has_semantic else 0) + (id_dim if self.has_id else 0)
+        self.embedding_dim = hidden_size or width
+        self.tokenizer = tokenizer if self.has_semantic else None
+        self.register_buffer("item_text_embedding", text if self.has_semantic else None)
+        self.id_embedding = nn.Embedding(n_items - 1, id_dim) if self.has_id else None  # padding has no row
+        self.projection = nn.Linear(width, hidden_size) if hidden_size else None
+        self.special = nn.Parameter(torch.empty(n_special, self.embedding_dim).normal_(std=init_std))
+        if self.has_id:
+            nn.init.normal_(self.id_embedding.weight, std=init_std)
+        self._step = None  # EncodedItems and the row of each id, while a step lasts
+        self._table = None  # (versions, table) outside of training
+
+    @property
+    def n_table_parameters(self):
+        """Learned numbers addressed by item or by code; padding and special rows not counted (the paper's Table 5)."""
+        n_codes = self.tokenizer.quantizer.codebooks.numel() if self.has_codes else 0
+        return n_codes + (self.id_embedding.weight.numel() if self.has_id else 0)
+
+    def forward(self, ids):
+        """Embeddings of item or special-token ids.
+
+        Args:
+            ids (Tensor): any shape, int64; 0 gives zeros.
+
+        Returns:
+            Tensor: shape: [*ids.shape, H].
+        """
+        if self._step is not None:
+            table, row = self._step
+            return F.embedding(ids if row is None else row[ids], table)
+        if self._can_keep():
+            return F.embedding(ids, self.weight)
+        with self.step(ids):
+            return self(ids)
+
+    @property
+    def weight(self):
+        """The whole table: padding, items, special tokens, shape: [n_items + n_special, H]."""
+        if self._step is not None and self._step[1] is None:
+            return self._step[0]
+        if not self._can_keep():
+            return self._assemble(self._encode(self._all_items()))[0]
+        tensors = self.state_dict(keep_vars=True).values()
+        versions = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+        if self._table is None or self._table[0] != versions:
+            self._table = versions, self._assemble(self._encode(self._all_items()))[0]
+        return self._table[1]
+
+    @contextmanager
+    def step(self, ids=None):
+        """Encodes the distinct items among `ids`, or all, once; calls within the block share them.
+
+        Args:
+            ids (Tensor or None): item and special-token ids in use, any shape; None for the whole table.
+
+        Yields:
+            EncodedItems: the encoded items.
+        """
+        items = self._all_items() if ids is None else torch.unique(ids[(ids > 0) & (ids < self.n_items)])
+        encoded = self._encode(items)
+        self._step = self._assemble(encoded)
+        try:
+            yield encoded
+        finally:
+            self._step = None
+
+    @torch.no_grad()
+    def codes(self):
+        """Codes of every item, padding left out, shape: [n_items - 1, n_levels], int64."""
+        return self.tokenizer.encode(self.item_text_embedding[1:])
+
+    def _all_items(self):
+        return torch.arange(1, self.n_items, device=self.special.device)
+
+    def _encode(self, items):
+        parts, semantic, quantized = [], None, None
+        if self.has_semantic:
+            semantic = self.tokenizer.latent(self.item_text_embedding[items])  # [M, code_dim]
+            if self.has_codes:
+                quantized = self.tokenizer.quantizer(semantic)
+                semantic = quantized.vectors
+            parts.append(semantic)
+        if self.has_id:
+            parts.append(self.id_embedding(items - 1))
+        rows = torch.cat(parts, dim=-1)  # [M, code_dim + id_dim]
+        if self.projection is not None:
+            rows = self.projection(rows)
+        return EncodedItems(items, rows, semantic, quantized)
+
+    def _assemble(self, encoded):
+        """Table [1 + M + n_special, H] and the row of each id, None where ids are rows."""
+        table = torch.cat([encoded.rows.new_zeros(1, self.embedding_dim), encoded.rows, self.special])
+        if len(encoded.items) == self.n_items - 1:
+            return table, None
+        row = torch.zeros(self.num_embeddings, dtype=torch.int64, device=table.device)
+        row[encoded.items] = 1 + torch.arange(len(encoded.items), device=table.device)
+        row[self.n_items :] = 1 + len(encoded.items) + torch.arange(len(self.special), device=table.device)
+        return table, row
+
+    def _can_keep(self):
+        """Whether the table may be kept: nothing is trained, so it changes only when a tensor does."""
+        return not self.training and not torch.is_grad_enabled()

@@ -1,0 +1,238 @@
+r"""UniRep: a RecBole sequential model over [semantic embedding ; ID embedding], trained end to end.
+
+Reference:
+    Lin et al. "Unified Semantic and ID Representation Learning for Deep Recommenders." arXiv 2502.16474.
+
+The paper trains with one negative a position (equation 2); the default here is the softmax over all items, as
+RecBole's SASRec has it. `--preset=paper` is the paper's recipe.
+"""
+
+import torch
+from recbole.model.abstract_recommender import SequentialRecommender
+
+from recbole_unirep.analysis.codebook import codebook_report
+from recbole_unirep.data.item_text import load_item_text
+from recbole_unirep.model.backbone import BACKBONES, make_backbone
+from recbole_unirep.model.item_embedding import REPRESENTATIONS, UnifiedItemEmbedding
+from recbole_unirep.tokenizer import TOKENIZERS
+from recbole_unirep.tokenizer.base import shipped_defaults
+from recbole_unirep.training.causal import CAUSAL, sequence_states
+from recbole_unirep.training.losses import LOSSES, PAIRWISE, recommendation_loss
+
+FUSIONS = ("concat", "project")
+QUANTIZATION_ITEMS = ("batch", "catalogue")
+QUANTIZATION_WEIGHTINGS = ("item", "occurrence")
+
+
+class UniRep(SequentialRecommender):
+    """Unified semantic and ID representation over a sequential backbone.
+
+    Args:
+        config (Config): RecBole's or ours, keys of properties/model/UniRep.yaml, its tokenizer's and its backbone's.
+        dataset (recbole Dataset): the training part.
+
+    Raises:
+        ValueError: an option that is not in its range, or a loss that the backbone cannot take.
+    """
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        _check_options(config)
+        self.backbone_name = config["backbone"]
+        self.loss_type = config["loss_type"]
+        self.quantization_items = config["quantization_items"]
+        self.quantization_weighting = config["quantization_weighting"]
+        self.dead_code_steps = config["dead_code_steps"]
+
+        has_semantic, self.has_codes, has_id = REPRESENTATIONS[config["representation"]]
+        uses = {"recommendation": True, "quantization": self.has_codes, "reconstruction": has_semantic}
+        self.loss_names = [name for name, used in uses.items() if used]
+        self.loss_weights = [config[f"{name}_weight"] for name in self.loss_names]
+        tokenizer = text = self.text_encoder = None
+        if has_semantic:
+            item_text = load_item_text(config, dataset)
+            self.text_encoder, text = item_text.encoder, item_text.vectors
+            has_text = text.any(dim=-1)
+            tokenizer = _make_tokenizer(config, text[has_text], self.has_codes)
+            text = torch.where(has_text[:, None], text, tokenizer.text_mean)  # scaled, the mean is a zero vector
+            self.register_buffer("has_text", has_text)
+        id_dim = config["id_embedding_size"] if has_semantic else config["code_dim"]
+        width = (config["code_dim"] if has_semantic else 0) + (id_dim if has_id else 0)
+        hidden_size = _hidden_size(config, width)
+
+        self.backbone = make_backbone(self.backbone_name, config, dataset, hidden_size)
+        self.backbone.item_embedding = UnifiedItemEmbedding(
+            n_items=self.n_items,
+            n_special=self.backbone.item_embedding.num_embeddings - self.n_items,
+            representation=config["representation"],
+            tokenizer=tokenizer,
+            text=text,
+            id_dim=id_dim,
+            hidden_size=hidden_size if config["fusion"] == "project" else None,
+            init_std=config["id_init_std"],
+        )
+        if self.has_codes and self.dead_code_steps:
+            self.register_buffer("code_is_used", torch.zeros(tokenizer.quantizer.codebooks.shape[:2], dtype=torch.bool))
+            self.register_buffer("n_steps_counted", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def item_embedding(self):
+        """The item table."""
+        return self.backbone.item_embedding
+
+    @property
+    def sequence_states(self):
+        """Function from item ids [B, L] to states [B, L, H]; None where the backbone is not causal."""
+        return sequence_states(self.backbone)
+
+    @property
+    def item_table_parameters(self):
+        """Learned numbers addressed by item or by code (the paper's Table 5)."""
+        return self.item_embedding.n_table_parameters
+
+    def calculate_loss(self, interaction):
+        """Losses of one of RecBole's batches, by the backbone's own objective.
+
+        Returns:
+            tuple[Tensor, ...]: weighted recommendation, quantization and reconstruction loss, those that the
+            representation has, shape: [] each.
+        """
+        in_use = torch.cat([interaction[field].reshape(-1) for field in self._id_fields() if field in interaction])
+        read = torch.cat([interaction[self.ITEM_SEQ].reshape(-1), interaction[self.POS_ITEM_ID]])
+        with self.item_embedding.step(in_use if self._needs_few_items() else None) as encoded:
+            if self.loss_type == "BCE":  # RecBole's own losses are CE and BPR
+                recommendation = self._last_position_loss(interaction)
+            else:
+                recommendation = self.backbone.calculate_loss(interaction)
+            return self._all_losses(recommendation, encoded, read)
+
+    def row_losses(self, batch):
+        """Losses of one batch of training rows, all positions at once.
+
+        Args:
+            batch (RowBatch): rows of a causal backbone.
+
+        Returns:
+            tuple[Tensor, ...]: as `calculate_loss`.
+        """
+        read = torch.cat([batch.inputs.reshape(-1), batch.targets])
+        in_use = torch.cat([read, batch.negatives])
+        with self.item_embedding.step(in_use if self._needs_few_items() else None) as encoded:
+            recommendation = recommendation_loss(
+                batch, self.sequence_states, self.item_embedding, self.n_items, self.loss_type
+            )
+            return self._all_losses(recommendation, encoded, read)
+
+    def predict(self, interaction):
+        return self.backbone.predict(interaction)
+
+    def full_sort_predict(self, interaction):
+        return self.backbone.full_sort_predict(interaction)
+
+    def codebook_report(self):
+        """Usage and perplexity of each level, unique_item_coverage and collision_rate, over all items.
+
+        Returns:
+            dict[str, float]: empty where the representation has no codes.
+        """
+        if not self.has_codes:
+            return {}
+        codebook_size = self.item_embedding.tokenizer.codebook_size
+        return codebook_report(self.item_embedding.codes().cpu().numpy(), codebook_size)
+
+    def _id_fields(self):
+        masked = [getattr(self.backbone, name, None) for name in ("MASK_ITEM_SEQ", "POS_ITEMS", "NEG_ITEMS")]
+        return [self.ITEM_SEQ, self.POS_ITEM_ID, self.NEG_ITEM_ID, *filter(None, masked)]
+
+    def _needs_few_items(self):
+        """Whether a step reads the items of its batch alone; Caser's regularizer reads the whole table."""
+        return self.loss_type != "CE" and self.quantization_items == "batch" and self.backbone_name != "Caser"
+
+    def _last_position_loss(self, interaction):
+        state = self.backbone.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])  # [B, H]
+        positive = (state * self.item_embedding(interaction[self.POS_ITEM_ID])).sum(dim=-1)
+        negative = (state * self.item_embedding(interaction[self.NEG_ITEM_ID])).sum(dim=-1)
+        return PAIRWISE[self.loss_type](positive, negative)
+
+    def _all_losses(self, recommendation, encoded, read):
+        """Algorithm 1's losses beside the recommendation loss, weighted."""
+        losses = [recommendation]
+        if encoded.semantic is not None:
+            row, weight = self._carriers(encoded.items, read)
+            if encoded.quantized is not None:
+                losses.append((encoded.quantized.losses[row] * weight).sum())
+                self._watch_codes(encoded)
+            table = self.item_embedding
+            text = table.item_text_embedding[encoded.items[row]]
+            losses.append((table.tokenizer.reconstruction_loss(text, encoded.semantic[row]) * weight).sum())
+        return tuple(weight * loss for weight, loss in zip(self.loss_weights, losses))
+
+    def _carriers(self, encoded_items, read):
+        """Rows of the encoded items that carry Algorithm 1's losses and their weights, which sum to 1."""
+        items, count = encoded_items, torch.ones_like(encoded_items)
+        if self.quantization_items == "batch":
+            items, count = torch.unique(read[read > 0], return_counts=True)
+        weight = count.float() if self.quantization_weighting == "occurrence" else torch.ones_like(count).float()
+        weight = weight * self.has_text[items]  # no text, nothing to quantize
+        return torch.searchsorted(encoded_items, items), weight / weight.sum().clamp(min=1)
+
+    @torch.no_grad()
+    def _watch_codes(self, encoded):
+        """Every `dead_code_steps` training steps, moves codes unused since then onto random residuals."""
+        if not self.dead_code_steps or not self.training:
+            return
+        self.code_is_used.scatter_(1, encoded.quantized.codes.T, True)
+        self.n_steps_counted += 1
+        if self.n_steps_counted < self.dead_code_steps:
+            return
+        tokenizer = self.item_embedding.tokenizer
+        generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
+        tokenizer.quantizer.move_dead_codes(
+            tokenizer.latent(self.item_embedding.item_text_embedding[encoded.items]), self.code_is_used, generator
+        )
+        self.code_is_used.zero_()
+        self.n_steps_counted.zero_()
+
+
+def _check_options(config):
+    ranges = {
+        "backbone": tuple(BACKBONES),
+        "tokenizer": tuple(TOKENIZERS),
+        "representation": tuple(REPRESENTATIONS),
+        "fusion": FUSIONS,
+        "loss_type": LOSSES,
+        "quantization_items": QUANTIZATION_ITEMS,
+        "quantization_weighting": QUANTIZATION_WEIGHTINGS,
+    }
+    for key, values in ranges.items():
+        if config[key] not in values:
+            raise ValueError(f"{key}={config[key]} is not known: choose one of {', '.join(values)}")
+    if config["loss_type"] == "BCE" and config["backbone"] not in CAUSAL:
+        raise ValueError(
+            f"loss_type=BCE is one negative a position, which backbone {config['backbone']} has not: "
+            f"use CE or BPR, or a backbone out of {', '.join(CAUSAL)}"
+        )
+
+
+def _hidden_size(config, width):
+    """The backbone's size: side by side the parts' own, projected the backbone's."""
+    key = BACKBONES[config["backbone"]]
+    if config["fusion"] == "project":
+        return config[key]
+    asked = config[key]
+    if asked not in (width, config.internal_config_dict[key]):
+        raise ValueError(
+            f"{key}={asked} was asked, fusion: concat makes it {width}: set code_dim or id_embedding_size, or "
+            f"fusion=project"
+        )
+    return width
+
+
+def _make_tokenizer(config, text, has_codes):
+    """The tokenizer with codebooks set from its own first encodings of the items that have text."""
+    name = config["tokenizer"]
+    tokenizer = TOKENIZERS[name](text_dim=text.shape[1], **{key: config[key] for key in shipped_defaults(name)})
+    tokenizer.initialise(text, config["seed"])
+    if not has_codes:
+        tokenizer.quantizer = None
+    return tokenizer

@@ -1,0 +1,116 @@
+"""UnifiedItemEmbedding: a drop-in for nn.Embedding whose rows are [semantic ; ID]."""
+
+import pytest
+import torch
+
+from recbole_unirep.model.item_embedding import REPRESENTATIONS, UnifiedItemEmbedding
+from recbole_unirep.tokenizer.rqvae import RQVAE
+
+N_ITEMS, TEXT_DIM, CODE_DIM, ID_DIM = 7, 5, 4, 2
+
+
+def make_table(representation, hidden_size=None, n_special=1):
+    torch.manual_seed(0)
+    text = torch.cat([torch.zeros(1, TEXT_DIM), torch.randn(N_ITEMS - 1, TEXT_DIM)])
+    has_semantic, has_codes, _ = REPRESENTATIONS[representation]
+    tokenizer = None
+    if has_semantic:
+        sizes = {"text_dim": TEXT_DIM, "codebook_size": 3, "code_dim": CODE_DIM, "encoder_sizes": [6]}
+        tokenizer = RQVAE.from_defaults(**sizes, codebook_init="normal")
+        tokenizer.initialise(text[1:], 0)
+        if not has_codes:
+            tokenizer.quantizer = None
+    return UnifiedItemEmbedding(
+        n_items=N_ITEMS,
+        n_special=n_special,
+        representation=representation,
+        tokenizer=tokenizer,
+        text=text if has_semantic else None,
+        id_dim=ID_DIM,
+        hidden_size=hidden_size,
+        init_std=0.02,
+    )
+
+
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+@pytest.mark.parametrize("training", [True, False])
+def test_a_call_and_the_weight_agree_and_padding_is_zero(representation, training):
+    table = make_table(representation).train(training)
+    ids = torch.tensor([[0, 3, N_ITEMS], [6, 3, 0]])
+    weight = table.weight
+    assert weight.shape == (N_ITEMS + 1, table.embedding_dim)
+    assert torch.equal(weight[0], torch.zeros(table.embedding_dim))
+    torch.testing.assert_close(table(ids), weight[ids])
+    with torch.no_grad():
+        torch.testing.assert_close(table(ids), weight[ids])
+
+
+@pytest.mark.parametrize(
+    ("representation", "hidden_size", "width"),
+    [
+        ("unified", None, 6),
+        ("semantic", None, 4),
+        ("id", None, 2),
+        ("text", None, 4),
+        ("text_id", None, 6),
+        ("unified", 8, 8),
+    ],
+)
+def test_width_follows_the_parts(representation, hidden_size, width):
+    assert make_table(representation, hidden_size).weight.shape[1] == width
+
+
+def test_the_row_is_the_quantized_text_beside_the_id():
+    table = make_table("unified")
+    quantized = table.tokenizer.quantizer.decode(table.tokenizer.encode(table.item_text_embedding[1:]))
+    assert torch.equal(table.weight[1:N_ITEMS, :CODE_DIM], quantized)
+    assert torch.equal(table.weight[1:N_ITEMS, CODE_DIM:], table.id_embedding.weight)
+
+
+def test_a_step_encodes_the_distinct_items_once_and_calls_share_them():
+    table, seen = make_table("unified"), []
+    table.tokenizer.encoder.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
+    ids = torch.tensor([[0, 3, 3], [5, 3, N_ITEMS]])
+    with table.step(ids) as encoded:
+        first, second = table(ids), table(torch.tensor([5]))
+    assert encoded.items.tolist() == [3, 5]
+    assert seen == [2]
+    torch.testing.assert_close(first, table.weight[ids])
+    torch.testing.assert_close(second, table.weight[[5]])
+
+
+def test_the_whole_table_is_kept_while_nothing_changes_and_made_anew_when_something_does():
+    table, seen = make_table("unified").eval(), []
+    table.tokenizer.encoder.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
+    with torch.no_grad():
+        first = table.weight
+        assert table.weight is first
+        assert len(seen) == 1
+        table.id_embedding.weight[2] += 1  # item 3
+        torch.testing.assert_close(table.weight[3] - first[3], torch.tensor([0.0, 0, 0, 0, 1, 1]))
+    other = make_table("unified").eval()
+    torch.nn.init.ones_(other.id_embedding.weight)
+    table.load_state_dict(other.state_dict())
+    with torch.no_grad():
+        assert torch.equal(table.weight, other.weight)
+
+
+def test_special_rows_are_learned_and_have_no_text():
+    table = make_table("unified", n_special=2)
+    table(torch.tensor([N_ITEMS, N_ITEMS + 1])).sum().backward()
+    assert torch.equal(table.special.grad, torch.ones(2, table.embedding_dim))
+    assert all(parameter.grad is None or not parameter.grad.any() for parameter in table.tokenizer.parameters())
+
+
+def test_padding_carries_no_gradient():
+    table = make_table("unified")
+    (table(torch.tensor([0, 0])).sum() * 3).backward()
+    assert all(parameter.grad is None or not parameter.grad.any() for parameter in table.parameters())
+
+
+@pytest.mark.parametrize(
+    ("representation", "expected"),
+    [("unified", 3 * 3 * 4 + 6 * 2), ("semantic", 3 * 3 * 4), ("id", 6 * 2), ("text", 0), ("text_id", 6 * 2)],
+)
+def test_table_parameters_count_codes_and_ids_alone(representation, expected):
+    assert make_table(representation).n_table_parameters == expected

@@ -1,0 +1,165 @@
+"""UniRep: gradients by loss and setting, true RecBole behaviour, parameter counts, named errors."""
+
+import pytest
+import torch
+from recbole.data.utils import get_dataloader
+from recbole.utils import init_seed
+
+from recbole_unirep.config import Config
+from recbole_unirep.data.split import load_data
+from recbole_unirep.quick_start import build_model, trains_rows
+
+SMALL = {"codebook_size": 8, "code_dim": 8, "encoder_sizes": [12], "users_per_batch": 16, "text_encoder": "lexical"}
+
+
+def prepare(tiny, **keys):
+    config = Config("UniRep", "tiny", config_dict={"data_path": str(tiny.parent), **SMALL, **keys})
+    init_seed(config["seed"], config["reproducibility"])
+    data = load_data(config, trains_rows(config))
+    return config, data, build_model(config, data.train)
+
+
+def interaction(data):
+    return data.test.interactions
+
+
+@pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec", "Caser", "BERT4Rec", "NARM"])
+@pytest.mark.parametrize("fusion", ["concat", "project"])
+def test_predict_agrees_with_full_sort_predict(tiny, backbone, fusion):
+    _, data, model = prepare(tiny, backbone=backbone, fusion=fusion, MAX_ITEM_LIST_LENGTH=6)
+    model.eval()
+    with torch.no_grad():
+        scores = model.full_sort_predict(interaction(data))
+        single = model.predict(interaction(data))
+    assert scores.shape == (len(data.test), model.n_items)
+    torch.testing.assert_close(single, scores.gather(1, data.test.targets.items[:, None])[:, 0])
+
+
+@pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec", "Caser", "BERT4Rec", "NARM"])
+@pytest.mark.parametrize("loss_type", ["CE", "BPR"])
+def test_recbole_s_own_loader_trains_every_backbone(tiny, backbone, loss_type):
+    config, data, model = prepare(
+        tiny, backbone=backbone, loss_type=loss_type, training_rows="prefix", MAX_ITEM_LIST_LENGTH=6
+    )
+    losses = model.calculate_loss(next(iter(data.train_data)))
+    sum(losses).backward()
+    assert len(losses) == 3
+    assert model.item_embedding.id_embedding.weight.grad.abs().sum() > 0
+    assert model.item_embedding.tokenizer.encoder[0].weight.grad.abs().sum() > 0
+    assert get_dataloader(config, "train") is type(data.train_data)
+
+
+PARTS = {
+    "encoder": lambda model: model.item_embedding.tokenizer.encoder[0].weight,
+    "codebooks": lambda model: model.item_embedding.tokenizer.quantizer.codebooks,
+    "decoder": lambda model: model.item_embedding.tokenizer.decoder[0].weight,
+    "id": lambda model: model.item_embedding.id_embedding.weight,
+}
+
+
+@pytest.mark.parametrize(
+    ("loss", "codebook_gradient", "reached"),
+    [
+        (0, False, {"encoder", "id"}),
+        (0, True, {"encoder", "id", "codebooks"}),
+        (1, False, {"encoder", "codebooks"}),
+        (1, True, {"encoder", "codebooks"}),
+        (2, False, {"encoder", "decoder"}),
+        (2, True, {"encoder", "decoder", "codebooks"}),
+    ],
+)
+@pytest.mark.parametrize("loss_type", ["CE", "BCE"])
+def test_each_loss_reaches_its_parts(tiny, loss, codebook_gradient, reached, loss_type):
+    _, data, model = prepare(tiny, codebook_gradient=codebook_gradient, loss_type=loss_type)
+    model.row_losses(next(iter(data.train_data)))[loss].backward()
+    gradients = {name: part(model).grad for name, part in PARTS.items()}
+    assert {name for name, gradient in gradients.items() if gradient is not None and gradient.any()} == reached
+
+
+def test_quantization_losses_are_those_of_the_batch_s_items_by_hand(tiny):
+    _, data, model = prepare(tiny, quantization_weighting="occurrence", users_per_batch=1000)
+    model.eval()
+    batch = next(iter(data.train_data))
+    _, quantization, reconstruction = model.row_losses(batch)
+    read = torch.cat([batch.inputs[batch.inputs > 0], batch.targets])
+    losses = model.item_embedding.tokenizer(model.item_embedding.item_text_embedding[read]).losses
+    has_text = model.has_text[read]
+    torch.testing.assert_close(quantization, losses.quantization[has_text].sum() / has_text.sum())
+    torch.testing.assert_close(reconstruction, losses.reconstruction[has_text].sum() / has_text.sum())
+    assert not has_text.all()
+
+
+def test_an_item_without_text_has_a_zero_text_vector_and_learns_an_id(tiny):
+    _, data, model = prepare(tiny)
+    without = torch.nonzero(~model.has_text[1:])[:, 0] + 1
+    assert len(without) == 1
+    table = model.item_embedding
+    assert not table.tokenizer.scale_text(table.item_text_embedding[without]).any()
+    sum(model.row_losses(next(iter(data.train_data)))).backward()
+    assert table.id_embedding.weight.grad[without - 1].any()
+
+
+def test_rows_and_prefixes_have_the_same_loss_without_dropout(tiny):
+    still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "users_per_batch": 1000, "train_batch_size": 10000}
+    _, rows, model = prepare(tiny, **still)
+    _, prefixes, same = prepare(tiny, training_rows="prefix", **still)
+    by_row = model.row_losses(next(iter(rows.train_data)))[0]
+    with torch.no_grad():
+        same.load_state_dict(model.state_dict())
+        by_prefix = same.calculate_loss(next(iter(prefixes.train_data)))[0]
+        # RecBole's softmax also runs over the padding row, which scores 0.
+        states = model.sequence_states(next(iter(rows.train_data)).inputs)[next(iter(rows.train_data)).is_target]
+        logits = states @ model.item_embedding.weight[: model.n_items].T
+    more = (logits.logsumexp(1) - logits[:, 1:].logsumexp(1)).mean()
+    torch.testing.assert_close(by_row + more, by_prefix, rtol=1e-4, atol=1e-5)
+
+
+def test_dead_codes_move_after_the_given_steps(tiny):
+    _, data, model = prepare(tiny, dead_code_steps=2, codebook_size=64)
+    codebooks = model.item_embedding.tokenizer.quantizer.codebooks
+    batch, before = next(iter(data.train_data)), codebooks.detach().clone()
+    model.row_losses(batch)
+    assert torch.equal(codebooks, before)
+    model.row_losses(batch)
+    assert not torch.equal(codebooks, before)
+    assert not model.code_is_used.any()
+
+
+def test_the_codebook_report_is_over_all_items(tiny):
+    _, _, model = prepare(tiny)
+    report = model.codebook_report()
+    codes = model.item_embedding.codes()
+    assert report["unique_item_coverage"] == pytest.approx(len(codes.unique(dim=0)) / (model.n_items - 1))
+    assert set(report) >= {"codebook_usage_1", "perplexity_3", "collision_rate"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"backbone": "SRGNN"}, "backbone=SRGNN.*SASRec, GRU4Rec"),
+        ({"backbone": "Caser", "loss_type": "BCE"}, "loss_type=BCE.*Caser.*CE or BPR"),
+        ({"loss_type": "TOP1"}, "loss_type=TOP1.*CE, BCE, BPR"),
+        ({"representation": "ids"}, "representation=ids.*unified, semantic, id"),
+        ({"hidden_size": 128}, "hidden_size=128.*concat makes it 16"),
+        ({"n_heads": 5}, "n_heads 5 does not divide.*16"),
+        ({"level_metrics": ["cosine"]}, "level_metrics names 1 levels, n_levels is 3"),
+        ({"quantization_items": "all"}, "quantization_items=all.*batch, catalogue"),
+    ],
+)
+def test_an_option_out_of_range_is_named(tiny, keys, message):
+    with pytest.raises(ValueError, match=message):
+        prepare(tiny, **keys)
+
+
+@pytest.mark.parametrize("representation", ["unified", "semantic", "id"])
+def test_item_table_parameters_are_table_5_s(shared_datasets, representation, tmp_path):
+    sizes = {
+        "amazon-beauty": {"id": 774_464, "semantic": 49_152, "unified": 145_960},
+        "amazon-sports-outdoors": {"id": 1_174_848, "semantic": 24_576, "unified": 171_432},
+        "amazon-toys-games": {"id": 763_136, "semantic": 49_152, "unified": 144_544},
+    }
+    for dataset, expected in sizes.items():
+        keys = {"data_path": str(shared_datasets), "text_encoder": "minilm", "representation": representation}
+        config = Config("UniRep", dataset, config_dict={**keys, "codebook_init": "normal"})
+        data = load_data(config, trains_rows(config))
+        assert build_model(config, data.train).item_table_parameters == expected[representation]
