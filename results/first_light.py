@@ -1,0 +1,133 @@
+"""First light: UniRep, its unquantized control and SASRec on Beauty, both losses, one seed.
+
+    python results/first_light.py --data_path=../shared/datasets [--runs=FOLDER] [NAME ...]
+
+Runs each cell that has no result yet by the command it prints, continues an interrupted one, and writes the tables of
+results/first_light.md. Each cell's config, environment, result and learning curve lie in results/first_light/NAME.
+Settings were chosen on validation (the cells `try_*`, which are never ranked on test).
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+BEAUTY = ["--dataset=amazon-beauty", "--text_encoder=minilm", "--show_progress=False"]
+KEPT = ("config.yaml", "environment.json", "result.json", "metrics.jsonl")
+SHORT = ["--model=UniRep", "--epochs=8", "--protocol=[]"]
+
+TRIALS = {
+    "try_mean": [*SHORT, "--loss_reduction=mean"],
+    "try_sum": [*SHORT, "--loss_reduction=sum"],
+    "try_unit": [*SHORT, "--text_scaling=unit"],
+    "try_codebook_gradient": [*SHORT, "--codebook_gradient=True"],
+    "try_dead_codes": [*SHORT, "--dead_code_steps=100"],
+    "try_id_32": [*SHORT, "--id_embedding_size=32"],
+}
+CELLS = {
+    "sasrec_ce": ["--model=SASRec"],
+    "unirep_ce": ["--model=UniRep"],
+    "text_id_ce": ["--model=UniRep", "--representation=text_id"],
+    "sasrec_bce": ["--model=SASRec", "--loss_type=BCE"],
+    "unirep_bce": ["--model=UniRep", "--loss_type=BCE"],
+    "text_id_bce": ["--model=UniRep", "--loss_type=BCE", "--representation=text_id"],
+}
+COLUMNS = [
+    (protocol, metric)
+    for protocol, metrics in {
+        "uni99": ("hit@10", "ndcg@10", "mrr"),
+        "full": ("hit@10", "ndcg@10"),
+        "full_unseen": ("hit@10", "ndcg@10"),
+    }.items()
+    for metric in metrics
+]
+
+
+def main(arguments):
+    options = dict(argument[2:].split("=", 1) for argument in arguments if argument.startswith("--"))
+    names = [argument for argument in arguments if not argument.startswith("--")]
+    runs = Path(options.pop("runs", "runs/first_light"))
+    everything = {**TRIALS, **CELLS}
+    for name in names or everything:
+        run(name, everything[name], runs / name, options)
+    page = HERE / "first_light.md"
+    text = page.read_text(encoding="utf-8")
+    for mark, table in (("cells", cells_table()), ("trials", trials_table())):
+        before, _, rest = text.partition(f"<!-- {mark} -->\n")
+        text = f"{before}<!-- {mark} -->\n{table}<!-- end -->{rest.partition('<!-- end -->')[2]}"
+    page.write_text(text, encoding="utf-8")
+
+
+def run(name, arguments, folder, options):
+    """Trains one cell, unless its result is there, and keeps what proves it."""
+    if (HERE / "first_light" / name / "result.json").is_file():
+        return
+    command = ["run_recbole", *arguments, *BEAUTY, *(f"--{key}={value}" for key, value in options.items())]
+    if (folder / "last.pt").is_file():
+        command = ["run_recbole", f"--resume={folder}"]
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+        command.append(f"--run_dir={folder}")
+    print(" ".join(command), flush=True)
+    subprocess.run(command, check=True)
+    kept = HERE / "first_light" / name
+    kept.mkdir(parents=True, exist_ok=True)
+    for file in KEPT:
+        shutil.copy(folder / file, kept / file)
+
+
+def results(names):
+    for name in names:
+        file = HERE / "first_light" / name / "result.json"
+        yield name, json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def cells_table():
+    """Test metrics of every cell; a cell that was not run is empty."""
+    heads = ["cell", *(f"{protocol} {metric}" for protocol, metric in COLUMNS), "best epoch", "train s", "item table"]
+    lines = [row(heads), row(["---"] * len(heads))]
+    for name, result in results(CELLS):
+        cells = [""] * (len(heads) - 1)
+        if result:
+            cells = [f"{result['test_result'][protocol][metric]:.4f}" for protocol, metric in COLUMNS]
+            cells += [
+                str(result["best_epoch"]),
+                f"{result['train_seconds']:.0f}",
+                f"{result['item_table_parameters']:,}",
+            ]
+        lines.append(row([name, *cells]))
+    return "".join(lines)
+
+
+def trials_table():
+    """Validation metrics (full ranking) of every setting that was tried."""
+    heads = [
+        "trial",
+        "differs by",
+        "hit@10",
+        "ndcg@10",
+        "mrr",
+        "best epoch",
+        "unique item coverage",
+        "code usage 1 / 2 / 3",
+    ]
+    lines = [row(heads), row(["---"] * len(heads))]
+    for name, result in results(TRIALS):
+        cells = [""] * (len(heads) - 2)
+        if result:
+            cells = [f"{result['best_valid_result'][metric]:.4f}" for metric in ("hit@10", "ndcg@10", "mrr")]
+            codes = result["codebook"]
+            usage = " / ".join(f"{codes[f'codebook_usage_{level}']:.2f}" for level in (1, 2, 3))
+            cells += [str(result["best_epoch"]), f"{codes['unique_item_coverage']:.3f}", usage]
+        lines.append(row([name, " ".join(TRIALS[name][len(SHORT) :]), *cells]))
+    return "".join(lines)
+
+
+def row(cells):
+    return "| " + " | ".join(cells) + " |\n"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

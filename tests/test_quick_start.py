@@ -1,0 +1,208 @@
+"""One run, start to end: what it leaves, that it repeats, resumes and reads back, and that bad input writes nothing."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from recbole_unirep import quick_start
+from recbole_unirep.quick_start import load_data_and_model, run_recbole
+from recbole_unirep.training.evaluation import rank_targets
+from recbole_unirep.training.trainer import EngineTrainer
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+SMALL = {
+    "codebook_size": 8,
+    "code_dim": 8,
+    "encoder_sizes": [12],
+    "users_per_batch": 16,
+    "text_encoder": "lexical",
+    "lexical_dim": 16,
+    "show_progress": False,
+    "epochs": 3,
+}
+
+
+def run(tiny, model="UniRep", arguments=(), **keys):
+    return run_recbole(
+        model, "tiny", config_dict={"data_path": str(tiny.parent), **SMALL, **keys}, arguments=list(arguments)
+    )
+
+
+def untimed(result):
+    return {key: value for key, value in result.items() if "seconds" not in key and "peak" not in key}
+
+
+def command(*arguments, folder):
+    code = "import sys; from recbole_unirep.cli import run_recbole; sys.exit(run_recbole())"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+    )
+
+
+def test_a_run_leaves_its_folder(tiny, tmp_path, capsys):
+    result = run(tiny)
+    (folder,) = (tmp_path / "runs").iterdir()
+    written = {"config.yaml", "environment.json", "log.txt", "metrics.jsonl", "result.json"}
+    assert {path.name for path in folder.iterdir()} == {*written, "last.pt", "model.pt", "tensorboard"}
+    assert json.loads((folder / "result.json").read_text()) == result
+    assert set(result["test_result"]) == {"uni99", "full", "full_unseen"}
+    assert {"hit@10", "ndcg@10", "mrr"} <= set(result["test_result"]["uni99"])
+    assert result["text_encoder"] == "lexical"
+    assert len(result["dataset_fingerprint"]) == len(result["candidates_hash"]) == 64
+    epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [epoch["epoch"] for epoch in epochs] == [0, 1, 2]
+    assert {
+        "recommendation_loss",
+        "quantization_loss",
+        "reconstruction_loss",
+        "codebook_usage_1",
+        "perplexity_3",
+    } <= set(epochs[0])
+    assert yaml.safe_load((folder / "config.yaml").read_text())["codebook_size"] == 8
+    for name in ("model.pt", "last.pt"):
+        torch.load(folder / name, weights_only=True)
+    printed = capsys.readouterr().out.rstrip().splitlines()
+    assert printed[-1] == str(folder.relative_to(tmp_path))
+    assert "quantization_loss" in (folder / "log.txt").read_text()
+    assert "\x1b" not in (folder / "log.txt").read_text()
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(tiny):
+    first, second, other = run(tiny), run(tiny), run(tiny, seed=7)
+    assert untimed(first) == untimed(second)
+    assert first["best_valid_result"] != other["best_valid_result"]
+
+
+def test_two_runs_of_one_second_have_a_folder_each(tiny, tmp_path, monkeypatch):
+    class Frozen(quick_start.create_run_folder.__globals__["datetime"]):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 1, 2, 3, 4, 5)
+
+    monkeypatch.setitem(quick_start.create_run_folder.__globals__, "datetime", Frozen)
+    run(tiny, epochs=1)
+    run(tiny, epochs=1)
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "tiny-UniRep-20260102-030405",
+        "tiny-UniRep-20260102-030405-1",
+    ]
+
+
+@pytest.mark.parametrize("keys", [{}, {"loss_type": "BCE", "dead_code_steps": 3}, {"training_rows": "prefix"}])
+def test_a_resumed_run_gives_the_numbers_of_an_uninterrupted_one(tiny, tmp_path, monkeypatch, capsys, keys):
+    whole = run(tiny, epochs=4, run_dir=str(tmp_path / "whole"), **keys)
+    train_epoch = EngineTrainer._train_epoch
+
+    def interrupted(self, train_data, epoch_idx, *args, **kwargs):
+        if epoch_idx == 2:
+            raise KeyboardInterrupt
+        return train_epoch(self, train_data, epoch_idx, *args, **kwargs)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(EngineTrainer, "_train_epoch", interrupted)
+        run(tiny, epochs=4, run_dir=str(tmp_path / "part"), **keys)
+    said = capsys.readouterr().out
+    assert f"run_recbole --resume={tmp_path / 'part'}" in said
+    assert (tmp_path / "part" / "model.pt").is_file()
+    resumed = run_recbole(arguments=[f"--resume={tmp_path / 'part'}"])
+    assert untimed(resumed) == untimed(whole)
+    lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("whole", "part")]
+    losses = [[json.loads(line)["train_loss"] for line in part] for part in lines]
+    assert losses[0] == losses[1]
+
+
+def test_resume_takes_no_other_settings(tiny, tmp_path):
+    run(tiny, run_dir=str(tmp_path / "done"), epochs=1)
+    with pytest.raises(ValueError, match="continues a run with its own settings, learning_rate"):
+        run_recbole(arguments=[f"--resume={tmp_path / 'done'}", "--learning_rate=1"])
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        run_recbole(arguments=[f"--resume={tmp_path / 'nothing'}"])
+
+
+@pytest.mark.parametrize("model", ["UniRep", "SASRec", "BPR", "ItemKNN"])
+def test_a_run_is_read_back_and_ranks_identically(tiny, tmp_path, model):
+    result = run(tiny, model, run_dir=str(tmp_path / "done"), epochs=2)
+    config, model, data = load_data_and_model(tmp_path / "done")
+    ranks = rank_targets(model, data.test, ["full"], 64, config["device"])["full"]
+    again = rank_targets(model, data.test, ["full"], 7, config["device"])["full"]
+    assert torch.equal(ranks, again)
+    assert round((ranks <= 10).double().mean().item(), 6) == result["test_result"]["full"]["hit@10"]
+    assert data.fingerprint == result["dataset_fingerprint"]
+
+
+def test_every_kind_of_model_is_ranked_on_the_same_targets_and_candidates(tiny):
+    results = [run(tiny, model, epochs=1, protocol="uni99") for model in ("UniRep", "SASRec", "GRU4Rec", "BPR", "Pop")]
+    assert len({result["dataset_fingerprint"] for result in results}) == 1
+    assert len({result["candidates_hash"] for result in results}) == 1
+
+
+@pytest.mark.parametrize("representation", ["semantic", "id", "text", "text_id"])
+def test_every_representation_runs(tiny, representation):
+    result = run(tiny, representation=representation, epochs=1)
+    assert bool(result["codebook"]) == (representation == "semantic")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model=UniRap"], "'UniRap'.*UniRep"),
+        (["--model=UniRep", "--id_embeding_size=8"], "id_embeding_size.*id_embedding_size"),
+        (["--model=UniRep", "--epochs"], "--epochs.*--key=value"),
+        (["--model=UniRep", "--protocol=uni98"], "protocol=uni98.*uni99"),
+        (["--model=UniRep", "--text_encoder=nowhere/nothing"], "nowhere/nothing"),
+        (["--model=UniRep", "--valid_metric=NDCG@7"], "valid_metric=NDCG@7"),
+        (["--model=SASRec", "--loss_type=TOP1"], "loss_type"),
+        (["--model=Caser", "--loss_type=BCE"], "loss_type"),
+        (["--model=UniRep", "--training_rows=users"], "training_rows=users.*user or prefix"),
+        (["--model=SASRec", "--metrics=[ItemCoverage]", "--valid_metric=itemcoverage@10"], "ItemCoverage"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(tiny, tmp_path, arguments, message):
+    before = sorted(path for path in tmp_path.rglob("*") if "data" not in path.parts)
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
+        run_recbole(arguments=["--dataset=tiny", f"--data_path={tiny.parent}", "--show_progress=False", *arguments])
+    assert "\n" not in str(caught.value)
+    assert sorted(path for path in tmp_path.rglob("*") if "data" not in path.parts) == before
+
+
+def test_the_command_ends_with_2_and_one_line(tiny, tmp_path):
+    answer = command("--model=UniRep", "--dataset=tiny", f"--data_path={tiny.parent}", "--epochss=1", folder=tmp_path)
+    assert answer.returncode == 2
+    assert answer.stderr.count("\n") == 1
+    assert answer.stderr.startswith("run_recbole: ")
+    assert "epochs" in answer.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_missing_item_file_is_named(tiny):
+    (tiny / "tiny.item").unlink()
+    with pytest.raises(FileNotFoundError, match="tiny.item"):
+        run(tiny)
+
+
+NAMED = ["SASRec", "GRU4Rec", "Caser", "BERT4Rec", "HGN", "FDSA", "SASRecF", "FM", "S3Rec"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [f"--model={model}" for model in NAMED]
+    + [f"--model=UniRep --backbone={name}" for name in ("SASRec", "GRU4Rec", "Caser", "BERT4Rec", "NARM")],
+)
+def test_every_baseline_and_backbone_trains_and_ranks_an_epoch_of_ml_100k(arguments):
+    """Users with few interactions and short histories, so that the slow ones take seconds."""
+    few = ["--dataset=ml-100k", "--user_inter_num_interval=[20,30]", "--MAX_ITEM_LIST_LENGTH=8", "--epochs=1"]
+    once = ["--pretrain_epochs=1"] if "S3Rec" in arguments else []
+    result = run_recbole(arguments=[*few, *once, *arguments.split(), "--show_progress=False"])
+    for metrics in result["test_result"].values():
+        assert 0 <= metrics["hit@10"] <= 1
+        assert 0 < metrics["mrr"] < 1
