@@ -146,15 +146,16 @@ def _replace(path, text):
 
 
 def _commit():
-    """Commit of the checkout that this package is run from, with '+' where files differ from it; None elsewhere."""
+    """Commit of the checkout that the package is run from, with '+' where its files differ from it; None elsewhere."""
     here = Path(__file__).resolve().parent.parent
     if not (here / ".git").exists():
         return None
+    parts = ("recbole_unirep", "dataset_prep", "properties")
     try:
-        commit = subprocess.run(["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-        status = subprocess.run(
-            ["git", "-C", here, "status", "--porcelain"], capture_output=True, text=True, check=True
+        commit, status = (
+            subprocess.run(["git", "-C", here, *words], capture_output=True, text=True, check=True).stdout.strip()
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--", *parts))
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return commit.stdout.strip() + ("+" if status.stdout.strip() else "")
+    return commit + ("+" if status else "")

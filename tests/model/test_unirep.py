@@ -6,7 +6,9 @@ from recbole.data.utils import get_dataloader
 from recbole.utils import init_seed
 
 from recbole_unirep.config import Config
+from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.data.split import load_data
+from recbole_unirep.model.backbone import with_keys
 from recbole_unirep.quick_start import build_model, trains_rows
 
 SMALL = {"codebook_size": 8, "code_dim": 8, "encoder_sizes": [12], "users_per_batch": 16, "text_encoder": "lexical"}
@@ -151,15 +153,18 @@ def test_an_option_out_of_range_is_named(tiny, keys, message):
         prepare(tiny, **keys)
 
 
-@pytest.mark.parametrize("representation", ["unified", "semantic", "id"])
-def test_item_table_parameters_are_table_5_s(shared_datasets, representation, tmp_path):
-    sizes = {
-        "amazon-beauty": {"id": 774_464, "semantic": 49_152, "unified": 145_960},
-        "amazon-sports-outdoors": {"id": 1_174_848, "semantic": 24_576, "unified": 171_432},
-        "amazon-toys-games": {"id": 763_136, "semantic": 49_152, "unified": 144_544},
-    }
-    for dataset, expected in sizes.items():
-        keys = {"data_path": str(shared_datasets), "text_encoder": "minilm", "representation": representation}
-        config = Config("UniRep", dataset, config_dict={**keys, "codebook_init": "normal"})
-        data = load_data(config, trains_rows(config))
-        assert build_model(config, data.train).item_table_parameters == expected[representation]
+@pytest.mark.parametrize(
+    ("dataset", "expected"),
+    [
+        ("amazon-beauty", {"id": 774_464, "semantic": 49_152, "unified": 145_960}),
+        ("amazon-sports-outdoors", {"id": 1_174_848, "semantic": 24_576, "unified": 171_432}),
+        ("amazon-toys-games", {"id": 763_136, "semantic": 49_152, "unified": 144_544}),
+    ],
+)
+def test_item_table_parameters_are_table_5_s(shared_datasets, dataset, expected):
+    keys = {"data_path": str(shared_datasets), "text_encoder": "minilm", "codebook_init": "normal"}
+    config = Config("UniRep", dataset, config_dict=keys)
+    data = create_dataset(config)
+    for representation, parameters in expected.items():
+        model = build_model(with_keys(config, representation=representation), data)
+        assert model.item_table_parameters == parameters

@@ -1,0 +1,47 @@
+"""Stock RecBole trains our model: its quick start, loaders, sampler, Trainer and evaluator, after register()."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from recbole.utils import get_model
+
+import recbole_unirep
+from recbole_unirep.config import Config
+from recbole_unirep.data.split import load_data
+from recbole_unirep.quick_start import build_model
+from recbole_unirep.training.evaluation import metrics_of, rank_targets
+
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None or importlib.util.find_spec("pkg_resources") is None,
+    reason="RecBole's quick_start imports ray 2.6.3, which has no wheel for Python 3.12+ and needs setuptools < 81",
+)
+FEW = {"user_inter_num_interval": "[20,30]", "MAX_ITEM_LIST_LENGTH": 8, "epochs": 2, "show_progress": False}
+
+
+@needs_ray
+@pytest.mark.parametrize("loss_type", ["CE", "BCE"])
+def test_stock_recbole_trains_unirep_and_measures_what_we_measure(loss_type):
+    recbole_unirep.register()
+    stock = importlib.import_module("recbole.quick_start").run_recbole
+    theirs = stock(model="UniRep", dataset="ml-100k", config_dict={**FEW, "loss_type": loss_type})
+
+    (checkpoint,) = Path("saved").glob("UniRep-*.pth")
+    config = Config("UniRep", "ml-100k", config_dict={**FEW, "loss_type": loss_type})
+    data = load_data(config, one_row_a_user=False)
+    model = build_model(config, data.train)
+    model.load_state_dict(torch.load(checkpoint, weights_only=False)["state_dict"])
+    ranks = rank_targets(model.eval(), data.test, ["full"], 64, config["device"])["full"]
+    ours = metrics_of(ranks, config)
+    one_user = 1 / len(data.test)
+    assert set(theirs["test_result"]) == set(ours) - {"mrr"}
+    for name, value in theirs["test_result"].items():
+        assert value == pytest.approx(ours[name], abs=1.01 * one_user), name
+    assert ours["hit@20"] > 0
+
+
+def test_recbole_s_own_lookup_finds_our_model():
+    recbole_unirep.register()
+    assert get_model("UniRep") is sys.modules["recbole_unirep.model.unirep"].UniRep
