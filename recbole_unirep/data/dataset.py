@@ -20,7 +20,7 @@ DATASETS = {ModelType.SEQUENTIAL: "SequentialDataset", ModelType.KNOWLEDGE: "Kno
 
 
 class TimeOrdered:
-    """Mixin of a RecBole Dataset: interactions in exact time order, quoted lists read as lists."""
+    """Mixin of a RecBole Dataset: exact time order, one catalogue, one split for all models, quoted lists as lists."""
 
     def _load_feat(self, filepath, source):
         """Reads an atomic file as RecBole does, then reads `'Skin Care', "Women's"` as two tokens, not as four."""
@@ -30,6 +30,34 @@ class TimeOrdered:
                 feat[field] = [_quoted_list(cell, self.config["seq_separator"]) for cell in feat[field]]
                 self.field2seqlen[field] = max(map(len, feat[field]))
         return feat
+
+    def _filter_by_inter_num(self):
+        """Filters as RecBole does, then drops users and items that have features and no interaction."""
+        super()._filter_by_inter_num()
+        if self.inter_feat.empty:
+            raise ValueError(
+                f"no interaction of {self.config['dataset']} is left after filtering "
+                f"(user_inter_num_interval {self.config['user_inter_num_interval']}, "
+                f"item_inter_num_interval {self.config['item_inter_num_interval']}): loosen the filters"
+            )
+        for feat, field in ((self.user_feat, self.uid_field), (self.item_feat, self.iid_field)):
+            if feat is not None:
+                feat.drop(feat.index[~feat[field].isin(self.inter_feat[field])], inplace=True)
+
+    def _split_index_by_leave_one_out(self, grouped_index, leave_one_num):
+        """RecBole's rule for sequential models, where a user's first item is no row, for all models.
+
+        Otherwise a user with two or three interactions would be held out for general models alone.
+        """
+        n_kept = 1 if self.config["MODEL_TYPE"] == ModelType.SEQUENTIAL else 2
+        parts = [[] for _ in range(leave_one_num + 1)]
+        for index in map(list, grouped_index):
+            n_held_out = max(0, min(leave_one_num, len(index) - n_kept))
+            n_training = len(index) - n_held_out
+            parts[0].extend(index[:n_training])
+            for part, row in zip(parts[leave_one_num + 1 - n_held_out :], index[n_training:]):
+                part.append(row)
+        return parts
 
     def _change_feat_format(self):
         if self.time_field in self.inter_feat:
@@ -65,7 +93,7 @@ class FastAugmentation:
             if field != self.uid_field:
                 value = self.inter_feat[field][place]  # [rows, L] or [rows, L, list length]
                 mask = is_history.view(*is_history.shape, *[1] * (value.dim() - 2))
-                lists[getattr(self, f"{field}_list_field")] = value * mask
+                lists[getattr(self, f"{field}_list_field")] = value.masked_fill(~mask, 0)
         augmented = self.inter_feat[target]
         augmented.update(Interaction(lists))
         self.inter_feat = augmented
@@ -78,7 +106,11 @@ def create_dataset(config):
         config (Config): RecBole's or ours.
 
     Returns:
-        recbole.data.dataset.Dataset: filtered and numbered, not yet split; `sequences` holds each user's items.
+        recbole.data.dataset.Dataset: filtered and numbered, not yet split; `build` splits it and sets `sequences`,
+        each user's items.
+
+    Raises:
+        ValueError: no interaction is left after filtering.
     """
     module = importlib.import_module("recbole.data.dataset")
     name = DATASETS.get(config["MODEL_TYPE"], "Dataset")
@@ -87,12 +119,6 @@ def create_dataset(config):
     if base is module.SequentialDataset:
         mixins = (FastAugmentation, TimeOrdered)
     dataset = type(base.__name__, (*mixins, base), {})(config)
-    if dataset.inter_num == 0:
-        raise ValueError(
-            f"no interaction of {config['dataset']} is left after filtering "
-            f"(user_inter_num_interval {config['user_inter_num_interval']}, "
-            f"item_inter_num_interval {config['item_inter_num_interval']}): loosen the filters"
-        )
     getLogger().info(dataset)
     return dataset
 

@@ -13,6 +13,8 @@ from recbole_unirep.data.candidates import Targets, candidates_hash, earlier_ite
 from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.data.sequences import TrainingRows
 
+ONE_UNIFORM = ("uniform", 1, False)  # distribution, sample_num, dynamic
+
 
 class HeldOut:
     """Held-out targets of one split, with all that ranking them takes.
@@ -100,16 +102,24 @@ def load_data(config, one_row_a_user):
         one_row_a_user (bool): training rows of ours; otherwise RecBole's loader, one row a target.
 
     Returns:
-        Data: the same split for every kind of model.
+        Data: with leave-one-out the same split for every kind of model.
 
     Raises:
-        ValueError: nothing is left to train or test on.
+        ValueError: nothing is left to train or test on, or the split is given as files.
     """
+    if config["benchmark_filename"]:
+        raise ValueError(
+            f"benchmark_filename={config['benchmark_filename']}: one split by time serves every model: put all "
+            f"interactions into {config['dataset']}.inter and leave the key out"
+        )
     dataset = create_dataset(config)
     parts = dataset.build()
     train, valid, test = parts
     if not len(train.inter_feat) or not len(valid.inter_feat) or not len(test.inter_feat):
-        raise ValueError(f"{config['dataset']}: no user has the interactions to train, validate and test (at least 4)")
+        raise ValueError(
+            f"{config['dataset']}: eval_args {config['eval_args']} leave nothing to train, to validate or to test on: "
+            f"leave-one-out needs users with at least 4 interactions"
+        )
     n_rows = [np.bincount(part.inter_feat[part.uid_field].numpy(), minlength=part.user_num) for part in parts]
     is_sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
     n_training = n_rows[0] + int(is_sequential)  # a sequential row is a target, and a user's first item is none
@@ -127,13 +137,19 @@ def load_data(config, one_row_a_user):
 
 
 def _rows(config, train, n_training):
+    needs_negatives, negatives = config["loss_type"] != "CE", config["train_neg_sample_args"]
+    if needs_negatives and (negatives["distribution"], negatives["sample_num"], negatives["dynamic"]) != ONE_UNIFORM:
+        raise ValueError(
+            f"train_neg_sample_args={negatives}: one row a user draws one uniform negative a target: use "
+            f"training_rows=prefix or leave the key out"
+        )
     return TrainingRows(
         sequences=train.sequences,
         n_training=n_training,
         max_length=config["MAX_ITEM_LIST_LENGTH"],
         rows_per_batch=config["users_per_batch"],
         n_items=train.item_num,
-        needs_negatives=config["loss_type"] != "CE",
+        needs_negatives=needs_negatives,
         seed=config["seed"],
     )
 

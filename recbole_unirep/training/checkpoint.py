@@ -55,9 +55,8 @@ def random_state(loader):
         "numpy": [numpy_state[0], torch.from_numpy(numpy_state[1].astype(np.int64)), *numpy_state[2:]],
         "python": random.getstate(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "loader": [generator.get_state() for generator in _generators(loader)],
     }
-    if isinstance(getattr(loader, "generator", None), torch.Generator):
-        state["loader"] = loader.generator.get_state()
     return state
 
 
@@ -70,8 +69,14 @@ def set_random_state(state, loader):
     random.setstate((version, tuple(internal), gauss))
     if state["cuda"]:
         torch.cuda.set_rng_state_all([part.cpu() for part in state["cuda"]])
-    if "loader" in state:
-        loader.generator.set_state(state["loader"].cpu())
+    for generator, saved in zip(_generators(loader), state["loader"]):
+        generator.set_state(saved.cpu())
+
+
+def _generators(loader):
+    """Generators of a RecBole loader; that of a knowledge graph model holds two loaders."""
+    loaders = [loader, *(getattr(loader, name, None) for name in ("general_dataloader", "kg_dataloader"))]
+    return [part.generator for part in loaders if isinstance(getattr(part, "generator", None), torch.Generator)]
 
 
 def plain(value):

@@ -131,13 +131,13 @@ class _ModelScorer:
         return self._pair_scores(batch, columns.cpu())
 
     def _pair_scores(self, batch, columns):
-        pairs = batch.repeat_interleave(columns.size(1))
-        pairs.update(Interaction({self.data.dataset.iid_field: columns.reshape(-1)}))
-        pairs = self.data.dataset.join(pairs)
-        size = self.data.config["pair_batch_size"]
-        scores = [
-            self.model.predict(pairs[start : start + size].to(self.device)) for start in range(0, len(pairs), size)
-        ]
+        """Scores of every row with each of its columns, pairs made a part at a time: with features they are wide."""
+        dataset, items, scores = self.data.dataset, columns.reshape(-1), []
+        for pairs in torch.arange(len(items)).split(self.data.config["pair_batch_size"]):
+            rows = pairs // columns.size(1)
+            part = Interaction({field: batch[field][rows] for field in batch})
+            part.update(Interaction({dataset.iid_field: items[pairs]}))
+            scores.append(self.model.predict(dataset.join(part).to(self.device)).view(-1))
         return torch.cat(scores).view(columns.shape)
 
 

@@ -41,7 +41,9 @@ def cross_entropy(states, table, targets):
     Returns:
         Tensor: mean over positions, shape: [].
     """
-    return _FusedCrossEntropy.apply(states, table, targets)
+    dtype = torch.promote_types(states.dtype, torch.float32)  # mixed precision would lose the small probabilities
+    with torch.autocast(states.device.type, enabled=False):
+        return _FusedCrossEntropy.apply(states.to(dtype), table.to(dtype), targets)
 
 
 def bce(positive, negative):

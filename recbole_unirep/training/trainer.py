@@ -91,11 +91,11 @@ class EngineTrainer(Trainer):
                 break
             started = perf_counter()
             losses = self._train_epoch(train_data, epoch, show_progress=show_progress)
-            record = {"epoch": epoch, "train_seconds": round(perf_counter() - started, 3), **self._named(losses)}
-            is_best = valid_data is None
-            if valid_data is not None and (epoch + 1) % self.eval_step == 0:
+            record = {"epoch": epoch, "train_seconds": round(perf_counter() - started, 3), **self._named(losses, len(train_data))}
+            is_best = valid_data is None or self.eval_step <= 0  # without validation the last epoch is the chosen one
+            if not is_best and (epoch + 1) % self.eval_step == 0:
                 is_best = self._validate(valid_data, record, show_progress)
-            self.train_seconds += perf_counter() - started
+            self.train_seconds += record["train_seconds"]
             self._report(record, verbose)
             if saved:
                 if is_best:
@@ -145,10 +145,9 @@ class EngineTrainer(Trainer):
         return {protocol: metrics_of(ranks[protocol], self.config) for protocol in protocols}
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        """Mean losses of one epoch, of every part: tuple[float, ...]."""
+        """Sum over the batches of an epoch of every part of the loss, as RecBole's trainers expect it of each other."""
         if not isinstance(train_data, TrainingRows):
-            total = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
-            return tuple(loss / len(train_data) for loss in _flat(total))
+            return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         self.model.train()
         train_data.epoch = epoch_idx
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.enable_scaler)
@@ -166,7 +165,7 @@ class EngineTrainer(Trainer):
             scaler.step(self.optimizer)
             scaler.update()
             total = total + torch.stack([part.detach() for part in losses])
-        return tuple((total / len(train_data)).tolist())
+        return tuple(total.tolist())
 
     def _row_losses(self, batch):
         if hasattr(self.model, "row_losses"):
@@ -174,9 +173,9 @@ class EngineTrainer(Trainer):
         states, model = sequence_states(self.model), self.model
         return (recommendation_loss(batch, states, model.item_embedding, model.n_items, self.config["loss_type"]),)
 
-    def _named(self, losses):
-        """The training loss and its parts by name."""
-        losses = _flat(losses)
+    def _named(self, losses, n_batches):
+        """The mean training loss of a batch and its parts by name."""
+        losses = [loss / n_batches for loss in _flat(losses)]
         self.train_loss_dict[len(self.train_loss_dict)] = sum(losses)
         names = getattr(self.model, "loss_names", [f"part_{place + 1}" for place in range(len(losses))])
         named = {f"{name}_loss": loss for name, loss in zip(names, losses)} if len(losses) > 1 else {}
@@ -278,7 +277,8 @@ def trainer_class(recbole_trainer):
         return EngineTrainer
     if not issubclass(recbole_trainer, Trainer):
         raise ValueError(f"{recbole_trainer.__name__} does not train by gradients: run this model with RecBole itself")
-    return type(recbole_trainer.__name__, (recbole_trainer, EngineTrainer), {})
+    plain = {"save_pretrained_model": EngineTrainer.save_pretrained_model}  # RecBole's own pickles its Config
+    return type(recbole_trainer.__name__, (recbole_trainer, EngineTrainer), plain)
 
 
 def _flat(losses):

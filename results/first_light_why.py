@@ -1,0 +1,54 @@
+"""What collisions cost UniRep in full ranking, measured on its chosen checkpoint.
+
+    python results/first_light_why.py RUN_FOLDER
+
+For each test target it counts the items that stand above it and carry its own semantic ID, or its first two codes,
+and ranks again as if those items stood below: the most that telling them apart could give. Writes
+results/first_light/why.json and prints it.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from recbole_unirep import load_data_and_model
+from recbole_unirep.training.causal import sequence_states
+
+HERE = Path(__file__).resolve().parent
+
+
+@torch.no_grad()
+def main(run):
+    config, model, data = load_data_and_model(run)
+    test, states = data.test, sequence_states(model)
+    codes = torch.cat([torch.full((1, 3), -1), model.item_embedding.codes().cpu()])  # [n_items, 3], padding has none
+    table = model.item_embedding.weight[: model.n_items]
+    item_seq, length = test.interactions[model.ITEM_SEQ], test.interactions[model.ITEM_SEQ_LEN]
+    seen = torch.zeros(len(test), model.n_items, dtype=torch.bool)
+    seen[test.earlier] = True
+    totals = {"targets": 0, "hit@10": 0, "hit@10 without items of the same ID": 0, "same ID above": 0}
+    totals |= {"hit@10 without items of the same first two codes": 0, "same first two codes above": 0}
+    for rows in torch.arange(len(test)).split(512):
+        state = states(item_seq[rows])[torch.arange(len(rows)), length[rows] - 1]
+        scores = state @ table.T
+        target = test.targets.items[rows]
+        above = (scores > scores.gather(1, target[:, None])) & ~seen[rows]
+        above[:, 0] = False
+        same = codes[target][:, None] == codes[None]  # [B, n_items, 3]
+        totals["targets"] += len(rows)
+        totals["hit@10"] += (above.sum(1) < 10).sum().item()
+        for name, depth in (("ID", 3), ("first two codes", 2)):
+            twins = above & same[:, :, :depth].all(-1)
+            totals[f"same {name} above"] += twins.sum().item()
+            totals[f"hit@10 without items of the same {name}"] += ((above.sum(1) - twins.sum(1)) < 10).sum().item()
+    n_targets = totals.pop("targets")
+    means = {name: round(total / n_targets, 4) for name, total in totals.items()}
+    report = {"protocol": "full_unseen", "targets": n_targets, **means, **model.codebook_report()}
+    (HERE / "first_light" / "why.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
