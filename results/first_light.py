@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-BEAUTY = ["--dataset=amazon-beauty", "--text_encoder=minilm", "--show_progress=False"]
+BEAUTY = ["--dataset=amazon-beauty", "--text_encoder=minilm", "--stopping_step=5", "--show_progress=False"]
 KEPT = ("config.yaml", "environment.json", "result.json", "metrics.jsonl")
 SHORT = ["--model=UniRep", "--epochs=6", "--users_per_batch=512", "--protocol=[]"]
 
