@@ -38,7 +38,8 @@ def test_another_recbole_is_named(monkeypatch):
 
 def test_numpy_has_the_names_that_recbole_and_ray_read(monkeypatch):
     for name in ("float_", "complex_", "unicode_", "bool8"):
-        monkeypatch.delattr(np, name, raising=False)
+        if name in vars(np):  # numpy 1.26 serves bool8 without holding it
+            monkeypatch.delattr(np, name)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         compat.add_numpy_names()

@@ -12,6 +12,7 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from recbole.data.dataloader import AbstractDataLoader, KnowledgeBasedDataLoader
 from recbole.evaluator import Collector, Evaluator
 from recbole.trainer import Trainer
 from recbole.utils import WandbLogger, early_stopping
@@ -19,13 +20,13 @@ from torch.nn.utils import clip_grad_norm_
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from recbole_unirep.data.sequences import TrainingRows
 from recbole_unirep.training import checkpoint
 from recbole_unirep.training.causal import sequence_states
 from recbole_unirep.training.evaluation import metrics_of, rank_targets
 from recbole_unirep.training.losses import recommendation_loss
 
 BEST, LAST = "model.pt", "last.pt"
+RECBOLE_LOADERS = (AbstractDataLoader, KnowledgeBasedDataLoader)
 
 
 class EngineTrainer(Trainer):
@@ -91,11 +92,12 @@ class EngineTrainer(Trainer):
                 break
             started = perf_counter()
             losses = self._train_epoch(train_data, epoch, show_progress=show_progress)
-            record = {"epoch": epoch, "train_seconds": round(perf_counter() - started, 3), **self._named(losses, len(train_data))}
+            train_seconds = round(perf_counter() - started, 3)
+            record = {"epoch": epoch, "train_seconds": train_seconds, **self._named(losses, len(train_data))}
             is_best = valid_data is None or self.eval_step <= 0  # without validation the last epoch is the chosen one
             if not is_best and (epoch + 1) % self.eval_step == 0:
                 is_best = self._validate(valid_data, record, show_progress)
-            self.train_seconds += record["train_seconds"]
+            self.train_seconds += train_seconds
             self._report(record, verbose)
             if saved:
                 if is_best:
@@ -146,7 +148,7 @@ class EngineTrainer(Trainer):
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         """Sum over the batches of an epoch of every part of the loss, as RecBole's trainers expect it of each other."""
-        if not isinstance(train_data, TrainingRows):
+        if isinstance(train_data, RECBOLE_LOADERS):
             return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         self.model.train()
         train_data.epoch = epoch_idx

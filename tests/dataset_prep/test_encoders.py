@@ -35,6 +35,7 @@ def tiny_t5(tmp_path_factory):
     tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    special["model_input_names"] = ["input_ids", "attention_mask"]
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder / "t5")
     config = T5Config(vocab_size=len(words), d_model=8, d_kv=4, d_ff=16, num_layers=1, num_heads=2)
     T5EncoderModel(config).save_pretrained(folder / "t5")

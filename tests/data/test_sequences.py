@@ -1,0 +1,146 @@
+"""One row a user: every target that RecBole would make, once an epoch, with the right context and negatives."""
+
+import hashlib
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_unirep.data.sequences import TrainingRows, UserSequences
+from recbole_unirep.data.split import load_data
+
+HEADER = "user_id:token item_id:token timestamp:float"
+LENGTHS = [2, 3, 4, 5, 9, 10, 11, 12, 40, 61]  # items of users 1, 2, ...
+
+
+def made_sequences(lengths=LENGTHS, n_items=80):
+    """Distinct items for each user, so that an item tells its place."""
+    draw = random.Random(0)
+    items = [draw.sample(range(1, n_items), length) for length in lengths]
+    users = np.repeat(1 + np.arange(len(lengths)), lengths)
+    return UserSequences.from_arrays(users, np.concatenate(items), len(lengths) + 1), n_items
+
+
+def made_rows(max_length=10, rows_per_batch=4, needs_negatives=True, seed=1, n_held_out=0):
+    sequences, n_items = made_sequences()
+    return sequences, TrainingRows(
+        sequences=sequences,
+        n_training=np.maximum(np.diff(sequences.offsets) - n_held_out, 0),
+        max_length=max_length,
+        rows_per_batch=rows_per_batch,
+        n_items=n_items,
+        needs_negatives=needs_negatives,
+        seed=seed,
+    )
+
+
+def trained_targets(rows):
+    pairs = Counter()
+    for batch in rows:
+        users = batch.users[:, None].expand_as(batch.is_target)[batch.is_target]
+        pairs.update(zip(users.tolist(), batch.targets.tolist()))
+    return pairs
+
+
+def test_sequences_hold_each_users_items_in_order():
+    sequences = UserSequences.from_arrays(np.array([2, 1, 2, 2]), np.array([5, 6, 7, 5]), 4)
+    assert [sequences.of(user).tolist() for user in range(4)] == [[], [6], [5, 7, 5], []]
+
+
+def test_fingerprint_depends_on_tokens_and_order_alone():
+    users, items = np.array(["[PAD]", "ann", "bob"]), np.array(["[PAD]", "x", "y", "z"])
+    print_of = UserSequences.from_arrays(np.array([1, 1, 2]), np.array([1, 2, 3]), 3).fingerprint(users, items)
+    rows_moved = UserSequences.from_arrays(np.array([2, 1, 1]), np.array([3, 1, 2]), 3)
+    assert rows_moved.fingerprint(users, items) == print_of
+    renumbered = UserSequences.from_arrays(np.array([2, 2, 1]), np.array([3, 2, 1]), 3)
+    assert renumbered.fingerprint(users[[0, 2, 1]], items[[0, 3, 2, 1]]) == print_of
+    other_order = UserSequences.from_arrays(np.array([1, 1, 2]), np.array([2, 1, 3]), 3)
+    assert other_order.fingerprint(users, items) != print_of
+    assert UserSequences.from_arrays(np.array([1, 2, 2]), np.array([1, 2, 3]), 3).fingerprint(users, items) != print_of
+    assert print_of == hashlib.sha256(b"x\ty\tz\nann\tx\ty\nbob\tz").hexdigest()
+
+
+@pytest.mark.parametrize("max_length", [1, 2, 5, 50])
+def test_rows_train_recboles_targets_once(write, configure, max_length):
+    sequences, _ = made_sequences()
+    places = [(user, place) for user, length in enumerate(LENGTHS) for place in range(length)]
+    random.Random(2).shuffle(places)
+    write(HEADER, [(f"u{user}", f"i{sequences.of(user + 1)[place]}", place) for user, place in places])
+    data = load_data(configure("SASRec", MAX_ITEM_LIST_LENGTH=max_length, users_per_batch=3), one_row_a_user=True)
+    inter = data.train.inter_feat
+    recboles = Counter(zip(inter["user_id"].tolist(), inter["item_id"].tolist()))
+    assert trained_targets(data.train_data) == recboles
+    assert data.train_data.n_targets == sum(recboles.values()) == len(inter)
+    longest = max(batch.inputs.size(1) for batch in data.train_data)
+    assert longest == min(max_length, max(LENGTHS) - 3)
+
+
+@pytest.mark.parametrize("max_length", [1, 2, 3, 4, 10, 50, 100])
+def test_inputs_targets_and_context_are_the_users_own(max_length):
+    sequences, rows = made_rows(max_length, n_held_out=2)
+    n_rows = Counter()
+    for batch in rows:
+        assert batch.inputs.size(1) == int((batch.inputs > 0).sum(dim=1).max()) <= max_length
+        targets = iter(batch.targets.tolist())
+        for user, inputs, is_target in zip(batch.users.tolist(), batch.inputs.tolist(), batch.is_target.tolist()):
+            own = sequences.of(user).tolist()
+            start, length = own.index(inputs[0]), sum(item > 0 for item in inputs)
+            assert inputs == own[start : start + length] + [0] * (len(inputs) - length)
+            first = is_target.index(True)
+            assert is_target == [first <= position < length for position in range(len(inputs))]
+            assert [next(targets) for _ in range(first, length)] == own[start + first + 1 : start + length + 1]
+            assert first == (max_length // 2 if start else 0)  # its first target reads half the limit and one more
+            assert start + length < len(own) - 2  # the held-out items are nobody's target
+            n_rows[user] += 1
+        assert next(targets, None) is None
+    assert set(n_rows) == {user for user, length in enumerate(LENGTHS, start=1) if length - 2 > 1}
+    assert len(rows) == -(-sum(n_rows.values()) // 4)
+
+
+def test_negatives_are_outside_the_users_training_items_and_reach_all_others():
+    sequences, rows = made_rows(n_held_out=1)
+    drawn = {user: set() for user in range(1, len(LENGTHS) + 1)}
+    for epoch in range(80):
+        rows.epoch = epoch
+        for batch in rows:
+            users = batch.users[:, None].expand_as(batch.is_target)[batch.is_target]
+            assert len(batch.negatives) == len(batch.targets) == len(users)
+            for user, item in zip(users.tolist(), batch.negatives.tolist()):
+                drawn[user].add(item)
+    owned = {user: set(sequences.of(user)[:-1].tolist()) for user in drawn}
+    assert all(drawn[user].isdisjoint(owned[user]) for user in drawn)
+    assert drawn[len(LENGTHS)] == set(range(1, 80)) - owned[len(LENGTHS)]
+
+
+def test_no_negatives_where_the_loss_needs_none():
+    _, rows = made_rows(needs_negatives=False)
+    assert all(len(batch.negatives) == 0 for batch in rows)
+
+
+def test_seed_and_epoch_decide_the_batches():
+    def epoch(seed, number):
+        _, rows = made_rows(seed=seed)
+        rows.epoch = number
+        return [part for batch in rows for part in batch]
+
+    def same(left, right):
+        return len(left) == len(right) and all(torch.equal(x, y) for x, y in zip(left, right))
+
+    torch.manual_seed(0)
+    first = epoch(1, 3)
+    torch.manual_seed(1)
+    assert same(first, epoch(1, 3))
+    assert not same(first, epoch(1, 4))
+    assert not same(first, epoch(2, 3))
+    _, rows = made_rows()
+    assert trained_targets(rows) == trained_targets(rows)
+
+
+def test_a_user_with_every_item_is_an_error():
+    sequences = UserSequences.from_arrays(np.array([1, 1, 1]), np.array([1, 2, 3]), 2)
+    keys = {"sequences": sequences, "n_training": np.array([0, 3]), "max_length": 5, "rows_per_batch": 1, "seed": 0}
+    with pytest.raises(ValueError, match="every item"):
+        TrainingRows(n_items=4, needs_negatives=True, **keys)
+    assert TrainingRows(n_items=5, needs_negatives=True, **keys).n_targets == 2

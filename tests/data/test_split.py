@@ -1,0 +1,137 @@
+"""One split for every kind of model: the same users, items, targets and candidates."""
+
+import random
+
+import numpy as np
+import pytest
+from recbole.data import create_dataset as recbole_dataset
+
+from recbole_unirep.config import Config
+from recbole_unirep.data.sequences import TrainingRows
+from recbole_unirep.data.split import load_data
+
+HEADER = "user_id:token item_id:token timestamp:float"
+KINDS = {"SASRec": True, "GRU4Rec": False, "BPR": False, "FM": False}  # sequential, general, context; rows or a loader
+
+
+def held_out(part):
+    """User token to item token and number of earlier items, of every target."""
+    tokens = zip(part.user_tokens[part.targets.users.numpy()], part.item_tokens[part.targets.items.numpy()])
+    return {(user, item, n) for (user, item), n in zip(tokens, part.targets.positions.tolist())}
+
+
+@pytest.fixture(scope="module")
+def ml_100k():
+    return {
+        model: load_data(Config(model, "ml-100k"), one_row_a_user=KINDS[model]) for model in ("SASRec", "BPR", "FM")
+    }
+
+
+def test_every_kind_of_model_shares_split_and_candidates(ml_100k):
+    sasrec = ml_100k["SASRec"]
+    assert len(sasrec.valid) == len(sasrec.test) == 943
+    assert sasrec.train_data.n_targets == 100_000 - 3 * 943  # a user's first item, validation and test item are none
+    for data in (ml_100k["BPR"], ml_100k["FM"]):
+        assert data.fingerprint == sasrec.fingerprint
+        assert data.train.item_num == sasrec.train.item_num == 1683
+        for split in ("valid", "test"):
+            assert held_out(getattr(data, split)) == held_out(getattr(sasrec, split))
+            assert getattr(data, split).candidates_hash == getattr(sasrec, split).candidates_hash
+    assert sasrec.valid.candidates_hash != sasrec.test.candidates_hash
+
+
+def test_targets_are_the_last_two_and_all_earlier_items_count(ml_100k):
+    sequences = ml_100k["BPR"].train.sequences
+    for data, from_end in ((ml_100k["BPR"].valid, 2), (ml_100k["BPR"].test, 1)):
+        rows, items = data.earlier
+        starts = np.cumsum([0, *data.targets.positions.tolist()])
+        for row, user in enumerate(data.targets.users.tolist()):
+            own = sequences.of(user)
+            assert data.targets.items[row] == own[-from_end]
+            assert items[starts[row] : starts[row + 1]].tolist() == own[:-from_end].tolist()
+        assert rows.tolist() == np.repeat(np.arange(len(data)), np.diff(starts)).tolist()
+
+
+def test_batches_hold_every_row_once(ml_100k):
+    batches = ml_100k["SASRec"].test.batches(100)
+    assert [len(batch) for batch in batches] == [100] * 9 + [43]
+    assert sorted(row for batch in batches for row in batch.tolist()) == list(range(943))
+
+
+def short_histories(write):
+    """Users u1 .. u7 with as many items each."""
+    rows = [(f"u{user}", f"i{(3 * user + time) % 8}", time) for user in range(1, 8) for time in range(user)]
+    random.Random(0).shuffle(rows)
+    write(HEADER, rows)
+
+
+@pytest.mark.parametrize("model", KINDS)
+def test_users_with_few_interactions_are_held_out_alike(write, configure, model):
+    short_histories(write)
+    data = load_data(configure(model), one_row_a_user=KINDS[model])
+    assert isinstance(data.train_data, TrainingRows) == KINDS[model]
+    assert {(user, n) for user, _, n in held_out(data.valid)} == {(f"u{n}", n - 2) for n in range(4, 8)}
+    assert {(user, n) for user, _, n in held_out(data.test)} == {(f"u{n}", n - 1) for n in range(3, 8)}
+    n_kept = sum([1, 2, 2, 2, 3, 4, 5])
+    assert len(data.train.inter_feat) == n_kept - (7 if model in ("SASRec", "GRU4Rec") else 0)
+
+
+@pytest.mark.parametrize("model", ["SASRec", "BPR"])
+def test_leave_one_out_is_recboles_where_users_have_enough(write, configure, model):
+    write(
+        HEADER, [(f"u{user}", f"i{(3 * user + time) % 9}", time) for user in range(6) for time in range(4 + user % 3)]
+    )
+    ours = load_data(configure(model), one_row_a_user=KINDS[model])
+    recboles = recbole_dataset(configure(model)).build()
+    for part, recboles_part in zip((ours.train, ours.valid.dataset, ours.test.dataset), recboles):
+        for field in ("user_id", "item_id"):
+            assert part.inter_feat[field].tolist() == recboles_part.inter_feat[field].tolist()
+
+
+@pytest.mark.parametrize("model", ["SASRec", "BPR"])
+def test_targets_that_are_not_the_latest_are_an_error(write, configure, model):
+    write(HEADER, [(f"u{user}", f"i{(3 * user + time) % 29}", time) for user in range(9) for time in range(12)])
+    split = {"split": {"RS": [0.6, 0.2, 0.2]}, "group_by": "user", "mode": "full"}
+    in_order = load_data(configure(model, eval_args={**split, "order": "TO"}), one_row_a_user=KINDS[model])
+    assert len(in_order.test) == 18
+    if model == "BPR":  # RecBole itself refuses it for sequential models
+        with pytest.raises(ValueError, match="not each user's latest: use split"):
+            load_data(configure(model, eval_args={**split, "order": "RO"}), one_row_a_user=False)
+
+
+def test_too_little_data_is_an_error(write, configure):
+    write(HEADER, [(f"u{user}", f"i{time}", time) for user in range(5) for time in range(3)])
+    with pytest.raises(ValueError, match="made: eval_args .* users with at least 4 interactions"):
+        load_data(configure("SASRec"), one_row_a_user=True)
+
+
+def test_a_split_made_of_files_is_an_error(write, configure, tmp_path):
+    short_histories(write)
+    for part in ("train", "valid", "test"):
+        (tmp_path / "data" / "made" / f"made.{part}.inter").write_bytes(
+            (tmp_path / "data/made/made.inter").read_bytes()
+        )
+    with pytest.raises(ValueError, match="benchmark_filename.*made.inter"):
+        load_data(configure("BPR", benchmark_filename=["train", "valid", "test"]), one_row_a_user=False)
+
+
+@pytest.mark.parametrize("negatives", [{"distribution": "popularity", "sample_num": 1}, {"sample_num": 3}])
+def test_negatives_that_rows_do_not_draw_are_an_error(write, configure, negatives):
+    short_histories(write)
+    config = configure("SASRec", loss_type="BPR", train_neg_sample_args=negatives)
+    with pytest.raises(ValueError, match="one uniform negative.*training_rows=prefix"):
+        load_data(config, one_row_a_user=True)
+    assert len(load_data(config, one_row_a_user=False).train_data) == 1
+
+
+def test_a_general_model_gets_no_negative_out_of_its_users_training_items(write, configure):
+    write(HEADER, [(f"u{user}", f"i{(user + time) % 9}", time) for user in range(9) for time in range(7)])
+    data = load_data(configure("BPR"), one_row_a_user=False)
+    trained = set(zip(data.train.inter_feat["user_id"].tolist(), data.train.inter_feat["item_id"].tolist()))
+    drawn = {
+        (user, item)
+        for _ in range(20)
+        for batch in data.train_data
+        for user, item in zip(batch["user_id"].tolist(), batch["neg_item_id"].tolist())
+    }
+    assert drawn and drawn.isdisjoint(trained)

@@ -1,0 +1,57 @@
+"""States at every position: the last one is RecBole's own forward, and no state sees what follows it."""
+
+import pytest
+import torch
+
+from recbole_unirep.training.causal import CAUSAL, sequence_states
+
+LENGTHS = torch.tensor([1, 2, 3, 4, 5, 6])
+
+
+@pytest.fixture(params=CAUSAL)
+def model(request, load):
+    return load(request.param, num_layers=2)[2].eval()
+
+
+@pytest.fixture
+def item_seq(model):
+    items = torch.randint(1, model.n_items, (6, 6), generator=torch.Generator().manual_seed(0))
+    return items * (torch.arange(6) < LENGTHS[:, None])
+
+
+@torch.no_grad()
+def test_the_last_state_is_recboles_forward(model, item_seq):
+    states = sequence_states(model)(item_seq)
+    assert states.shape == (6, 6, 16)
+    torch.testing.assert_close(states[torch.arange(6), LENGTHS - 1], model.forward(item_seq, LENGTHS))
+
+
+@torch.no_grad()
+def test_every_state_is_the_forward_of_its_prefix(model, item_seq):
+    states = sequence_states(model)(item_seq[-1:])[0]
+    prefixes = item_seq[-1] * (torch.arange(6) < LENGTHS[:, None])
+    torch.testing.assert_close(states, model.forward(prefixes, LENGTHS))
+
+
+@torch.no_grad()
+def test_padding_on_the_right_does_not_matter(model, item_seq):
+    trimmed = sequence_states(model)(item_seq[:3, :3])
+    torch.testing.assert_close(sequence_states(model)(item_seq)[:3, :3], trimmed)
+
+
+def test_dropout_is_the_models_own(model, item_seq):
+    """The same random numbers drop the same parts as in RecBole's forward."""
+    model.train()
+    full = item_seq[-1:].expand(6, -1)
+    torch.manual_seed(0)
+    states = sequence_states(model)(full)[:, -1]
+    torch.manual_seed(0)
+    torch.testing.assert_close(states, model.forward(full, torch.full((6,), 6)))
+    assert not torch.equal(states[0], states[1])
+
+
+def test_other_models_have_no_states(load):
+    assert sequence_states(load("NARM")[2]) is None
+    unirep = {"text_encoder": "lexical", "lexical_dim": 8, "codebook_size": 4, "code_dim": 8, "encoder_sizes": [8]}
+    assert sequence_states(load("UniRep", backbone="Caser", **unirep)[2]) is None
+    assert sequence_states(load("UniRep", backbone="GRU4Rec", **unirep)[2]) is not None

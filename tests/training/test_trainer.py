@@ -1,0 +1,168 @@
+"""Training: resumed as if never stopped, stopped early, clipped, recorded; RecBole's special trainers over it."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from recbole.trainer import DecisionTreeTrainer, S3RecTrainer, Trainer
+from recbole.utils import get_trainer
+
+from recbole_unirep.training.trainer import BEST, LAST, EngineTrainer, trainer_class
+
+
+@pytest.fixture
+def make_trainer(load):
+    """A trainer with its data, in a folder of its own."""
+
+    def make(folder, model, **keys):
+        folder.mkdir(exist_ok=True)
+        config, data, model = load(model, run_dir=str(folder), **keys)
+        return trainer_class(get_trainer(config["MODEL_TYPE"], config["model"]))(config, model), data
+
+    return make
+
+
+def records(folder):
+    """Epochs of metrics.jsonl, without what the clock says."""
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{key: value for key, value in json.loads(line).items() if "seconds" not in key} for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("model", "keys"),
+    [
+        ("SASRec", {"loss_type": "CE"}),
+        ("SASRec", {"loss_type": "BCE"}),
+        ("GRU4Rec", {"training_rows": "prefix", "loss_type": "BPR", "dropout_prob": 0.3}),
+        ("BPR", {}),
+    ],
+)
+def test_a_resumed_run_is_the_uninterrupted_one(make_trainer, tmp_path, model, keys):
+    whole, data = make_trainer(tmp_path / "whole", model, epochs=4, **keys)
+    result = whole.fit(data.train_data, data.valid)
+    part, data = make_trainer(tmp_path / "part", model, epochs=2, **keys)
+    part.fit(data.train_data, data.valid)
+
+    resumed, data = make_trainer(tmp_path / "part", model, epochs=4, **keys)
+    torch.manual_seed(99), np.random.seed(99)
+    with open(tmp_path / "part" / "metrics.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"epoch": 2, "train_loss": 0}\n{"epoch": 3, "tra')  # killed in the middle of a line
+    resumed.resume(data.train_data)
+    assert resumed.start_epoch == 2 and resumed.train_seconds == part.train_seconds
+    assert resumed.fit(data.train_data, data.valid) == result
+    assert resumed.train_seconds > part.train_seconds
+    assert records(tmp_path / "part") == records(tmp_path / "whole")
+    for name in (BEST, LAST):
+        states = [torch.load(tmp_path / run / name, weights_only=True) for run in ("whole", "part")]
+        assert states[0]["epoch"] == states[1]["epoch"]
+        for key, value in states[0]["state_dict"].items():
+            assert torch.equal(value, states[1]["state_dict"][key]), key
+    assert states[0]["optimizer"]["state"][0]["step"] == states[1]["optimizer"]["state"][0]["step"] > 0
+
+
+def scripted(trainer, scores):
+    """Validation that answers with these scores."""
+    scores = iter(scores)
+    trainer._valid_epoch = lambda *_: (lambda score: (score, {"ndcg@10": score}))(next(scores))
+    return trainer
+
+
+def test_early_stopping_survives_an_interruption(make_trainer, tmp_path):
+    whole, data = make_trainer(tmp_path / "whole", "SASRec", epochs=9, stopping_step=2)
+    assert scripted(whole, [0.1, 0.3, 0.2, 0.2, 0.2, 0.9]).fit(data.train_data, data.valid)[0] == 0.3
+    assert [record["epoch"] for record in records(tmp_path / "whole")] == [0, 1, 2, 3, 4]
+    assert torch.load(tmp_path / "whole" / BEST, weights_only=True)["epoch"] == 1
+
+    part, data = make_trainer(tmp_path / "part", "SASRec", epochs=4, stopping_step=2)
+    scripted(part, [0.1, 0.3, 0.2, 0.2]).fit(data.train_data, data.valid)
+    resumed, data = make_trainer(tmp_path / "part", "SASRec", epochs=9, stopping_step=2)
+    resumed.resume(data.train_data)
+    assert resumed.cur_step == 2
+    assert scripted(resumed, [0.2, 0.9]).fit(data.train_data, data.valid) == (0.3, {"ndcg@10": 0.3})
+    assert records(tmp_path / "part") == records(tmp_path / "whole")
+
+    stopped, data = make_trainer(tmp_path / "part", "SASRec", epochs=9, stopping_step=2)
+    stopped.resume(data.train_data)
+    assert scripted(stopped, []).fit(data.train_data, data.valid)[0] == 0.3  # nothing is left to do
+
+
+def test_validation_every_second_epoch_and_none_at_all(make_trainer, tmp_path):
+    trainer, data = make_trainer(tmp_path / "second", "SASRec", epochs=4, eval_step=2)
+    trainer.fit(data.train_data, data.valid)
+    assert ["valid_score" in record for record in records(tmp_path / "second")] == [False, True, False, True]
+    for name, keys, valid in (("none", {}, None), ("zero", {"eval_step": 0}, data.valid)):
+        trainer, data = make_trainer(tmp_path / name, "SASRec", epochs=2, **keys)
+        trainer.fit(data.train_data, valid)
+        assert not any("valid_score" in record for record in records(tmp_path / name))
+        assert torch.load(tmp_path / name / BEST, weights_only=True)["epoch"] == 1
+
+
+def test_gradients_are_clipped(make_trainer, tmp_path):
+    def moved(name, **keys):
+        keys = {"learner": "sgd", "learning_rate": 1.0, "epochs": 1, "users_per_batch": 100, **keys}
+        trainer, data = make_trainer(tmp_path / name, "SASRec", **keys)
+        before = torch.nn.utils.parameters_to_vector(trainer.model.parameters()).detach()
+        trainer.fit(data.train_data)
+        return (torch.nn.utils.parameters_to_vector(trainer.model.parameters()) - before).norm().item()
+
+    assert moved("clipped", clip_grad_norm={"max_norm": 0.01}) == pytest.approx(0.01, rel=1e-3)
+    assert moved("free") > 0.02
+
+
+def test_an_epoch_leaves_a_line(make_trainer, tmp_path):
+    trainer, data = make_trainer(tmp_path / "run", "SASRec", epochs=2, topk=[10], metrics=["NDCG"])
+    seen = []
+    score, best = trainer.fit(data.train_data, data.valid, callback_fn=lambda *found: seen.append(found))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    keys = ["epoch", "train_seconds", "train_loss", "valid_seconds", "valid_score", "ndcg@10", "mrr"]
+    assert [list(line) for line in lines] == [keys, keys]
+    assert [line["epoch"] for line in lines] == [0, 1]
+    assert 4 < lines[0]["train_loss"] < 6  # softmax over 119 items: ln 119 = 4.8 at first
+    assert seen == [(line["epoch"], line["valid_score"]) for line in lines]
+    assert score == max(line["valid_score"] for line in lines) == best["ndcg@10"]
+    assert trainer.train_seconds == pytest.approx(sum(line["train_seconds"] for line in lines))
+    assert trainer.evaluate(data.valid)["full"] == best  # of the chosen checkpoint
+    assert data.train_data.epoch == 1  # an epoch has an order and negatives of its own
+    assert lines[trainer.best_epoch]["valid_score"] == score
+
+
+def test_the_mean_loss_does_not_depend_on_the_engine(make_trainer, tmp_path):
+    """Without dropout and steps, one row a user and one row a target give the mean over the same targets."""
+    keys = {"learning_rate": 0.0, "epochs": 1, "loss_type": "BPR", "dropout_prob": 0.0, "users_per_batch": 100}
+    losses = []
+    for rows in ("user", "prefix"):
+        trainer, data = make_trainer(tmp_path / rows, "GRU4Rec", training_rows=rows, train_batch_size=10_000, **keys)
+        trainer.model.item_embedding.weight.data.zero_()  # every score is 0
+        trainer.fit(data.train_data)
+        losses.append(records(tmp_path / rows)[0]["train_loss"])
+    assert losses == pytest.approx([np.log(2)] * 2, rel=1e-5)
+
+
+def test_a_diverged_loss_is_an_error(make_trainer, tmp_path):
+    trainer, data = make_trainer(tmp_path / "run", "SASRec", epochs=1)
+    trainer.model.item_embedding.weight.data.fill_(float("nan"))
+    with pytest.raises(ValueError, match="nan"):
+        trainer.fit(data.train_data, data.valid)
+
+
+def test_training_that_sums_epochs_works_over_the_engine(make_trainer, tmp_path):
+    """RecBole's RecVAE adds what its epochs return."""
+    keys = {"hidden_dimension": 8, "latent_dimension": 4, "n_enc_epochs": 1, "n_dec_epochs": 2}
+    trainer, data = make_trainer(tmp_path / "run", "RecVAE", epochs=1, **keys)
+    trainer.fit(data.train_data, data.valid)
+    (record,) = records(tmp_path / "run")
+    assert np.isfinite(record["train_loss"]) and "valid_score" in record
+
+
+def test_recboles_special_trainers_keep_their_steps_and_our_files(make_trainer, tmp_path):
+    assert trainer_class(Trainer) is EngineTrainer
+    pretraining = trainer_class(S3RecTrainer)
+    assert issubclass(pretraining, EngineTrainer) and pretraining.pretrain is S3RecTrainer.pretrain
+    trainer, _ = make_trainer(tmp_path / "run", "SASRec")
+    trainer.__class__ = pretraining
+    trainer.save_pretrained_model(3, str(tmp_path / "run" / "pretrained.pt"))
+    state = torch.load(tmp_path / "run" / "pretrained.pt", weights_only=True)
+    assert state["epoch"] == 3 and torch.equal(state["state_dict"]["LayerNorm.weight"], torch.ones(16))
+    with pytest.raises(ValueError, match="does not train by gradients"):
+        trainer_class(DecisionTreeTrainer)
