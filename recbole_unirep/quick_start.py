@@ -3,6 +3,7 @@
 `run_recbole` reads from top to bottom: config, data, model, training, ranking, result.
 """
 
+import json
 import resource
 import sys
 from logging import getLogger
@@ -57,7 +58,7 @@ def run_recbole(model=None, dataset=None, config_file_list=None, config_dict=Non
         init_seed(config["seed"], config["reproducibility"])
         model = build_model(config, data.train)
 
-        folder = _folder(config)
+        folder = _folder(config, data.fingerprint)
         log.write_to(folder)
         trainer = _trainer(config, model)
         try:
@@ -102,11 +103,12 @@ def load_data_and_model(run):
 
     Raises:
         FileNotFoundError: the folder holds no run, or one without a checkpoint.
-        ValueError: the checkpoint is damaged.
+        ValueError: the checkpoint is damaged, or the data have changed since.
     """
     config = Config(config_file_list=[_saved_config(run)])
     init_seed(config["seed"], config["reproducibility"])
     data = load_data(config, one_row_a_user=trains_rows(config))
+    _check_data(run, data.fingerprint)
     model = build_model(config, data.train)
     load_weights(model, Path(run) / BEST, config["device"])
     return config, model.eval(), data
@@ -212,16 +214,28 @@ def _protocols(config):
     return protocols
 
 
-def _folder(config):
+def _folder(config, fingerprint):
     """The run's folder, with its config and environment written."""
     if config["resume"]:
         folder = Path(config["resume"])
+        _check_data(folder, fingerprint)
     else:
         folder = create_run_folder(config["run_dir"], config["dataset"], config["model"])
         write_yaml(folder / "config.yaml", {**config.resolved, "run_dir": None})
-    write_json(folder / "environment.json", environment(config["device"]))
+        write_json(folder / "environment.json", {**environment(config["device"]), "dataset_fingerprint": fingerprint})
     config["run_dir"] = str(folder)
     return folder
+
+
+def _check_data(folder, fingerprint):
+    """Raises ValueError where the data are not those that the run was trained on."""
+    path = Path(folder) / "environment.json"
+    trained_on = json.loads(path.read_text(encoding="utf-8"))["dataset_fingerprint"]
+    if trained_on != fingerprint:
+        raise ValueError(
+            f"{folder} was trained on data of fingerprint {trained_on[:12]}, the dataset's is {fingerprint[:12]} now: "
+            f"restore the data or train anew"
+        )
 
 
 def _trainer(config, model):

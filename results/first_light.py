@@ -16,18 +16,17 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 BEAUTY = ["--dataset=amazon-beauty", "--text_encoder=minilm", "--stopping_step=5", "--show_progress=False"]
 KEPT = ("config.yaml", "environment.json", "result.json", "metrics.jsonl")
-SHORT = ["--model=UniRep", "--epochs=4", "--users_per_batch=512", "--protocol=[]"]
+SHORT = ["--model=UniRep", "--epochs=4", "--protocol=[]"]
 
 TRIALS = {
     "try_default": SHORT,
+    "try_weight_1": [*SHORT, "--quantization_weight=1", "--dead_code_steps=0"],
+    "try_no_dead_codes": [*SHORT, "--dead_code_steps=0"],
     "try_codebook_gradient": [*SHORT, "--codebook_gradient=True"],
-    "try_sum": [*SHORT, "--loss_reduction=sum"],
     "try_unit": [*SHORT, "--text_scaling=unit"],
     "try_normal": [*SHORT, "--codebook_init=normal"],
-    "try_dead_codes": [*SHORT, "--dead_code_steps=100"],
     "try_catalogue": [*SHORT, "--quantization_items=catalogue"],
     "try_occurrence": [*SHORT, "--quantization_weighting=occurrence"],
-    "try_rate_002": [*SHORT, "--learning_rate=0.002"],
     "try_id_32": [*SHORT, "--id_embedding_size=32"],
 }
 CELLS = {

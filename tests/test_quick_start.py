@@ -140,6 +140,16 @@ def test_a_run_is_read_back_and_ranks_identically(tiny, tmp_path, model):
     assert data.fingerprint == result["dataset_fingerprint"]
 
 
+def test_changed_data_are_named(tiny, tmp_path):
+    run(tiny, "SASRec", run_dir=str(tmp_path / "done"), epochs=1)
+    lines = (tiny / "tiny.inter").read_text().splitlines(keepends=True)
+    (tiny / "tiny.inter").write_text("".join(lines[:-1]))
+    with pytest.raises(ValueError, match="was trained on data of fingerprint"):
+        load_data_and_model(tmp_path / "done")
+    with pytest.raises(ValueError, match="was trained on data of fingerprint"):
+        run_recbole(arguments=[f"--resume={tmp_path / 'done'}"])
+
+
 def test_every_kind_of_model_is_ranked_on_the_same_targets_and_candidates(tiny):
     results = [run(tiny, model, epochs=1, protocol="uni99") for model in ("UniRep", "SASRec", "GRU4Rec", "BPR", "Pop")]
     assert len({result["dataset_fingerprint"] for result in results}) == 1
