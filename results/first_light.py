@@ -16,11 +16,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 BEAUTY = ["--dataset=amazon-beauty", "--text_encoder=minilm", "--stopping_step=5", "--show_progress=False"]
 KEPT = ("config.yaml", "environment.json", "result.json", "metrics.jsonl")
-SHORT = ["--model=UniRep", "--epochs=4", "--protocol=[]"]
+SHORT = ["--model=UniRep", "--epochs=2", "--protocol=[]"]
 
 TRIALS = {
     "try_default": SHORT,
     "try_weight_1": [*SHORT, "--quantization_weight=1", "--dead_code_steps=0"],
+    "try_weight_20": [*SHORT, "--quantization_weight=20"],
+    "try_weight_1000": [*SHORT, "--quantization_weight=1000"],
     "try_no_dead_codes": [*SHORT, "--dead_code_steps=0"],
     "try_codebook_gradient": [*SHORT, "--codebook_gradient=True"],
     "try_unit": [*SHORT, "--text_scaling=unit"],
@@ -106,7 +108,7 @@ def cells_table():
 
 
 def trials_table():
-    """Validation metrics (full ranking) after four epochs of every setting that was tried."""
+    """Validation metrics (full ranking) after two epochs of every setting that was tried."""
     heads = [
         "trial",
         "differs by",
@@ -121,7 +123,7 @@ def trials_table():
         file = HERE / "first_light" / name / "metrics.jsonl"
         cells = [""] * (len(heads) - 2)
         if file.is_file():
-            epoch = json.loads(file.read_text(encoding="utf-8").splitlines()[3])
+            epoch = json.loads(file.read_text(encoding="utf-8").splitlines()[1])
             usage = " / ".join(f"{epoch[f'codebook_usage_{level}']:.2f}" for level in (1, 2, 3))
             cells = [f"{epoch['hit@10']:.4f}", f"{epoch['ndcg@10']:.4f}", f"{epoch['recommendation_loss']:.3f}"]
             cells += [f"{epoch['unique_item_coverage']:.3f}", usage]
