@@ -79,7 +79,7 @@ def test_each_loss_reaches_its_parts(tiny, loss, codebook_gradient, reached, los
 
 
 def test_quantization_losses_are_those_of_the_batch_s_items_by_hand(tiny):
-    _, data, model = prepare(tiny, quantization_weighting="occurrence", users_per_batch=1000)
+    _, data, model = prepare(tiny, quantization_weighting="occurrence", quantization_weight=1.0, users_per_batch=1000)
     model.eval()
     batch = next(iter(data.train_data))
     _, quantization, reconstruction = model.row_losses(batch)
