@@ -87,7 +87,7 @@ def environment(device):
         "commit": _commit(),
         "device": str(device),
         "cpu_count": os.cpu_count(),
-        "command": sys.argv,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
 
 

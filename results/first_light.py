@@ -13,24 +13,32 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 HERE = Path(__file__).resolve().parent
 BEAUTY = ["--dataset=amazon-beauty", "--text_encoder=minilm", "--stopping_step=5", "--show_progress=False"]
 KEPT = ("config.yaml", "environment.json", "result.json", "metrics.jsonl")
-SHORT = ["--model=UniRep", "--epochs=2", "--protocol=[]"]
+SHORT = ["--model=UniRep", "--epochs=4", "--protocol=[]"]
+LARGE = [*SHORT, "--users_per_batch=512", "--quantization_weight=1", "--dead_code_steps=0"]
 
 TRIALS = {
-    "try_default": SHORT,
-    "try_weight_1": [*SHORT, "--quantization_weight=1", "--dead_code_steps=0"],
+    "try_weight_1": LARGE,
+    "try_weight_1_sum": [*LARGE, "--loss_reduction=sum"],
+    "try_weight_1_unit": [*LARGE, "--text_scaling=unit"],
+    "try_weight_1_normal": [*LARGE, "--codebook_init=normal"],
+    "try_weight_1_catalogue": [*LARGE, "--quantization_items=catalogue"],
+    "try_weight_1_codebook_gradient": [*LARGE, "--codebook_gradient=True"],
+    "try_weight_1_dead_codes": [*LARGE, "--dead_code_steps=100"],
+    "try_weight_1_dead_codes_30": [*SHORT, "--quantization_weight=1", "--dead_code_steps=30"],
+    "try_weight_1_dead_codes_10": [*SHORT, "--quantization_weight=1", "--dead_code_steps=10"],
     "try_weight_20": [*SHORT, "--quantization_weight=20"],
+    "try_weight_100": [*SHORT, "--quantization_weight=100"],
     "try_weight_1000": [*SHORT, "--quantization_weight=1000"],
-    "try_no_dead_codes": [*SHORT, "--dead_code_steps=0"],
-    "try_codebook_gradient": [*SHORT, "--codebook_gradient=True"],
-    "try_unit": [*SHORT, "--text_scaling=unit"],
-    "try_normal": [*SHORT, "--codebook_init=normal"],
-    "try_catalogue": [*SHORT, "--quantization_items=catalogue"],
-    "try_occurrence": [*SHORT, "--quantization_weighting=occurrence"],
-    "try_id_32": [*SHORT, "--id_embedding_size=32"],
+    "try_weight_1000_no_dead_codes": [*SHORT, "--quantization_weight=1000", "--dead_code_steps=0"],
+    "try_weight_100_occurrence": [*SHORT, "--quantization_weighting=occurrence"],
 }
+TRIED = ("users_per_batch", "quantization_weight", "dead_code_steps", "loss_reduction", "text_scaling")
+TRIED += ("codebook_init", "codebook_gradient", "quantization_items", "quantization_weighting")
 CELLS = {
     "sasrec_ce": ["--model=SASRec"],
     "unirep_ce": ["--model=UniRep"],
@@ -67,7 +75,8 @@ def main(arguments):
 
 def run(name, arguments, folder, options):
     """Trains one cell, unless its result is there, and keeps what proves it."""
-    if (HERE / "first_light" / name / "result.json").is_file():
+    kept = HERE / "first_light" / name
+    if (kept / "metrics.jsonl").is_file():
         return
     command = ["run_recbole", *arguments, *BEAUTY, *(f"--{key}={value}" for key, value in options.items())]
     if (folder / "last.pt").is_file():
@@ -77,7 +86,6 @@ def run(name, arguments, folder, options):
         command.append(f"--run_dir={folder}")
     print(" ".join(command), flush=True)
     subprocess.run(command, check=True)
-    kept = HERE / "first_light" / name
     kept.mkdir(parents=True, exist_ok=True)
     for file in KEPT:
         shutil.copy(folder / file, kept / file)
@@ -108,26 +116,20 @@ def cells_table():
 
 
 def trials_table():
-    """Validation metrics (full ranking) after two epochs of every setting that was tried."""
-    heads = [
-        "trial",
-        "differs by",
-        "hit@10",
-        "ndcg@10",
-        "recommendation loss",
-        "unique item coverage",
-        "code usage 1 / 2 / 3",
-    ]
+    """Validation NDCG@10 (full ranking) of every setting that was tried, by epoch, and its codes after the last."""
+    heads = [*TRIED, "NDCG@10 after 1 epoch", "2", "4", "unique item coverage", "code usage 1 / 2 / 3"]
     lines = [row(heads), row(["---"] * len(heads))]
     for name in TRIALS:
-        file = HERE / "first_light" / name / "metrics.jsonl"
-        cells = [""] * (len(heads) - 2)
-        if file.is_file():
-            epoch = json.loads(file.read_text(encoding="utf-8").splitlines()[1])
-            usage = " / ".join(f"{epoch[f'codebook_usage_{level}']:.2f}" for level in (1, 2, 3))
-            cells = [f"{epoch['hit@10']:.4f}", f"{epoch['ndcg@10']:.4f}", f"{epoch['recommendation_loss']:.3f}"]
-            cells += [f"{epoch['unique_item_coverage']:.3f}", usage]
-        lines.append(row([name, " ".join(TRIALS[name][len(SHORT) :]), *cells]))
+        folder = HERE / "first_light" / name
+        if not (folder / "metrics.jsonl").is_file():
+            lines.append(row([name, *[""] * (len(heads) - 1)]))
+            continue
+        keys = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        curve = [f"{epochs[at]['ndcg@10']:.4f}" if at < len(epochs) else "" for at in (0, 1, 3)]
+        usage = " / ".join(f"{epochs[-1][f'codebook_usage_{level}']:.2f}" for level in (1, 2, 3))
+        coverage = f"{epochs[-1]['unique_item_coverage']:.2f} ({len(epochs)} epochs)"
+        lines.append(row([*(str(keys[key]) for key in TRIED), *curve, coverage, usage]))
     return "".join(lines)
 
 
