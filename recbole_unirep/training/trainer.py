@@ -105,6 +105,7 @@ class EngineTrainer(Trainer):
                 self._save_last(epoch, train_data)
             if callback_fn and "valid_score" in record:
                 callback_fn(epoch, record["valid_score"])
+        self.tensorboard.close()
         return self.best_valid_score, self.best_valid_result
 
     def _validate(self, valid_data, record, show_progress):
