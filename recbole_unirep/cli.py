@@ -62,7 +62,7 @@ def _command(name, arguments, usage, call):
         call(arguments)
     except KeyboardInterrupt:
         return 130
-    except (ValueError, FileNotFoundError, ImportError) as error:
+    except (ValueError, OSError, ImportError) as error:
         if "--debug=true" in (argument.lower() for argument in arguments):
             raise
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)

@@ -15,7 +15,7 @@ from recbole.config import Config as RecBoleConfig
 from recbole.utils import get_model
 
 from recbole_unirep import compat
-from recbole_unirep.known_keys import check_keys, nearest, recbole_models
+from recbole_unirep.known_keys import check_keys, check_numbers, nearest, recbole_models
 from recbole_unirep.layers import lay_defaults
 from recbole_unirep.model import MODELS
 from recbole_unirep.values import parse_value, split_arguments
@@ -31,7 +31,12 @@ def find_model(name):
         return MODELS[name]
     if name not in recbole_models():
         raise ValueError(f"model '{name}' is unknown: {nearest(name, MODELS.keys() | recbole_models().keys())}")
-    return get_model(name)
+    try:
+        return get_model(name)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"model {name} of RecBole needs a package that is not installed: pip install {error.name}"
+        ) from error
 
 
 class Config(RecBoleConfig):
@@ -97,6 +102,7 @@ class Config(RecBoleConfig):
     def _load_internal_config_dict(self, model, model_class, dataset):
         super()._load_internal_config_dict(model, model_class, dataset)
         own_keys, self.notes = lay_defaults(self, model, model_class, dataset)
+        check_numbers(self.external_config_dict, self.internal_config_dict)
         self.notes += check_keys(set(self.external_config_dict), own_keys, model)
 
     def _set_default_parameters(self):

@@ -107,3 +107,33 @@ def check_keys(keys, own_keys, model):
         raise ValueError("; ".join(sorted(unknown)))
     unused = sorted(keys - general_keys() - own_keys)
     return [f"{model} does not use {', '.join(unused)}: keys of other models or tokenizers"] if unused else []
+
+
+# Keys that count something: below one they mean nothing.
+COUNTS = (
+    "epochs", "users_per_batch", "train_batch_size", "eval_batch_size", "pair_batch_size", "MAX_ITEM_LIST_LENGTH",
+    "n_layers", "n_heads", "hidden_size", "inner_size", "embedding_size", "id_embedding_size", "n_levels",
+    "codebook_size", "code_dim", "lexical_dim", "text_batch_size",
+)  # fmt: skip
+
+
+def check_numbers(given, defaults):
+    """Looks at the numbers that the user gave.
+
+    Args:
+        given (dict): the user's keys.
+        defaults (dict): the layers below them.
+
+    Raises:
+        ValueError: a key whose default is a number was given something else, or a count below one.
+    """
+    for key, value in given.items():
+        default = defaults.get(key)
+        if isinstance(default, bool) or not isinstance(default, (int, float)):
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"{key}={value} is no number: give one, such as the default {default}")
+        if isinstance(default, int) and not isinstance(value, int):
+            raise ValueError(f"{key}={value} is no whole number: give one, such as the default {default}")
+        if key in COUNTS and value < 1:
+            raise ValueError(f"{key}={value} is too small: give at least 1, the default is {default}")

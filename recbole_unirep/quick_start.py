@@ -51,6 +51,8 @@ def run_recbole(model=None, dataset=None, config_file_list=None, config_dict=Non
         config = _config(model, dataset, config_file_list, config_dict, arguments)
         for note in config.notes if not config["resume"] else ():
             getLogger().info(note)
+        if trains_rows(config) and "train_batch_size" in config.external_config_dict and not config["resume"]:
+            getLogger().info(f"train_batch_size is not used by {config['model']} in rows of users: users_per_batch is")
         protocols = _protocols(config)
         init_seed(config["seed"], config["reproducibility"])
         data = load_data(config, one_row_a_user=trains_rows(config))
@@ -201,7 +203,12 @@ def _saved_config(run):
 
 def _protocols(config):
     """Names of the protocols asked for; they and the metrics are checked before anything is read."""
-    asked = config["protocol"]
+    modes = set(config["eval_args"]["mode"].values())
+    if modes != {"full"}:
+        raise ValueError(
+            f"eval_args mode {', '.join(sorted(modes))}: this command ranks by protocol, e.g. --protocol=uni99"
+        )
+    asked = config["protocol"] or []
     protocols = [asked] if isinstance(asked, str) else list(asked)
     for protocol in protocols:
         if protocol not in PROTOCOLS:

@@ -207,6 +207,9 @@ def _check_options(config):
     for key, values in ranges.items():
         if config[key] not in values:
             raise ValueError(f"{key}={config[key]} is not known: choose one of {', '.join(values)}")
+    for key in ("level_metrics", "encoder_sizes"):
+        if not isinstance(config[key], (list, tuple)):
+            raise ValueError(f"{key}={config[key]} is no list: write --{key}=[A,B,C]")
     if config["loss_type"] == "BCE" and config["backbone"] not in CAUSAL:
         raise ValueError(
             f"loss_type=BCE is one negative a position, which backbone {config['backbone']} has not: "
