@@ -127,8 +127,7 @@ def embed(arguments):
     """
     with RunLog():
         config = _config("UniRep", None, None, None, arguments)
-        text = load_item_text(config, create_dataset(config))
-    return text
+        return load_item_text(config, create_dataset(config))
 
 
 def trains_rows(config):
@@ -169,6 +168,9 @@ def item_table_parameters(model):
 
     Args:
         model (recbole AbstractRecommender): ours say it themselves; of RecBole's the tables with a row an item.
+
+    Returns:
+        int or None: None where no table has a row an item (FM keeps all fields in one, Pop learns none).
     """
     own = getattr(model, "item_table_parameters", None)
     if own is not None:
@@ -176,7 +178,7 @@ def item_table_parameters(model):
     tables = [part for part in model.modules() if isinstance(part, torch.nn.Embedding)]
     n_items = getattr(model, "n_items", 0)
     sizes = (n_items, n_items + 1)
-    return sum((n_items - 1) * part.embedding_dim for part in tables if part.num_embeddings in sizes)
+    return sum((n_items - 1) * part.embedding_dim for part in tables if part.num_embeddings in sizes) or None
 
 
 def _config(model, dataset, config_file_list, config_dict, arguments):
@@ -292,5 +294,7 @@ def _table(result, folder):
     title = f"{result['model']} on {result['dataset']}, seed {result['seed']}, {part}"
     if result["text_encoder"]:
         title += f", text encoder {result['text_encoder']}"
-    sizes = f"item table {result['item_table_parameters']:,} parameters, all {result['trainable_parameters']:,}"
+    item_table = result["item_table_parameters"]
+    sizes = "" if item_table is None else f"item table {item_table:,} parameters, "
+    sizes += f"all {result['trainable_parameters']:,} parameters"
     return f"{title}\n{tabulate(rows, headers=['protocol', *columns], floatfmt='.4f')}\n{sizes}\n{folder}"

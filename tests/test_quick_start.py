@@ -156,6 +156,11 @@ def test_every_kind_of_model_is_ranked_on_the_same_targets_and_candidates(tiny):
     assert len({result["candidates_hash"] for result in results}) == 1
 
 
+def test_a_model_without_an_item_table_says_so(tiny):
+    assert run(tiny, "FM", epochs=1, protocol="uni99")["item_table_parameters"] is None
+    assert run(tiny, "SASRec", epochs=1, protocol="uni99")["item_table_parameters"] == 118 * 64
+
+
 @pytest.mark.parametrize("representation", ["semantic", "id", "text", "text_id"])
 def test_every_representation_runs(tiny, representation):
     result = run(tiny, representation=representation, epochs=1)

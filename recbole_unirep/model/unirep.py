@@ -207,6 +207,8 @@ def _check_options(config):
     for key, values in ranges.items():
         if config[key] not in values:
             raise ValueError(f"{key}={config[key]} is not known: choose one of {', '.join(values)}")
+    if config["quantization_items"] == "catalogue" and config["quantization_weighting"] == "occurrence":
+        raise ValueError("quantization_weighting=occurrence counts a batch's items: use quantization_items=batch")
     for key in ("level_metrics", "encoder_sizes"):
         if not isinstance(config[key], (list, tuple)):
             raise ValueError(f"{key}={config[key]} is no list: write --{key}=[A,B,C]")
