@@ -5,6 +5,8 @@ from pathlib import Path
 from recbole_unirep.known_keys import nearest, recbole_datasets
 
 TEXT_COLUMNS = ("title", "name", "brand", "categories", "price")
+NAMES_OF_ITEMS = ("title", "name")  # as features they would be one token an item
+FEATURE_KEYS = ("selected_features", "item_attribute")
 BUNDLED = "ml-100k"
 
 
@@ -40,20 +42,19 @@ def interaction_file(dataset, settings):
     return file
 
 
-def columns_layer(dataset, file, settings, needs_time):
+def columns_layer(dataset, file, settings):
     """Keys for a dataset that has no yaml: its columns decide.
 
     Args:
         dataset (str): name of the dataset.
         file (Path or None): its interactions; None before the download.
         settings (mapping): the layered keys; the names of the fields are read.
-        needs_time (bool): whether the run orders interactions by time.
 
     Returns:
         tuple: the keys (dict) and a line for the log (str).
 
     Raises:
-        ValueError: a column that the run needs is not there.
+        ValueError: there is no column of users or of items.
     """
     user, item, time = (settings[f"{name}_FIELD"] for name in ("USER_ID", "ITEM_ID", "TIME"))
     if file is None:
@@ -61,8 +62,8 @@ def columns_layer(dataset, file, settings, needs_time):
     else:
         columns = _columns(file, settings)
         text_fields = settings["text_fields"] or _text_fields(file.parent / f"{dataset}.item", settings)
-    for field, key in ((user, "USER_ID_FIELD"), (item, "ITEM_ID_FIELD"), (time, "TIME_FIELD")):
-        if field not in columns and (field != time or needs_time):
+    for field, key in ((user, "USER_ID_FIELD"), (item, "ITEM_ID_FIELD")):
+        if field not in columns:
             raise ValueError(
                 f"{file} has no column '{field}', only {', '.join(columns)}: name yours with --{key}=COLUMN"
             )
@@ -78,6 +79,48 @@ def columns_layer(dataset, file, settings, needs_time):
     return layer, note
 
 
+def features_layer(dataset, file, settings, keys):
+    """Keys that give a model its item features: the columns are loaded that it is told to read.
+
+    Args:
+        dataset (str): name of the dataset.
+        file (Path or None): its interactions, the items lie beside; None before the download.
+        settings (mapping): the keys of the user, then those of the dataset's yaml; nothing below them.
+        keys (set of str): those of FEATURE_KEYS that the model reads.
+
+    Returns:
+        dict: `load_col` of the items, and `keys`; features that nobody names are all tokens of the `.item` file.
+
+    Raises:
+        ValueError: a feature is no column of the items, or the items have none.
+    """
+    asked = [settings[key] for key in sorted(keys) if settings[key] is not None]
+    asked = list(dict.fromkeys(name for value in asked for name in ([value] if isinstance(value, str) else value)))
+    items, item_id = file and file.parent / f"{dataset}.item", settings["ITEM_ID_FIELD"]
+    if items is None:
+        types = dict.fromkeys(asked, "token")
+    else:
+        types = _column_types(items, settings) if items.is_file() else {}
+    features = asked or [
+        name
+        for name, kind in types.items()
+        if kind in ("token", "token_seq") and name not in (item_id, *NAMES_OF_ITEMS)
+    ]
+    missing = [name for name in features if name not in types]
+    if keys and (missing or not features):
+        found = ", ".join(types) or "no columns"
+        raise ValueError(
+            f"{' and '.join(sorted(keys))} ask for item features {', '.join(missing)}: {items} has {found}: "
+            f"name columns of it, or take a model without item features"
+        )
+    if not features:
+        return {}
+    layer = {"load_col": {"item": [item_id, *features]}}
+    values = {"selected_features": features, "item_attribute": features[0]}
+    layer.update({key: values[key] for key in keys if settings[key] is None})
+    return layer
+
+
 def _text_fields(file, settings):
     if not file.is_file():
         return None
@@ -87,6 +130,12 @@ def _text_fields(file, settings):
 
 def _columns(file, settings):
     """Names in the first line of an atomic file, without their types."""
+    return list(_column_types(file, settings))
+
+
+def _column_types(file, settings):
+    """Names in the first line of an atomic file, with their types."""
     with open(file, encoding="utf-8") as lines:
         header = lines.readline().rstrip("\r\n")
-    return [column.split(":")[0] for column in header.split(settings["field_separator"])]
+    columns = (column.partition(":") for column in header.split(settings["field_separator"]))
+    return {name: kind for name, _, kind in columns}

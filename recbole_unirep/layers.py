@@ -7,7 +7,7 @@ from collections import ChainMap
 import yaml
 from recbole.utils import InputType, ModelType
 
-from recbole_unirep.dataset_columns import columns_layer, interaction_file
+from recbole_unirep.dataset_columns import FEATURE_KEYS, columns_layer, features_layer, interaction_file
 from recbole_unirep.known_keys import RECBOLE, keys_of_class, nearest, recbole_models
 from recbole_unirep.shipped import shipped_file, shipped_names
 
@@ -80,15 +80,23 @@ def _backbone_layer(name, loader):
 
 
 def _dataset_layer(settings, model, model_class, dataset, loader):
-    """Keys of the dataset's yaml, or what its columns say; those under the model's name; lines for the log."""
+    """Keys of the dataset's yaml, or what its columns say; those for this model alone; lines for the log."""
     file = interaction_file(dataset, settings)
     if dataset in shipped_names("dataset"):
         keys = _read(shipped_file("dataset", f"{dataset}.yaml"), loader)
         models = recbole_models().keys() | shipped_names("model")
-        return {key: value for key, value in keys.items() if key not in models}, keys.get(model, {}), []
-    needs_time = model_class.type == ModelType.SEQUENTIAL or settings["eval_args"].get("order") == "TO"
-    layer, note = columns_layer(dataset, file, settings, needs_time)
-    return layer, {}, [note]
+        layer = {key: value for key, value in keys.items() if key not in models}
+        for_model, notes = keys.get(model, {}), []
+    else:
+        layer, note = columns_layer(dataset, file, settings)
+        for_model, notes = {}, [note]
+    feature_keys = keys_of_class(model_class).intersection(FEATURE_KEYS)
+    if feature_keys or (model_class.type == ModelType.CONTEXT and not for_model):
+        named = ChainMap(settings.maps[0], for_model, dict.fromkeys(FEATURE_KEYS), settings)
+        features = features_layer(dataset, file, named, feature_keys)
+        columns = {**layer["load_col"], **for_model.get("load_col", {}), **features.pop("load_col", {})}
+        for_model = {**for_model, **features, "load_col": columns}
+    return layer, for_model, notes
 
 
 def _loss_layer(settings, model_class):

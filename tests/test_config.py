@@ -211,12 +211,41 @@ def test_columns_may_have_other_names(shop):
         Config("SASRec", "shop")
 
 
-def test_order_in_time_needs_a_column_of_times(shop):
-    shop(inter="user_id:token\titem_id:token\tweight:float")
-    with pytest.raises(ValueError, match="no column 'timestamp'.*--TIME_FIELD=COLUMN"):
-        Config("SASRec", "shop")
-    by_chance = {"eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "RO"}}
-    assert Config("BPR", "shop", config_dict=by_chance)["load_col"] == {"inter": ["user_id", "item_id"]}
+FEATURES = "item_id:token\ttitle:token\tbrand:token\tprice:float\tgenres:token_seq"
+
+
+def test_item_features_follow_from_the_columns(shop):
+    shop(item=FEATURES)
+    inter = ["user_id", "item_id", "timestamp"]
+    for model in ("FDSA", "SASRecF", "GRU4RecF"):
+        config = Config(model, "shop")
+        assert config["load_col"] == {"inter": inter, "item": ["item_id", "brand", "genres"]}
+        assert config["selected_features"] == ["brand", "genres"]
+        config = Config(model, "shop", arguments=["--selected_features=[price]"])
+        assert config["load_col"] == {"inter": inter, "item": ["item_id", "price"]}
+    assert Config("FM", "shop")["load_col"]["item"] == ["item_id", "brand", "genres"]
+    assert "item" not in Config("SASRec", "shop")["load_col"]
+    config = Config("S3Rec", "shop", arguments=["--item_attribute=genres"])
+    assert (config["load_col"]["item"], config["item_attribute"]) == (["item_id", "genres"], "genres")
+    assert Config("FDSA", "amazon-beauty", arguments=["--selected_features=[brand]"])["load_col"]["item"] == [
+        "item_id",
+        "brand",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "item", "arguments", "error"),
+    [
+        ("FDSA", FEATURES, ["--selected_features=[genre]"], "item features genre: .*shop.item has item_id, title, bra"),
+        ("FDSA", None, [], "selected_features ask for item features.*shop.item has no columns"),
+        ("S3Rec", "item_id:token\ttitle:token", [], "item_attribute ask for item features.*has item_id, title: name"),
+    ],
+)
+def test_item_features_that_are_not_there_are_named(shop, model, item, arguments, error):
+    shop(item=item)
+    with pytest.raises(ValueError, match=error):
+        Config(model, "shop", arguments=arguments)
+    assert "item" not in Config("FM", "shop", arguments=[])["load_col"] or item == FEATURES
 
 
 def test_a_folder_without_interactions_is_named(tmp_path):

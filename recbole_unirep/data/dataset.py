@@ -12,7 +12,7 @@ from logging import getLogger
 import numpy as np
 import torch
 from recbole.data.interaction import Interaction
-from recbole.utils import FeatureType, ModelType
+from recbole.utils import FeatureSource, FeatureType, ModelType
 
 from recbole_unirep.data.sequences import UserSequences
 
@@ -30,6 +30,17 @@ class TimeOrdered:
                 feat[field] = [_quoted_list(cell, self.config["seq_separator"]) for cell in feat[field]]
                 self.field2seqlen[field] = max(map(len, feat[field]))
         return feat
+
+    def _load_inter_feat(self, token, dataset_path):
+        """Reads the interactions; where they have no times, their rows stand in order of time."""
+        super()._load_inter_feat(token, dataset_path)
+        if self.time_field not in self.inter_feat:
+            getLogger().warning(
+                f"{token}.inter: no column '{self.time_field}' is loaded (TIME_FIELD, load_col), so its rows are taken "
+                f"to stand in order of time"
+            )
+            self.inter_feat[self.time_field] = np.arange(len(self.inter_feat), dtype=np.float64)
+            self.set_field_property(self.time_field, FeatureType.FLOAT, FeatureSource.INTERACTION, 1)
 
     def _filter_by_inter_num(self):
         """Filters as RecBole does, then drops users and items that have features and no interaction."""
@@ -60,8 +71,7 @@ class TimeOrdered:
         return parts
 
     def _change_feat_format(self):
-        if self.time_field in self.inter_feat:
-            self.inter_feat.sort_values(self.time_field, kind="stable", inplace=True, ignore_index=True)
+        self.inter_feat.sort_values(self.time_field, kind="stable", inplace=True, ignore_index=True)
         self.sequences = UserSequences.from_arrays(
             self.inter_feat[self.uid_field].to_numpy(), self.inter_feat[self.iid_field].to_numpy(), self.user_num
         )

@@ -99,6 +99,20 @@ def test_equal_times_keep_the_order_of_the_file(write, configure):
     assert dataset.field2id_token["item_id"][dataset.sequences.of(1)].tolist() == ["i3", "i1", "i2", "i4", "i0"]
 
 
+@pytest.mark.parametrize("model", ["SASRec", "BPR", "Pop"])
+def test_without_a_column_of_times_the_rows_of_the_file_stand_in_order_of_time(write, configure, caplog, model):
+    rows = [(user, f"i{(place * 7 + 3) % 10}") for place in range(6) for user in ("u2", "u1")]
+    write("user_id:token item_id:token", rows)
+    dataset = create_dataset(configure(model))
+    assert "no column 'timestamp' is loaded" in caplog.text
+    _, valid, test = dataset.build()
+    tokens = dataset.field2id_token["item_id"]
+    for user in (1, 2):
+        assert tokens[dataset.sequences.of(user)].tolist() == ["i3", "i0", "i7", "i4", "i1", "i8"]
+    assert {*tokens[valid.inter_feat["item_id"]]} == {"i1"}
+    assert {*tokens[test.inter_feat["item_id"]]} == {"i8"}
+
+
 @pytest.mark.parametrize(
     ("cell", "tokens"),
     [
