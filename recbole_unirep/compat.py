@@ -3,6 +3,7 @@
 RecBole, torch and numpy are imported inside the functions: this module is read before anything heavy is.
 """
 
+import contextlib
 import functools
 import importlib
 import importlib.util
@@ -81,15 +82,21 @@ def download_in_one_process():
         if distributed.is_available() and distributed.is_initialized():
             return download(self)
         folder, barrier = Path(self.dataset_path), getattr(distributed, "barrier", None)
+        new = [parent for parent in folder.parents if not parent.exists()]
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=folder.parent) as unfinished:
-            self.dataset_path = os.path.join(unfinished, folder.name)
-            distributed.barrier = lambda: None
-            try:
+        try:
+            with tempfile.TemporaryDirectory(prefix=".download-", dir=folder.parent) as unfinished:
+                self.dataset_path = os.path.join(unfinished, folder.name)
+                distributed.barrier = lambda: None
                 download(self)
                 os.replace(self.dataset_path, folder)
-            finally:
-                self.dataset_path, distributed.barrier = str(folder), barrier
+        except BaseException:
+            with contextlib.suppress(OSError):  # another process may have put something there
+                for parent in new:  # the innermost first
+                    parent.rmdir()
+            raise
+        finally:
+            self.dataset_path, distributed.barrier = str(folder), barrier
 
     Dataset._download = download_alone
 

@@ -60,13 +60,34 @@ def recbole_datasets():
     return keys_in(RECBOLE / "properties" / "dataset" / "url.yaml") | {"ml-100k"}
 
 
+# Files of RecBole that read keys for single models: each model that uses one has it in its own yaml.
+OF_SINGLE_MODELS = (RECBOLE / "data" / "transform.py", RECBOLE / "trainer" / "trainer.py")
+# RecBole's keys that this command replaces, and by what.
+REPLACED = {
+    "checkpoint_dir": "run_dir names the folder of a run",
+    "config_file": "config_files names yaml files",
+    "dataloaders_save_path": "the split is made anew from the data, dataset_fingerprint proves it",
+    "dataset_save_path": "the data are read anew, dataset_fingerprint proves them",
+    "loss_decimal_place": "metrics.jsonl has all decimals",
+    "nproc": "one process trains",
+    "repeatable": "candidates are fixed by seed, split and user",
+    "save_dataloaders": "the split is made anew from the data, dataset_fingerprint proves it",
+    "save_dataset": "the data are read anew, dataset_fingerprint proves them",
+    "state": "log.txt has every line",
+}
+
+
 @functools.cache
 def general_keys():
     """Keys that every run may use: data, training, evaluation, item text."""
     keys = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments}
     files = [*RECBOLE.glob("properties/quick_start_config/*.yaml"), RECBOLE / "properties" / "overall.yaml"]
     files += [RECBOLE / "properties" / "dataset" / name for name in ("sample.yaml", "ml-100k.yaml")]
-    files += [file for file in RECBOLE.rglob("*.py") if not file.parent.name.endswith("_recommender")]
+    files += [
+        file
+        for file in RECBOLE.rglob("*.py")
+        if not file.parent.name.endswith("_recommender") and file not in OF_SINGLE_MODELS
+    ]
     files += [shipped_file("overall.yaml")]
     files += [file for file in OURS.rglob("*.py") if file.parent.name not in ("model", "tokenizer")]
     return keys.union(*map(keys_in, files))
@@ -77,7 +98,7 @@ def special_keys():
     """Keys that belong to single models and tokenizers, RecBole's and ours."""
     files = [*RECBOLE.glob("properties/model/*.yaml"), *RECBOLE.glob("model/*_recommender/*.py")]
     files += [*shipped_file("model").glob("*.yaml"), *shipped_file("tokenizer").glob("*.yaml")]
-    files += [*OURS.glob("model/*.py"), *OURS.glob("tokenizer/*.py")]
+    files += [*OURS.glob("model/*.py"), *OURS.glob("tokenizer/*.py"), *OF_SINGLE_MODELS]
     return set().union(*map(keys_in, files))
 
 
@@ -96,7 +117,7 @@ def check_keys(keys, own_keys, model):
         model (str): name of the model.
 
     Returns:
-        list of str: at most one line to log.
+        list of str: lines to log.
 
     Raises:
         ValueError: a key is unknown.
@@ -106,7 +127,8 @@ def check_keys(keys, own_keys, model):
     if unknown:
         raise ValueError("; ".join(sorted(unknown)))
     unused = sorted(keys - general_keys() - own_keys)
-    return [f"{model} does not use {', '.join(unused)}: keys of other models or tokenizers"] if unused else []
+    notes = [f"{model} does not use {', '.join(unused)}: keys of other models or tokenizers"] if unused else []
+    return notes + [f"{key} is not used: {REPLACED[key]}" for key in sorted(keys & REPLACED.keys())]
 
 
 # Keys that count something: below one they mean nothing.

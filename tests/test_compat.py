@@ -96,7 +96,11 @@ def test_an_interrupted_download_leaves_no_folder(download, tmp_path):
     barrier = torch.distributed.barrier
     with pytest.raises(RuntimeError, match="interruption"):
         recbole_dataset.Dataset._download(dataset)
-    assert list((tmp_path / "data").iterdir()) == []
+    assert not (tmp_path / "data").exists()
+    (tmp_path / "data" / "other").mkdir(parents=True)
+    with pytest.raises(RuntimeError, match="interruption"):
+        recbole_dataset.Dataset._download(dataset)
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["other"]
     assert torch.distributed.barrier is barrier
 
 

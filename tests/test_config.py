@@ -158,6 +158,15 @@ def test_a_key_of_another_model_is_noted_in_one_line():
     assert Config("UniRep", "ml-100k", arguments=["--backbone=BERT4Rec", "--ft_ratio=0.1"]).notes == []
 
 
+def test_recboles_keys_that_this_command_replaces_are_noted():
+    config = Config("SASRec", "ml-100k", arguments=["--checkpoint_dir=there", "--mask_ratio=0.3", "--worker=1"])
+    assert config.notes == [
+        "SASRec does not use mask_ratio: keys of other models or tokenizers",
+        "checkpoint_dir is not used: run_dir names the folder of a run",
+    ]
+    assert Config("BERT4Rec", "ml-100k", arguments=["--mask_ratio=0.3"]).notes == []
+
+
 def test_every_key_that_we_ship_is_known():
     models = recbole_models().keys() | MODELS.keys()
     for kind in ("dataset", "preset"):
