@@ -117,7 +117,7 @@ def check_keys(keys, own_keys, model):
         model (str): name of the model.
 
     Returns:
-        list of str: lines to log.
+        list of str: at most one line to log.
 
     Raises:
         ValueError: a key is unknown.
@@ -127,8 +127,21 @@ def check_keys(keys, own_keys, model):
     if unknown:
         raise ValueError("; ".join(sorted(unknown)))
     unused = sorted(keys - general_keys() - own_keys)
-    notes = [f"{model} does not use {', '.join(unused)}: keys of other models or tokenizers"] if unused else []
-    return notes + [f"{key} is not used: {REPLACED[key]}" for key in sorted(keys & REPLACED.keys())]
+    return [f"{model} does not use {', '.join(unused)}: keys of other models or tokenizers"] if unused else []
+
+
+def replaced_keys(given, defaults):
+    """Lines for the log about RecBole's keys that this command replaces.
+
+    Args:
+        given (dict): the user's keys.
+        defaults (dict): the layers below them; a key that says the same is left alone.
+
+    Returns:
+        list of str: a line a key.
+    """
+    changed = sorted(key for key in given.keys() & REPLACED.keys() if given[key] != defaults.get(key))
+    return [f"{key} is not used: {REPLACED[key]}" for key in changed]
 
 
 # Keys that count something: below one they mean nothing.

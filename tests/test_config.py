@@ -18,20 +18,6 @@ UNIFORM = {"distribution": "uniform", "sample_num": 1, "alpha": 1.0, "dynamic": 
 NONE = {"distribution": "none", "sample_num": "none", "alpha": "none", "dynamic": False, "candidate_num": 0}
 
 
-@pytest.fixture
-def shop(tmp_path):
-    """Writes the dataset dataset/shop with the given columns."""
-
-    def write(inter="user_id:token\titem_id:token\ttimestamp:float", item=None):
-        folder = tmp_path / "dataset" / "shop"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "shop.inter").write_text(inter + "\nu1\ti1\t1\n")
-        if item:
-            (folder / "shop.item").write_text(item + "\n")
-
-    return write
-
-
 def test_sports_asks_for_128_codes_and_ml_100k_for_the_lexical_encoder():
     assert Config("UniRep", "amazon-sports-outdoors")["codebook_size"] == 128
     assert Config("UniRep", "ml-100k")["text_encoder"] == "lexical"
@@ -167,6 +153,12 @@ def test_recboles_keys_that_this_command_replaces_are_noted():
     assert Config("BERT4Rec", "ml-100k", arguments=["--mask_ratio=0.3"]).notes == []
 
 
+def test_one_part_of_eval_args_changes_that_part_alone():
+    config = Config("SASRec", "ml-100k", arguments=["--eval_args={'group_by': 'none'}"])
+    assert config["eval_args"]["group_by"] == "none"
+    assert (config["eval_args"]["order"], config["eval_args"]["split"]) == ("TO", {"LS": "valid_and_test"})
+
+
 def test_every_key_that_we_ship_is_known():
     models = recbole_models().keys() | MODELS.keys()
     for kind in ("dataset", "preset"):
@@ -198,81 +190,6 @@ def test_resolved_keys_repeat_the_run(tmp_path):
     assert again.resolved == config.resolved
     assert again.final_config_dict == config.final_config_dict
     assert again.notes == []
-
-
-def test_a_folder_without_a_yaml_is_read_by_its_columns(shop):
-    shop(item="item_id:token\tprice:float\ttitle:token\tshelf:token")
-    config = Config("UniRep", "shop")
-    assert config["load_col"] == {"inter": ["user_id", "item_id", "timestamp"]}
-    assert config["text_fields"] == ["title", "price"]
-    assert config["item_inter_num_interval"] == "[1,inf)"
-    note = "no yaml for dataset shop: columns user_id, item_id, timestamp are loaded, no k-core, item text from "
-    assert config.notes == [note + "title, price"]
-    config = Config("UniRep", "shop", arguments=["--text_fields=[shelf]"])
-    assert (config["text_fields"], config.notes) == (["shelf"], [note + "shelf"])
-
-
-def test_columns_may_have_other_names(shop):
-    shop(inter="who:token\twhat:token\twhen:float")
-    names = {"USER_ID_FIELD": "who", "ITEM_ID_FIELD": "what", "TIME_FIELD": "when"}
-    assert Config("SASRec", "shop", config_dict=names)["load_col"] == {"inter": ["who", "what", "when"]}
-    with pytest.raises(ValueError, match="no column 'user_id', only who, what, when: name yours with --USER_ID_FIELD"):
-        Config("SASRec", "shop")
-
-
-FEATURES = "item_id:token\ttitle:token\tbrand:token\tprice:float\tgenres:token_seq"
-
-
-def test_item_features_follow_from_the_columns(shop):
-    shop(item=FEATURES)
-    inter = ["user_id", "item_id", "timestamp"]
-    for model in ("FDSA", "SASRecF", "GRU4RecF"):
-        config = Config(model, "shop")
-        assert config["load_col"] == {"inter": inter, "item": ["item_id", "brand", "genres"]}
-        assert config["selected_features"] == ["brand", "genres"]
-        config = Config(model, "shop", arguments=["--selected_features=[price]"])
-        assert config["load_col"] == {"inter": inter, "item": ["item_id", "price"]}
-    assert Config("FM", "shop")["load_col"]["item"] == ["item_id", "brand", "genres"]
-    assert "item" not in Config("SASRec", "shop")["load_col"]
-    config = Config("S3Rec", "shop", arguments=["--item_attribute=genres"])
-    assert (config["load_col"]["item"], config["item_attribute"]) == (["item_id", "genres"], "genres")
-    assert Config("FDSA", "amazon-beauty", arguments=["--selected_features=[brand]"])["load_col"]["item"] == [
-        "item_id",
-        "brand",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("model", "item", "arguments", "error"),
-    [
-        ("FDSA", FEATURES, ["--selected_features=[genre]"], "item features genre: .*shop.item has item_id, title, bra"),
-        ("FDSA", None, [], "selected_features ask for item features.*shop.item has no columns"),
-        ("S3Rec", "item_id:token\ttitle:token", [], "item_attribute ask for item features.*has item_id, title: name"),
-    ],
-)
-def test_item_features_that_are_not_there_are_named(shop, model, item, arguments, error):
-    shop(item=item)
-    with pytest.raises(ValueError, match=error):
-        Config(model, "shop", arguments=arguments)
-    assert "item" not in Config("FM", "shop", arguments=[])["load_col"] or item == FEATURES
-
-
-def test_a_folder_without_interactions_is_named(tmp_path):
-    (tmp_path / "data" / "amazon-beauty").mkdir(parents=True)
-    with pytest.raises(FileNotFoundError, match="amazon-beauty.inter"):
-        Config("UniRep", "amazon-beauty", arguments=["--data_path=data"])
-
-
-def test_a_near_folder_is_offered(shop):
-    shop()
-    with pytest.raises(ValueError, match="'Shop2' is unknown.*did you mean 'shop'"):
-        Config("UniRep", "Shop2")
-
-
-def test_a_download_without_a_yaml_is_assumed_to_have_the_usual_columns():
-    config = Config("SASRec", "amazon-books")
-    assert config["load_col"] == {"inter": ["user_id", "item_id", "timestamp"]}
-    assert "amazon-books" in config.notes[0]
 
 
 def test_sys_argv_is_never_read(monkeypatch):
