@@ -15,7 +15,7 @@ from recbole.config import Config as RecBoleConfig
 from recbole.utils import get_model
 
 from recbole_unirep import compat
-from recbole_unirep.known_keys import check_keys, check_numbers, nearest, recbole_models, replaced_keys
+from recbole_unirep.known_keys import check_keys, check_values, nearest, recbole_models, replaced_keys
 from recbole_unirep.layers import lay_defaults
 from recbole_unirep.model import MODELS
 from recbole_unirep.values import parse_value, split_arguments
@@ -103,7 +103,7 @@ class Config(RecBoleConfig):
         super()._load_internal_config_dict(model, model_class, dataset)
         own_keys, self.notes = lay_defaults(self, model, model_class, dataset)
         given, defaults = self.external_config_dict, self.internal_config_dict
-        check_numbers(given, defaults)
+        check_values(given, defaults)
         self.notes += check_keys(set(given), own_keys, model) + replaced_keys(given, defaults)
         if isinstance(given.get("eval_args"), dict):  # one part of it changes that part alone
             given["eval_args"] = {**defaults["eval_args"], **given["eval_args"]}

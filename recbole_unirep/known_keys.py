@@ -144,24 +144,40 @@ def replaced_keys(given, defaults):
     return [f"{key} is not used: {REPLACED[key]}" for key in changed]
 
 
-# Keys that count something: below one they mean nothing.
-COUNTS = (
-    "epochs", "users_per_batch", "train_batch_size", "eval_batch_size", "pair_batch_size", "MAX_ITEM_LIST_LENGTH",
-    "n_layers", "n_heads", "hidden_size", "inner_size", "embedding_size", "id_embedding_size", "n_levels",
-    "codebook_size", "code_dim", "lexical_dim", "text_batch_size",
-)  # fmt: skip
+# The least that a number may be; below it means nothing.
+LEAST = {
+    **dict.fromkeys(
+        (
+            "epochs", "users_per_batch", "train_batch_size", "eval_batch_size", "pair_batch_size",
+            "MAX_ITEM_LIST_LENGTH", "n_layers", "n_heads", "hidden_size", "inner_size", "embedding_size",
+            "id_embedding_size", "n_levels", "codebook_size", "code_dim", "lexical_dim", "text_batch_size",
+        ),
+        1,
+    ),
+    **dict.fromkeys(
+        (
+            "seed", "stopping_step", "eval_step", "learning_rate", "weight_decay", "dead_code_steps",
+            "recommendation_weight", "quantization_weight", "reconstruction_weight", "commitment_weight",
+        ),
+        0,
+    ),
+}  # fmt: skip
+LEARNERS = ("adam", "sgd", "adagrad", "rmsprop", "sparse_adam")  # RecBole takes Adam for any other name
 
 
-def check_numbers(given, defaults):
-    """Looks at the numbers that the user gave.
+def check_values(given, defaults):
+    """Looks at the values that the user gave, as far as they can be judged alone.
 
     Args:
         given (dict): the user's keys.
         defaults (dict): the layers below them.
 
     Raises:
-        ValueError: a key whose default is a number was given something else, or a count below one.
+        ValueError: a key whose default is a number was given something else or too little, or an unknown optimizer.
     """
+    learner = given.get("learner", "adam")
+    if str(learner).lower() not in LEARNERS:
+        raise ValueError(f"learner={learner} is not known: choose one of {', '.join(LEARNERS)}")
     for key, value in given.items():
         default = defaults.get(key)
         if isinstance(default, bool) or not isinstance(default, (int, float)):
@@ -170,5 +186,5 @@ def check_numbers(given, defaults):
             raise ValueError(f"{key}={value} is no number: give one, such as the default {default}")
         if isinstance(default, int) and not isinstance(value, int):
             raise ValueError(f"{key}={value} is no whole number: give one, such as the default {default}")
-        if key in COUNTS and value < 1:
-            raise ValueError(f"{key}={value} is too small: give at least 1, the default is {default}")
+        if value < LEAST.get(key, value):
+            raise ValueError(f"{key}={value} is too small: give at least {LEAST[key]}, the default is {default}")

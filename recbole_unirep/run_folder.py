@@ -34,9 +34,11 @@ def create_run_folder(run_dir, dataset, model):
         pathlib.Path: the folder.
 
     Raises:
-        ValueError: the named folder is not empty.
+        ValueError: the name is empty, or the named folder is not.
     """
     if run_dir is not None:
+        if not str(run_dir).strip():
+            raise ValueError("run_dir is empty: name a folder, or leave the key out for a new one under runs/")
         folder = Path(run_dir)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ValueError(

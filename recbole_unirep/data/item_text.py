@@ -42,6 +42,11 @@ def load_item_text(config, dataset) -> ItemText:
         FileNotFoundError: the `.item` file or half of a pair of vector files is missing.
         ValueError: an option, a file or the encoder is not usable.
     """
+    if not config["text_encoder"]:
+        raise ValueError(
+            f"text_encoder={config['text_encoder']} names no encoder: give a sentence-transformers model, 'lexical' or "
+            f"the NAME of your vectors, or use no text (--representation=id)"
+        )
     fields = config["text_fields"]
     texts = ItemTexts(
         dataset=config["dataset"],

@@ -139,9 +139,10 @@ def load_data(config, one_row_a_user):
 def _rows(config, train, n_training):
     needs_negatives, negatives = config["loss_type"] != "CE", config["train_neg_sample_args"]
     if needs_negatives and (negatives["distribution"], negatives["sample_num"], negatives["dynamic"]) != ONE_UNIFORM:
+        asked = ", ".join(f"{key} {negatives[key]}" for key in ("distribution", "sample_num", "dynamic"))
         raise ValueError(
-            f"train_neg_sample_args={negatives}: one row a user draws one uniform negative a target: use "
-            f"training_rows=prefix or leave the key out"
+            f"train_neg_sample_args asks for {asked}; with loss_type={config['loss_type']} one row a user draws one "
+            f"uniform negative a target: leave the key out, or use training_rows=prefix"
         )
     return TrainingRows(
         sequences=train.sequences,

@@ -7,6 +7,8 @@ The paper trains with one negative a position (equation 2); the default here is 
 RecBole's SASRec has it. `--preset=paper` is the paper's recipe.
 """
 
+from logging import getLogger
+
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 
@@ -212,6 +214,9 @@ def _check_options(config):
     for key in ("level_metrics", "encoder_sizes"):
         if not isinstance(config[key], (list, tuple)):
             raise ValueError(f"{key}={config[key]} is no list: write --{key}=[A,B,C]")
+    sizes = config["encoder_sizes"]
+    if not all(type(size) is int and size > 0 for size in sizes):
+        raise ValueError(f"encoder_sizes={sizes} are not all whole numbers above 0: write --encoder_sizes=[512,256]")
     if config["loss_type"] == "BCE" and config["backbone"] not in CAUSAL:
         raise ValueError(
             f"loss_type=BCE is one negative a position, which backbone {config['backbone']} has not: "
@@ -230,6 +235,7 @@ def _hidden_size(config, width):
             f"{key}={asked} was asked, fusion: concat makes it {width}: set code_dim or id_embedding_size, or "
             f"fusion=project"
         )
+    getLogger().info(f"{key} of the backbone is {width}: the parts of an item stand side by side (fusion: concat)")
     return width
 
 
