@@ -40,6 +40,7 @@ class ItemTexts(NamedTuple):
         items (sequence of str): item tokens to encode, without padding.
         item_id_field (str): column of the item tokens.
         fields (sequence of str, optional): columns of a sentence, in order; None takes the usual ones.
+        separator (str): what stands between the columns of the file.
     """
 
     dataset: str
@@ -47,10 +48,12 @@ class ItemTexts(NamedTuple):
     items: Sequence[str]
     item_id_field: str
     fields: Optional[Sequence[str]]
+    separator: str
 
     def sentences(self, items: Sequence[str]) -> ItemSentences:
         """Sentences of some items, as `item_sentences` gives them."""
-        return item_sentences(self.folder / f"{self.dataset}.item", self.fields, items, self.item_id_field)
+        item_file = self.folder / f"{self.dataset}.item"
+        return item_sentences(item_file, self.fields, items, self.item_id_field, self.separator)
 
 
 class Encoding(NamedTuple):

@@ -10,6 +10,7 @@ Reference:
 import ast
 import html
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional
@@ -21,6 +22,8 @@ logger = logging.getLogger()
 USUAL_FIELDS = ("title", "name", "brand", "categories", "price")
 # RecBole's conversion tools write a set as str(value)[1:-1]: of the empty set, "set()", this is left.
 EMPTY_SET = "et("
+QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+QUOTED_LIST = re.compile(rf"\s*(?:{QUOTED.pattern})(?:[\s,]+(?:{QUOTED.pattern}))*\s*,?\s*")
 
 
 class ItemSentences(NamedTuple):
@@ -36,7 +39,7 @@ class ItemSentences(NamedTuple):
 
 
 def item_sentences(
-    item_file: Path, fields: Optional[Sequence[str]], items: Sequence[str], item_id_field: str
+    item_file: Path, fields: Optional[Sequence[str]], items: Sequence[str], item_id_field: str, separator: str
 ) -> ItemSentences:
     """Builds one sentence per item, such as "title: Hand Cream; brand: Avalon; categories: Beauty, Skin Care".
 
@@ -48,6 +51,7 @@ def item_sentences(
             None takes title, name, brand, categories and price where there.
         items (sequence of str): item tokens wanted.
         item_id_field (str): column of the item tokens.
+        separator (str): what stands between columns.
 
     Returns:
         ItemSentences: the sentences in the order of `items`, and their template.
@@ -56,7 +60,7 @@ def item_sentences(
         FileNotFoundError: there is no such file.
         ValueError: the file can't be read, or holds no item column or none of the fields.
     """
-    table, column_types = read_item_file(item_file)
+    table, column_types = read_item_file(item_file, separator)
     if item_id_field not in column_types:
         raise ValueError(f"{item_file} has no column {item_id_field!r}, it has {list(column_types)}: set ITEM_ID_FIELD")
     wanted = USUAL_FIELDS if fields is None else fields
@@ -85,18 +89,19 @@ def item_sentences(
     return ItemSentences([sentences.get(item, "") for item in items], template)
 
 
-def read_item_file(item_file: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+def read_item_file(item_file: Path, separator: str) -> tuple[pd.DataFrame, dict[str, str]]:
     """Reads an atomic file with every value as text, exactly as it stands there.
 
     Args:
         item_file (Path): raw `.item` file.
+        separator (str): what stands between columns; RecBole's own is a tab.
 
     Returns:
         tuple: the table with type suffixes stripped from its columns' names, and {column: type}.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not a tab-separated table in UTF-8.
+        ValueError: it is not such a table in UTF-8.
     """
     if not item_file.is_file():
         raise FileNotFoundError(
@@ -104,10 +109,12 @@ def read_item_file(item_file: Path) -> tuple[pd.DataFrame, dict[str, str]]:
             f"{item_file.stem}.NAME.npy and .json), or use no text (--representation=id, or another model)"
         )
     try:
-        table = pd.read_csv(item_file, sep="\t", dtype=str, keep_default_na=False, index_col=False, encoding="utf-8")
+        table = pd.read_csv(
+            item_file, sep=separator, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8"
+        )
     except ValueError as error:  # pandas' parser errors and UnicodeDecodeError are all ValueErrors
         reason = " ".join(str(error).split())
-        raise ValueError(f"{item_file} can't be read as tab-separated text ({reason}): repair that line") from error
+        raise ValueError(f"{item_file} can't be read as a table of columns ({reason}): repair that line") from error
     column_types = dict(column.rpartition(":")[::2] if ":" in column else (column, "token") for column in table)
     table.columns = list(column_types)
     return table.fillna(""), column_types  # a row that ends early leaves NaN
@@ -129,7 +136,7 @@ def value_text(value: str, column_type: str) -> str:
 
 
 def sequence_parts(value: str) -> list[str]:
-    """Splits a quoted, comma-separated list; any other value is one part.
+    """Splits a quoted list; any other value is one part.
 
     Args:
         value (str): such as `'Beauty', "Women's"` (two parts) or `Animation Children's` (one part).
@@ -139,9 +146,22 @@ def sequence_parts(value: str) -> list[str]:
     """
     if value.strip() == EMPTY_SET:
         return []
-    if not value.strip().startswith(("'", '"')):
-        return [value]
+    parts = quoted_parts(value)
+    return [value] if parts is None else parts
+
+
+def quoted_parts(value: str) -> Optional[list[str]]:
+    """Parts of a quoted list, with commas or blanks between them.
+
+    Args:
+        value (str): such as `'Beauty', "Women's"` or `'Beauty' 'Skin Care'`.
+
+    Returns:
+        list of str, optional: None where it is another kind of text, such as one that merely begins with a quote.
+    """
+    if not QUOTED_LIST.fullmatch(value):
+        return None
     try:
-        return [str(part) for part in ast.literal_eval(f"[{value}]")]
-    except (SyntaxError, ValueError):  # a text that merely begins with a quotation mark
-        return [value]
+        return [ast.literal_eval(part) for part in QUOTED.findall(value)]
+    except (SyntaxError, ValueError):  # an escape that Python does not know
+        return None

@@ -23,7 +23,9 @@ HERE = Path(__file__).resolve().parent
 def main(run):
     config, model, data = load_data_and_model(run)
     test, states = data.test, sequence_states(model)
-    codes = torch.cat([torch.full((1, 3), -1), model.item_embedding.codes().cpu()])  # [n_items, 3], padding has none
+    codes = model.item_embedding.codes().cpu()
+    n_levels = codes.shape[1]
+    codes = torch.cat([torch.full((1, n_levels), -1), codes])  # [n_items, n_levels], padding has none
     table = model.item_embedding.weight[: model.n_items]
     item_seq, length = test.interactions[model.ITEM_SEQ], test.interactions[model.ITEM_SEQ_LEN]
     seen = torch.zeros(len(test), model.n_items, dtype=torch.bool)
@@ -36,10 +38,10 @@ def main(run):
         target = test.targets.items[rows]
         above = (scores > scores.gather(1, target[:, None])) & ~seen[rows]
         above[:, 0] = False
-        same = codes[target][:, None] == codes[None]  # [B, n_items, 3]
+        same = codes[target][:, None] == codes[None]  # [B, n_items, n_levels]
         totals["targets"] += len(rows)
         totals["hit@10"] += (above.sum(1) < 10).sum().item()
-        for name, depth in (("ID", 3), ("first two codes", 2)):
+        for name, depth in (("ID", n_levels), ("first two codes", 2)):
             twins = above & same[:, :, :depth].all(-1)
             totals[f"same {name} above"] += twins.sum().item()
             totals[f"hit@10 without items of the same {name}"] += ((above.sum(1) - twins.sum(1)) < 10).sum().item()

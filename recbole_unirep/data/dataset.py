@@ -5,7 +5,6 @@ RecBole 1.2.1 converts timestamps to float32 before it sorts by them, which scra
 sorted in float64 first, and the augmentation writes the same rows with array operations.
 """
 
-import ast
 import importlib
 from logging import getLogger
 
@@ -14,6 +13,7 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType, ModelType
 
+from dataset_prep.text import quoted_parts
 from recbole_unirep.data.sequences import UserSequences
 
 DATASETS = {ModelType.SEQUENTIAL: "SequentialDataset", ModelType.KNOWLEDGE: "KnowledgeBasedDataset"}
@@ -139,10 +139,5 @@ def _is_quoted(cell):
 
 def _quoted_list(cell, separator):
     """Tokens of a quoted list that RecBole has split at blanks, dtype: str."""
-    text = separator.join(cell)
-    if not _is_quoted(cell):
-        return cell
-    try:
-        return np.array(ast.literal_eval(f"[{text}]"), dtype=str)
-    except (SyntaxError, ValueError):
-        return cell
+    parts = quoted_parts(separator.join(cell)) if _is_quoted(cell) else None
+    return cell if parts is None else np.array(parts, dtype=str)

@@ -54,6 +54,7 @@ def load_item_text(config, dataset) -> ItemText:
         items=[str(token) for token in dataset.field2id_token[dataset.iid_field][1:]],
         item_id_field=config["ITEM_ID_FIELD"],
         fields=[fields] if isinstance(fields, str) else fields,
+        separator=config["field_separator"],
     )
     encoding = Encoding(
         encoder=config["text_encoder"],

@@ -119,6 +119,7 @@ def test_without_a_column_of_times_the_rows_of_the_file_stand_in_order_of_time(w
         ("'Beauty', 'Skin Care'", ["Beauty", "Skin Care"]),
         ("""'Beauty', "Women's", 'Creams, Gels & Lotions'""", ["Beauty", "Women's", "Creams, Gels & Lotions"]),
         ("""'Men\\'s'""", ["Men's"]),
+        ("'Beauty' 'Skin Care'", ["Beauty", "Skin Care"]),
         ("Skin Care", ["Skin", "Care"]),
         ("'til dawn", ["'til", "dawn"]),
         ("", []),

@@ -18,7 +18,13 @@ def config(tmp_path):
         "item_id:token\ttitle:token\tcolour:token\na\tred lipstick\tred\nb\thair dryer\t\nz\tnever bought\tblue\n",
         encoding="utf-8",
     )
-    keys = {"dataset": "toy", "data_path": str(tmp_path), "ITEM_ID_FIELD": "item_id", "text_encoder": "lexical"}
+    keys = {
+        "dataset": "toy",
+        "data_path": str(tmp_path),
+        "ITEM_ID_FIELD": "item_id",
+        "field_separator": "\t",
+        "text_encoder": "lexical",
+    }
     return defaultdict(lambda: None, keys, text_dtype="float32", lexical_dim=8, text_batch_size=2)
 
 

@@ -30,7 +30,7 @@ def encoder(monkeypatch):
 
 
 def texts_of(folder, items=("i1", "i2", "i3", "i4"), fields=("title",)):
-    return ItemTexts("toy", folder, list(items), "item_id", fields)
+    return ItemTexts("toy", folder, list(items), "item_id", fields, "\t")
 
 
 def test_duplicates_are_encoded_once_by_length_and_empty_sentences_never(encoder):

@@ -59,7 +59,7 @@ def test_t5_vectors_are_pooled_mapped_and_of_length_one(tiny_t5):
 
 
 def test_t5_vectors_are_stored_and_made_anew_when_the_model_was_trained_further(tiny_t5, folder):
-    texts = ItemTexts("toy", folder, ["i1", "i2", "i3", "i4"], "item_id", ["title"])
+    texts = ItemTexts("toy", folder, ["i1", "i2", "i3", "i4"], "item_id", ["title"], "\t")
     vectors = item_vectors(texts, encoding_of(tiny_t5), None)
     files = [folder / "toy.sentence-t5.npy", folder / "toy.sentence-t5.json"]
     assert vectors.shape == (4, 6) and (vectors[3] == 0).all()
@@ -85,7 +85,7 @@ def test_minilm_puts_near_duplicates_together():
 def test_minilm_gives_the_shared_vectors():
     items = json.loads((BEAUTY / "amazon-beauty.minilm.json").read_text(encoding="utf-8"))["items"][:4]
     sentences, _ = item_sentences(
-        BEAUTY / "amazon-beauty.item", ["title", "brand", "categories", "price"], items, "item_id"
+        BEAUTY / "amazon-beauty.item", ["title", "brand", "categories", "price"], items, "item_id", "\t"
     )
     vectors = encode(sentences, encoding_of(Path(MINILM.submodule_search_locations[0]) / "model"), [])
     np.testing.assert_allclose(vectors, np.load(BEAUTY / "amazon-beauty.minilm.npy", mmap_mode="r")[:4], atol=2e-3)
@@ -107,7 +107,7 @@ def no_hub(monkeypatch, tmp_path):
 def test_unreachable_hub_names_the_vectors_that_lie_there(folder, no_hub):
     np.save(folder / "toy.minilm.npy", np.ones((1, 2)))
     (folder / "toy.minilm.json").write_text('{"items": ["i1"]}', encoding="utf-8")
-    texts = ItemTexts("toy", folder, ["i1"], "item_id", None)
+    texts = ItemTexts("toy", folder, ["i1"], "item_id", None, "\t")
     before = sorted(folder.iterdir())
     with pytest.raises(ValueError) as error:
         item_vectors(texts, encoding_of("sentence-transformers/sentence-t5-base"), None)

@@ -12,7 +12,7 @@ FIELDS = ["title", "keywords", "brand", "categories", "price"]
 
 
 def sentences_of(folder, fields=None, items=("i1", "i2", "i3", "i4")):
-    return item_sentences(folder / "toy.item", fields, list(items), "item_id")
+    return item_sentences(folder / "toy.item", fields, list(items), "item_id", "\t")
 
 
 def test_a_sentence_holds_what_the_file_holds_and_leaves_gaps_out(folder):
@@ -41,7 +41,7 @@ def test_no_known_field_is_an_error_that_lists_the_columns(folder):
 
 def test_wrong_item_column_is_an_error(folder):
     with pytest.raises(ValueError, match="no column 'asin'"):
-        item_sentences(folder / "toy.item", None, ["i1"], "asin")
+        item_sentences(folder / "toy.item", None, ["i1"], "asin", "\t")
 
 
 def test_first_row_of_an_item_counts(folder, caplog):
@@ -64,10 +64,16 @@ def test_words_that_pandas_takes_for_missing_stay_words(folder):
 
 def test_missing_and_broken_files_are_named(folder):
     with pytest.raises(FileNotFoundError, match=r"other.item is missing.*--text_encoder=NAME.*--representation=id"):
-        item_sentences(folder / "other.item", None, ["i1"], "item_id")
+        item_sentences(folder / "other.item", None, ["i1"], "item_id", "\t")
     (folder / "toy.item").write_text('item_id:token\ttitle:token\ni1\t"never closed\n', encoding="utf-8")
     with pytest.raises(ValueError, match="toy.item can't be read"):
         sentences_of(folder)
+
+
+def test_columns_may_be_separated_otherwise(folder):
+    (folder / "toy.item").write_text("item_id:token|title:token\ni1|Hand\tCream\n", encoding="utf-8")
+    sentences, _ = item_sentences(folder / "toy.item", None, ["i1"], "item_id", "|")
+    assert sentences == ["title: Hand Cream"]
 
 
 @pytest.mark.parametrize(
@@ -75,6 +81,9 @@ def test_missing_and_broken_files_are_named(folder):
     [
         ("'Beauty', 'Skin Care'", "Beauty, Skin Care"),
         ("'Beauty', \"Women's\"", "Beauty, Women's"),
+        ("'Beauty' 'Skin Care'", "Beauty, Skin Care"),
+        ("'Men\\'s', 'Cold, dry'", "Men's, Cold, dry"),
+        ("'Beauty' and more 'Beauty'", "'Beauty' and more 'Beauty'"),
         ("'Home &amp; Kitchen', ' '", "Home & Kitchen"),
         ("Animation Children's Comedy", "Animation Children's Comedy"),
         ("'60s Music", "'60s Music"),
@@ -103,7 +112,7 @@ def test_a_quoted_title_keeps_its_quotation_marks():
 def test_real_sentences_are_those_of_the_shared_vectors(dataset, filled, caplog):
     caplog.set_level(logging.INFO)
     record = json.loads((DATASETS / dataset / f"{dataset}.minilm.json").read_text(encoding="utf-8"))
-    sentences, _ = item_sentences(DATASETS / dataset / f"{dataset}.item", FIELDS, record["items"], "item_id")
+    sentences, _ = item_sentences(DATASETS / dataset / f"{dataset}.item", FIELDS, record["items"], "item_id", "\t")
     assert hashlib.sha256("\n".join(sentences).encode()).hexdigest() == record["texts_sha256"]
     assert all(f"{field} {count}" in caplog.text for field, count in filled.items())
     if dataset == "amazon-beauty":
