@@ -4,15 +4,12 @@
 """
 
 import json
-import resource
-import sys
 from logging import getLogger
 from pathlib import Path
 from time import perf_counter
 
 import torch
 from recbole.utils import get_trainer, init_seed
-from tabulate import tabulate
 
 from recbole_unirep.config import Config
 from recbole_unirep.data.dataset import create_dataset
@@ -20,13 +17,16 @@ from recbole_unirep.data.item_text import load_item_text
 from recbole_unirep.data.split import load_data
 from recbole_unirep.model import MODELS
 from recbole_unirep.model.backbone import with_keys
+from recbole_unirep.result import measures, peak_memory, table
 from recbole_unirep.run_folder import RunLog, create_run_folder, environment, write_json, write_yaml
 from recbole_unirep.training.causal import CAUSAL
+from recbole_unirep.training.checkpoint import load_weights
 from recbole_unirep.training.evaluation import PROTOCOLS, metrics_of
-from recbole_unirep.training.trainer import BEST, LAST, load_weights, trainer_class
+from recbole_unirep.training.trainer import BEST, LAST, trainer_class
 from recbole_unirep.values import split_arguments
 
-MAY_CHANGE = ("epochs", "stopping_step", "show_progress", "use_gpu", "gpu_id", "debug")  # when a run is resumed
+# When a run is resumed; the data are compared by their fingerprint.
+MAY_CHANGE = ("epochs", "stopping_step", "show_progress", "use_gpu", "gpu_id", "data_path", "debug")
 
 
 def run_recbole(model=None, dataset=None, config_file_list=None, config_dict=None, arguments=()):
@@ -77,28 +77,29 @@ def run_recbole(model=None, dataset=None, config_file_list=None, config_dict=Non
             "model": config["model"],
             "dataset": config["dataset"],
             "seed": config["seed"],
-            "best_valid_score": best_score,
+            "best_valid_score": best_score if best_result else None,
             "valid_score_bigger": config["valid_metric_bigger"],
             "best_valid_result": best_result,
             "best_epoch": trainer.best_epoch,
             "test_result": test_result,
-            **_measures(trainer.model),
+            **measures(trainer.model),
             "train_seconds": round(trainer.train_seconds, 3),
-            "seconds": round(perf_counter() - started, 3),
-            "peak_memory_bytes": _peak_memory(config["device"]),
+            "seconds": round(trainer.earlier_seconds + perf_counter() - started, 3),
+            "peak_memory_bytes": peak_memory(config["device"]),
             "dataset_fingerprint": data.fingerprint,
             "candidates_hash": hash_of_candidates,
         }
         write_json(folder / "result.json", result)
-        getLogger().info(_table(result, folder))
+        getLogger().info(table(result, folder))
     return result
 
 
-def load_data_and_model(run):
+def load_data_and_model(run, data_path=None):
     """Reads a run back: the same data, the chosen checkpoint, ranking identically.
 
     Args:
         run (str or Path): folder of a run.
+        data_path (str or None): where the datasets lie now; None is where the run found them.
 
     Returns:
         tuple[Config, AbstractRecommender, Data]: the model in evaluation mode.
@@ -107,7 +108,8 @@ def load_data_and_model(run):
         FileNotFoundError: the folder holds no run, or one without a checkpoint.
         ValueError: the checkpoint is damaged, or the data have changed since.
     """
-    config = Config(config_file_list=[_saved_config(run)])
+    moved = {} if data_path is None else {"data_path": str(data_path)}
+    config = Config(config_file_list=[_saved_config(run)], config_dict=moved)
     init_seed(config["seed"], config["reproducibility"])
     data = load_data(config, one_row_a_user=trains_rows(config))
     _check_data(run, data.fingerprint)
@@ -163,24 +165,6 @@ def build_model(config, dataset):
     return model
 
 
-def item_table_parameters(model):
-    """Learned numbers addressed by item or by code, padding and special tokens not counted.
-
-    Args:
-        model (recbole AbstractRecommender): ours say it themselves; of RecBole's the tables with a row an item.
-
-    Returns:
-        int or None: None where no table has a row an item (FM keeps all fields in one, Pop learns none).
-    """
-    own = getattr(model, "item_table_parameters", None)
-    if own is not None:
-        return own
-    tables = [part for part in model.modules() if isinstance(part, torch.nn.Embedding)]
-    n_items = getattr(model, "n_items", 0)
-    sizes = (n_items, n_items + 1)
-    return sum((n_items - 1) * part.embedding_dim for part in tables if part.num_embeddings in sizes) or None
-
-
 def _config(model, dataset, config_file_list, config_dict, arguments):
     """The run's config; with --resume=FOLDER the interrupted run's own, in which a few keys may change."""
     texts = split_arguments(arguments)
@@ -230,8 +214,8 @@ def _folder(config, fingerprint):
         _check_data(folder, fingerprint)
     else:
         folder = create_run_folder(config["run_dir"], config["dataset"], config["model"])
-        write_yaml(folder / "config.yaml", {**config.resolved, "run_dir": None})
         write_json(folder / "environment.json", {**environment(config["device"]), "dataset_fingerprint": fingerprint})
+    write_yaml(folder / "config.yaml", {**config.resolved, "run_dir": None, "resume": None})
     config["run_dir"] = str(folder)
     return folder
 
@@ -257,44 +241,14 @@ def _pretrain(config, data, trainer):
     if not path.is_file():
         trainer.fit(data.train_data, show_progress=config["show_progress"])
         trainer.save_pretrained_model(trainer.pretrain_epochs, str(path))
+    # The same start, whether it was pre-trained now or in an earlier session.
+    init_seed(config["seed"], config["reproducibility"])
+    data.train_data.generator.manual_seed(config["seed"])
     return _trainer(
         config, build_model(with_keys(config, train_stage="finetune", pre_model_path=str(path)), data.train)
     )
 
 
-def _measures(model):
-    """Sizes and codes of a trained model."""
-    return {
-        "codebook": model.codebook_report() if hasattr(model, "codebook_report") else {},
-        "item_table_parameters": item_table_parameters(model),
-        "trainable_parameters": sum(part.numel() for part in model.parameters() if part.requires_grad),
-        "text_encoder": getattr(model, "text_encoder", None),
-    }
-
-
-def _peak_memory(device):
-    """Bytes of the process at its largest, and of the GPU beside it where one is used."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return {"process": process, "gpu": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None}
-
-
 def _how_to_continue(folder):
     kept = f"the best checkpoint so far is {folder / BEST}" if (folder / BEST).is_file() else "no epoch was finished"
     return f"stopped; {kept}; continue with: run_recbole --resume={folder}"
-
-
-def _table(result, folder):
-    """Test metrics of every protocol (validation's where there is none), and where the run lies."""
-    part, by_protocol = "test", result["test_result"]
-    if not by_protocol:
-        part, by_protocol = "validation", {"full": result["best_valid_result"]}
-    columns = list(next(iter(by_protocol.values())))
-    rows = [[protocol, *(metrics[name] for name in columns)] for protocol, metrics in by_protocol.items()]
-    title = f"{result['model']} on {result['dataset']}, seed {result['seed']}, {part}"
-    if result["text_encoder"]:
-        title += f", text encoder {result['text_encoder']}"
-    item_table = result["item_table_parameters"]
-    sizes = "" if item_table is None else f"item table {item_table:,} parameters, "
-    sizes += f"all {result['trainable_parameters']:,} parameters"
-    return f"{title}\n{tabulate(rows, headers=['protocol', *columns], floatfmt='.4f')}\n{sizes}\n{folder}"

@@ -30,7 +30,7 @@ TEXTS = sorted(
 # A room imports only rooms above it in this table.
 FLOORS = (
     ("dataset_prep",),
-    ("compat", "run_folder", "semantic_ids", "shipped", "values"),
+    ("compat", "result", "run_folder", "semantic_ids", "shipped", "values"),
     ("analysis", "known_keys", "tokenizer"),
     ("data", "dataset_columns", "training"),
     ("layers", "model"),

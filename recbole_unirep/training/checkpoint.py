@@ -40,6 +40,23 @@ def load(path, device):
         ) from error
 
 
+def load_weights(model, path, device):
+    """Reads a checkpoint into a model.
+
+    Args:
+        model (recbole AbstractRecommender): built from the same config.
+        path (pathlib.Path): model.pt or last.pt of a run.
+        device (torch.device): where to.
+
+    Returns:
+        dict: the checkpoint.
+    """
+    state = load(path, device)
+    model.load_state_dict(state["state_dict"])
+    model.load_other_parameter(restore(state["other_parameter"], device))
+    return state
+
+
 def random_state(loader):
     """State of every generator that training draws from, as plain values.
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from recbole.data.dataloader import AbstractDataLoader, KnowledgeBasedDataLoader
 from recbole.evaluator import Collector, Evaluator
-from recbole.trainer import Trainer
+from recbole.trainer import NCLTrainer, PretrainTrainer, Trainer
 from recbole.utils import WandbLogger, early_stopping
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.tensorboard import SummaryWriter
@@ -24,6 +24,7 @@ from recbole_unirep.training import checkpoint
 from recbole_unirep.training.causal import sequence_states
 from recbole_unirep.training.evaluation import metrics_of, rank_targets
 from recbole_unirep.training.losses import recommendation_loss
+from recbole_unirep.training.pretraining import Pretraining
 
 BEST, LAST = "model.pt", "last.pt"
 RECBOLE_LOADERS = (AbstractDataLoader, KnowledgeBasedDataLoader)
@@ -63,7 +64,8 @@ class EngineTrainer(Trainer):
         self.best_valid_score = -np.inf if self.valid_metric_bigger else np.inf
         self.best_valid_result = self.best_epoch = None
         self.train_loss_dict = {}
-        self.train_seconds = 0.0
+        self.train_seconds = self.earlier_seconds = 0.0  # the latter: of the sessions before this one
+        self.started = perf_counter()
         self.has_stopped = False
         self.optimizer = self._build_optimizer()
         self.eval_type = config["eval_type"]
@@ -91,6 +93,8 @@ class EngineTrainer(Trainer):
             if self.has_stopped:
                 break
             started = perf_counter()
+            if hasattr(self.model, "e_step") and epoch % self.num_m_step == 0:  # RecBole's NCL clusters anew
+                self.model.e_step()
             losses = self._train_epoch(train_data, epoch, show_progress=show_progress)
             train_seconds = round(perf_counter() - started, 3)
             record = {"epoch": epoch, "train_seconds": train_seconds, **self._named(losses, len(train_data))}
@@ -102,7 +106,7 @@ class EngineTrainer(Trainer):
             if saved:
                 if is_best:
                     self._save_checkpoint(epoch)
-                self._save_last(epoch, train_data)
+                self._save_last(epoch, train_data, self.run_dir / LAST)
             if callback_fn and "valid_score" in record:
                 callback_fn(epoch, record["valid_score"])
         self.tensorboard.close()
@@ -141,7 +145,7 @@ class EngineTrainer(Trainer):
             dict[str, dict[str, float]]: protocol to metrics.
         """
         if load_best_model:
-            state = load_weights(self.model, Path(model_file or self.saved_model_file), self.device)
+            state = checkpoint.load_weights(self.model, Path(model_file or self.saved_model_file), self.device)
             self.best_epoch = state["epoch"]
         self.model.eval()
         ranks = rank_targets(self.model, eval_data, protocols, self.test_batch_size, self.device)
@@ -177,20 +181,22 @@ class EngineTrainer(Trainer):
         return (recommendation_loss(batch, states, model.item_embedding, model.n_items, self.config["loss_type"]),)
 
     def _named(self, losses, n_batches):
-        """The mean training loss of a batch and its parts by name."""
+        """The mean training loss of a batch and its parts by name, those of our models as they are before weighting."""
         losses = [loss / n_batches for loss in _flat(losses)]
         self.train_loss_dict[len(self.train_loss_dict)] = sum(losses)
         names = getattr(self.model, "loss_names", [f"part_{place + 1}" for place in range(len(losses))])
-        named = {f"{name}_loss": loss for name, loss in zip(names, losses)} if len(losses) > 1 else {}
-        return {"train_loss": sum(losses), **named}
+        weights = getattr(self.model, "loss_weights", [1] * len(losses))
+        parts = zip(names, losses, weights) if len(losses) > 1 else ()
+        return {"train_loss": sum(losses), **{f"{name}_loss": loss / (weight or 1) for name, loss, weight in parts}}
 
     def _report(self, record, verbose):
         """Writes an epoch's record to metrics.jsonl, TensorBoard, W&B and the log."""
         with open(self.run_dir / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+        group = f"{record['stage']}/" if "stage" in record else ""
         for name, value in record.items():
-            if name != "epoch":
-                self.tensorboard.add_scalar(name, value, record["epoch"])
+            if name not in ("epoch", "stage"):
+                self.tensorboard.add_scalar(group + name, value, record["epoch"])
         self.wandblogger.log_metrics(record)
         if verbose:
             best = "  best" if self.best_valid_result and self.cur_step == 0 and "valid_score" in record else ""
@@ -200,11 +206,6 @@ class EngineTrainer(Trainer):
         """Writes the chosen model: weights and RecBole's other parameters."""
         checkpoint.save(self._model_state(epoch), Path(kwargs.get("saved_model_file", self.saved_model_file)))
 
-    def save_pretrained_model(self, epoch, saved_model_file):
-        """Writes a pre-trained model (RecBole's S3Rec) as tensors and plain values."""
-        self.saved_model_file = saved_model_file
-        checkpoint.save(self._model_state(epoch), Path(saved_model_file))
-
     def _model_state(self, epoch):
         return {
             "epoch": epoch,
@@ -212,7 +213,7 @@ class EngineTrainer(Trainer):
             "other_parameter": checkpoint.plain(self.model.other_parameter()),
         }
 
-    def _save_last(self, epoch, train_data):
+    def _save_last(self, epoch, train_data, path):
         """Writes all that continuing takes: weights, optimizer, early stopping and random states."""
         state = {
             **self._model_state(epoch),
@@ -222,9 +223,10 @@ class EngineTrainer(Trainer):
             "best_valid_score": float(self.best_valid_score),
             "best_valid_result": self.best_valid_result,
             "train_seconds": self.train_seconds,
+            "seconds": self.earlier_seconds + perf_counter() - self.started,
             "has_stopped": self.has_stopped,
         }
-        checkpoint.save(state, self.run_dir / LAST)
+        checkpoint.save(state, path)
 
     def resume(self, train_data):
         """Continues where `_save_last` was written; the following epochs give the numbers of an uninterrupted run.
@@ -232,36 +234,24 @@ class EngineTrainer(Trainer):
         Args:
             train_data: the training data, whose generator is set.
         """
-        state = load_weights(self.model, self.run_dir / LAST, self.device)
+        self._restore(self.run_dir / LAST, train_data, stage=None)
+
+    def _restore(self, path, train_data, stage):
+        """Reads what `_save_last` wrote and drops the lines of metrics.jsonl that came after it."""
+        state = checkpoint.load_weights(self.model, path, self.device)
         self.optimizer.load_state_dict(state["optimizer"])
         checkpoint.set_random_state(state["random"], train_data)
         self.start_epoch = state["epoch"] + 1
         self.cur_step = state["cur_step"]
         self.best_valid_score = state["best_valid_score"]
         self.best_valid_result = state["best_valid_result"]
-        self.train_seconds = state["train_seconds"]
+        self.train_seconds, self.earlier_seconds = state["train_seconds"], state["seconds"]
         self.has_stopped = state["has_stopped"]
         metrics = self.run_dir / "metrics.jsonl"
         lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["epoch"] < self.start_epoch]
+        records = [(line, json.loads(line)) for line in lines if line.endswith("\n")]
+        kept = [line for line, epoch in records if epoch.get("stage") != stage or epoch["epoch"] < self.start_epoch]
         metrics.write_text("".join(kept), encoding="utf-8")
-
-
-def load_weights(model, path, device):
-    """Reads a checkpoint into a model.
-
-    Args:
-        model (recbole AbstractRecommender): built from the same config.
-        path (pathlib.Path): model.pt or last.pt of a run.
-        device (torch.device): where to.
-
-    Returns:
-        dict: the checkpoint.
-    """
-    state = checkpoint.load(path, device)
-    model.load_state_dict(state["state_dict"])
-    model.load_other_parameter(checkpoint.restore(state["other_parameter"], device))
-    return state
 
 
 def trainer_class(recbole_trainer):
@@ -280,8 +270,9 @@ def trainer_class(recbole_trainer):
         return EngineTrainer
     if not issubclass(recbole_trainer, Trainer):
         raise ValueError(f"{recbole_trainer.__name__} does not train by gradients: run this model with RecBole itself")
-    plain = {"save_pretrained_model": EngineTrainer.save_pretrained_model}  # RecBole's own pickles its Config
-    return type(recbole_trainer.__name__, (recbole_trainer, EngineTrainer), plain)
+    bases = (Pretraining,) if issubclass(recbole_trainer, PretrainTrainer) else ()
+    own_fit = {"fit": EngineTrainer.fit} if recbole_trainer is NCLTrainer else {}  # RecBole's is Trainer's, and e_step
+    return type(recbole_trainer.__name__, (*bases, recbole_trainer, EngineTrainer), own_fit)
 
 
 def _flat(losses):

@@ -1,0 +1,81 @@
+"""A run that was interrupted, moved or cut: it continues to the numbers of an uninterrupted one."""
+
+import json
+import shutil
+
+import pytest
+import yaml
+
+from recbole_unirep.quick_start import load_data_and_model, run_recbole
+from recbole_unirep.training.trainer import EngineTrainer
+
+SMALL = {"show_progress": False, "epochs": 2, "pretrain_epochs": 2, "MAX_ITEM_LIST_LENGTH": 5, "hidden_size": 8}
+
+
+def run(tiny, model, **keys):
+    return run_recbole(model, "tiny", config_dict={"data_path": str(tiny.parent), **SMALL, **keys})
+
+
+def untimed(result):
+    return {key: value for key, value in result.items() if "seconds" not in key and "peak" not in key}
+
+
+def lines(folder):
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in record.items() if "seconds" not in key} for record in records]
+
+
+@pytest.mark.parametrize("interrupted_at", [1, 2, 3])
+def test_s3rec_resumes_in_either_stage_and_between_them(tiny, tmp_path, monkeypatch, interrupted_at):
+    whole = run(tiny, "S3Rec", run_dir=str(tmp_path / "whole"))
+    train_epoch, calls = EngineTrainer._train_epoch, []
+
+    def interrupted(self, *args, **kwargs):
+        calls.append(args)
+        if len(calls) == interrupted_at + 1:
+            raise KeyboardInterrupt
+        return train_epoch(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(EngineTrainer, "_train_epoch", interrupted)
+        run(tiny, "S3Rec", run_dir=str(tmp_path / "part"))
+    resumed = run_recbole(arguments=[f"--resume={tmp_path / 'part'}"])
+    assert untimed(resumed) == untimed(whole)
+    assert lines(tmp_path / "part") == lines(tmp_path / "whole")
+    assert [line.get("stage") for line in lines(tmp_path / "part")] == ["pretrain", "pretrain", None, None]
+
+
+def test_more_epochs_stand_in_the_config_and_all_seconds_count(tiny, tmp_path):
+    folder = tmp_path / "run"
+    first = run(tiny, "SASRec", run_dir=str(folder))
+    longer = run_recbole(arguments=[f"--resume={folder}", "--epochs=3"])
+    assert untimed(longer) == untimed(run(tiny, "SASRec", epochs=3, run_dir=str(tmp_path / "whole")))
+    kept = yaml.safe_load((folder / "config.yaml").read_text())
+    assert (kept["epochs"], kept["resume"], kept["run_dir"]) == (3, None, None)
+    assert longer["seconds"] > first["train_seconds"]
+
+
+def test_a_run_is_read_and_continued_where_its_data_lie_now(tiny, tmp_path):
+    folder = tmp_path / "run"
+    result = run(tiny, "SASRec", run_dir=str(folder))
+    shutil.move(str(tiny.parent), str(tmp_path / "elsewhere"))
+    _, _, data = load_data_and_model(folder, data_path=tmp_path / "elsewhere")
+    assert data.fingerprint == result["dataset_fingerprint"]
+    resumed = run_recbole(arguments=[f"--resume={folder}", f"--data_path={tmp_path / 'elsewhere'}"])
+    assert untimed(resumed) == untimed(result)
+
+
+def test_a_run_that_ranks_nothing_says_so(tiny, tmp_path, capsys):
+    result = run(tiny, "SASRec", protocol=[], eval_step=0, epochs=1, run_dir=str(tmp_path / "run"))
+    assert (result["best_valid_score"], result["best_valid_result"], result["test_result"]) == (None, None, {})
+    assert "nothing was ranked" in capsys.readouterr().out
+    assert "Infinity" not in (tmp_path / "run" / "result.json").read_text()
+
+
+def test_losses_are_logged_before_weighting(tiny, tmp_path):
+    small = {"text_encoder": "lexical", "lexical_dim": 8, "code_dim": 8, "codebook_size": 4, "encoder_sizes": [8]}
+    keys = {**small, "epochs": 1, "protocol": [], "n_heads": 1, "hidden_size": 64}
+    run(tiny, "UniRep", **keys, quantization_weight=100.0, run_dir=str(tmp_path / "run"))
+    (epoch,) = lines(tmp_path / "run")
+    parts = [epoch[f"{name}_loss"] for name in ("recommendation", "quantization", "reconstruction")]
+    assert epoch["train_loss"] == pytest.approx(parts[0] + 100 * parts[1] + parts[2], rel=1e-5)
