@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from recbole.trainer import DecisionTreeTrainer, S3RecTrainer, Trainer
+from recbole.trainer import DecisionTreeTrainer, NCLTrainer, S3RecTrainer, Trainer
 from recbole.utils import get_trainer
 
+from recbole_unirep.training.pretraining import Pretraining
 from recbole_unirep.training.trainer import BEST, LAST, EngineTrainer, trainer_class
 
 
@@ -155,10 +156,21 @@ def test_training_that_sums_epochs_works_over_the_engine(make_trainer, tmp_path)
     assert np.isfinite(record["train_loss"]) and "valid_score" in record
 
 
+def test_a_model_that_clusters_does_so_every_few_epochs(make_trainer, tmp_path):
+    """RecBole's NCL needs faiss; its step is called as its own trainer calls it."""
+    trainer, data = make_trainer(tmp_path / "run", "SASRec", epochs=5)
+    calls = []
+    trainer.num_m_step, trainer.model.e_step = 2, lambda: calls.append(len(records(tmp_path / "run")) if calls else 0)
+    trainer.fit(data.train_data)
+    assert calls == [0, 2, 4]
+
+
 def test_recboles_special_trainers_keep_their_steps_and_our_files(make_trainer, tmp_path):
     assert trainer_class(Trainer) is EngineTrainer
     pretraining = trainer_class(S3RecTrainer)
-    assert issubclass(pretraining, EngineTrainer) and pretraining.pretrain is S3RecTrainer.pretrain
+    assert issubclass(pretraining, EngineTrainer)
+    assert (pretraining.fit, pretraining.pretrain) == (S3RecTrainer.fit, Pretraining.pretrain)
+    assert trainer_class(NCLTrainer).fit is EngineTrainer.fit
     trainer, _ = make_trainer(tmp_path / "run", "SASRec")
     trainer.__class__ = pretraining
     trainer.save_pretrained_model(3, str(tmp_path / "run" / "pretrained.pt"))
