@@ -10,11 +10,12 @@ import importlib
 import sys
 from pathlib import Path
 
+import torch
 import yaml
 from recbole.config import Config as RecBoleConfig
 from recbole.utils import get_model
 
-from recbole_unirep import compat
+from recbole_unirep import compat, parallel
 from recbole_unirep.known_keys import check_keys, check_values, nearest, recbole_models, replaced_keys
 from recbole_unirep.layers import lay_defaults
 from recbole_unirep.model import MODELS
@@ -107,6 +108,19 @@ class Config(RecBoleConfig):
         self.notes += check_keys(set(given), own_keys, model) + replaced_keys(given, defaults)
         if isinstance(given.get("eval_args"), dict):  # one part of it changes that part alone
             given["eval_args"] = {**defaults["eval_args"], **given["eval_args"]}
+
+    def _init_device(self):
+        super()._init_device()
+        keys = self.final_config_dict
+        keys["local_rank"] = parallel.rank()  # RecBole's main process downloads
+        if parallel.world_size() > 1 and keys["device"].type == "cuda":
+            if torch.cuda.device_count() <= parallel.local_rank():
+                raise ValueError(
+                    f"{parallel.world_size()} processes ask for a GPU each, gpu_id={keys['gpu_id']} names "
+                    f"{torch.cuda.device_count()} that are there: name more, or --use_gpu=False"
+                )
+            keys["device"] = torch.device("cuda", parallel.local_rank())
+            torch.cuda.set_device(keys["device"])
 
     def _set_default_parameters(self):
         internal_only = ("MODEL_TYPE", "MODEL_INPUT_TYPE")

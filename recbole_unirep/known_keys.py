@@ -69,7 +69,6 @@ REPLACED = {
     "dataloaders_save_path": "the split is made anew from the data, dataset_fingerprint proves it",
     "dataset_save_path": "the data are read anew, dataset_fingerprint proves them",
     "loss_decimal_place": "metrics.jsonl has all decimals",
-    "nproc": "one process trains",
     "repeatable": "candidates are fixed by seed, split and user",
     "save_dataloaders": "the split is made anew from the data, dataset_fingerprint proves it",
     "save_dataset": "the data are read anew, dataset_fingerprint proves them",
@@ -148,7 +147,7 @@ def replaced_keys(given, defaults):
 LEAST = {
     **dict.fromkeys(
         (
-            "epochs", "users_per_batch", "train_batch_size", "eval_batch_size", "pair_batch_size",
+            "epochs", "nproc", "users_per_batch", "train_batch_size", "eval_batch_size", "pair_batch_size",
             "MAX_ITEM_LIST_LENGTH", "n_layers", "n_heads", "hidden_size", "inner_size", "embedding_size",
             "id_embedding_size", "n_levels", "codebook_size", "code_dim", "lexical_dim", "text_batch_size",
         ),

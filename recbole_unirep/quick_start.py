@@ -11,6 +11,7 @@ from time import perf_counter
 import torch
 from recbole.utils import get_trainer, init_seed
 
+from recbole_unirep import parallel
 from recbole_unirep.config import Config
 from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.data.item_text import load_item_text
@@ -47,50 +48,62 @@ def run_recbole(model=None, dataset=None, config_file_list=None, config_dict=Non
         FileNotFoundError: a file that is missing.
     """
     started = perf_counter()
-    with RunLog() as log:
+    if parallel.is_launched() and parallel.world_size() == 1:  # by torchrun
+        parallel.join()
+    with RunLog(parallel.is_main()) as log:
         config = _config(model, dataset, config_file_list, config_dict, arguments)
-        for note in config.notes if not config["resume"] else ():
-            getLogger().info(note)
-        if trains_rows(config) and "train_batch_size" in config.external_config_dict and not config["resume"]:
-            getLogger().info(f"train_batch_size is not used by {config['model']} in rows of users: users_per_batch is")
-        protocols = _protocols(config)
-        init_seed(config["seed"], config["reproducibility"])
-        data = load_data(config, one_row_a_user=trains_rows(config))
-        hash_of_candidates = data.test.candidates_hash if "uni99" in protocols else None
-        init_seed(config["seed"], config["reproducibility"])
-        model = build_model(config, data.train)
+        if config["nproc"] == 1 or parallel.world_size() > 1:
+            return _run(config, log, started)
+    given = (model, dataset, config_file_list, config_dict, tuple(arguments))
+    return parallel.spawn(run_recbole, config["nproc"], given)
 
-        folder = _folder(config, data.fingerprint)
-        log.write_to(folder)
-        trainer = _trainer(config, model)
-        try:
-            if config["train_stage"] == "pretrain" and hasattr(trainer, "pretrain"):
-                trainer = _pretrain(config, data, trainer)
-            if config["resume"] and (folder / LAST).is_file():
-                trainer.resume(data.train_data)
-            best_score, best_result = trainer.fit(data.train_data, data.valid, show_progress=config["show_progress"])
-            test_result = trainer.evaluate(data.test, protocols=protocols)
-        except KeyboardInterrupt:
-            getLogger().info(_how_to_continue(folder))
-            raise
-        result = {
-            "model": config["model"],
-            "dataset": config["dataset"],
-            "seed": config["seed"],
-            "best_valid_score": best_score if best_result else None,
-            "valid_score_bigger": config["valid_metric_bigger"],
-            "best_valid_result": best_result,
-            "best_epoch": trainer.best_epoch,
-            "test_result": test_result,
-            **measures(trainer.model),
-            "train_seconds": round(trainer.train_seconds, 3),
-            "seconds": round(trainer.earlier_seconds + perf_counter() - started, 3),
-            "peak_memory_bytes": peak_memory(config["device"]),
-            "dataset_fingerprint": data.fingerprint,
-            "candidates_hash": hash_of_candidates,
-        }
-        write_json(folder / "result.json", result)
-        getLogger().info(table(result, folder))
+
+def _run(config, log, started):
+    """The pipeline of one process."""
+    for note in config.notes if not config["resume"] else ():
+        getLogger().info(note)
+    if trains_rows(config) and "train_batch_size" in config.external_config_dict and not config["resume"]:
+        getLogger().info(f"train_batch_size is not used by {config['model']} in rows of users: users_per_batch is")
+    protocols = _protocols(config)
+    init_seed(config["seed"], config["reproducibility"])
+    data = load_data(config, one_row_a_user=trains_rows(config))
+    hash_of_candidates = data.test.candidates_hash if "uni99" in protocols else None
+    init_seed(config["seed"], config["reproducibility"])
+    model = build_model(config, data.train)
+
+    folder = _folder(config, data.fingerprint)
+    if parallel.world_size() > 1:
+        torch.manual_seed(config["seed"] + parallel.rank())  # each process drops out units of its own
+    log.write_to(folder)
+    trainer = _trainer(config, model)
+    try:
+        if config["train_stage"] == "pretrain" and hasattr(trainer, "pretrain"):
+            trainer = _pretrain(config, data, trainer)
+        if config["resume"] and (folder / LAST).is_file():
+            trainer.resume(data.train_data)
+        best_score, best_result = trainer.fit(data.train_data, data.valid, show_progress=config["show_progress"])
+        test_result = trainer.evaluate(data.test, protocols=protocols)
+    except KeyboardInterrupt:
+        getLogger().info(_how_to_continue(folder))
+        raise
+    result = {
+        "model": config["model"],
+        "dataset": config["dataset"],
+        "seed": config["seed"],
+        "best_valid_score": best_score if best_result else None,
+        "valid_score_bigger": config["valid_metric_bigger"],
+        "best_valid_result": best_result,
+        "best_epoch": trainer.best_epoch,
+        "test_result": test_result,
+        **measures(trainer.model),
+        "train_seconds": round(trainer.train_seconds, 3),
+        "seconds": round(trainer.earlier_seconds + perf_counter() - started, 3),
+        "peak_memory_bytes": peak_memory(config["device"]),
+        "dataset_fingerprint": data.fingerprint,
+        "candidates_hash": hash_of_candidates,
+    }
+    write_json(folder / "result.json", result)
+    getLogger().info(table(result, folder))
     return result
 
 
@@ -127,7 +140,7 @@ def embed(arguments):
     Returns:
         ItemText: the vectors, aligned with RecBole's numbering.
     """
-    with RunLog():
+    with RunLog(speaks=True):
         config = _config("UniRep", None, None, None, arguments)
         return load_item_text(config, create_dataset(config))
 
@@ -213,7 +226,8 @@ def _folder(config, fingerprint):
         folder = Path(config["resume"])
         _check_data(folder, fingerprint)
     else:
-        folder = create_run_folder(config["run_dir"], config["dataset"], config["model"])
+        made = parallel.is_main() and create_run_folder(config["run_dir"], config["dataset"], config["model"])
+        folder = Path(parallel.from_main(str(made)))
         write_json(folder / "environment.json", {**environment(config["device"]), "dataset_fingerprint": fingerprint})
     write_yaml(folder / "config.yaml", {**config.resolved, "run_dir": None, "resume": None})
     config["run_dir"] = str(folder)

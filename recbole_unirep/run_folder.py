@@ -18,6 +18,8 @@ from pathlib import Path
 
 import yaml
 
+from recbole_unirep import parallel
+
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 PACKAGES = ("recbole-unirep", "recbole", "torch", "numpy", "pandas", "scikit-learn", "sentence-transformers")
 
@@ -89,17 +91,25 @@ def environment(device):
         "commit": _commit(),
         "device": str(device),
         "cpu_count": os.cpu_count(),
+        "processes": parallel.world_size(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
 
 
 class RunLog:
-    """Console and file log of one run; lines before the folder exists are kept and written once it does."""
+    """Console and file log of one run; lines before the folder exists are kept and written once it does.
+
+    Args:
+        speaks (bool): whether this process is the one that logs.
+    """
+
+    def __init__(self, speaks):
+        self.level = logging.INFO if speaks else logging.CRITICAL
 
     def __enter__(self):
         self.root = logging.getLogger()
         self.level_before = self.root.level
-        self.root.setLevel(logging.INFO)
+        self.root.setLevel(self.level)
         console = logging.StreamHandler(sys.stdout)
         console.setFormatter(
             _PlainFormatter("%(message)s") if not sys.stdout.isatty() else logging.Formatter("%(message)s")
@@ -114,6 +124,8 @@ class RunLog:
 
     def write_to(self, folder):
         """Sends all lines so far, and those to come, to the folder's log.txt."""
+        if self.level > logging.INFO:
+            return
         file = logging.FileHandler(folder / "log.txt", encoding="utf-8")
         file.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
         self.memory.setTarget(file)
@@ -142,6 +154,8 @@ class _PlainFormatter(logging.Formatter):
 
 
 def _replace(path, text):
+    if not parallel.is_main():
+        return
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)

@@ -29,7 +29,7 @@ TEXTS = sorted(
 
 # A room imports only rooms above it in this table.
 FLOORS = (
-    ("dataset_prep",),
+    ("dataset_prep", "parallel"),
     ("compat", "result", "run_folder", "semantic_ids", "shipped", "values"),
     ("analysis", "known_keys", "tokenizer"),
     ("data", "dataset_columns", "training"),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dataset_prep.embedding import Encoding, ItemTexts, item_vectors
+from recbole_unirep import parallel
 
 logger = logging.getLogger()
 
@@ -64,7 +65,8 @@ def load_item_text(config, dataset) -> ItemText:
         lexical_dim=config["lexical_dim"],
         show_progress=bool(config["show_progress"]),
     )
-    encoded = torch.from_numpy(item_vectors(texts, encoding, config["text_dir"]))
+    with parallel.main_first():  # what it encodes and stores the others find
+        encoded = torch.from_numpy(item_vectors(texts, encoding, config["text_dir"]))
     vectors = torch.cat([torch.zeros(1, encoded.shape[1]), encoded])  # [n_items, text_dim]
     text = ItemText(vectors, encoding.encoder, encoded.shape[1], int((encoded == 0).all(dim=1).sum()))
     logger.info(

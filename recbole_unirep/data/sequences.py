@@ -80,6 +80,42 @@ class RowBatch(NamedTuple):
     def to(self, device):
         return RowBatch(*(part.to(device) for part in self))
 
+    def share(self, rank, world_size):
+        """Every `world_size`-th row, from row `rank` on.
+
+        Args:
+            rank (int): number of a process.
+            world_size (int): number of processes.
+
+        Returns:
+            Share: of a batch with fewer rows than processes the first row again, at weight 0, for those left over.
+        """
+        if world_size == 1:
+            return Share(self, 1.0)
+        n_rows = len(self.users)
+        is_mine = torch.arange(n_rows, device=self.users.device) % world_size == (rank if rank < n_rows else 0)
+        targets = is_mine[self.is_target.nonzero()[:, 0]]  # [P]
+        part = RowBatch(
+            users=self.users[is_mine],
+            inputs=self.inputs[is_mine],
+            is_target=self.is_target[is_mine],
+            targets=self.targets[targets],
+            negatives=self.negatives[targets] if len(self.negatives) else self.negatives,
+        )
+        return Share(part, len(part.targets) / len(self.targets) if rank < n_rows else 0.0)
+
+
+class Share(NamedTuple):
+    """One process' rows of a batch.
+
+    Attributes:
+        batch (RowBatch): the rows.
+        weight (float): its share of the targets.
+    """
+
+    batch: RowBatch
+    weight: float
+
 
 class TrainingRows:
     """One row a user, all targets in it; a history beyond the limit becomes several rows with context.

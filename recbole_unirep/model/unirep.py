@@ -12,6 +12,7 @@ from logging import getLogger
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 
+from recbole_unirep import parallel
 from recbole_unirep.analysis.codebook import codebook_report
 from recbole_unirep.data.item_text import load_item_text
 from recbole_unirep.model.backbone import BACKBONES, make_backbone
@@ -192,6 +193,7 @@ class UniRep(SequentialRecommender):
         tokenizer.quantizer.move_dead_codes(
             tokenizer.latent(self.item_embedding.item_text_embedding[encoded.items]), self.code_is_used, generator
         )
+        parallel.copy_from_main(tokenizer.quantizer.codebooks.data)  # the draw is each process' own
         self.code_is_used.zero_()
         self.n_steps_counted.zero_()
 

@@ -10,14 +10,20 @@ import numpy as np
 import scipy.sparse
 import torch
 
+from recbole_unirep import parallel
+
 
 def save(state, path):
     """Writes a checkpoint beside its place and moves it there, so that a kill leaves the old one.
+
+    Of several processes the main one writes.
 
     Args:
         state (dict): tensors and plain values.
         path (pathlib.Path): the file.
     """
+    if not parallel.is_main():
+        return
     partial = path.with_name(path.name + ".partial")
     torch.save(state, partial)
     os.replace(partial, path)

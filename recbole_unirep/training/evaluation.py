@@ -11,6 +11,7 @@ from recbole.evaluator import Evaluator
 from recbole.evaluator.collector import DataStruct
 from recbole.evaluator.register import Register
 
+from recbole_unirep import parallel
 from recbole_unirep.training.causal import sequence_states
 
 PROTOCOLS = ("uni99", "full", "full_unseen")
@@ -38,9 +39,9 @@ def rank_targets(model, data, protocols, batch_size, device):
     scorer = _scorer(model, data, device)
     priority = data.tie_priority.to(device)
     row_start = torch.cumsum(data.targets.positions, 0) - data.targets.positions
-    ranks = {protocol: torch.empty(len(data), dtype=torch.int64) for protocol in protocols}
+    ranks = {protocol: torch.zeros(len(data), dtype=torch.int64) for protocol in protocols}
     only_sampled = list(protocols) == ["uni99"]
-    for rows in data.batches(batch_size):
+    for rows in data.batches(batch_size)[parallel.rank() :: parallel.world_size()]:
         target = data.targets.items[rows].to(device)[:, None]  # [B, 1]
         columns = torch.cat([target.cpu(), data.candidates[rows]], dim=1).to(device) if "uni99" in protocols else None
         if only_sampled:
@@ -57,7 +58,7 @@ def rank_targets(model, data, protocols, batch_size, device):
         if "full_unseen" in protocols:
             beats = beats.index_put(_earlier(data, rows, row_start, device), torch.tensor(False, device=device))
             ranks["full_unseen"][rows] = 1 + beats.sum(dim=1).cpu()
-    return ranks
+    return {protocol: parallel.all_sum(of_all) for protocol, of_all in ranks.items()}
 
 
 def _earlier(data, rows, row_start, device):

@@ -8,6 +8,8 @@ Reference:
 import torch
 from torch.nn import functional as F
 
+from recbole_unirep import parallel
+
 
 class _FusedCrossEntropy(torch.autograd.Function):
     """Mean cross entropy of `states @ table.T`, which keeps the two gradients instead of the logits."""
@@ -76,8 +78,16 @@ def recommendation_loss(batch, sequence_states, item_embedding, n_items, loss_ty
         loss_type (str): 'CE', 'BCE' or 'BPR'.
 
     Returns:
-        Tensor: shape: [].
+        Tensor: mean over the positions, shape: []. Of several processes each has its rows' part, times their number:
+        the mean of their losses and of their gradients is that of the whole batch.
     """
+    share = batch.share(parallel.rank(), parallel.world_size())
+    part = _mean_loss(share.batch, sequence_states, item_embedding, n_items, loss_type)
+    return part * (share.weight * parallel.world_size())
+
+
+def _mean_loss(batch, sequence_states, item_embedding, n_items, loss_type):
+    """Mean loss over the positions of a batch, shape: []."""
     states = sequence_states(batch.inputs)[batch.is_target]  # [P, H]
     if loss_type == "CE":
         return cross_entropy(states, item_embedding.weight[1:n_items], batch.targets - 1)

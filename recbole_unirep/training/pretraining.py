@@ -30,8 +30,8 @@ class Pretraining:
             losses = self._train_epoch(train_data, epoch, show_progress=show_progress)
             train_seconds = round(perf_counter() - started, 3)
             self.train_seconds += train_seconds
-            named = self._named(losses, len(train_data))
-            self._report({"stage": "pretrain", "epoch": epoch, "train_seconds": train_seconds, **named}, verbose)
+            record = {"stage": "pretrain", "epoch": epoch, "train_seconds": train_seconds}
+            self.epoch_log.write({**record, **self._named(losses, len(train_data))}, False, verbose)
             self._save_last(epoch, train_data, last)
         return self.best_valid_score, self.best_valid_result
 

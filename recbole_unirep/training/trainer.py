@@ -5,7 +5,6 @@ to the same numbers. `trainer_class` lays it under the trainer that RecBole has 
 trainers (pre-training, knowledge graphs) keep their training steps.
 """
 
-import json
 from logging import getLogger
 from pathlib import Path
 from time import perf_counter
@@ -15,13 +14,15 @@ import torch
 from recbole.data.dataloader import AbstractDataLoader, KnowledgeBasedDataLoader
 from recbole.evaluator import Collector, Evaluator
 from recbole.trainer import NCLTrainer, PretrainTrainer, Trainer
-from recbole.utils import WandbLogger, early_stopping
+from recbole.utils import early_stopping
 from torch.nn.utils import clip_grad_norm_
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from recbole_unirep import parallel
 from recbole_unirep.training import checkpoint
 from recbole_unirep.training.causal import sequence_states
+from recbole_unirep.training.data_parallel import SharedLoader, mean_over_processes, synchronised
+from recbole_unirep.training.epoch_log import EpochLog
 from recbole_unirep.training.evaluation import metrics_of, rank_targets
 from recbole_unirep.training.losses import recommendation_loss
 from recbole_unirep.training.pretraining import Pretraining
@@ -44,8 +45,7 @@ class EngineTrainer(Trainer):
         self.run_dir = Path(config["run_dir"])
         self.checkpoint_dir = str(self.run_dir)
         self.saved_model_file = str(self.run_dir / BEST)
-        self.tensorboard = SummaryWriter(str(self.run_dir / "tensorboard"))
-        self.wandblogger = WandbLogger(config)
+        self.epoch_log = EpochLog(config, self.run_dir)
         self.learner = config["learner"]
         self.learning_rate = config["learning_rate"]
         self.weight_decay = config["weight_decay"]
@@ -68,6 +68,10 @@ class EngineTrainer(Trainer):
         self.started = perf_counter()
         self.has_stopped = False
         self.optimizer = self._build_optimizer()
+        if parallel.world_size() > 1 and type(self) is not EngineTrainer:
+            raise ValueError(f"{config['model']} ({type(self).__name__}) trains in one process: leave nproc at 1")
+        has_rows = hasattr(model, "row_losses") or sequence_states(model) is not None
+        self.losses = synchronised(model, self._row_losses if has_rows else model.calculate_loss, uses_all=has_rows)
         self.eval_type = config["eval_type"]
         self.eval_collector = Collector(config)
         self.evaluator = Evaluator(config)
@@ -102,14 +106,14 @@ class EngineTrainer(Trainer):
             if not is_best and (epoch + 1) % self.eval_step == 0:
                 is_best = self._validate(valid_data, record, show_progress)
             self.train_seconds += train_seconds
-            self._report(record, verbose)
+            self.epoch_log.write(record, is_best and "valid_score" in record, verbose)
             if saved:
                 if is_best:
                     self._save_checkpoint(epoch)
                 self._save_last(epoch, train_data, self.run_dir / LAST)
             if callback_fn and "valid_score" in record:
                 callback_fn(epoch, record["valid_score"])
-        self.tensorboard.close()
+        self.epoch_log.close()
         return self.best_valid_score, self.best_valid_result
 
     def _validate(self, valid_data, record, show_progress):
@@ -145,7 +149,8 @@ class EngineTrainer(Trainer):
             dict[str, dict[str, float]]: protocol to metrics.
         """
         if load_best_model:
-            state = checkpoint.load_weights(self.model, Path(model_file or self.saved_model_file), self.device)
+            with parallel.main_first():  # which has written it
+                state = checkpoint.load_weights(self.model, Path(model_file or self.saved_model_file), self.device)
             self.best_epoch = state["epoch"]
         self.model.eval()
         ranks = rank_targets(self.model, eval_data, protocols, self.test_batch_size, self.device)
@@ -154,14 +159,18 @@ class EngineTrainer(Trainer):
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         """Sum over the batches of an epoch of every part of the loss, as RecBole's trainers expect it of each other."""
         if isinstance(train_data, RECBOLE_LOADERS):
-            return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+            if parallel.world_size() > 1:
+                train_data = SharedLoader(train_data)
+                loss_func = train_data.weighted(self.losses)
+            losses = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+            return losses if losses is None else mean_over_processes(losses)
         self.model.train()
         train_data.epoch = epoch_idx
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.enable_scaler)
         total = 0.0
         for batch in tqdm(train_data, desc=f"Train {epoch_idx:>5}", ncols=100, disable=None if show_progress else True):
             with torch.autocast(device_type=self.device.type, enabled=self.enable_amp):
-                losses = self._row_losses(batch.to(self.device))
+                losses = self.losses(batch.to(self.device))
             loss = sum(losses)
             self._check_nan(loss)
             self.optimizer.zero_grad()
@@ -172,7 +181,7 @@ class EngineTrainer(Trainer):
             scaler.step(self.optimizer)
             scaler.update()
             total = total + torch.stack([part.detach() for part in losses])
-        return tuple(total.tolist())
+        return mean_over_processes(tuple(total.tolist()))
 
     def _row_losses(self, batch):
         if hasattr(self.model, "row_losses"):
@@ -188,19 +197,6 @@ class EngineTrainer(Trainer):
         weights = getattr(self.model, "loss_weights", [1] * len(losses))
         parts = zip(names, losses, weights) if len(losses) > 1 else ()
         return {"train_loss": sum(losses), **{f"{name}_loss": loss / (weight or 1) for name, loss, weight in parts}}
-
-    def _report(self, record, verbose):
-        """Writes an epoch's record to metrics.jsonl, TensorBoard, W&B and the log."""
-        with open(self.run_dir / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-        group = f"{record['stage']}/" if "stage" in record else ""
-        for name, value in record.items():
-            if name not in ("epoch", "stage"):
-                self.tensorboard.add_scalar(group + name, value, record["epoch"])
-        self.wandblogger.log_metrics(record)
-        if verbose:
-            best = "  best" if self.best_valid_result and self.cur_step == 0 and "valid_score" in record else ""
-            self.logger.info("  ".join(f"{name} {_short(value)}" for name, value in record.items()) + best)
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
         """Writes the chosen model: weights and RecBole's other parameters."""
@@ -218,7 +214,7 @@ class EngineTrainer(Trainer):
         state = {
             **self._model_state(epoch),
             "optimizer": self.optimizer.state_dict(),
-            "random": checkpoint.random_state(train_data),
+            "random": parallel.gathered(checkpoint.random_state(train_data)),
             "cur_step": self.cur_step,
             "best_valid_score": float(self.best_valid_score),
             "best_valid_result": self.best_valid_result,
@@ -240,18 +236,19 @@ class EngineTrainer(Trainer):
         """Reads what `_save_last` wrote and drops the lines of metrics.jsonl that came after it."""
         state = checkpoint.load_weights(self.model, path, self.device)
         self.optimizer.load_state_dict(state["optimizer"])
-        checkpoint.set_random_state(state["random"], train_data)
+        if len(state["random"]) != parallel.world_size():
+            raise ValueError(
+                f"{path} was written by {len(state['random'])} processes, {parallel.world_size()} are here: "
+                f"start as many"
+            )
+        checkpoint.set_random_state(state["random"][parallel.rank()], train_data)
         self.start_epoch = state["epoch"] + 1
         self.cur_step = state["cur_step"]
         self.best_valid_score = state["best_valid_score"]
         self.best_valid_result = state["best_valid_result"]
         self.train_seconds, self.earlier_seconds = state["train_seconds"], state["seconds"]
         self.has_stopped = state["has_stopped"]
-        metrics = self.run_dir / "metrics.jsonl"
-        lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True)
-        records = [(line, json.loads(line)) for line in lines if line.endswith("\n")]
-        kept = [line for line, epoch in records if epoch.get("stage") != stage or epoch["epoch"] < self.start_epoch]
-        metrics.write_text("".join(kept), encoding="utf-8")
+        self.epoch_log.cut(stage, self.start_epoch)
 
 
 def trainer_class(recbole_trainer):
@@ -280,7 +277,3 @@ def _flat(losses):
     if isinstance(losses, (tuple, list)):
         return tuple(part for loss in losses for part in _flat(loss))
     return () if losses is None else (float(losses),)
-
-
-def _short(value):
-    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,63 @@
+"""recbole_unirep.training.epoch_log: what each epoch said, in metrics.jsonl, TensorBoard, W&B and the log."""
+
+import json
+from logging import getLogger
+
+from recbole.utils import WandbLogger
+from torch.utils.tensorboard import SummaryWriter
+
+from recbole_unirep import parallel
+
+
+class EpochLog:
+    """Records of epochs; of several processes the main one writes.
+
+    Args:
+        config (Config): W&B's keys.
+        run_dir (Path): the run's folder.
+    """
+
+    def __init__(self, config, run_dir):
+        self.file = run_dir / "metrics.jsonl"
+        self.writes = parallel.is_main()
+        self.tensorboard = SummaryWriter(str(run_dir / "tensorboard")) if self.writes else None
+        self.wandb = WandbLogger(config) if self.writes else None
+
+    def write(self, record, is_best, verbose):
+        """Adds an epoch.
+
+        Args:
+            record (dict): numbers by name, with `epoch`, and `stage` where a run has stages.
+            is_best (bool): whether validation was never better.
+            verbose (bool): whether the log gets a line.
+        """
+        if not self.writes:
+            return
+        with open(self.file, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        group = f"{record['stage']}/" if "stage" in record else ""
+        for name, value in record.items():
+            if name not in ("epoch", "stage"):
+                self.tensorboard.add_scalar(group + name, value, record["epoch"])
+        self.wandb.log_metrics(record)
+        if verbose:
+            line = "  ".join(f"{name} {_short(value)}" for name, value in record.items())
+            getLogger().info(line + ("  best" if is_best else ""))
+
+    def cut(self, stage, epoch):
+        """Drops a stage's lines from an epoch on, which are trained again, and a line that a kill left unfinished."""
+        if not self.writes:
+            return
+        lines = [line for line in self.file.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1:] == "\n"]
+        records = [(line, json.loads(line)) for line in lines]
+        kept = [line for line, record in records if record.get("stage") != stage or record["epoch"] < epoch]
+        self.file.write_text("".join(kept), encoding="utf-8")
+
+    def close(self):
+        """Ends TensorBoard's file."""
+        if self.writes:
+            self.tensorboard.close()
+
+
+def _short(value):
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,175 @@
+"""Two processes train the model of one: the same gradients, the same codes everywhere, the same ranks."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from recbole.utils import init_seed
+
+from recbole_unirep import parallel
+from recbole_unirep.config import Config
+from recbole_unirep.data.split import load_data
+from recbole_unirep.quick_start import build_model, load_data_and_model, run_recbole, trains_rows
+from recbole_unirep.training.data_parallel import SharedLoader
+from recbole_unirep.training.evaluation import rank_targets
+from recbole_unirep.training.trainer import RECBOLE_LOADERS, EngineTrainer
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+STILL = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "dropout_prob": 0.0}
+SMALL = {
+    "codebook_size": 8,
+    "code_dim": 8,
+    "encoder_sizes": [12],
+    "users_per_batch": 25,
+    "train_batch_size": 101,
+    "text_encoder": "lexical",
+    "lexical_dim": 16,
+    "MAX_ITEM_LIST_LENGTH": 5,
+    "show_progress": False,
+    "epochs": 2,
+}
+CASES = {
+    "SASRec, softmax": {"model": "SASRec"},
+    "SASRec, BCE": {"model": "SASRec", "loss_type": "BCE"},
+    "UniRep, softmax": {"model": "UniRep"},
+    "UniRep, BCE": {"model": "UniRep", "loss_type": "BCE", "dead_code_steps": 1},
+    "UniRep, text and ID": {"model": "UniRep", "representation": "text_id"},
+    "UniRep, projected": {"model": "UniRep", "fusion": "project"},
+    "prefixes": {"model": "Caser"},
+    "general": {"model": "BPR"},
+}
+
+
+def gradients(keys, run_dir):
+    """Gradients of every step of an epoch whose learning rate is 0, and the epoch's mean losses."""
+    keys = {**SMALL, **STILL, "learning_rate": 0.0, "run_dir": run_dir, **keys}
+    config = Config(keys.pop("model"), "tiny", config_dict=keys)
+    init_seed(1, True)
+    data = load_data(config, one_row_a_user=trains_rows(config))
+    trainer = EngineTrainer(config, build_model(config, data.train))
+    steps, step = [], trainer.optimizer.step
+
+    def keep(*args, **kwargs):
+        found = {name: part.grad for name, part in trainer.model.named_parameters() if part.grad is not None}
+        steps.append({name: gradient.clone() for name, gradient in found.items()})
+        return step(*args, **kwargs)
+
+    trainer.optimizer.step = keep
+    losses = trainer._train_epoch(data.train_data, 0)
+    return steps, losses
+
+
+def gradients_of_all(data_path, run_dir):
+    return {case: gradients({**keys, "data_path": data_path}, run_dir) for case, keys in CASES.items()}
+
+
+def test_every_step_has_the_gradients_of_one_process(tiny, tmp_path):
+    given = (str(tiny.parent), str(tmp_path))
+    alone, together = gradients_of_all(*given), parallel.spawn(gradients_of_all, 2, given)
+    for case in CASES:
+        (steps, losses), (shared_steps, shared_losses) = alone[case], together[case]
+        assert len(steps) == len(shared_steps) > 1
+        assert shared_losses == pytest.approx(losses, rel=1e-5)
+        for one, two in zip(steps, shared_steps):
+            assert one.keys() <= two.keys()  # an unused parameter may have a gradient of zeros
+            for name, gradient in two.items():
+                expected = one.get(name, torch.zeros_like(gradient))
+                largest = expected.abs().amax().item() if expected.numel() else 0.0
+                torch.testing.assert_close(
+                    gradient, expected, rtol=1e-5, atol=1e-5 * largest + 1e-9, msg=f"{case}: {name}"
+                )
+
+
+def trained(keys):
+    """Whether the model, codes and counts are the same in every process, after a run; and its result."""
+    seen = []
+    train_epoch = EngineTrainer._train_epoch
+
+    def watch(self, *args, **kwargs):
+        losses = train_epoch(self, *args, **kwargs)
+        state = {name: part.double().sum().item() for name, part in self.model.state_dict().items()}
+        seen.append((state, self.model.item_embedding.codes().tolist()))
+        return losses
+
+    EngineTrainer._train_epoch = watch
+    result = run_recbole("UniRep", "tiny", config_dict=keys)
+    everywhere = parallel.gathered(seen)
+    return result, all(part == everywhere[0] for part in everywhere), len(seen)
+
+
+@pytest.mark.parametrize("loss_type", ["CE", "BCE"])
+def test_codes_codebooks_and_counts_are_the_same_in_every_process(tiny, tmp_path, loss_type):
+    keys = {**SMALL, "data_path": str(tiny.parent), "loss_type": loss_type, "dead_code_steps": 2}
+    result, same, n_epochs = parallel.spawn(trained, 2, ({**keys, "run_dir": str(tmp_path / "run")},))
+    assert same and n_epochs == 2
+    assert 0 < result["codebook"]["codebook_usage_1"] <= 1
+
+
+def test_two_processes_learn_as_one_does(tiny, tmp_path):
+    """After two epochs with dropout the losses lie among those of other seeds."""
+    keys = {**SMALL, "data_path": str(tiny.parent)}
+    losses = {}
+    for name, changes in {"two": {"nproc": 2}, **{seed: {"seed": seed} for seed in (1, 2, 3)}}.items():
+        run_recbole("SASRec", "tiny", config_dict={**keys, **changes, "run_dir": str(tmp_path / str(name))})
+        lines = (tmp_path / str(name) / "metrics.jsonl").read_text().splitlines()
+        assert len(lines) == 2
+        losses[name] = json.loads(lines[-1])["train_loss"]
+    seeds = [losses[seed] for seed in (1, 2, 3)]
+    assert abs(losses["two"] - statistics.mean(seeds)) < 4 * statistics.stdev(seeds)
+
+
+def ranks_of(run):
+    config, model, data = load_data_and_model(run)
+    protocols = ["uni99", "full", "full_unseen"]
+    return {name: part.tolist() for name, part in rank_targets(model, data.test, protocols, 7, "cpu").items()}
+
+
+def test_one_checkpoint_ranks_alike_in_one_process_and_in_two(tiny, tmp_path):
+    run = tmp_path / "run"
+    keys = {**SMALL, "data_path": str(tiny.parent), "nproc": 2, "run_dir": str(run)}
+    result = run_recbole("UniRep", "tiny", config_dict=keys)
+    alone = ranks_of(run)
+    assert alone == parallel.spawn(ranks_of, 2, (str(run),))
+    hits = sum(rank <= 10 for rank in alone["full"]) / len(alone["full"])
+    assert round(hits, 6) == result["test_result"]["full"]["hit@10"]
+
+
+def test_torchrun_resumes_what_it_began_to_the_same_numbers(tiny, tmp_path):
+    code = "import sys; from recbole_unirep.cli import run_recbole; sys.exit(run_recbole())"
+    (tmp_path / "run.py").write_text(code)
+    keys = {**SMALL, "model": "SASRec", "dataset": "tiny", "data_path": tiny.parent, "epochs": 1}
+    base = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29617", "run.py"]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
+
+    def start(*arguments):
+        subprocess.run([*base, *arguments], cwd=tmp_path, env=environment, check=True, capture_output=True)
+
+    start(*(f"--{key}={value}" for key, value in keys.items()), "--run_dir=part")
+    start("--resume=part", "--epochs=2")
+    start(*(f"--{key}={value}" for key, value in {**keys, "epochs": 2}.items()), "--run_dir=whole")
+    part, whole = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("part", "whole"))
+    assert part["test_result"] == whole["test_result"]
+    with pytest.raises(ValueError, match="was written by 2 processes, 1 are here"):
+        run_recbole(arguments=[f"--resume={tmp_path / 'part'}", "--epochs=3"])
+
+
+def test_an_error_in_several_processes_is_the_one_line_of_the_main_one(tiny):
+    with pytest.raises(ValueError, match="is not known: choose"):
+        run_recbole("SASRec", "tiny", config_dict={**SMALL, "data_path": str(tiny.parent), "nproc": 2, "protocol": "x"})
+    with pytest.raises(ValueError, match=r"Pop \(TraditionalTrainer\) trains in one process"):
+        run_recbole("Pop", "tiny", config_dict={**SMALL, "data_path": str(tiny.parent), "nproc": 2})
+
+
+def test_a_share_of_a_small_batch_weighs_nothing_where_no_row_is_left(tiny, tmp_path):
+    config = Config("SASRec", "tiny", config_dict={**SMALL, "data_path": str(tiny.parent)})
+    rows = load_data(config, one_row_a_user=True).train_data
+    rows.rows_per_batch = 1
+    batch = next(iter(rows))
+    assert [batch.share(rank, 2).weight for rank in (0, 1)] == [1.0, 0.0]
+    assert torch.equal(batch.share(1, 2).batch.targets, batch.targets)
+    assert isinstance(SharedLoader([batch]), SharedLoader) and RECBOLE_LOADERS
