@@ -159,7 +159,7 @@ def _enter(number, n_processes, port, work, arguments, sender):
             sender.send_bytes(pickle.dumps(result))
         distributed.destroy_process_group()
     except KeyboardInterrupt:
-        os._exit(130)
+        sys.exit(130)
     except Exception as error:
         if number:  # most often because the main process has failed, whose error is the one to show
             time.sleep(SECONDS_FOR_THE_FIRST_ERROR)
