@@ -30,3 +30,10 @@ def load_data_and_model(run):
     from recbole_unirep import quick_start
 
     return quick_start.load_data_and_model(run)
+
+
+def read_ranks(run):
+    """Read the test ranks that a run kept, see :func:`recbole_unirep.training.ranks.read_ranks`."""
+    from recbole_unirep.training import ranks
+
+    return ranks.read_ranks(run)

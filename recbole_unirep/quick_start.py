@@ -23,6 +23,7 @@ from recbole_unirep.run_folder import RunLog, create_run_folder, environment, wr
 from recbole_unirep.training.causal import CAUSAL
 from recbole_unirep.training.checkpoint import load_weights
 from recbole_unirep.training.evaluation import PROTOCOLS, metrics_of
+from recbole_unirep.training.ranks import RANKS
 from recbole_unirep.training.trainer import BEST, LAST, trainer_class
 from recbole_unirep.values import split_arguments
 
@@ -82,7 +83,7 @@ def _run(config, log, started):
         if config["resume"] and (folder / LAST).is_file():
             trainer.resume(data.train_data)
         best_score, best_result = trainer.fit(data.train_data, data.valid, show_progress=config["show_progress"])
-        test_result = trainer.evaluate(data.test, protocols=protocols)
+        test_result = trainer.evaluate(data.test, protocols=protocols, ranks_file=folder / RANKS)
     except KeyboardInterrupt:
         getLogger().info(_how_to_continue(folder))
         raise

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
-from recbole_unirep import quick_start
+from recbole_unirep import quick_start, read_ranks
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
 from recbole_unirep.training.evaluation import rank_targets
 from recbole_unirep.training.trainer import EngineTrainer
@@ -53,7 +54,7 @@ def test_a_run_leaves_its_folder(tiny, tmp_path, capsys):
     result = run(tiny)
     (folder,) = (tmp_path / "runs").iterdir()
     written = {"config.yaml", "environment.json", "log.txt", "metrics.jsonl", "result.json"}
-    assert {path.name for path in folder.iterdir()} == {*written, "last.pt", "model.pt", "tensorboard"}
+    assert {path.name for path in folder.iterdir()} == {*written, "last.pt", "model.pt", "ranks.npz", "tensorboard"}
     assert json.loads((folder / "result.json").read_text()) == result
     assert set(result["test_result"]) == {"uni99", "full", "full_unseen"}
     assert {"hit@10", "ndcg@10", "mrr"} <= set(result["test_result"]["uni99"])
@@ -138,6 +139,24 @@ def test_a_run_is_read_back_and_ranks_identically(tiny, tmp_path, model):
     assert torch.equal(ranks, again)
     assert round((ranks <= 10).double().mean().item(), 6) == result["test_result"]["full"]["hit@10"]
     assert data.fingerprint == result["dataset_fingerprint"]
+
+
+def test_a_run_keeps_every_user_s_ranks(tiny, tmp_path):
+    results = {name: run(tiny, name, run_dir=str(tmp_path / name), epochs=1) for name in ("SASRec", "BPR")}
+    kept = {name: read_ranks(tmp_path / name) for name in results}
+    assert kept["SASRec"].users.tolist() == kept["BPR"].users.tolist() == sorted(f"u{user}" for user in range(60))
+    for name, result in results.items():
+        assert set(kept[name].ranks) == set(result["test_result"])
+        for protocol, ranks in kept[name].ranks.items():
+            assert ranks.dtype == np.int32
+            assert round((ranks <= 10).mean(), 6) == result["test_result"][protocol]["hit@10"]
+            assert round((1 / ranks).mean(), 6) == result["test_result"][protocol]["mrr"]
+    config, model, data = load_data_and_model(tmp_path / "BPR")
+    ranks = rank_targets(model, data.test, ["full"], 64, config["device"])["full"]
+    tokens = data.test.user_tokens[data.test.targets.users.numpy()]
+    assert dict(zip(tokens, ranks.tolist())) == dict(
+        zip(*map(np.ndarray.tolist, (kept["BPR"].users, kept["BPR"].ranks["full"])))
+    )
 
 
 def test_changed_data_are_named(tiny, tmp_path):

@@ -26,6 +26,7 @@ from recbole_unirep.training.epoch_log import EpochLog
 from recbole_unirep.training.evaluation import metrics_of, rank_targets
 from recbole_unirep.training.losses import recommendation_loss
 from recbole_unirep.training.pretraining import Pretraining
+from recbole_unirep.training.ranks import write_ranks
 
 BEST, LAST = "model.pt", "last.pt"
 RECBOLE_LOADERS = (AbstractDataLoader, KnowledgeBasedDataLoader)
@@ -135,7 +136,15 @@ class EngineTrainer(Trainer):
         result = self.evaluate(valid_data, load_best_model=False)["full"]
         return result[self.valid_metric], result
 
-    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False, protocols=("full",)):
+    def evaluate(
+        self,
+        eval_data,
+        load_best_model=True,
+        model_file=None,
+        show_progress=False,
+        protocols=("full",),
+        ranks_file=None,
+    ):
         """Metrics of a split under each protocol.
 
         Args:
@@ -144,6 +153,7 @@ class EngineTrainer(Trainer):
             model_file (str or None): another checkpoint to read.
             show_progress (bool): unused, as in RecBole's signature.
             protocols (sequence of str): names out of `evaluation.PROTOCOLS`.
+            ranks_file (Path or None): file that gets every user's ranks.
 
         Returns:
             dict[str, dict[str, float]]: protocol to metrics.
@@ -154,6 +164,8 @@ class EngineTrainer(Trainer):
             self.best_epoch = state["epoch"]
         self.model.eval()
         ranks = rank_targets(self.model, eval_data, protocols, self.test_batch_size, self.device)
+        if ranks_file and protocols:
+            write_ranks(ranks_file, eval_data.user_tokens[eval_data.targets.users.numpy()], ranks)
         return {protocol: metrics_of(ranks[protocol], self.config) for protocol in protocols}
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):

@@ -1,0 +1,63 @@
+"""recbole_unirep.training.ranks: the test rank of every user, kept in the run's folder, so that runs can be compared
+user by user.
+"""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from recbole_unirep import parallel
+
+RANKS = "ranks.npz"
+
+
+class KeptRanks(NamedTuple):
+    """Test ranks of a run.
+
+    Attributes:
+        users (np.ndarray): user tokens in sorted order, a token once for each of its targets, shape: [n], str.
+        ranks (dict[str, np.ndarray]): protocol to the rank of each user's target, 1 is best, shape: [n], int32.
+    """
+
+    users: np.ndarray
+    ranks: dict
+
+
+def write_ranks(path, user_tokens, ranks):
+    """Writes ranks compressed, whole or not at all; of several processes the main one does.
+
+    Args:
+        path (pathlib.Path): the file.
+        user_tokens (np.ndarray): token of each target's user, shape: [n].
+        ranks (dict[str, Tensor]): protocol to ranks, shape: [n], int64.
+    """
+    if not parallel.is_main():
+        return
+    users = np.asarray(user_tokens).astype(str)
+    order = np.argsort(users, kind="stable")
+    arrays = {protocol: part.numpy().astype(np.int32)[order] for protocol, part in ranks.items()}
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "wb") as file:
+        np.savez_compressed(file, users=users[order], **arrays)
+    os.replace(partial, path)
+
+
+def read_ranks(run):
+    """Test ranks that a run left, by protocol; of runs on the same data and seed the users are the same, row by row.
+
+    Args:
+        run (str or Path): folder of a run.
+
+    Returns:
+        KeptRanks: nothing in the file can run code.
+
+    Raises:
+        FileNotFoundError: the run kept no ranks: it did not end, had no protocol of ours, or is of an older version.
+    """
+    path = Path(run) / RANKS
+    if not path.is_file():
+        raise FileNotFoundError(f"{run} holds no {RANKS}: let the run end, under a protocol other than recbole")
+    with np.load(path, allow_pickle=False) as arrays:
+        return KeptRanks(arrays["users"], {name: arrays[name] for name in arrays.files if name != "users"})
