@@ -155,7 +155,7 @@ LEAST = {
     ),
     **dict.fromkeys(
         (
-            "seed", "stopping_step", "eval_step", "learning_rate", "weight_decay", "dead_code_steps",
+            "seed", "tie_seed", "stopping_step", "eval_step", "learning_rate", "weight_decay", "dead_code_steps",
             "recommendation_weight", "quantization_weight", "reconstruction_weight", "commitment_weight",
         ),
         0,

@@ -100,6 +100,8 @@ def _run(config, log, started):
         "train_seconds": round(trainer.train_seconds, 3),
         "seconds": round(trainer.earlier_seconds + perf_counter() - started, 3),
         "peak_memory_bytes": peak_memory(config["device"]),
+        "tie_order": config["tie_order"],
+        "tie_seed": config["tie_seed"] if config["tie_order"] == "shuffled" else None,
         "dataset_fingerprint": data.fingerprint,
         "candidates_hash": hash_of_candidates,
     }

@@ -15,6 +15,7 @@ from recbole.utils import FeatureSource, FeatureType, ModelType
 
 from dataset_prep.text import quoted_parts
 from recbole_unirep.data.sequences import UserSequences
+from recbole_unirep.data.tie_order import n_tied, shuffling_keys, time_order
 
 DATASETS = {ModelType.SEQUENTIAL: "SequentialDataset", ModelType.KNOWLEDGE: "KnowledgeBasedDataset"}
 
@@ -71,9 +72,16 @@ class TimeOrdered:
         return parts
 
     def _change_feat_format(self):
-        self.inter_feat.sort_values(self.time_field, kind="stable", inplace=True, ignore_index=True)
-        self.sequences = UserSequences.from_arrays(
-            self.inter_feat[self.uid_field].to_numpy(), self.inter_feat[self.iid_field].to_numpy(), self.user_num
+        fields = (self.uid_field, self.iid_field, self.time_field)
+        users, items, times = (self.inter_feat[field].to_numpy() for field in fields)
+        user_tokens, item_tokens = (self.field2id_token[field] for field in fields[:2])
+        tie_order, seed = self.config["tie_order"], self.config["tie_seed"]
+        order = time_order(times, tie_order, lambda: shuffling_keys(users, items, user_tokens, item_tokens, seed))
+        self.inter_feat = self.inter_feat.iloc[order].reset_index(drop=True)
+        self.sequences = UserSequences.from_arrays(users[order], items[order], self.user_num)
+        getLogger().info(
+            f"tie_order {tie_order}{f' (seed {seed})' if tie_order == 'shuffled' else ''}: {n_tied(users, times):,} of "
+            f"{len(users):,} interactions share their time with another one of the same user"
         )
         super()._change_feat_format()
 
