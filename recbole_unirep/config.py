@@ -19,6 +19,7 @@ from recbole_unirep import compat, parallel
 from recbole_unirep.known_keys import check_keys, check_values, nearest, recbole_models, replaced_keys
 from recbole_unirep.layers import lay_defaults
 from recbole_unirep.model import MODELS
+from recbole_unirep.training.metrics import check_metrics
 from recbole_unirep.values import parse_value, split_arguments
 
 
@@ -123,6 +124,7 @@ class Config(RecBoleConfig):
             torch.cuda.set_device(keys["device"])
 
     def _set_default_parameters(self):
+        check_metrics(self.final_config_dict["metrics"], "recbole" not in (self.final_config_dict["protocol"] or ()))
         internal_only = ("MODEL_TYPE", "MODEL_INPUT_TYPE")
         layered = {key: value for key, value in self.final_config_dict.items() if key not in internal_only}
         self.resolved = copy.deepcopy({**layered, "model": self.model, "dataset": self.dataset})

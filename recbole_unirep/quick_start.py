@@ -8,7 +8,6 @@ from logging import getLogger
 from pathlib import Path
 from time import perf_counter
 
-import torch
 from recbole.utils import get_trainer, init_seed
 
 from recbole_unirep import parallel
@@ -22,7 +21,8 @@ from recbole_unirep.result import measures, peak_memory, table
 from recbole_unirep.run_folder import RunLog, create_run_folder, environment, write_json, write_yaml
 from recbole_unirep.training.causal import CAUSAL
 from recbole_unirep.training.checkpoint import load_weights
-from recbole_unirep.training.evaluation import PROTOCOLS, metrics_of
+from recbole_unirep.training.evaluation import PROTOCOLS
+from recbole_unirep.training.metrics import metric_names
 from recbole_unirep.training.ranks import RANKS
 from recbole_unirep.training.trainer import BEST, LAST, trainer_class
 from recbole_unirep.values import split_arguments
@@ -215,7 +215,7 @@ def _protocols(config):
     for protocol in protocols:
         if protocol not in PROTOCOLS:
             raise ValueError(f"protocol={protocol} is not known: choose among {', '.join(PROTOCOLS)}")
-    known = metrics_of(torch.ones(1, dtype=torch.int64), config)
+    known = [*metric_names(config), "mrr"]
     if config["valid_metric"].lower() not in known:
         raise ValueError(
             f"valid_metric={config['valid_metric']} is not among {', '.join(known)}: add it to metrics and topk"

@@ -39,6 +39,12 @@ def untimed(result):
     return {key: value for key, value in result.items() if "seconds" not in key and "peak" not in key}
 
 
+def full_ranks(config, model, data, batch_size):
+    at_once = config["scores_at_once"]
+    sizes = {"batch_size": batch_size, "scores_at_once": at_once, "n_top": 0, "device": config["device"]}
+    return rank_targets(model, data.test, ["full"], **sizes)["full"].ranks
+
+
 def command(*arguments, folder):
     code = "import sys; from recbole_unirep.cli import run_recbole; sys.exit(run_recbole())"
     return subprocess.run(
@@ -134,8 +140,8 @@ def test_resume_takes_no_other_settings(tiny, tmp_path):
 def test_a_run_is_read_back_and_ranks_identically(tiny, tmp_path, model):
     result = run(tiny, model, run_dir=str(tmp_path / "done"), epochs=2)
     config, model, data = load_data_and_model(tmp_path / "done")
-    ranks = rank_targets(model, data.test, ["full"], 64, config["device"])["full"]
-    again = rank_targets(model, data.test, ["full"], 7, config["device"])["full"]
+    ranks = full_ranks(config, model, data, 64)
+    again = full_ranks(config, model, data, 7)
     assert torch.equal(ranks, again)
     assert round((ranks <= 10).double().mean().item(), 6) == result["test_result"]["full"]["hit@10"]
     assert data.fingerprint == result["dataset_fingerprint"]
@@ -152,7 +158,7 @@ def test_a_run_keeps_every_user_s_ranks(tiny, tmp_path):
             assert round((ranks <= 10).mean(), 6) == result["test_result"][protocol]["hit@10"]
             assert round((1 / ranks).mean(), 6) == result["test_result"][protocol]["mrr"]
     config, model, data = load_data_and_model(tmp_path / "BPR")
-    ranks = rank_targets(model, data.test, ["full"], 64, config["device"])["full"]
+    ranks = full_ranks(config, model, data, 64)
     tokens = data.test.user_tokens[data.test.targets.users.numpy()]
     assert dict(zip(tokens, ranks.tolist())) == dict(
         zip(*map(np.ndarray.tolist, (kept["BPR"].users, kept["BPR"].ranks["full"])))
@@ -206,7 +212,10 @@ def test_every_representation_runs(tiny, representation):
         (["--model=SASRec", "--loss_type=TOP1"], "loss_type"),
         (["--model=Caser", "--loss_type=BCE"], "loss_type"),
         (["--model=UniRep", "--training_rows=users"], "training_rows=users.*user or prefix"),
-        (["--model=SASRec", "--metrics=[ItemCoverage]", "--valid_metric=itemcoverage@10"], "ItemCoverage"),
+        (["--model=SASRec", "--metrics=[AUC]", "--valid_metric=auc"], "AUC judge labelled pairs.*protocol=recbole"),
+        (["--model=SASRec", "--metrics=[Hit,AUC]"], "AUC judge labelled pairs and Hit rankings: take one kind"),
+        (["--model=SASRec", "--metrics=[Hits]"], "Hits is not known: take AUC"),
+        (["--model=SASRec", "--tie_order=random"], "tie_order=random.*file or shuffled"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(tiny, tmp_path, arguments, message):

@@ -12,7 +12,7 @@ import recbole_unirep
 from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
 from recbole_unirep.quick_start import build_model
-from recbole_unirep.training.evaluation import metrics_of, rank_targets
+from recbole_unirep.training.protocols import evaluate_protocols
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None or importlib.util.find_spec("pkg_resources") is None,
@@ -33,8 +33,7 @@ def test_stock_recbole_trains_unirep_and_measures_what_we_measure(loss_type):
     data = load_data(config, one_row_a_user=False)
     model = build_model(config, data.train)
     model.load_state_dict(torch.load(checkpoint, weights_only=False)["state_dict"])
-    ranks = rank_targets(model.eval(), data.test, ["full"], 64, config["device"])["full"]
-    ours = metrics_of(ranks, config)
+    ours = evaluate_protocols(model.eval(), data.test, ["full"], config, None)["full"]
     one_user = 1 / len(data.test)
     assert set(theirs["test_result"]) == set(ours) - {"mrr"}
     for name, value in theirs["test_result"].items():

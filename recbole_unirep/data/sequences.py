@@ -41,6 +41,20 @@ class UserSequences(NamedTuple):
         """Items of one user in time order, shape: [n], int64."""
         return self.items[self.offsets[user] : self.offsets[user + 1]]
 
+    def is_among_first(self, n_first):
+        """Whether each interaction is among its user's first, shape: [n_interactions], bool.
+
+        Args:
+            n_first (np.ndarray): how many of each user, shape: [n_users].
+        """
+        n_items = np.diff(self.offsets)
+        place = np.arange(len(self.items)) - np.repeat(self.offsets[:-1], n_items)
+        return place < np.repeat(n_first, n_items)
+
+    def item_counts(self, n_first, n_items):
+        """How often each item stands among its users' first, shape: [n_items], int64; arguments as above."""
+        return np.bincount(self.items[self.is_among_first(n_first)], minlength=n_items)
+
     def fingerprint(self, user_tokens, item_tokens):
         """SHA-256 over the sorted item tokens, then every user's token and item tokens in order, users sorted.
 
@@ -207,9 +221,8 @@ def _cut_rows(sequences, n_training, max_length):
 
 def _owned_keys(sequences, n_training, n_items):
     """Sorted `user * n_items + item` of all training interactions; an error where a user owns every item."""
-    rank = np.arange(len(sequences.items)) - np.repeat(sequences.offsets[:-1], np.diff(sequences.offsets))
     users = np.repeat(np.arange(len(n_training)), np.diff(sequences.offsets))
-    is_training = rank < n_training[users]
+    is_training = sequences.is_among_first(n_training)
     keys = np.unique(users[is_training] * n_items + sequences.items[is_training])
     most = np.bincount(keys // n_items).max(initial=0)
     if most >= n_items - 1:

@@ -23,14 +23,15 @@ class HeldOut:
         config (Config): keys of RecBole and ours.
         dataset (recbole Dataset): the split's part of a dataset that `create_dataset` made.
         n_before (np.ndarray): items of each user before the first target of this split, shape: [n_users].
+        item_counts (np.ndarray): how often each item stands in training, shape: [n_items].
         split (str): 'valid' or 'test'.
 
     Raises:
         ValueError: the targets are not each user's latest interactions.
     """
 
-    def __init__(self, config, dataset, n_before, split):
-        self.config, self.dataset, self.split = config, dataset, split
+    def __init__(self, config, dataset, n_before, item_counts, split):
+        self.config, self.dataset, self.item_counts, self.split = config, dataset, item_counts, split
         self.interactions = dataset.inter_feat
         self.sequences = dataset.sequences
         self.user_tokens = dataset.field2id_token[dataset.uid_field]
@@ -38,7 +39,6 @@ class HeldOut:
         self.targets = _targets(self.interactions[dataset.uid_field], self.interactions[dataset.iid_field], n_before)
         self._check_order()
         self.tie_priority = tie_priority(self.item_tokens, config["seed"])
-        self.earlier = earlier_items(self.sequences, self.targets)
         self._candidates = None
 
     def __len__(self):
@@ -62,6 +62,10 @@ class HeldOut:
     def candidates_hash(self):
         """SHA-256 of the sampled negatives."""
         return candidates_hash(self.targets.users, self.candidates, self.user_tokens, self.item_tokens)
+
+    def earlier_of(self, rows):
+        """Places in `rows` and items of all interactions before their targets, shape: [n_earlier] each, int64."""
+        return earlier_items(self.sequences, Targets(*(part[rows] for part in self.targets)))
 
     def batches(self, batch_size):
         """Row numbers of each batch, users with histories of like length together."""
@@ -124,14 +128,15 @@ def load_data(config, one_row_a_user):
     is_sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
     n_training = n_rows[0] + int(is_sequential)  # a sequential row is a target, and a user's first item is none
     train_data = _rows(config, train, n_training) if one_row_a_user else _recbole_loader(config, dataset, parts)
+    item_counts = train.sequences.item_counts(n_training, train.item_num)
     users, items = (train.field2id_token[field] for field in (train.uid_field, train.iid_field))
     fingerprint = train.sequences.fingerprint(users, items)
     getLogger().info(f"dataset_fingerprint {fingerprint}")
     return Data(
         train,
         train_data,
-        HeldOut(config, valid, n_training, "valid"),
-        HeldOut(config, test, n_training + n_rows[1], "test"),
+        HeldOut(config, valid, n_training, item_counts, "valid"),
+        HeldOut(config, test, n_training + n_rows[1], item_counts, "test"),
         fingerprint,
     )
 

@@ -1,168 +1,170 @@
-"""recbole_unirep.training.evaluation: ranks of held-out targets, one forward a user, and RecBole's metrics of them.
+"""recbole_unirep.training.evaluation: ranks of held-out targets, one forward a user.
 
 RecBole repeats a user's sequence for every sampled candidate and fills [users, n_items] tables with -inf (RecBole
-issues 1103, 1751, 1537, 1400). Here each user is read once; candidates are gathered from the item table or from the
-model's own full scores, and the target's rank is counted.
+issues 1103, 1751, 1537, 1400). Here each user is read once, and what stands above the target is counted, a part of
+the catalogue at a time.
+
+Padding is nobody's candidate, as in RecBole, which scores item 0 and sets it to -inf.
 """
 
+from functools import cached_property
+from typing import NamedTuple
+
 import torch
-from recbole.data.interaction import Interaction
-from recbole.evaluator import Evaluator
-from recbole.evaluator.collector import DataStruct
-from recbole.evaluator.register import Register
+from torch import Tensor
 
 from recbole_unirep import parallel
-from recbole_unirep.training.causal import sequence_states
+from recbole_unirep.training.scorers import make_scorer
+from recbole_unirep.training.top_items import in_order, top_items
 
 PROTOCOLS = ("uni99", "full", "full_unseen")
 
 
+class Ranking(NamedTuple):
+    """Where the targets of a split stand under one protocol.
+
+    Attributes:
+        ranks (Tensor): 1 is best, equal scores by priority, shape: [n], int64.
+        mean_ranks (Tensor): the same, with equal scores sharing their mean rank, shape: [n], float32.
+        n_candidates (Tensor): items that were ranked, the target among them, shape: [n], int64.
+        items (Tensor): the best candidates, best first, shape: [n, n_top], int64.
+    """
+
+    ranks: Tensor
+    mean_ranks: Tensor
+    n_candidates: Tensor
+    items: Tensor
+
+
 @torch.no_grad()
-def rank_targets(model, data, protocols, batch_size, device):
-    """Rank of every target under every protocol.
+def rank_targets(model, data, protocols, *, batch_size, scores_at_once, n_top, device):
+    """Ranks every target under every protocol.
+
+    A causal model's score is the exact product of state and item, rounded (see `TableScores`); so with the same
+    states the ranks do not depend on the protocols asked for together, on `scores_at_once`, threads or device, and
+    items with equal rows tie. Any other model's score is what its own function gives.
 
     Args:
         model (recbole AbstractRecommender): in evaluation mode.
         data (HeldOut): n targets.
         protocols (list[str]): names out of PROTOCOLS.
-        batch_size (int): users of one forward.
+        batch_size (int): the most users of one forward.
+        scores_at_once (int): the most scores to hold; less than the catalogue is taken for a user's whole scores
+            where the model gives them at once.
+        n_top (int): how many of the best candidates to return.
         device (torch.device): where the model is.
 
     Returns:
-        dict[str, Tensor]: protocol to ranks, 1 is best, shape: [n], int64.
+        dict[str, Ranking]: by protocol.
 
     Raises:
-        ValueError: the model's scores hold NaN.
+        ValueError: the model's scores hold NaN, or a user has fewer than n_top candidates.
     """
     if not protocols:
         return {}
-    scorer = _scorer(model, data, device)
-    priority = data.tie_priority.to(device)
-    row_start = torch.cumsum(data.targets.positions, 0) - data.targets.positions
-    ranks = {protocol: torch.zeros(len(data), dtype=torch.int64) for protocol in protocols}
-    only_sampled = list(protocols) == ["uni99"]
-    for rows in data.batches(batch_size)[parallel.rank() :: parallel.world_size()]:
-        target = data.targets.items[rows].to(device)[:, None]  # [B, 1]
-        columns = torch.cat([target.cpu(), data.candidates[rows]], dim=1).to(device) if "uni99" in protocols else None
-        if only_sampled:
-            ranks["uni99"][rows] = _ranks(scorer(rows, columns), columns, priority).cpu()
-            continue
-        scores = scorer(rows, None)  # [B, n_items]
-        if columns is not None:
-            sampled = scores.gather(1, columns)
-            ranks["uni99"][rows] = _ranks(sampled, columns, priority).cpu()
-        everything = torch.arange(1, scores.size(1), device=device).expand(len(rows), -1)
-        beats = _beats(scores[:, 1:], scores.gather(1, target), everything, target, priority)
-        if "full" in protocols:
-            ranks["full"][rows] = 1 + beats.sum(dim=1).cpu()
-        if "full_unseen" in protocols:
-            beats = beats.index_put(_earlier(data, rows, row_start, device), torch.tensor(False, device=device))
-            ranks["full_unseen"][rows] = 1 + beats.sum(dim=1).cpu()
-    return {protocol: parallel.all_sum(of_all) for protocol, of_all in ranks.items()}
+    whole = any(protocol != "uni99" for protocol in protocols)
+    scorer = make_scorer(model, data, whole=whole, batch_size=batch_size, scores_at_once=scores_at_once, device=device)
+    rankings = {protocol: _unfilled(len(data), n_top) for protocol in protocols}
+    for rows in data.batches(scorer.batch_size)[parallel.rank() :: parallel.world_size()]:
+        batch = _Batch(scorer(rows), data, rows, n_top, device)
+        for protocol, ranking in rankings.items():
+            for whole, part in zip(ranking, batch.ranking(protocol)):
+                whole[rows] = part.cpu()
+    return {protocol: Ranking(*map(parallel.all_sum, ranking)) for protocol, ranking in rankings.items()}
 
 
-def _earlier(data, rows, row_start, device):
-    """Places of earlier items in the batch's [B, n_items - 1] table."""
-    n_earlier = data.targets.positions[rows]
-    batch_row = torch.repeat_interleave(torch.arange(len(rows)), n_earlier)
-    within = torch.arange(len(batch_row)) - (torch.cumsum(n_earlier, 0) - n_earlier)[batch_row]
-    items = data.earlier[1][row_start[rows][batch_row] + within]
-    return batch_row.to(device), items.to(device) - 1
+def _unfilled(n, n_top):
+    """Zeros, so that the parts of several processes add up to the whole."""
+    ranks, n_candidates, items = (torch.zeros(shape, dtype=torch.int64) for shape in (n, n, (n, n_top)))
+    return Ranking(ranks, torch.zeros(n), n_candidates, items)
 
 
-def _ranks(scores, items, priority):
-    """Rank of the first column among all columns, shape: [B]."""
-    return 1 + _beats(scores, scores[:, :1], items, items[:, :1], priority).sum(dim=1)
+class _Batch:
+    """Targets of some rows and the scores that they are ranked by."""
 
+    def __init__(self, scores, data, rows, n_top, device):
+        self.scores, self.data, self.rows, self.n_top, self.device = scores, data, rows, n_top, device
+        self.priority = data.tie_priority.to(device)
+        self.row = torch.arange(len(rows), device=device)
+        self.target = data.targets.items[rows].to(device)
 
-def _beats(scores, target_score, items, target, priority):
-    """Where a candidate stands above the target: a higher score, or the same score and an earlier place in ties."""
-    if torch.isnan(scores).any():
-        raise ValueError("the model's scores hold NaN, so nothing can be ranked: training has diverged")
-    beats = scores > target_score
-    row, column = (scores == target_score).nonzero(as_tuple=True)
-    beats[row, column] = priority[items[row, column]] < priority[target[row, 0]]
-    return beats
+    @cached_property
+    def target_score(self):
+        """Score of each target among the whole catalogue, shape: [B]."""
+        return self.scores.pairs(self.row, self.target)
 
+    def ranking(self, protocol):
+        """Ranking of the batch's targets."""
+        counts, n_candidates, items = getattr(self, f"_{protocol}")()
+        above, before, equal = counts.unbind(dim=1)
+        return Ranking(1 + above + before, 1 + above + 0.5 * equal, n_candidates, items)
 
-def _scorer(model, data, device):
-    """Function from row numbers and candidate columns ([B, C], or None for all items) to scores."""
-    states = sequence_states(model)
-    if states is not None:
-        return _TableScorer(model, states, data, device)
-    return _ModelScorer(model, data, device)
+    def _uni99(self):
+        sampled = self.data.candidates[self.rows].to(self.device)
+        columns = torch.cat([self.target[:, None], sampled], dim=1)  # [B, 100]
+        rows, items = self.row[:, None].expand_as(columns).reshape(-1), columns.reshape(-1)
+        scores = self.scores.pairs(rows, items).view(columns.shape)
+        n_candidates = self._enough("uni99", torch.full_like(self.row, columns.size(1)))
+        top = in_order(scores, columns, self.priority, self.n_top)
+        return self._count(rows, items, scores.reshape(-1), scores[:, 0]), n_candidates, top
 
+    def _full(self):
+        nothing = self.row[:0]
+        n_candidates = self._enough("full", torch.full_like(self.row, len(self.priority) - 1))
+        return self._catalogue_counts, n_candidates, self._top(nothing, nothing)
 
-class _TableScorer:
-    """Last state of a causal model times the item table, sequences trimmed to the batch's longest."""
+    def _full_unseen(self):
+        rows, items = self._earlier()
+        seen = self._count(rows, items, self.scores.pairs(rows, items), self.target_score)
+        n_candidates = len(self.priority) - 1 - torch.bincount(rows, minlength=len(self.row))
+        self._enough("full_unseen", n_candidates)
+        return self._catalogue_counts - seen, n_candidates, self._top(rows, items)
 
-    def __init__(self, model, states, data, device):
-        self.states, self.data, self.device = states, data, device
-        self.table = model.item_embedding.weight[: model.n_items]
-        self.item_seq = data.interactions[model.ITEM_SEQ]
-        self.length = data.interactions[model.ITEM_SEQ_LEN]
+    def _top(self, *hidden):
+        if not self.n_top:
+            return self.target[:, None][:, :0]
+        return top_items(self.scores, self.priority, self.n_top, hidden)
 
-    def __call__(self, rows, columns):
-        length = self.length[rows]
-        item_seq = self.item_seq[rows, : int(length.max())].to(self.device)
-        last = (length - 1).to(self.device)
-        state = self.states(item_seq)[torch.arange(len(rows), device=self.device), last]  # [B, H]
-        if columns is None:
-            return state @ self.table.T
-        return torch.einsum("bh,bch->bc", state, self.table[columns])
+    def _enough(self, protocol, n_candidates):
+        """The numbers of candidates, none of them below n_top."""
+        if n_candidates.min() < self.n_top:
+            user = self.data.user_tokens[self.data.targets.users[self.rows[n_candidates.argmin().cpu()]]]
+            raise ValueError(
+                f"topk asks for the best {self.n_top} items, protocol {protocol} has {n_candidates.min()} for user "
+                f"{user}: lower topk, or leave out the metrics that look at items"
+            )
+        return n_candidates
 
+    def _earlier(self):
+        """Rows and items of the users' earlier interactions, an item once a user, targets left out."""
+        rows, items = self.data.earlier_of(self.rows)
+        keys = torch.unique(rows.to(self.device) * len(self.priority) + items.to(self.device))
+        rows, items = keys // len(self.priority), keys % len(self.priority)
+        is_other = items != self.target[rows]
+        return rows[is_other], items[is_other]
 
-class _ModelScorer:
-    """The model's own `full_sort_predict`; `predict` on every pair where it has none."""
+    @cached_property
+    def _catalogue_counts(self):
+        """As `_count`, over all items."""
+        low, high = ((self.target_score + sign * self.scores.slack)[:, None] for sign in (-1, 1))
+        counts = self.row.new_zeros(len(self.row), 3)
+        for first, block in self.scores.blocks():
+            above = (block > high).sum(dim=1, dtype=torch.int32)
+            near = (block >= low).sum(dim=1, dtype=torch.int32) - above
+            has_target = (self.target >= first) & (self.target < first + block.size(1))
+            counts[:, 0] += above
+            unsure = (near > has_target).nonzero()[:, 0]  # an item beside the target is as good, up to the slack
+            if len(unsure):
+                part = block[unsure]
+                row, column = ((part >= low[unsure]) & (part <= high[unsure])).nonzero(as_tuple=True)
+                rows, items = unsure[row], column + first
+                counts += self._count(rows, items, self.scores.pairs(rows, items), self.target_score)
+        return counts
 
-    def __init__(self, model, data, device):
-        self.model, self.data, self.device = model, data, device
-        self.has_full_scores = True
-
-    def __call__(self, rows, columns):
-        batch = self.data.interactions[rows]
-        if self.has_full_scores:
-            try:
-                scores = self.model.full_sort_predict(batch.to(self.device)).view(len(rows), -1)
-                return scores if columns is None else scores.gather(1, columns)
-            except NotImplementedError:  # RecBole's sign of a model that scores pairs only
-                self.has_full_scores = False
-        if columns is None:
-            columns = torch.arange(self.data.dataset.item_num).expand(len(rows), -1)
-        return self._pair_scores(batch, columns.cpu())
-
-    def _pair_scores(self, batch, columns):
-        """Scores of every row with each of its columns, pairs made a part at a time: with features they are wide."""
-        dataset, items, scores = self.data.dataset, columns.reshape(-1), []
-        for pairs in torch.arange(len(items)).split(self.data.config["pair_batch_size"]):
-            rows = pairs // columns.size(1)
-            part = Interaction({field: batch[field][rows] for field in batch})
-            part.update(Interaction({dataset.iid_field: items[pairs]}))
-            scores.append(self.model.predict(dataset.join(part).to(self.device)).view(-1))
-        return torch.cat(scores).view(columns.shape)
-
-
-def metrics_of(ranks, config):
-    """Every metric that RecBole's Evaluator has, from ranks, and MRR over all candidates.
-
-    Args:
-        ranks (Tensor): rank of each target, shape: [n], int64.
-        config (Config): `metrics`, `topk`.
-
-    Returns:
-        dict[str, float]: such as {'hit@10': .., 'ndcg@10': .., 'mrr': ..}.
-
-    Raises:
-        ValueError: a metric needs more than ranks.
-    """
-    register = Register(config)
-    for need in ("rec.items", "rec.score", "rec.meanrank", "data.label"):
-        if register.need(need):
-            raise ValueError(f"metrics {config['metrics']}: one of them needs {need}, ranks give Hit, NDCG, MRR, ...")
-    struct = DataStruct()
-    place = torch.arange(1, max(config["topk"]) + 1)
-    found = (ranks[:, None] == place).int()
-    struct.set("rec.topk", torch.cat([found, torch.ones(len(ranks), 1, dtype=torch.int)], dim=1))
-    result = {name: float(value) for name, value in Evaluator(config).evaluate(struct).items()}
-    result["mrr"] = round(float((1.0 / ranks.double()).mean()), config["metric_decimal_place"])
-    return result
+    def _count(self, rows, items, scores, target_score):
+        """How many of these pairs beat the target, stand beside it and before it, and beside it, shape: [B, 3]."""
+        target, target_score = self.target[rows], target_score[rows]
+        is_equal = (scores == target_score) & (items != target)
+        is_before = is_equal & (self.priority[items] < self.priority[target])
+        counts = torch.stack([scores > target_score, is_before, is_equal], dim=1).long()
+        return self.row.new_zeros(len(self.row), 3).index_add_(0, rows, counts)

@@ -23,10 +23,9 @@ from recbole_unirep.training import checkpoint
 from recbole_unirep.training.causal import sequence_states
 from recbole_unirep.training.data_parallel import SharedLoader, mean_over_processes, synchronised
 from recbole_unirep.training.epoch_log import EpochLog
-from recbole_unirep.training.evaluation import metrics_of, rank_targets
 from recbole_unirep.training.losses import recommendation_loss
 from recbole_unirep.training.pretraining import Pretraining
-from recbole_unirep.training.ranks import write_ranks
+from recbole_unirep.training.protocols import evaluate_protocols
 
 BEST, LAST = "model.pt", "last.pt"
 RECBOLE_LOADERS = (AbstractDataLoader, KnowledgeBasedDataLoader)
@@ -163,10 +162,7 @@ class EngineTrainer(Trainer):
                 state = checkpoint.load_weights(self.model, Path(model_file or self.saved_model_file), self.device)
             self.best_epoch = state["epoch"]
         self.model.eval()
-        ranks = rank_targets(self.model, eval_data, protocols, self.test_batch_size, self.device)
-        if ranks_file and protocols:
-            write_ranks(ranks_file, eval_data.user_tokens[eval_data.targets.users.numpy()], ranks)
-        return {protocol: metrics_of(ranks[protocol], self.config) for protocol in protocols}
+        return evaluate_protocols(self.model, eval_data, protocols, self.config, ranks_file)
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         """Sum over the batches of an epoch of every part of the loss, as RecBole's trainers expect it of each other."""

@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+import torch
 from recbole.data import create_dataset as recbole_dataset
 
 from recbole_unirep.config import Config
@@ -43,7 +44,7 @@ def test_every_kind_of_model_shares_split_and_candidates(ml_100k):
 def test_targets_are_the_last_two_and_all_earlier_items_count(ml_100k):
     sequences = ml_100k["BPR"].train.sequences
     for data, from_end in ((ml_100k["BPR"].valid, 2), (ml_100k["BPR"].test, 1)):
-        rows, items = data.earlier
+        rows, items = data.earlier_of(torch.arange(len(data)))
         starts = np.cumsum([0, *data.targets.positions.tolist()])
         for row, user in enumerate(data.targets.users.tolist()):
             own = sequences.of(user)

@@ -17,6 +17,11 @@ from recbole_unirep.training.trainer import BEST, trainer_class
 CPU = torch.device("cpu")
 
 
+def full_ranks(model, data):
+    sizes = {"batch_size": 25, "scores_at_once": 10_000, "n_top": 0, "device": CPU}
+    return rank_targets(model, data.test, ["full"], **sizes)["full"].ranks
+
+
 def test_what_is_saved_loads_as_tensors_alone(tmp_path):
     state = {"epoch": 3, "weights": torch.arange(3.0), "nested": {"score": 0.5, "none": None, "list": [1, "two"]}}
     checkpoint.save(state, tmp_path / "model.pt")
@@ -106,11 +111,11 @@ def test_sparse_matrices_come_back_in_their_form(tmp_path, form):
 def test_models_with_other_parameters_rank_alike_after_loading(load, tmp_path, name):
     config, data, model = load(name, run_dir=str(tmp_path), epochs=1)
     trainer_class(get_trainer(config["MODEL_TYPE"], name))(config, model).fit(data.train_data, data.valid)
-    ranks = rank_targets(model.eval(), data.test, ["full"], 25, CPU)["full"]
+    ranks = full_ranks(model.eval(), data)
     fresh = load(name)[2].eval()
     for parameter in fresh.other_parameter():
         if name in ("ItemKNN", "EASE"):  # computed when they are built: what they rank by must be what was loaded
             setattr(fresh, parameter, None)
     load_weights(fresh, tmp_path / BEST, CPU)
-    assert torch.equal(rank_targets(fresh, data.test, ["full"], 25, CPU)["full"], ranks)
+    assert torch.equal(full_ranks(fresh, data), ranks)
     assert len(ranks.unique()) > 5

@@ -1,166 +1,215 @@
-"""Ranks of held-out targets against a naive loop, RecBole's metrics of them, and every kind of scorer."""
+"""Ranks of held-out targets against a naive loop, for every kind of scorer, in parts of any size."""
+
+from collections import Counter
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
-from recbole.evaluator import Collector, Evaluator
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from recbole_unirep.config import Config
-from recbole_unirep.data.candidates import Targets, earlier_items, tie_priority
-from recbole_unirep.data.sequences import UserSequences
-from recbole_unirep.data.split import HeldOut
-from recbole_unirep.training import evaluation
-from recbole_unirep.training.evaluation import PROTOCOLS, metrics_of, rank_targets
+from recbole_unirep.training import scorers
+from recbole_unirep.training.evaluation import PROTOCOLS
 
-CPU = torch.device("cpu")
+N_USERS, N_ITEMS = 41, 160
 
 
-class MadeTargets(HeldOut):
-    """Each user's last item as target."""
-
-    def __init__(self, sequences, n_users, n_items):
-        self.config, self.split, self._candidates = {"seed": 2020}, "test", None
-        self.sequences = sequences
-        self.user_tokens = np.array(["[PAD]", *(f"u{user}" for user in range(1, n_users))])
-        self.item_tokens = np.array(["[PAD]", *(f"i{item}" for item in range(1, n_items))])
-        last = torch.from_numpy(sequences.items[sequences.offsets[2:] - 1])
-        n_earlier = torch.from_numpy(np.diff(sequences.offsets)[1:] - 1)
-        self.targets = Targets(torch.arange(1, n_users), last, n_earlier)
-        self.tie_priority = tie_priority(self.item_tokens, 2020)
-        self.earlier = earlier_items(sequences, self.targets)
-        self.interactions = torch.arange(1, n_users)  # the scorer below is asked with user ids
-
-
-class TableOfScores(torch.nn.Module):
-    """Answers with a row of a table."""
-
-    def __init__(self, scores):
-        super().__init__()
-        self.scores = scores
-
-    def full_sort_predict(self, users):
-        return self.scores[users].flatten()
-
-
-def made_targets(n_users=41, n_items=160, longest=9):
-    """Histories with repeated items, the target among them now and then."""
-    draw = np.random.RandomState(0)
-    users = np.repeat(np.arange(1, n_users), draw.randint(1, longest + 1, n_users - 1))
-    items = draw.randint(1, n_items, len(users))
-    items[users == 1] = 7
-    return MadeTargets(UserSequences.from_arrays(users, items, n_users), n_users, n_items)
-
-
-def naive_rank(scores, target, candidates, priority):
-    """Place of the target when candidates are sorted by falling score, then by priority."""
-    keys = {item: (-scores[item].item(), priority[item].item()) for item in {target, *candidates}}
-    return 1 + sorted(keys, key=keys.get).index(target)
-
-
-@pytest.mark.parametrize("n_levels", [3, 40, 100_000], ids=["many ties", "some ties", "no ties"])
-def test_ranks_are_those_of_a_naive_loop(n_levels):
-    data = made_targets()
-    scores = torch.randint(n_levels, (41, 160), generator=torch.Generator().manual_seed(n_levels)).float()
+def draw_scores(n_levels, shape=(N_USERS, N_ITEMS)):
+    scores = torch.randint(n_levels, shape, generator=torch.Generator().manual_seed(n_levels)).float()
     scores[:, 0] = 1e9  # padding is nobody's candidate
-    ranks = rank_targets(TableOfScores(scores), data, PROTOCOLS, 7, CPU)
-    for row, (user, target, n_earlier) in enumerate(zip(*(part.tolist() for part in data.targets))):
-        seen = data.sequences.of(user)[:n_earlier].tolist()
-        candidates = {
-            "uni99": data.candidates[row].tolist(),
-            "full": range(1, 160),
-            "full_unseen": set(range(1, 160)) - set(seen),
-        }
-        for protocol, items in candidates.items():
-            assert ranks[protocol][row] == naive_rank(scores[user], target, items, data.tie_priority), protocol
+    return scores
+
+
+def draw_factors(shape=(N_USERS, N_ITEMS), dim=24, seed=0):
+    """States and an item table in which every fifth item is the same as another."""
+    generator = torch.Generator().manual_seed(seed)
+    states, table = torch.randn(shape[0], dim, generator=generator), torch.randn(shape[1], dim, generator=generator)
+    table[5::5] = table[3::5][: len(table[5::5])]
+    return states, table
+
+
+def exact_scores(states, table):
+    """Products of state and item, rounded once, by Python's fractions."""
+    rows, columns = ([[Fraction(x) for x in row] for row in part.tolist()] for part in (states, table))
+    scores = [[float(sum(a * b for a, b in zip(row, column))) for column in columns] for row in rows]
+    return torch.tensor(scores, dtype=torch.float64).float()
+
+
+def candidates_of(data, protocol, row):
+    """Item ids that a row's target is ranked among, the target too."""
+    user, target, n_earlier = (part[row].item() for part in data.targets)
+    everything = set(range(1, len(data.item_tokens)))
+    return {
+        "uni99": {target, *data.candidates[row].tolist()},
+        "full": everything,
+        "full_unseen": (everything - set(data.sequences.of(user)[:n_earlier].tolist())) | {target},
+    }[protocol]
+
+
+def assert_naive(rankings, data, scores, n_top):
+    """That candidates sorted by falling score, then by priority, give these rankings."""
+    for protocol, ranking in rankings.items():
+        for row, (user, target, _) in enumerate(zip(*(part.tolist() for part in data.targets))):
+            items = candidates_of(data, protocol, row)
+            key = {item: (-scores[user, item].item(), data.tie_priority[item].item()) for item in items}
+            order = sorted(items, key=key.get)
+            equal = Counter(score for score, _ in key.values())[key[target][0]]
+            first = sum(score < key[target][0] for score, _ in key.values())
+            assert ranking.ranks[row] == 1 + order.index(target), protocol
+            assert ranking.mean_ranks[row] == first + (equal + 1) / 2, protocol
+            assert ranking.n_candidates[row] == len(items), protocol
+            assert ranking.items[row].tolist() == order[:n_top], protocol
+
+
+def assert_same(found, expected):
+    for protocol, ranking in expected.items():
+        for name, part in ranking._asdict().items():
+            assert torch.equal(getattr(found[protocol], name), part), (protocol, name)
+
+
+@pytest.mark.parametrize("n_levels", [1, 3, 40, 100_000])
+def test_rankings_are_those_of_a_naive_loop(make_targets, rank, n_levels):
+    data, scores = make_targets(), draw_scores(n_levels)
+    assert_naive(rank(scores, data, n_top=20), data, scores, 20)
+
+
+@pytest.mark.parametrize("block", [1, 7, 2048])
+def test_a_causal_model_s_rankings_are_those_of_exact_products(make_targets, rank, monkeypatch, block):
+    """Equal items tie and the target never beats itself, which float32 products of other shapes do not give."""
+    monkeypatch.setattr(scorers, "BLOCK", block)
+    data, (states, table) = make_targets(), draw_factors()
+    rankings = rank((states, table), data, n_top=20)
+    assert_naive(rankings, data, exact_scores(states, table), 20)
+    assert (rankings["full"].mean_ranks % 1 > 0).any()  # ties with one other item
 
 
 @pytest.mark.parametrize("protocols", [["uni99"], ["full"], ["full_unseen", "uni99"]])
-def test_a_protocol_ranks_alike_alone_and_beside_others(protocols):
-    data = made_targets()
-    model = TableOfScores(torch.randint(9, (41, 160), generator=torch.Generator().manual_seed(0)).float())
-    all_ranks = rank_targets(model, data, PROTOCOLS, 7, CPU)
-    ranks = rank_targets(model, data, protocols, 50, CPU)
-    assert list(ranks) == protocols
-    assert all(torch.equal(ranks[protocol], all_ranks[protocol]) for protocol in protocols)
+@pytest.mark.parametrize("model", [draw_scores(9), draw_factors()], ids=["scores", "factors"])
+def test_a_protocol_ranks_alike_alone_and_beside_others(make_targets, rank, model, protocols):
+    data = make_targets()
+    expected = rank(model, data, n_top=5)
+    found = rank(model, data, protocols, batch_size=50, n_top=5)
+    assert list(found) == protocols
+    assert_same(found, {protocol: expected[protocol] for protocol in protocols})
 
 
-def test_the_targets_column_does_not_matter():
-    """Were ties won by the first column, a constant score would rank every target first."""
-    data = made_targets()
-    columns = torch.cat([data.targets.items[:, None], data.candidates], dim=1)
-    scores = torch.randint(4, columns.shape, generator=torch.Generator().manual_seed(0)).float()
-    target, target_score = columns[:, :1], scores[:, :1]
-    expected = evaluation._beats(scores, target_score, columns, target, data.tie_priority).sum(dim=1)
-    order = torch.randperm(100, generator=torch.Generator().manual_seed(1))
-    moved = evaluation._beats(scores[:, order], target_score, columns[:, order], target, data.tie_priority).sum(dim=1)
-    assert torch.equal(moved, expected)
+@pytest.mark.parametrize("scores_at_once", [1, 7, 160, 1000])
+@pytest.mark.parametrize(
+    "model",
+    [draw_scores(3), draw_scores(100_000), draw_factors(), (torch.ones(N_USERS, 3), torch.ones(N_ITEMS, 3))],
+    ids=["many ties", "no ties", "factors", "constant"],
+)
+def test_parts_of_any_size_give_the_same(make_targets, rank, monkeypatch, model, scores_at_once):
+    data = make_targets()
+    expected = rank(model, data, batch_size=N_USERS, scores_at_once=10**6, n_top=20)
+    monkeypatch.setattr(scorers, "BLOCK", 13)
+    monkeypatch.setattr(scorers, "PAIRS", 11)
+    assert_same(rank(model, data, batch_size=9, scores_at_once=scores_at_once, n_top=20), expected)
 
 
-def test_constant_scores_hit_by_chance():
+@pytest.mark.parametrize("scale", [1e-18, 1.0, 1e12])
+def test_near_ties_are_decided_by_the_exact_product(make_targets, rank, scale):
+    """Items that differ from each other by single bits, in products that cancel."""
+    data, generator = make_targets(), torch.Generator().manual_seed(1)
+    states = torch.randn(N_USERS, 32, generator=generator)
+    table = torch.randn(32, generator=generator).expand(N_ITEMS, 32) * scale
+    bits = torch.randint(-2, 3, (N_ITEMS, 32), generator=generator)
+    table = table * (1 + bits * torch.finfo(torch.float32).eps)
+    assert_naive(rank((states, table), data, n_top=3), data, exact_scores(states, table), 3)
+
+
+class Largest(TorchDispatchMode):
+    """Elements of the largest tensor that any operation makes."""
+
+    def __init__(self):
+        super().__init__()
+        self.n_elements = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for part in result if isinstance(result, (tuple, list)) else (result,):
+            is_view = isinstance(part, torch.Tensor) and part._is_view()
+            if isinstance(part, torch.Tensor) and not is_view:
+                self.n_elements = max(self.n_elements, part.numel())
+        return result
+
+
+def test_memory_does_not_grow_with_users_times_items(make_targets, rank, monkeypatch):
+    monkeypatch.setattr(scorers, "PAIRS", 256)
+    n_users, n_items, dim = 101, 10_001, 8
+    draw = np.random.RandomState(0)
+    users = np.repeat(np.arange(1, n_users), 4)
+    data = make_targets(n_users, n_items, users=users, items=draw.randint(1, n_items, len(users)))
+    factors = draw_factors((n_users, n_items), dim)
+    assert data.candidates.shape == (100, 99)  # drawn once
+    for scores_at_once in (1_000, 10_000):
+        with Largest() as largest:
+            rank(factors, data, batch_size=50, scores_at_once=scores_at_once, n_top=10)
+        table, candidates, scores = n_items * dim, 50 * 100, scores_at_once
+        assert scores <= largest.n_elements <= max(table, candidates, 2 * scores)
+    given = factors[0] @ factors[1].T
+    with Largest() as largest:
+        rank(given, data, batch_size=100, scores_at_once=30_003)
+    assert 3 * n_items <= largest.n_elements < 6 * n_items
+
+
+def test_constant_scores_hit_by_chance(make_targets, rank):
     n_users = 1501
     items = 1 + np.random.RandomState(0).permutation(4000)[: n_users - 1]
-    data = MadeTargets(UserSequences.from_arrays(np.arange(1, n_users), items, n_users), n_users, 4001)
-    ranks = rank_targets(TableOfScores(torch.zeros(n_users, 4001)), data, ["uni99"], 500, CPU)["uni99"]
+    data = make_targets(n_users, 4001, users=np.arange(1, n_users), items=items)
+    ranks = rank(torch.zeros(n_users, 4001), data, ["uni99"], batch_size=500)["uni99"].ranks
     standard_error = (0.1 * 0.9 / 1500) ** 0.5
     assert abs((ranks <= 10).float().mean().item() - 0.1) < 3 * standard_error
     assert abs(ranks.float().mean().item() - 50.5) < 3 * (100**2 / 12 / 1500) ** 0.5
 
 
+def test_infinite_scores_are_ranked(make_targets, rank):
+    data, scores = make_targets(), draw_scores(40)
+    scores[:, 5::7] = -torch.inf
+    scores[:, 6::9] = torch.inf
+    assert_naive(rank(scores, data, n_top=90), data, scores, 90)
+
+
 @pytest.mark.parametrize("protocols", [["uni99"], ["full"]])
-def test_nan_scores_are_an_error(protocols):
-    data = made_targets()
-    scores = torch.zeros(41, 160)
+def test_numbers_that_are_none_are_an_error(make_targets, rank, protocols):
+    data, scores, (states, table) = make_targets(), torch.zeros(N_USERS, N_ITEMS), draw_factors()
     scores[3, data.candidates[2, 5]] = float("nan")
     with pytest.raises(ValueError, match="NaN"):
-        rank_targets(TableOfScores(scores), data, protocols, 7, CPU)
+        rank(scores, data, protocols)
+    for part in (states, table):
+        before = part[7, 3].clone()
+        part[7, 3] = float("nan")
+        with pytest.raises(ValueError, match="NaN or infinity"):
+            rank((states, table), data, protocols)
+        part[7, 3] = before
+    assert len(rank((states, table), data, protocols)[protocols[0]].ranks) == 40
 
 
-def test_metrics_are_those_of_recboles_own_pipeline():
-    data = made_targets()
-    names = ["Hit", "NDCG", "MRR", "Recall", "Precision", "MAP"]
-    config = Config("BPR", "ml-100k", config_dict={"metrics": names, "topk": [1, 5, 10, 20], "use_gpu": False})
-    scores = torch.rand(41, 160, generator=torch.Generator().manual_seed(0))
-    scores[torch.arange(1, 41), data.targets.items] += 0.8
-    scores[:, 0] = -torch.inf
-    ranks = rank_targets(TableOfScores(scores), data, ["full"], 7, CPU)["full"]
-    collector = Collector(config)
-    collector.eval_batch_collect(scores[1:], None, torch.arange(40), data.targets.items)
-    expected = Evaluator(config).evaluate(collector.get_data_struct())
-    metrics = metrics_of(ranks, config)
-    assert metrics.pop("mrr") == pytest.approx((1 / ranks.double()).mean().item(), abs=1e-6)
-    assert metrics == {name: float(value) for name, value in expected.items()}
-    assert len(metrics) == 24 and 0 < metrics["hit@1"] < metrics["hit@20"] < 1
-
-
-def test_metrics_by_hand():
-    config = Config("BPR", "ml-100k", config_dict={"metrics": ["Hit", "NDCG"], "topk": [1, 10]})
-    metrics = metrics_of(torch.tensor([1, 3, 11, 4000]), config)
-    assert metrics == {"hit@1": 0.25, "hit@10": 0.5, "ndcg@1": 0.25, "ndcg@10": 0.375, "mrr": 0.356123}
-
-
-def test_metrics_that_need_more_than_ranks_are_an_error():
-    config = Config("BPR", "ml-100k", config_dict={"metrics": ["Hit", "ItemCoverage"]})
-    with pytest.raises(ValueError, match="ItemCoverage.*rec.items"):
-        metrics_of(torch.tensor([1]), config)
+def test_more_top_items_than_candidates_are_an_error(make_targets, rank):
+    data, scores = make_targets(), draw_scores(40)
+    with pytest.raises(ValueError, match="best 101 items, protocol uni99 has 100 for user u"):
+        rank(scores, data, n_top=101)
+    most = max(len(set(data.sequences.of(user)[:-1]) - {data.sequences.of(user)[-1]}) for user in range(1, N_USERS))
+    assert rank(scores, data, ["full_unseen"], n_top=159 - most)
+    with pytest.raises(ValueError, match=f"protocol full_unseen has {159 - most} for user u"):
+        rank(scores, data, ["full_unseen"], n_top=160 - most)
 
 
 @pytest.mark.parametrize("model_name", ["SASRec", "GRU4Rec"])
-def test_the_item_table_ranks_as_full_sort_predict(load, monkeypatch, model_name):
-    config, data, model = load(model_name)
+def test_the_item_table_ranks_as_full_sort_predict(load, rank, monkeypatch, model_name):
+    _, data, model = load(model_name)
     torch.nn.init.normal_(model.item_embedding.weight)
     model.eval()
-    ranks = rank_targets(model, data.test, PROTOCOLS, 25, config["device"])
-    sampled = rank_targets(model, data.test, ["uni99"], 7, config["device"])
-    monkeypatch.setattr(evaluation, "sequence_states", lambda model: None)
-    own = rank_targets(model, data.test, PROTOCOLS, 25, config["device"])
-    assert len(ranks["full"].unique()) > 20
-    assert all(torch.equal(ranks[protocol], own[protocol]) for protocol in PROTOCOLS)
-    assert torch.equal(sampled["uni99"], own["uni99"])
+    ranks = rank(model, data.test, batch_size=25)
+    monkeypatch.setattr(scorers, "sequence_states", lambda model: None)
+    own = rank(model, data.test, batch_size=25)
+    assert len(ranks["full"].ranks.unique()) > 20
+    assert_same(ranks, own)
 
 
 @pytest.mark.parametrize("pair_batch_size", [97, 100_000])
-def test_a_model_of_pairs_is_ranked_by_predict(load, pair_batch_size):
-    config, data, model = load("FM", pair_batch_size=pair_batch_size)
+def test_a_model_of_pairs_is_ranked_by_predict(load, rank, pair_batch_size):
+    _, data, model = load("FM", pair_batch_size=pair_batch_size)
     model.eval()
     dataset, n_users, n_items = data.test.dataset, data.train.user_num, data.train.item_num
     rows = data.test.interactions[torch.zeros(n_items, dtype=torch.int64)]
@@ -170,12 +219,7 @@ def test_a_model_of_pairs_is_ranked_by_predict(load, pair_batch_size):
             rows.update(type(rows)({"user_id": torch.full((n_items,), user), "item_id": torch.arange(n_items)}))
             scores[user] = model.predict(dataset.join(rows))
     assert len(scores[1].unique()) == n_items
-    ranks = rank_targets(model, data.test, PROTOCOLS, 25, config["device"])
-
-    class Table(TableOfScores):
-        def full_sort_predict(self, interaction):
-            return self.scores[interaction["user_id"]]
-
-    expected = rank_targets(Table(scores), data.test, PROTOCOLS, 25, config["device"])
-    assert all(torch.equal(ranks[protocol], expected[protocol]) for protocol in PROTOCOLS)
-    assert torch.equal(rank_targets(model, data.test, ["uni99"], 7, config["device"])["uni99"], expected["uni99"])
+    rankings = rank(model, data.test)
+    assert_naive(rankings, data.test, scores, 0)
+    assert_same(rank(model, data.test, ["uni99"]), {"uni99": rankings["uni99"]})
+    assert set(rankings) == set(PROTOCOLS)

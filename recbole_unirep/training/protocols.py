@@ -1,0 +1,33 @@
+"""recbole_unirep.training.protocols: a split's metrics under each protocol, as the config asks for them."""
+
+from recbole_unirep.training.evaluation import rank_targets
+from recbole_unirep.training.metrics import metrics_of, n_top_needed
+from recbole_unirep.training.ranks import write_ranks
+
+
+def evaluate_protocols(model, data, protocols, config, ranks_file):
+    """Ranks a split and measures it.
+
+    Args:
+        model (recbole AbstractRecommender): in evaluation mode.
+        data (HeldOut): the split.
+        protocols (sequence of str): names out of `evaluation.PROTOCOLS`.
+        config (Config): `metrics`, `topk`, `eval_batch_size`, `scores_at_once`, `device`.
+        ranks_file (Path or None): file that gets every user's ranks.
+
+    Returns:
+        dict[str, dict[str, float]]: protocol to metrics.
+    """
+    rankings = rank_targets(
+        model,
+        data,
+        protocols,
+        batch_size=config["eval_batch_size"],
+        scores_at_once=config["scores_at_once"],
+        n_top=n_top_needed(config),
+        device=config["device"],
+    )
+    if ranks_file and rankings:
+        ranks = {protocol: ranking.ranks for protocol, ranking in rankings.items()}
+        write_ranks(ranks_file, data.user_tokens[data.targets.users.numpy()], ranks)
+    return {protocol: metrics_of(ranking, config, data) for protocol, ranking in rankings.items()}
