@@ -103,7 +103,8 @@ class EngineTrainer(Trainer):
             train_seconds = round(perf_counter() - started, 3)
             record = {"epoch": epoch, "train_seconds": train_seconds, **self._named(losses, len(train_data))}
             is_best = valid_data is None or self.eval_step <= 0  # without validation the last epoch is the chosen one
-            if not is_best and (epoch + 1) % self.eval_step == 0:
+            is_unchosen_end = epoch + 1 == self.epochs and self.best_valid_result is None  # such as Pop's one epoch
+            if not is_best and ((epoch + 1) % self.eval_step == 0 or is_unchosen_end):
                 is_best = self._validate(valid_data, record, show_progress)
             self.train_seconds += train_seconds
             self.epoch_log.write(record, is_best and "valid_score" in record, verbose)
@@ -113,6 +114,8 @@ class EngineTrainer(Trainer):
                 self._save_last(epoch, train_data, self.run_dir / LAST)
             if callback_fn and "valid_score" in record:
                 callback_fn(epoch, record["valid_score"])
+        if saved and not Path(self.saved_model_file).is_file():  # resumed to end before the first validation
+            self._save_checkpoint(self.start_epoch - 1)
         self.epoch_log.close()
         return self.best_valid_score, self.best_valid_result
 

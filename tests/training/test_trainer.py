@@ -99,6 +99,25 @@ def test_validation_every_second_epoch_and_none_at_all(make_trainer, tmp_path):
         assert torch.load(tmp_path / name / BEST, weights_only=True)["epoch"] == 1
 
 
+def test_a_run_that_is_resumed_to_end_before_its_first_validation_has_a_checkpoint(make_trainer, tmp_path):
+    part, data = make_trainer(tmp_path / "part", "SASRec", epochs=9, eval_step=5)
+    train_epoch = part._train_epoch
+
+    def interrupted(train_data, epoch, **keys):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return train_epoch(train_data, epoch, **keys)
+
+    part._train_epoch = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        part.fit(data.train_data, data.valid)
+    assert not (tmp_path / "part" / BEST).exists()
+    resumed, data = make_trainer(tmp_path / "part", "SASRec", epochs=2, eval_step=5)
+    resumed.resume(data.train_data)
+    assert resumed.fit(data.train_data, data.valid)[1] is None
+    assert torch.load(tmp_path / "part" / BEST, weights_only=True)["epoch"] == 1
+
+
 def test_gradients_are_clipped(make_trainer, tmp_path):
     def moved(name, **keys):
         keys = {"learner": "sgd", "learning_rate": 1.0, "epochs": 1, "users_per_batch": 100, **keys}
