@@ -20,6 +20,7 @@ from recbole_unirep.known_keys import check_keys, check_values, nearest, recbole
 from recbole_unirep.layers import lay_defaults
 from recbole_unirep.model import MODELS
 from recbole_unirep.training.metrics import check_metrics
+from recbole_unirep.training.protocols import RECBOLE, protocols_asked
 from recbole_unirep.values import parse_value, split_arguments
 
 
@@ -106,7 +107,9 @@ class Config(RecBoleConfig):
         own_keys, self.notes = lay_defaults(self, model, model_class, dataset)
         given, defaults = self.external_config_dict, self.internal_config_dict
         check_values(given, defaults)
-        self.notes += check_keys(set(given), own_keys, model) + replaced_keys(given, defaults)
+        in_use = {"repeatable"} if RECBOLE in protocols_asked({**defaults, **given}["protocol"]) else set()
+        replaced = {key: value for key, value in given.items() if key not in in_use}
+        self.notes += check_keys(set(given), own_keys, model) + replaced_keys(replaced, defaults)
         if isinstance(given.get("eval_args"), dict):  # one part of it changes that part alone
             given["eval_args"] = {**defaults["eval_args"], **given["eval_args"]}
 
@@ -124,7 +127,8 @@ class Config(RecBoleConfig):
             torch.cuda.set_device(keys["device"])
 
     def _set_default_parameters(self):
-        check_metrics(self.final_config_dict["metrics"], "recbole" not in (self.final_config_dict["protocol"] or ()))
+        by_recbole = RECBOLE in protocols_asked(self.final_config_dict["protocol"])
+        check_metrics(self.final_config_dict["metrics"], by_recbole)
         internal_only = ("MODEL_TYPE", "MODEL_INPUT_TYPE")
         layered = {key: value for key, value in self.final_config_dict.items() if key not in internal_only}
         self.resolved = copy.deepcopy({**layered, "model": self.model, "dataset": self.dataset})

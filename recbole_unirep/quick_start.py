@@ -8,12 +8,14 @@ from logging import getLogger
 from pathlib import Path
 from time import perf_counter
 
+import torch
 from recbole.utils import get_trainer, init_seed
 
 from recbole_unirep import parallel
 from recbole_unirep.config import Config
 from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.data.item_text import load_item_text
+from recbole_unirep.data.recbole_split import load_recbole_data
 from recbole_unirep.data.split import load_data
 from recbole_unirep.model import MODELS
 from recbole_unirep.model.backbone import with_keys
@@ -21,8 +23,8 @@ from recbole_unirep.result import measures, peak_memory, table
 from recbole_unirep.run_folder import RunLog, create_run_folder, environment, write_json, write_yaml
 from recbole_unirep.training.causal import CAUSAL
 from recbole_unirep.training.checkpoint import load_weights
-from recbole_unirep.training.evaluation import PROTOCOLS
 from recbole_unirep.training.metrics import metric_names
+from recbole_unirep.training.protocols import RECBOLE, protocols_asked
 from recbole_unirep.training.ranks import RANKS
 from recbole_unirep.training.trainer import BEST, LAST, trainer_class
 from recbole_unirep.values import split_arguments
@@ -67,7 +69,7 @@ def _run(config, log, started):
         getLogger().info(f"train_batch_size is not used by {config['model']} in rows of users: users_per_batch is")
     protocols = _protocols(config)
     init_seed(config["seed"], config["reproducibility"])
-    data = load_data(config, one_row_a_user=trains_rows(config))
+    data = _data(config)
     hash_of_candidates = data.test.candidates_hash if "uni99" in protocols else None
     init_seed(config["seed"], config["reproducibility"])
     model = build_model(config, data.train)
@@ -127,7 +129,7 @@ def load_data_and_model(run, data_path=None):
     moved = {} if data_path is None else {"data_path": str(data_path)}
     config = Config(config_file_list=[_saved_config(run)], config_dict=moved)
     init_seed(config["seed"], config["reproducibility"])
-    data = load_data(config, one_row_a_user=trains_rows(config))
+    data = _data(config)
     _check_data(run, data.fingerprint)
     model = build_model(config, data.train)
     load_weights(model, Path(run) / BEST, config["device"])
@@ -149,11 +151,14 @@ def embed(arguments):
 
 
 def trains_rows(config):
-    """Whether one row a user trains this model: it is causal, and the user has not asked for prefixes."""
+    """Whether one row a user trains this model: it is causal, and the user asks neither for prefixes nor for RecBole's
+    own evaluation, whose data have RecBole's rows.
+    """
     if config["training_rows"] not in ("user", "prefix"):
         raise ValueError(f"training_rows={config['training_rows']} is not known: choose user or prefix")
     reader = config["backbone"] if config["model"] in MODELS else config["model"]
-    return config["training_rows"] == "user" and reader in CAUSAL
+    asks_for_prefixes = config["training_rows"] == "prefix" or RECBOLE in protocols_asked(config["protocol"])
+    return reader in CAUSAL and not asks_for_prefixes
 
 
 def build_model(config, dataset):
@@ -205,22 +210,29 @@ def _saved_config(run):
 
 def _protocols(config):
     """Names of the protocols asked for; they and the metrics are checked before anything is read."""
-    modes = set(config["eval_args"]["mode"].values())
-    if modes != {"full"}:
-        raise ValueError(
-            f"eval_args mode {', '.join(sorted(modes))}: this command ranks by protocol, e.g. --protocol=uni99"
-        )
-    asked = config["protocol"] or []
-    protocols = [asked] if isinstance(asked, str) else list(asked)
-    for protocol in protocols:
-        if protocol not in PROTOCOLS:
-            raise ValueError(f"protocol={protocol} is not known: choose among {', '.join(PROTOCOLS)}")
-    known = [*metric_names(config), "mrr"]
+    protocols, modes = protocols_asked(config["protocol"]), set(config["eval_args"]["mode"].values())
+    known = metric_names(config)
+    if RECBOLE in protocols and parallel.world_size() > 1:
+        raise ValueError(f"protocol={RECBOLE} runs in one process, nproc={parallel.world_size()}: leave nproc at 1")
+    if RECBOLE not in protocols:
+        known.append("mrr")
+        if modes != {"full"}:
+            raise ValueError(
+                f"eval_args mode {', '.join(sorted(modes))}: this command ranks by protocol, e.g. --protocol=uni99, or "
+                f"as RecBole does with --protocol=recbole"
+            )
     if config["valid_metric"].lower() not in known:
         raise ValueError(
             f"valid_metric={config['valid_metric']} is not among {', '.join(known)}: add it to metrics and topk"
         )
     return protocols
+
+
+def _data(config):
+    """The run's data: split by our rules, or by RecBole's under protocol recbole."""
+    if RECBOLE in protocols_asked(config["protocol"]):
+        return load_recbole_data(config)
+    return load_data(config, one_row_a_user=trains_rows(config))
 
 
 def _folder(config, fingerprint):

@@ -95,7 +95,7 @@ def test_bce_takes_one_negative_by_itself():
         (["--learning_rat=1"], "unknown key 'learning_rat', did you mean 'learning_rate'"),
         (["--qqqq=1", "--sed=1"], "unknown key 'qqqq'.*; unknown key 'sed', did you mean 'seed'"),
         (["--train_neg_sample_args={'distribution':'uniform'}"], "should be None when the loss_type is CE"),
-        (["--metrics=[Hits]"], "There is no metric named 'Hits'"),
+        (["--metrics=[Hits]"], "Hits is not known: take AUC"),
         (["--topk=ten"], "topk"),
     ],
 )

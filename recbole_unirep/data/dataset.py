@@ -130,15 +130,20 @@ def create_dataset(config):
     Raises:
         ValueError: no interaction is left after filtering.
     """
-    module = importlib.import_module("recbole.data.dataset")
-    name = DATASETS.get(config["MODEL_TYPE"], "Dataset")
-    base = getattr(module, f"{config['model']}Dataset", None) or getattr(module, name)
+    base = recbole_class(config)
     mixins = (TimeOrdered,)
-    if base is module.SequentialDataset:
+    if base.__name__ == "SequentialDataset":
         mixins = (FastAugmentation, TimeOrdered)
     dataset = type(base.__name__, (*mixins, base), {})(config)
     getLogger().info(dataset)
     return dataset
+
+
+def recbole_class(config):
+    """RecBole's dataset class for this model."""
+    module = importlib.import_module("recbole.data.dataset")
+    name = DATASETS.get(config["MODEL_TYPE"], "Dataset")
+    return getattr(module, f"{config['model']}Dataset", None) or getattr(module, name)
 
 
 def _is_quoted(cell):

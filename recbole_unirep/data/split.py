@@ -86,8 +86,8 @@ class Data(NamedTuple):
     Attributes:
         train (recbole Dataset): the training part.
         train_data (TrainingRows or RecBole's loader): what a trainer iterates.
-        valid (HeldOut): targets of validation.
-        test (HeldOut): targets of the test.
+        valid (HeldOut or RecBole's loader): targets of validation; the latter under protocol recbole.
+        test (HeldOut or RecBole's loader): targets of the test.
         fingerprint (str): SHA-256 of users, items and each user's order.
     """
 
@@ -127,7 +127,10 @@ def load_data(config, one_row_a_user):
     n_rows = [np.bincount(part.inter_feat[part.uid_field].numpy(), minlength=part.user_num) for part in parts]
     is_sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
     n_training = n_rows[0] + int(is_sequential)  # a sequential row is a target, and a user's first item is none
-    train_data = _rows(config, train, n_training) if one_row_a_user else _recbole_loader(config, dataset, parts)
+    if one_row_a_user:
+        train_data = _rows(config, train, n_training)
+    else:
+        train_data = recbole_loader(config, dataset, train, create_samplers(config, dataset, parts)[0])
     item_counts = train.sequences.item_counts(n_training, train.item_num)
     users, items = (train.field2id_token[field] for field in (train.uid_field, train.iid_field))
     fingerprint = train.sequences.fingerprint(users, items)
@@ -160,15 +163,21 @@ def _rows(config, train, n_training):
     )
 
 
-def _recbole_loader(config, dataset, parts):
-    """RecBole's own training loader, with its negative sampler."""
-    sampler = create_samplers(config, dataset, parts)[0]
+def recbole_loader(config, dataset, train, sampler):
+    """RecBole's own training loader.
+
+    Args:
+        config (Config): RecBole's or ours.
+        dataset (recbole Dataset): the whole.
+        train (recbole Dataset): its training part.
+        sampler (recbole Sampler or None): of negatives.
+    """
     loader = get_dataloader(config, "train")
     if config["MODEL_TYPE"] == ModelType.KNOWLEDGE:
         negatives = config["train_neg_sample_args"]
         kg_sampler = KGSampler(dataset, negatives["distribution"], negatives["alpha"])
-        return loader(config, parts[0], sampler, kg_sampler, shuffle=True)
-    return loader(config, parts[0], sampler, shuffle=config["shuffle"])
+        return loader(config, train, sampler, kg_sampler, shuffle=True)
+    return loader(config, train, sampler, shuffle=config["shuffle"])
 
 
 def _targets(users, items, n_before):

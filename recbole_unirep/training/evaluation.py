@@ -4,7 +4,8 @@ RecBole repeats a user's sequence for every sampled candidate and fills [users, 
 issues 1103, 1751, 1537, 1400). Here each user is read once, and what stands above the target is counted, a part of
 the catalogue at a time.
 
-Padding is nobody's candidate, as in RecBole, which scores item 0 and sets it to -inf.
+Padding is nobody's candidate, as in RecBole, which scores item 0 and sets it to -inf; the rows of special tokens, such
+as BERT4Rec's mask, are none in either.
 """
 
 from functools import cached_property

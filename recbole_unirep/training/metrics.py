@@ -7,7 +7,7 @@ best items.
 import torch
 from recbole.evaluator import Evaluator
 from recbole.evaluator.collector import DataStruct
-from recbole.evaluator.register import Register, metric_types, metrics_dict
+from recbole.evaluator.register import Register, metric_information, metric_types, metrics_dict
 from recbole.utils import EvaluatorType
 
 
@@ -36,15 +36,15 @@ def metric_names(config):
     return names
 
 
-def check_metrics(metrics, ranks_by_protocol):
+def check_metrics(metrics, by_recbole):
     """Looks at names of metrics.
 
     Args:
         metrics (str or list[str]): names.
-        ranks_by_protocol (bool): whether our protocols rank, not RecBole's own evaluation.
+        by_recbole (bool): whether RecBole's own evaluation takes them, under protocol recbole.
 
     Raises:
-        ValueError: a name that RecBole does not know, or metrics that can't be had together or from ranks.
+        ValueError: a name that RecBole does not know, or metrics that can't be had together or in this way.
     """
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     unknown = [name for name in metrics if str(name).lower() not in metrics_dict]
@@ -57,11 +57,21 @@ def check_metrics(metrics, ranks_by_protocol):
         raise ValueError(
             f"metrics {', '.join(of_pairs)} judge labelled pairs and {others} rankings: take one kind a run"
         )
-    if of_pairs and ranks_by_protocol:
+    counting = [name for name in metrics if any("data.num" in need or "data.count" in need for need in _needs(name))]
+    if counting and by_recbole:  # its Collector calls .cpu() on a number and on a Counter; no thread is known
+        raise ValueError(
+            f"metrics {', '.join(counting)} stop RecBole 1.2.1's own evaluation with an error: take another protocol, "
+            f"or leave them out"
+        )
+    if of_pairs and not by_recbole:
         raise ValueError(
             f"metrics {', '.join(of_pairs)} judge labelled pairs, the protocols rank: use --protocol=recbole with "
             f"--eval_args={{'mode': 'labeled'}} and labels, or metrics such as Hit, NDCG, GAUC"
         )
+
+
+def _needs(metric):
+    return metric_information[metric.lower()]
 
 
 def metrics_of(ranking, config, data):

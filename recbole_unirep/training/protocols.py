@@ -1,8 +1,33 @@
 """recbole_unirep.training.protocols: a split's metrics under each protocol, as the config asks for them."""
 
-from recbole_unirep.training.evaluation import rank_targets
+from recbole_unirep.training.evaluation import PROTOCOLS, rank_targets
 from recbole_unirep.training.metrics import metrics_of, n_top_needed
 from recbole_unirep.training.ranks import write_ranks
+
+RECBOLE = "recbole"  # RecBole's own evaluation
+
+
+def protocols_asked(protocol):
+    """Names of the protocols that the key `protocol` asks for.
+
+    Args:
+        protocol (str or list or None): the key's value.
+
+    Returns:
+        list[str]: out of PROTOCOLS, or RECBOLE alone.
+
+    Raises:
+        ValueError: a name is unknown, or RECBOLE stands beside others.
+    """
+    protocols = [protocol] if isinstance(protocol, str) else list(protocol or ())
+    for name in protocols:
+        if name not in (*PROTOCOLS, RECBOLE):
+            raise ValueError(f"protocol={name} is not known: choose among {', '.join(PROTOCOLS)}, or {RECBOLE}")
+    if RECBOLE in protocols and len(protocols) > 1:
+        raise ValueError(
+            f"protocol={','.join(protocols)}: {RECBOLE} has data, split and candidates of its own: ask for it alone"
+        )
+    return protocols
 
 
 def evaluate_protocols(model, data, protocols, config, ranks_file):

@@ -138,7 +138,11 @@ def check_finite(slack):
 
 
 class _TableScorer:
-    """Last state of a causal model, sequences trimmed to the batch's longest."""
+    """Last state of a causal model, sequences trimmed to the batch's longest.
+
+    Padding stands on the right, where no state up to the last item sees it: RecBole's `full_sort_predict` reads all of
+    it and gives the same states up to rounding.
+    """
 
     def __init__(self, model, states, data, batch_size, scores_at_once, device):
         self.states, self.device = states, device

@@ -25,7 +25,7 @@ from recbole_unirep.training.data_parallel import SharedLoader, mean_over_proces
 from recbole_unirep.training.epoch_log import EpochLog
 from recbole_unirep.training.losses import recommendation_loss
 from recbole_unirep.training.pretraining import Pretraining
-from recbole_unirep.training.protocols import evaluate_protocols
+from recbole_unirep.training.protocols import RECBOLE, evaluate_protocols
 
 BEST, LAST = "model.pt", "last.pt"
 RECBOLE_LOADERS = (AbstractDataLoader, KnowledgeBasedDataLoader)
@@ -46,6 +46,7 @@ class EngineTrainer(Trainer):
         self.checkpoint_dir = str(self.run_dir)
         self.saved_model_file = str(self.run_dir / BEST)
         self.epoch_log = EpochLog(config, self.run_dir)
+        self.wandblogger = self.epoch_log.wandb  # RecBole's own evaluation writes to it
         self.learner = config["learner"]
         self.learning_rate = config["learning_rate"]
         self.weight_decay = config["weight_decay"]
@@ -134,8 +135,8 @@ class EngineTrainer(Trainer):
         return is_best
 
     def _valid_epoch(self, valid_data, show_progress=False):
-        """Validation score and metrics by full ranking."""
-        result = self.evaluate(valid_data, load_best_model=False)["full"]
+        """Validation score and metrics by full ranking, or by RecBole's evaluation under protocol recbole."""
+        (result,) = self.evaluate(valid_data, load_best_model=False).values()
         return result[self.valid_metric], result
 
     def evaluate(
@@ -150,7 +151,7 @@ class EngineTrainer(Trainer):
         """Metrics of a split under each protocol.
 
         Args:
-            eval_data (HeldOut): the split.
+            eval_data (HeldOut or RecBole's loader): the split; of a loader RecBole's own evaluation is the protocol.
             load_best_model (bool): whether to read the chosen checkpoint first.
             model_file (str or None): another checkpoint to read.
             show_progress (bool): unused, as in RecBole's signature.
@@ -165,6 +166,9 @@ class EngineTrainer(Trainer):
                 state = checkpoint.load_weights(self.model, Path(model_file or self.saved_model_file), self.device)
             self.best_epoch = state["epoch"]
         self.model.eval()
+        if isinstance(eval_data, RECBOLE_LOADERS):
+            result = super().evaluate(eval_data, load_best_model=False)
+            return {RECBOLE: {name: float(value) for name, value in result.items()}}
         return evaluate_protocols(self.model, eval_data, protocols, self.config, ranks_file)
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
