@@ -5,45 +5,9 @@ Reference:
     BPR: Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009.
 """
 
-import torch
 from torch.nn import functional as F
 
-
-class _FusedCrossEntropy(torch.autograd.Function):
-    """Mean cross entropy of `states @ table.T`, which keeps the two gradients instead of the logits."""
-
-    @staticmethod
-    def forward(ctx, states, table, targets):
-        logits = states @ table.T  # [P, N]
-        log_normaliser = logits.logsumexp(dim=-1)  # [P]
-        row = torch.arange(len(targets), device=targets.device)
-        loss = (log_normaliser - logits[row, targets]).mean()
-        gradient = logits.sub_(log_normaliser[:, None]).exp_()  # softmax, in the logits' place
-        gradient[row, targets] -= 1
-        gradient /= len(targets)
-        ctx.save_for_backward(gradient @ table, gradient.T @ states)
-        return loss
-
-    @staticmethod
-    def backward(ctx, gradient):
-        states_gradient, table_gradient = ctx.saved_tensors
-        return gradient * states_gradient, gradient * table_gradient, None
-
-
-def cross_entropy(states, table, targets):
-    """Softmax cross entropy over the rows of a table.
-
-    Args:
-        states (Tensor): shape: [P, H].
-        table (Tensor): one row an item, shape: [N, H].
-        targets (Tensor): row of each position's next item, shape: [P], int64.
-
-    Returns:
-        Tensor: mean over positions, shape: [].
-    """
-    dtype = torch.promote_types(states.dtype, torch.float32)  # mixed precision would lose the small probabilities
-    with torch.autocast(states.device.type, enabled=False):
-        return _FusedCrossEntropy.apply(states.to(dtype), table.to(dtype), targets)
+from recbole_unirep.training.softmax import cross_entropy
 
 
 def bce(positive, negative):
