@@ -113,7 +113,7 @@ def check_keys(keys, own_keys, model):
 COUNTS = (
     "epochs", "users_per_batch", "train_batch_size", "eval_batch_size", "pair_batch_size", "MAX_ITEM_LIST_LENGTH",
     "n_layers", "n_heads", "hidden_size", "inner_size", "embedding_size", "id_embedding_size", "n_levels",
-    "codebook_size", "code_dim", "lexical_dim", "text_batch_size",
+    "codebook_size", "code_dim", "lexical_dim", "text_batch_size", "shared_negatives",
 )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from recbole_unirep.model.backbone import with_keys
 from recbole_unirep.run_folder import RunLog, create_run_folder, environment, write_json, write_yaml
 from recbole_unirep.training.causal import CAUSAL
 from recbole_unirep.training.evaluation import PROTOCOLS, metrics_of
+from recbole_unirep.training.losses import is_row_loss
 from recbole_unirep.training.trainer import BEST, LAST, load_weights, trainer_class
 from recbole_unirep.values import split_arguments
 
@@ -149,10 +150,8 @@ def build_model(config, dataset):
         recbole AbstractRecommender: one of ours or RecBole's.
     """
     changed = config
-    if config["model"] not in MODELS and config["loss_type"] == "BCE" and config["model"] in CAUSAL:
-        if not trains_rows(config):
-            raise ValueError(f"{config['model']} with loss_type=BCE trains rows: use training_rows=user, or CE or BPR")
-        changed = with_keys(config, loss_type="CE")  # RecBole's constructor knows CE and BPR; the engine has BCE
+    if is_row_loss(config["model"], config["loss_type"], trains_rows(config)) and config["model"] not in MODELS:
+        changed = with_keys(config, loss_type="CE")  # RecBole's constructor knows CE and BPR; the engine has more
     try:
         model = config.model_class(changed, dataset).to(config["device"])
     except (NotImplementedError, AssertionError) as error:  # RecBole's way to refuse an option

@@ -186,6 +186,8 @@ def test_every_representation_runs(tiny, representation):
         (["--model=UniRep", "--valid_metric=NDCG@7"], "valid_metric=NDCG@7"),
         (["--model=SASRec", "--loss_type=TOP1"], "loss_type"),
         (["--model=Caser", "--loss_type=BCE"], "loss_type"),
+        (["--model=Caser", "--loss_type=SSM"], "Caser with loss_type=SSM.*SASRec, GRU4Rec"),
+        (["--model=UniRep", "--loss_type=SSM", "--shared_negatives=0"], "shared_negatives=0 is too small"),
         (["--model=UniRep", "--training_rows=users"], "training_rows=users.*user or prefix"),
         (["--model=SASRec", "--metrics=[ItemCoverage]", "--valid_metric=itemcoverage@10"], "ItemCoverage"),
     ],

@@ -96,8 +96,13 @@ class UniRep(SequentialRecommender):
         Returns:
             tuple[Tensor, ...]: weighted recommendation, quantization and reconstruction loss, those that the
             representation has, shape: [] each.
+
+        Raises:
+            ValueError: the loss is the sampled softmax, which rows of users have.
         """
         in_use = torch.cat([interaction[field].reshape(-1) for field in self._id_fields() if field in interaction])
+        if self.loss_type == "SSM":
+            raise ValueError("loss_type=SSM shares negatives among rows of users: use training_rows=user, or CE or BPR")
         read = torch.cat([interaction[self.ITEM_SEQ].reshape(-1), interaction[self.POS_ITEM_ID]])
         with self.item_embedding.step(in_use if self._needs_few_items() else None) as encoded:
             if self.loss_type == "BCE":  # RecBole's own losses are CE and BPR
@@ -212,9 +217,9 @@ def _check_options(config):
     for key in ("level_metrics", "encoder_sizes"):
         if not isinstance(config[key], (list, tuple)):
             raise ValueError(f"{key}={config[key]} is no list: write --{key}=[A,B,C]")
-    if config["loss_type"] == "BCE" and config["backbone"] not in CAUSAL:
+    if config["loss_type"] in ("BCE", "SSM") and config["backbone"] not in CAUSAL:
         raise ValueError(
-            f"loss_type=BCE is one negative a position, which backbone {config['backbone']} has not: "
+            f"loss_type={config['loss_type']} trains every position, which backbone {config['backbone']} can't: "
             f"use CE or BPR, or a backbone out of {', '.join(CAUSAL)}"
         )
 

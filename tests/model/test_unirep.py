@@ -70,7 +70,7 @@ PARTS = {
         (2, True, {"encoder", "decoder", "codebooks"}),
     ],
 )
-@pytest.mark.parametrize("loss_type", ["CE", "BCE"])
+@pytest.mark.parametrize("loss_type", ["CE", "BCE", "SSM"])
 def test_each_loss_reaches_its_parts(tiny, loss, codebook_gradient, reached, loss_type):
     _, data, model = prepare(tiny, codebook_gradient=codebook_gradient, loss_type=loss_type)
     model.row_losses(next(iter(data.train_data)))[loss].backward()
@@ -89,6 +89,23 @@ def test_quantization_losses_are_those_of_the_batch_s_items_by_hand(tiny):
     torch.testing.assert_close(quantization, losses.quantization[has_text].sum() / has_text.sum())
     torch.testing.assert_close(reconstruction, losses.reconstruction[has_text].sum() / has_text.sum())
     assert not has_text.all()
+
+
+def test_the_sampled_softmax_encodes_the_items_of_its_step_alone(tiny):
+    _, data, model = prepare(tiny, loss_type="SSM", shared_negatives=5, users_per_batch=4)
+    batch, encoded = next(iter(data.train_data)), []
+    encode = model.item_embedding._encode
+    model.item_embedding._encode = lambda items: encoded.append(items) or encode(items)
+    model.row_losses(batch)
+    used = torch.cat([batch.inputs.flatten(), batch.targets, batch.negatives])
+    assert [items.tolist() for items in encoded] == [used[used > 0].unique().tolist()]
+    assert len(encoded[0]) < model.n_items / 2
+
+
+def test_recboles_loader_has_no_shared_negatives(tiny):
+    _, data, model = prepare(tiny, loss_type="SSM")
+    with pytest.raises(ValueError, match="SSM shares negatives.*training_rows=user"):
+        model.calculate_loss(interaction(data))
 
 
 def test_an_item_without_text_has_a_zero_text_vector_and_learns_an_id(tiny):
@@ -140,6 +157,12 @@ def test_the_codebook_report_is_over_all_items(tiny):
     [
         ({"backbone": "SRGNN"}, "backbone=SRGNN.*SASRec, GRU4Rec"),
         ({"backbone": "Caser", "loss_type": "BCE"}, "loss_type=BCE.*Caser.*CE or BPR"),
+        (
+            {"backbone": "Caser", "loss_type": "SSM", "training_rows": "prefix"},
+            "loss_type=SSM.*Caser|SSM.*out of SASRec",
+        ),
+        ({"loss_type": "SSM", "training_rows": "prefix"}, "SSM trains rows of users.*training_rows=user"),
+        ({"loss_type": "SSM", "negative_distribution": "zipf"}, "negative_distribution=zipf.*uniform, popularity"),
         ({"loss_type": "TOP1"}, "loss_type=TOP1.*CE, BCE, BPR"),
         ({"representation": "ids"}, "representation=ids.*unified, semantic, id"),
         ({"hidden_size": 128}, "hidden_size=128.*concat makes it 16"),

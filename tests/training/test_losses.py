@@ -18,7 +18,7 @@ def test_bce_and_bpr_by_hand():
     assert bpr(torch.tensor([-200.0]), torch.tensor([200.0])).item() == 400
 
 
-@pytest.mark.parametrize("loss_type", ["CE", "BCE", "BPR"])
+@pytest.mark.parametrize("loss_type", ["CE", "SSM", "BCE", "BPR"])
 def test_only_targets_are_trained_and_padding_and_special_rows_are_no_items(loss_type):
     """Six items and a mask token; three of four positions are targets."""
     item_embedding = torch.nn.Embedding(8, 4, dtype=torch.float64)
@@ -28,7 +28,8 @@ def test_only_targets_are_trained_and_padding_and_special_rows_are_no_items(loss
         inputs=torch.tensor([[3, 1], [2, 6]]),
         is_target=torch.tensor([[True, True], [False, True]]),
         targets=torch.tensor([1, 5, 4]),
-        negatives=torch.tensor([2, 2, 6]),
+        negatives=torch.tensor([2, 2, 6] if loss_type != "SSM" else [2, 4, 5]),
+        log_weights=torch.tensor([0.5, 0.0, -1.0]),
     )
     loss = recommendation_loss(batch, item_embedding, item_embedding, 7, loss_type)  # a state is the item itself
     table = item_embedding.weight
@@ -37,6 +38,14 @@ def test_only_targets_are_trained_and_padding_and_special_rows_are_no_items(loss
         scores = table @ table[item]
         if loss_type == "CE":
             losses.append(scores[1:7].logsumexp(0) - scores[target])
+        elif loss_type == "SSM":
+            drawn = {2: 0.5, 4: 0.0, 5: -1.0}
+            masses = [
+                math.exp(weight) * scores[drawn_item].exp()
+                for drawn_item, weight in drawn.items()
+                if drawn_item != target
+            ]
+            losses.append((scores[target].exp() + sum(masses)).log() - scores[target])
         elif loss_type == "BCE":
             losses.append(-torch.log(torch.sigmoid(scores[target]) * (1 - torch.sigmoid(scores[negative]))))
         else:

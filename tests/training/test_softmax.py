@@ -1,11 +1,14 @@
 """Softmax cross entropy in chunks against torch's own; its estimate from negatives against the whole catalogue."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from recbole_unirep.data.negatives import SharedNegatives
+from recbole_unirep.data.sequences import UserSequences
 from recbole_unirep.training import softmax
-from recbole_unirep.training.softmax import cross_entropy
+from recbole_unirep.training.softmax import cross_entropy, sampled_cross_entropy
 
 
 @pytest.fixture(params=[1, 2, 3, 7, 50], ids=lambda rows: f"{rows} rows a chunk")
@@ -93,3 +96,70 @@ def test_logits_are_never_held_whole(monkeypatch):
     with Sizes():
         cross_entropy(states, table, torch.zeros(400, dtype=torch.int64)).backward()
     assert max(sizes) == 10_000
+
+
+def catalogue():
+    """Seven positions over eleven items in double precision."""
+    states, table, targets = states_and_table()
+    return *(part.detach().double().requires_grad_() for part in (states, table)), targets
+
+
+def sampled(states, table, targets, items, log_weights):
+    place = {item: place for place, item in enumerate(items.tolist())}
+    own = torch.tensor([place.get(target, -1) for target in targets.tolist()])
+    return sampled_cross_entropy(states, table[targets], table[items], log_weights, own)
+
+
+def test_all_items_as_negatives_are_the_full_softmax(chunk_rows):
+    states, table, targets = catalogue()
+    loss = sampled(states, table, targets, torch.arange(11), torch.zeros(11))
+    expected = F.cross_entropy(states @ table.T, targets)
+    torch.testing.assert_close(loss, expected)
+    found = torch.autograd.grad(loss, (states, table))
+    torch.testing.assert_close(found, torch.autograd.grad(expected, (states, table)))
+
+
+def test_sampled_cross_entropy_by_hand():
+    """Own score 1; of the drawn scores 2, 3 and the own item's, which is not counted again, weights 1/2, 1 and 2."""
+    states, positives = torch.ones(1, 1), torch.ones(1, 1)
+    negatives, log_weights = torch.tensor([[2.0], [1.0], [3.0]]), torch.tensor([0.5, 2.0, 1.0]).log()
+    loss = sampled_cross_entropy(states, positives, negatives, log_weights, torch.tensor([1]))
+    e = torch.tensor(1.0).exp()
+    torch.testing.assert_close(loss, -(e / (e + 0.5 * e**2 + e**3)).log())
+
+
+def test_sampled_cross_entropy_passes_the_gradient_check(chunk_rows):
+    states, table, targets = catalogue()
+    items, log_weights = torch.tensor([0, 2, 3, 10]), torch.tensor([0.3, -1.0, 0.0, 2.0])
+    assert torch.autograd.gradcheck(lambda s, t: sampled(s, t, targets, items, log_weights), (states, table))
+
+
+def test_only_an_accidental_hit_drawn_leaves_no_loss():
+    states, table, _ = catalogue()
+    loss = sampled(states[:1], table, torch.tensor([4]), torch.tensor([4]), torch.zeros(1))
+    assert loss.item() == 0
+    assert not any(part.any() for part in torch.autograd.grad(loss, (states, table)))
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "popularity"])
+def test_the_mean_gradient_of_many_draws_nears_the_full_softmaxs(distribution):
+    """The bias falls with the draws of a step; uncorrected popularity would leave it."""
+    states, table, targets = catalogue()
+    full = torch.autograd.grad(F.cross_entropy(states @ table.T, targets), (states, table))
+    draw = torch.Generator().manual_seed(0)
+    items = torch.randint(1, 12, (60,), generator=draw)
+    sequences = UserSequences(torch.cat([items, torch.ones(60).long()]).numpy(), np.array([0, 0, 120]))
+
+    def distance(count, steps, weighted=True):
+        negatives = SharedNegatives(sequences, np.array([0, 120]), 12, count, distribution)
+        mean = [torch.zeros_like(part) for part in full]
+        for _ in range(steps):
+            drawn, log_weights = negatives.draw(targets, draw)
+            loss = sampled(states, table, targets, drawn - 1, log_weights if weighted else torch.zeros(len(drawn)))
+            for total, part in zip(mean, torch.autograd.grad(loss, (states, table))):
+                total += part / steps
+        return sum((total - part).norm() for total, part in zip(mean, full)) / sum(part.norm() for part in full)
+
+    few, many = distance(10, 200), distance(300, 200)
+    assert many < few / 3
+    assert many < 0.02
