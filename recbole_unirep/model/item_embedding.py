@@ -30,14 +30,16 @@ class EncodedItems(NamedTuple):
     Attributes:
         items (Tensor): item ids in ascending order, padding left out, shape: [M], int64.
         rows (Tensor): their embeddings, shape: [M, H].
+        latent (Tensor or None): the encoder's output, shape: [M, code_dim].
         semantic (Tensor or None): their semantic embeddings, shape: [M, code_dim].
-        quantized (Quantized or None): codes and quantization losses, where the representation has codes.
+        codes (Tensor or None): shape: [M, n_levels], int64, where the representation has codes.
     """
 
     items: torch.Tensor
     rows: torch.Tensor
+    latent: torch.Tensor
     semantic: torch.Tensor
-    quantized: tuple
+    codes: torch.Tensor
 
 
 class UnifiedItemEmbedding(nn.Module):
@@ -69,6 +71,7 @@ class UnifiedItemEmbedding(nn.Module):
             nn.init.normal_(self.id_embedding.weight, std=init_std)
         self._step = None  # EncodedItems and the row of each id, while a step lasts
         self._table = None  # (versions, table) outside of training
+        self._text = None  # (versions, scaled text)
 
     @property
     def n_table_parameters(self):
@@ -100,8 +103,7 @@ class UnifiedItemEmbedding(nn.Module):
             return self._step[0]
         if not self._can_keep():
             return self._assemble(self._encode(self._all_items()))[0]
-        tensors = self.state_dict(keep_vars=True).values()
-        versions = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+        versions = _versions(self.state_dict(keep_vars=True).values())
         if self._table is None or self._table[0] != versions:
             self._table = versions, self._assemble(self._encode(self._all_items()))[0]
         return self._table[1]
@@ -133,19 +135,29 @@ class UnifiedItemEmbedding(nn.Module):
         return torch.arange(1, self.n_items, device=self.special.device)
 
     def _encode(self, items):
-        parts, semantic, quantized = [], None, None
+        parts, latent, semantic, codes = [], None, None, None
+        is_all = len(items) == self.n_items - 1
         if self.has_semantic:
-            semantic = self.tokenizer.latent(self.item_text_embedding[items])  # [M, code_dim]
+            text = self._scaled_text()
+            latent = semantic = self.tokenizer.encoder(text[1:] if is_all else text[items])  # [M, code_dim]
             if self.has_codes:
-                quantized = self.tokenizer.quantizer(semantic)
-                semantic = quantized.vectors
+                semantic, codes = self.tokenizer.quantizer.quantize(latent)
             parts.append(semantic)
         if self.has_id:
-            parts.append(self.id_embedding(items - 1))
+            parts.append(self.id_embedding.weight if is_all else self.id_embedding(items - 1))
         rows = torch.cat(parts, dim=-1)  # [M, code_dim + id_dim]
         if self.projection is not None:
             rows = self.projection(rows)
-        return EncodedItems(items, rows, semantic, quantized)
+        return EncodedItems(items, rows, latent, semantic, codes)
+
+    @torch.no_grad()
+    def _scaled_text(self):
+        """All texts as the encoder reads them, made once and again when a tensor behind them changes."""
+        tokenizer = self.tokenizer
+        versions = _versions((self.item_text_embedding, tokenizer.text_mean, tokenizer.text_deviation))
+        if self._text is None or self._text[0] != versions:
+            self._text = versions, tokenizer.scale_text(self.item_text_embedding)
+        return self._text[1]
 
     def _assemble(self, encoded):
         """Table [1 + M + n_special, H] and the row of each id, None where ids are rows."""
@@ -160,3 +172,8 @@ class UnifiedItemEmbedding(nn.Module):
     def _can_keep(self):
         """Whether the table may be kept: nothing is trained, so it changes only when a tensor does."""
         return not self.training and not torch.is_grad_enabled()
+
+
+def _versions(tensors):
+    """What changes when one of the tensors does."""
+    return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)

@@ -164,12 +164,14 @@ class UniRep(SequentialRecommender):
         losses = [recommendation]
         if encoded.semantic is not None:
             row, weight = self._carriers(encoded.items, read)
-            if encoded.quantized is not None:
-                losses.append((encoded.quantized.losses[row] * weight).sum())
+            table, tokenizer = self.item_embedding, self.item_embedding.tokenizer
+            if encoded.codes is not None:
+                loss = tokenizer.quantizer.losses(encoded.latent.index_select(0, row), encoded.codes[row])
+                losses.append((loss * weight).sum())
                 self._watch_codes(encoded)
-            table = self.item_embedding
             text = table.item_text_embedding[encoded.items[row]]
-            losses.append((table.tokenizer.reconstruction_loss(text, encoded.semantic[row]) * weight).sum())
+            loss = tokenizer.reconstruction_loss(text, encoded.semantic.index_select(0, row))
+            losses.append((loss * weight).sum())
         return tuple(weight * loss for weight, loss in zip(self.loss_weights, losses))
 
     def _carriers(self, encoded_items, read):
@@ -186,15 +188,13 @@ class UniRep(SequentialRecommender):
         """Every `dead_code_steps` training steps, moves codes unused since then onto random residuals."""
         if not self.dead_code_steps or not self.training:
             return
-        self.code_is_used.scatter_(1, encoded.quantized.codes.T, True)
+        self.code_is_used.scatter_(1, encoded.codes.T, True)
         self.n_steps_counted += 1
         if self.n_steps_counted < self.dead_code_steps:
             return
         tokenizer = self.item_embedding.tokenizer
         generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
-        tokenizer.quantizer.move_dead_codes(
-            tokenizer.latent(self.item_embedding.item_text_embedding[encoded.items]), self.code_is_used, generator
-        )
+        tokenizer.quantizer.move_dead_codes(encoded.latent, self.code_is_used, generator)
         self.code_is_used.zero_()
         self.n_steps_counted.zero_()
 
