@@ -24,6 +24,7 @@ from recbole_unirep.run_folder import RunLog, create_run_folder, environment, wr
 from recbole_unirep.training.causal import CAUSAL
 from recbole_unirep.training.evaluation import PROTOCOLS, metrics_of
 from recbole_unirep.training.losses import is_row_loss
+from recbole_unirep.training.optimization import check_optimization
 from recbole_unirep.training.trainer import BEST, LAST, load_weights, trainer_class
 from recbole_unirep.values import split_arguments
 
@@ -149,15 +150,15 @@ def build_model(config, dataset):
     Returns:
         recbole AbstractRecommender: one of ours or RecBole's.
     """
-    changed = config
-    if is_row_loss(config["model"], config["loss_type"], trains_rows(config)) and config["model"] not in MODELS:
-        changed = with_keys(config, loss_type="CE")  # RecBole's constructor knows CE and BPR; the engine has more
+    in_rows = is_row_loss(config["model"], config["loss_type"], trains_rows(config))  # RecBole knows CE and BPR only
+    changed = with_keys(config, loss_type="CE") if in_rows and config["model"] not in MODELS else config
     try:
         model = config.model_class(changed, dataset).to(config["device"])
     except (NotImplementedError, AssertionError) as error:  # RecBole's way to refuse an option
         raise ValueError(
             f"{config['model']} refuses its settings (loss_type={config['loss_type']}): {error}"
         ) from error
+    check_optimization(config, model)
     getLogger().info(model)
     return model
 

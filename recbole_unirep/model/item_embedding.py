@@ -139,9 +139,11 @@ class UnifiedItemEmbedding(nn.Module):
         is_all = len(items) == self.n_items - 1
         if self.has_semantic:
             text = self._scaled_text()
-            latent = semantic = self.tokenizer.encoder(text[1:] if is_all else text[items])  # [M, code_dim]
+            latent = self.tokenizer.encoder(text[1:] if is_all else text[items])  # [M, code_dim]
+            latent = semantic = latent.to(text.dtype)
             if self.has_codes:
-                semantic, codes = self.tokenizer.quantizer.quantize(latent)
+                with torch.autocast(text.device.type, enabled=False):  # rounded scores would choose other codes
+                    semantic, codes = self.tokenizer.quantizer.quantize(latent)
             parts.append(semantic)
         if self.has_id:
             parts.append(self.id_embedding.weight if is_all else self.id_embedding(items - 1))
