@@ -102,10 +102,11 @@ def _dataset_layer(settings, model, model_class, dataset, loader):
 def _loss_layer(settings, model_class):
     """Training negatives and input type that the loss asks for.
 
-    RecBole refuses negatives beside CE in a sequential model, and knows the input type of CE and BPR only.
+    RecBole refuses negatives beside CE in a sequential model, and knows the input type of CE and BPR only. SSM draws
+    its own.
     """
     loss, sequential = settings.get("loss_type"), model_class.type == ModelType.SEQUENTIAL
-    layer = {"train_neg_sample_args": None if sequential and loss == "CE" else dict(UNIFORM_NEGATIVES)}
+    layer = {"train_neg_sample_args": None if sequential and loss in ("CE", "SSM") else dict(UNIFORM_NEGATIVES)}
     if loss not in RECBOLE_LOSSES:
         layer["MODEL_INPUT_TYPE"] = InputType.PAIRWISE
     return layer

@@ -23,7 +23,9 @@ from recbole_unirep.result import measures, peak_memory, table
 from recbole_unirep.run_folder import RunLog, create_run_folder, environment, write_json, write_yaml
 from recbole_unirep.training.causal import CAUSAL
 from recbole_unirep.training.checkpoint import load_weights
+from recbole_unirep.training.losses import is_row_loss
 from recbole_unirep.training.metrics import metric_names
+from recbole_unirep.training.optimization import check_optimization
 from recbole_unirep.training.protocols import RECBOLE, protocols_asked
 from recbole_unirep.training.ranks import RANKS
 from recbole_unirep.training.trainer import BEST, LAST, trainer_class
@@ -171,17 +173,15 @@ def build_model(config, dataset):
     Returns:
         recbole AbstractRecommender: one of ours or RecBole's.
     """
-    changed = config
-    if config["model"] not in MODELS and config["loss_type"] == "BCE" and config["model"] in CAUSAL:
-        if not trains_rows(config):
-            raise ValueError(f"{config['model']} with loss_type=BCE trains rows: use training_rows=user, or CE or BPR")
-        changed = with_keys(config, loss_type="CE")  # RecBole's constructor knows CE and BPR; the engine has BCE
+    in_rows = is_row_loss(config["model"], config["loss_type"], trains_rows(config))  # RecBole knows CE and BPR only
+    changed = with_keys(config, loss_type="CE") if in_rows and config["model"] not in MODELS else config
     try:
         model = config.model_class(changed, dataset).to(config["device"])
     except (NotImplementedError, AssertionError) as error:  # RecBole's way to refuse an option
         raise ValueError(
             f"{config['model']} refuses its settings (loss_type={config['loss_type']}): {error}"
         ) from error
+    check_optimization(config, model)
     getLogger().info(model)
     return model
 

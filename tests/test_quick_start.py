@@ -105,7 +105,9 @@ def test_two_runs_of_one_second_have_a_folder_each(tiny, tmp_path, monkeypatch):
     ]
 
 
-@pytest.mark.parametrize("keys", [{}, {"loss_type": "BCE", "dead_code_steps": 3}, {"training_rows": "prefix"}])
+@pytest.mark.parametrize(
+    "keys", [{}, {"loss_type": "BCE", "dead_code_steps": 3}, {"table_refresh_steps": 3}, {"training_rows": "prefix"}]
+)
 def test_a_resumed_run_gives_the_numbers_of_an_uninterrupted_one(tiny, tmp_path, monkeypatch, capsys, keys):
     whole = run(tiny, epochs=4, run_dir=str(tmp_path / "whole"), **keys)
     train_epoch = EngineTrainer._train_epoch
@@ -211,6 +213,8 @@ def test_every_representation_runs(tiny, representation):
         (["--model=UniRep", "--valid_metric=NDCG@7"], "valid_metric=NDCG@7"),
         (["--model=SASRec", "--loss_type=TOP1"], "loss_type"),
         (["--model=Caser", "--loss_type=BCE"], "loss_type"),
+        (["--model=Caser", "--loss_type=SSM"], "Caser with loss_type=SSM.*SASRec, GRU4Rec"),
+        (["--model=UniRep", "--loss_type=SSM", "--shared_negatives=0"], "shared_negatives=0 is too small"),
         (["--model=UniRep", "--training_rows=users"], "training_rows=users.*user or prefix"),
         (["--model=SASRec", "--metrics=[AUC]", "--valid_metric=auc"], "AUC judge labelled pairs.*protocol=recbole"),
         (["--model=SASRec", "--metrics=[Hit,AUC]"], "AUC judge labelled pairs and Hit rankings: take one kind"),

@@ -81,8 +81,8 @@ class RowBatch(NamedTuple):
         inputs (Tensor): items, 0 pads on the right, shape: [B, L], int64.
         is_target (Tensor): True where the position's next item is trained, shape: [B, L], bool.
         targets (Tensor): next items of those positions, row by row, shape: [P], int64.
-        negatives (Tensor): an item outside the user's training items for each target, shape: [P], int64; empty
-            where the loss needs none.
+        negatives (Tensor): `Negatives.items`, shape: [P], [S] or, where the loss needs none, [0]; int64.
+        log_weights (Tensor): `Negatives.log_weights`, shape: [S] or [0], float32.
     """
 
     users: Tensor
@@ -90,6 +90,7 @@ class RowBatch(NamedTuple):
     is_target: Tensor
     targets: Tensor
     negatives: Tensor
+    log_weights: Tensor
 
     def to(self, device):
         return RowBatch(*(part.to(device) for part in self))
@@ -109,12 +110,14 @@ class RowBatch(NamedTuple):
         n_rows = len(self.users)
         is_mine = torch.arange(n_rows, device=self.users.device) % world_size == (rank if rank < n_rows else 0)
         targets = is_mine[self.is_target.nonzero()[:, 0]]  # [P]
+        is_shared = len(self.log_weights) > 0 or len(self.negatives) == 0
         part = RowBatch(
             users=self.users[is_mine],
             inputs=self.inputs[is_mine],
             is_target=self.is_target[is_mine],
             targets=self.targets[targets],
-            negatives=self.negatives[targets] if len(self.negatives) else self.negatives,
+            negatives=self.negatives if is_shared else self.negatives[targets],
+            log_weights=self.log_weights,
         )
         return Share(part, len(part.targets) / len(self.targets) if rank < n_rows else 0.0)
 
@@ -142,18 +145,15 @@ class TrainingRows:
         n_training (np.ndarray): items of each user that belong to training, shape: [n_users].
         max_length (int): positions of a row.
         rows_per_batch (int): rows of a step.
-        n_items (int): number of item ids, padding included.
-        needs_negatives (bool): whether each target gets a negative.
+        negatives (NoNegatives, TargetNegatives or SharedNegatives): what a step draws beside its targets.
         seed (int): with the epoch, decides order and negatives.
     """
 
-    def __init__(self, *, sequences, n_training, max_length, rows_per_batch, n_items, needs_negatives, seed):
+    def __init__(self, *, sequences, n_training, max_length, rows_per_batch, negatives, seed):
         self.items = torch.from_numpy(sequences.items)
-        self.rows_per_batch, self.n_items, self.seed = rows_per_batch, n_items, seed
-        self.needs_negatives = needs_negatives
+        self.rows_per_batch, self.negatives, self.seed = rows_per_batch, negatives, seed
         self.epoch = 0
         self.user, self.start, self.length, self.context = _cut_rows(sequences, n_training, max_length)
-        self.owned = _owned_keys(sequences, n_training, n_items) if needs_negatives else None
 
     @property
     def n_targets(self):
@@ -187,23 +187,8 @@ class TrainingRows:
         inputs = self.items[place.clamp(max=len(self.items) - 1)] * is_input
         targets = self.items[place[is_target] + 1]  # [P]
         users = self.user[rows]
-        negatives = targets[:0]
-        if self.needs_negatives:
-            negatives = self._draw_negatives(users[:, None].expand_as(is_target)[is_target], generator)
-        return RowBatch(users, inputs, is_target, targets, negatives)
-
-    def _draw_negatives(self, users, generator):
-        """One item a target, uniform over the items that the user has not in training, shape: [P]."""
-        negatives = torch.randint(1, self.n_items, users.shape, generator=generator)
-        again = torch.arange(len(users))
-        while len(again := again[self._is_owned(users[again], negatives[again])]):
-            negatives[again] = torch.randint(1, self.n_items, again.shape, generator=generator)
-        return negatives
-
-    def _is_owned(self, users, items):
-        key = users * self.n_items + items
-        place = torch.searchsorted(self.owned, key).clamp(max=len(self.owned) - 1)
-        return self.owned[place] == key
+        negatives = self.negatives.draw(users[:, None].expand_as(is_target)[is_target], generator)
+        return RowBatch(users, inputs, is_target, targets, *negatives)
 
 
 def _cut_rows(sequences, n_training, max_length):
@@ -217,14 +202,3 @@ def _cut_rows(sequences, n_training, max_length):
     length = np.minimum(max_length, n_inputs - row * step)
     context = np.where(row > 0, max_length - step, 0)
     return tuple(torch.from_numpy(x) for x in (user, sequences.offsets[user] + row * step, length, context))
-
-
-def _owned_keys(sequences, n_training, n_items):
-    """Sorted `user * n_items + item` of all training interactions; an error where a user owns every item."""
-    users = np.repeat(np.arange(len(n_training)), np.diff(sequences.offsets))
-    is_training = sequences.is_among_first(n_training)
-    keys = np.unique(users[is_training] * n_items + sequences.items[is_training])
-    most = np.bincount(keys // n_items).max(initial=0)
-    if most >= n_items - 1:
-        raise ValueError("a user has every item in training, so no negative is left for them: use loss_type: CE")
-    return torch.from_numpy(keys)

@@ -11,9 +11,8 @@ from recbole.utils import ModelType
 
 from recbole_unirep.data.candidates import Targets, candidates_hash, earlier_items, sampled_candidates, tie_priority
 from recbole_unirep.data.dataset import create_dataset
+from recbole_unirep.data.negatives import make_negatives
 from recbole_unirep.data.sequences import TrainingRows
-
-ONE_UNIFORM = ("uniform", 1, False)  # distribution, sample_num, dynamic
 
 
 class HeldOut:
@@ -145,20 +144,12 @@ def load_data(config, one_row_a_user):
 
 
 def _rows(config, train, n_training):
-    needs_negatives, negatives = config["loss_type"] != "CE", config["train_neg_sample_args"]
-    if needs_negatives and (negatives["distribution"], negatives["sample_num"], negatives["dynamic"]) != ONE_UNIFORM:
-        asked = ", ".join(f"{key} {negatives[key]}" for key in ("distribution", "sample_num", "dynamic"))
-        raise ValueError(
-            f"train_neg_sample_args asks for {asked}; with loss_type={config['loss_type']} one row a user draws one "
-            f"uniform negative a target: leave the key out, or use training_rows=prefix"
-        )
     return TrainingRows(
         sequences=train.sequences,
         n_training=n_training,
         max_length=config["MAX_ITEM_LIST_LENGTH"],
         rows_per_batch=config["users_per_batch"],
-        n_items=train.item_num,
-        needs_negatives=needs_negatives,
+        negatives=make_negatives(config, train.sequences, n_training, train.item_num),
         seed=config["seed"],
     )
 

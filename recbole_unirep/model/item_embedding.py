@@ -30,14 +30,16 @@ class EncodedItems(NamedTuple):
     Attributes:
         items (Tensor): item ids in ascending order, padding left out, shape: [M], int64.
         rows (Tensor): their embeddings, shape: [M, H].
+        latent (Tensor or None): the encoder's output, shape: [M, code_dim].
         semantic (Tensor or None): their semantic embeddings, shape: [M, code_dim].
-        quantized (Quantized or None): codes and quantization losses, where the representation has codes.
+        codes (Tensor or None): shape: [M, n_levels], int64, where the representation has codes.
     """
 
     items: torch.Tensor
     rows: torch.Tensor
+    latent: torch.Tensor
     semantic: torch.Tensor
-    quantized: tuple
+    codes: torch.Tensor
 
 
 class UnifiedItemEmbedding(nn.Module):
@@ -69,6 +71,7 @@ class UnifiedItemEmbedding(nn.Module):
             nn.init.normal_(self.id_embedding.weight, std=init_std)
         self._step = None  # EncodedItems and the row of each id, while a step lasts
         self._table = None  # (versions, table) outside of training
+        self._text = None  # (versions, scaled text)
 
     @property
     def n_table_parameters(self):
@@ -100,25 +103,26 @@ class UnifiedItemEmbedding(nn.Module):
             return self._step[0]
         if not self._can_keep():
             return self._assemble(self._encode(self._all_items()))[0]
-        tensors = self.state_dict(keep_vars=True).values()
-        versions = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+        versions = _versions(self.state_dict(keep_vars=True).values())
         if self._table is None or self._table[0] != versions:
             self._table = versions, self._assemble(self._encode(self._all_items()))[0]
         return self._table[1]
 
     @contextmanager
-    def step(self, ids=None):
+    def step(self, ids=None, others=None):
         """Encodes the distinct items among `ids`, or all, once; calls within the block share them.
 
         Args:
             ids (Tensor or None): item and special-token ids in use, any shape; None for the whole table.
+            others (Tensor or None): semantic embeddings of all items, for those not among `ids`; the table is whole
+                then, shape: [n_items - 1, code_dim].
 
         Yields:
             EncodedItems: the encoded items.
         """
         items = self._all_items() if ids is None else torch.unique(ids[(ids > 0) & (ids < self.n_items)])
         encoded = self._encode(items)
-        self._step = self._assemble(encoded)
+        self._step = self._assemble(encoded if others is None else self._filled(encoded, others))
         try:
             yield encoded
         finally:
@@ -133,19 +137,40 @@ class UnifiedItemEmbedding(nn.Module):
         return torch.arange(1, self.n_items, device=self.special.device)
 
     def _encode(self, items):
-        parts, semantic, quantized = [], None, None
+        latent = semantic = codes = None
         if self.has_semantic:
-            semantic = self.tokenizer.latent(self.item_text_embedding[items])  # [M, code_dim]
+            text = self._scaled_text()
+            is_all = len(items) == self.n_items - 1
+            latent = self.tokenizer.encoder(text[1:] if is_all else text[items])  # [M, code_dim]
+            latent = semantic = latent.to(text.dtype)
             if self.has_codes:
-                quantized = self.tokenizer.quantizer(semantic)
-                semantic = quantized.vectors
-            parts.append(semantic)
+                with torch.autocast(text.device.type, enabled=False):  # rounded scores would choose other codes
+                    semantic, codes = self.tokenizer.quantizer.quantize(latent)
+        return EncodedItems(items, self._rows(items, semantic), latent, semantic, codes)
+
+    def _rows(self, items, semantic):
+        """Both parts of items side by side or projected, shape: [M, H]."""
+        parts = [] if semantic is None else [semantic]
         if self.has_id:
-            parts.append(self.id_embedding(items - 1))
+            is_all = len(items) == self.n_items - 1
+            parts.append(self.id_embedding.weight if is_all else self.id_embedding(items - 1))
         rows = torch.cat(parts, dim=-1)  # [M, code_dim + id_dim]
-        if self.projection is not None:
-            rows = self.projection(rows)
-        return EncodedItems(items, rows, semantic, quantized)
+        return rows if self.projection is None else self.projection(rows)
+
+    def _filled(self, encoded, others):
+        """All items: those encoded, and the others with semantic embeddings that are given."""
+        semantic = others.index_copy(0, encoded.items - 1, encoded.semantic)
+        items = self._all_items()
+        return EncodedItems(items, self._rows(items, semantic), None, semantic, None)
+
+    @torch.no_grad()
+    def _scaled_text(self):
+        """All texts as the encoder reads them, made once and again when a tensor behind them changes."""
+        tokenizer = self.tokenizer
+        versions = _versions((self.item_text_embedding, tokenizer.text_mean, tokenizer.text_deviation))
+        if self._text is None or self._text[0] != versions:
+            self._text = versions, tokenizer.scale_text(self.item_text_embedding)
+        return self._text[1]
 
     def _assemble(self, encoded):
         """Table [1 + M + n_special, H] and the row of each id, None where ids are rows."""
@@ -160,3 +185,8 @@ class UnifiedItemEmbedding(nn.Module):
     def _can_keep(self):
         """Whether the table may be kept: nothing is trained, so it changes only when a tensor does."""
         return not self.training and not torch.is_grad_enabled()
+
+
+def _versions(tensors):
+    """What changes when one of the tensors does."""
+    return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)

@@ -7,6 +7,7 @@ The paper trains with one negative a position (equation 2); the default here is 
 RecBole's SASRec has it. `--preset=paper` is the paper's recipe.
 """
 
+from contextlib import contextmanager
 from logging import getLogger
 
 import torch
@@ -51,6 +52,8 @@ class UniRep(SequentialRecommender):
         uses = {"recommendation": True, "quantization": self.has_codes, "reconstruction": has_semantic}
         self.loss_names = [name for name, used in uses.items() if used]
         self.loss_weights = [config[f"{name}_weight"] for name in self.loss_names]
+        # Only where every item is scored and has a semantic part is there something to refresh.
+        self.refresh_steps = config["table_refresh_steps"] if has_semantic and not self._needs_few_items() else 1
         tokenizer = text = self.text_encoder = None
         if has_semantic:
             item_text = load_item_text(config, dataset)
@@ -74,6 +77,9 @@ class UniRep(SequentialRecommender):
             hidden_size=hidden_size if config["fusion"] == "project" else None,
             init_std=config["id_init_std"],
         )
+        if self.refresh_steps > 1:  # kept in checkpoints, so that a resumed run goes on with the same table
+            self.register_buffer("refreshed_semantic", torch.zeros(self.n_items - 1, config["code_dim"]))
+            self.register_buffer("n_steps_refreshed", torch.zeros((), dtype=torch.int64))
         if self.has_codes and self.dead_code_steps:
             self.register_buffer("code_is_used", torch.zeros(tokenizer.quantizer.codebooks.shape[:2], dtype=torch.bool))
             self.register_buffer("n_steps_counted", torch.zeros((), dtype=torch.int64))
@@ -99,10 +105,15 @@ class UniRep(SequentialRecommender):
         Returns:
             tuple[Tensor, ...]: weighted recommendation, quantization and reconstruction loss, those that the
             representation has, shape: [] each.
+
+        Raises:
+            ValueError: the loss is the sampled softmax, which rows of users have.
         """
         in_use = torch.cat([interaction[field].reshape(-1) for field in self._id_fields() if field in interaction])
+        if self.loss_type == "SSM":
+            raise ValueError("loss_type=SSM shares negatives among rows of users: use training_rows=user, or CE or BPR")
         read = torch.cat([interaction[self.ITEM_SEQ].reshape(-1), interaction[self.POS_ITEM_ID]])
-        with self.item_embedding.step(in_use if self._needs_few_items() else None) as encoded:
+        with self._step(in_use) as encoded:
             if self.loss_type == "BCE":  # RecBole's own losses are CE and BPR
                 recommendation = self._last_position_loss(interaction)
             else:
@@ -120,7 +131,7 @@ class UniRep(SequentialRecommender):
         """
         read = torch.cat([batch.inputs.reshape(-1), batch.targets])
         in_use = torch.cat([read, batch.negatives])
-        with self.item_embedding.step(in_use if self._needs_few_items() else None) as encoded:
+        with self._step(in_use) as encoded:
             recommendation = recommendation_loss(
                 batch, self.sequence_states, self.item_embedding, self.n_items, self.loss_type
             )
@@ -151,6 +162,20 @@ class UniRep(SequentialRecommender):
         """Whether a step reads the items of its batch alone; Caser's regularizer reads the whole table."""
         return self.loss_type != "CE" and self.quantization_items == "batch" and self.backbone_name != "Caser"
 
+    @contextmanager
+    def _step(self, in_use):
+        """The item table of one step; yields the items encoded for it."""
+        if self.refresh_steps == 1 or not self.training:
+            with self.item_embedding.step(in_use if self._needs_few_items() else None) as encoded:
+                yield encoded
+            return
+        is_due = self.n_steps_refreshed % self.refresh_steps == 0
+        with self.item_embedding.step(*(() if is_due else (in_use, self.refreshed_semantic))) as encoded:
+            if is_due:
+                self.refreshed_semantic = encoded.semantic.detach()
+            yield encoded
+        self.n_steps_refreshed += 1
+
     def _last_position_loss(self, interaction):
         state = self.backbone.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])  # [B, H]
         positive = (state * self.item_embedding(interaction[self.POS_ITEM_ID])).sum(dim=-1)
@@ -162,12 +187,14 @@ class UniRep(SequentialRecommender):
         losses = [recommendation]
         if encoded.semantic is not None:
             row, weight = self._carriers(encoded.items, read)
-            if encoded.quantized is not None:
-                losses.append((encoded.quantized.losses[row] * weight).sum())
+            table, tokenizer = self.item_embedding, self.item_embedding.tokenizer
+            if encoded.codes is not None:
+                loss = tokenizer.quantizer.losses(encoded.latent.index_select(0, row), encoded.codes[row])
+                losses.append((loss * weight).sum())
                 self._watch_codes(encoded)
-            table = self.item_embedding
             text = table.item_text_embedding[encoded.items[row]]
-            losses.append((table.tokenizer.reconstruction_loss(text, encoded.semantic[row]) * weight).sum())
+            loss = tokenizer.reconstruction_loss(text, encoded.semantic.index_select(0, row))
+            losses.append((loss * weight).sum())
         return tuple(weight * loss for weight, loss in zip(self.loss_weights, losses))
 
     def _carriers(self, encoded_items, read):
@@ -184,15 +211,13 @@ class UniRep(SequentialRecommender):
         """Every `dead_code_steps` training steps, moves codes unused since then onto random residuals."""
         if not self.dead_code_steps or not self.training:
             return
-        self.code_is_used.scatter_(1, encoded.quantized.codes.T, True)
+        self.code_is_used.scatter_(1, encoded.codes.T, True)
         self.n_steps_counted += 1
         if self.n_steps_counted < self.dead_code_steps:
             return
         tokenizer = self.item_embedding.tokenizer
         generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
-        tokenizer.quantizer.move_dead_codes(
-            tokenizer.latent(self.item_embedding.item_text_embedding[encoded.items]), self.code_is_used, generator
-        )
+        tokenizer.quantizer.move_dead_codes(encoded.latent, self.code_is_used, generator)
         parallel.copy_from_main(tokenizer.quantizer.codebooks.data)  # the draw is each process' own
         self.code_is_used.zero_()
         self.n_steps_counted.zero_()
@@ -213,15 +238,17 @@ def _check_options(config):
             raise ValueError(f"{key}={config[key]} is not known: choose one of {', '.join(values)}")
     if config["quantization_items"] == "catalogue" and config["quantization_weighting"] == "occurrence":
         raise ValueError("quantization_weighting=occurrence counts a batch's items: use quantization_items=batch")
+    if config["quantization_items"] == "catalogue" and config["table_refresh_steps"] > 1:
+        raise ValueError("quantization_items=catalogue encodes every item at every step: use table_refresh_steps=1")
     for key in ("level_metrics", "encoder_sizes"):
         if not isinstance(config[key], (list, tuple)):
             raise ValueError(f"{key}={config[key]} is no list: write --{key}=[A,B,C]")
     sizes = config["encoder_sizes"]
     if not all(type(size) is int and size > 0 for size in sizes):
         raise ValueError(f"encoder_sizes={sizes} are not all whole numbers above 0: write --encoder_sizes=[512,256]")
-    if config["loss_type"] == "BCE" and config["backbone"] not in CAUSAL:
+    if config["loss_type"] in ("BCE", "SSM") and config["backbone"] not in CAUSAL:
         raise ValueError(
-            f"loss_type=BCE is one negative a position, which backbone {config['backbone']} has not: "
+            f"loss_type={config['loss_type']} trains every position, which backbone {config['backbone']} can't: "
             f"use CE or BPR, or a backbone out of {', '.join(CAUSAL)}"
         )
 

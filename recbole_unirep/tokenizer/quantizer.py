@@ -12,11 +12,24 @@ import numpy as np
 import torch
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
+from torch.nn import functional
 
 from recbole_unirep.tokenizer.base import Quantized, check_option
-from recbole_unirep.tokenizer.distance import DISTANCES, REDUCTIONS, nearest, squared_error
+from recbole_unirep.tokenizer.distance import NEARNESS, REDUCTIONS, nearest, squared_error
 
 RESIDUAL_GRADIENTS = ("detached", "as_printed")
+
+
+class _StraightThrough(torch.autograd.Function):
+    """z_hat to the last bit, with the gradient of z and, where it takes one, of z_hat."""
+
+    @staticmethod
+    def forward(ctx, z, z_hat):
+        return z_hat.view_as(z_hat)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient, gradient
 
 
 class ResidualQuantizer(nn.Module):
@@ -29,7 +42,7 @@ class ResidualQuantizer(nn.Module):
         n_levels (int): codes in a semantic ID.
         codebook_size (int): vectors each level may choose from.
         code_dim (int): dimensions of a vector.
-        level_metrics (list of str): how each level finds its nearest vector, names in `DISTANCES`.
+        level_metrics (list of str): how each level finds its nearest vector, names in `NEARNESS`.
         commitment_weight (float): beta, the pull of the encoder towards its code.
         residual_gradient (str): 'detached' hands r_l - sg[e_l] to the next level, so that each codebook is moved by
             its own loss alone; 'as_printed' hands on r_l - e_l, so that later commitment losses reach it too.
@@ -58,7 +71,7 @@ class ResidualQuantizer(nn.Module):
                 f"level_metrics names {len(level_metrics)} levels, n_levels is {n_levels}: give one metric per level"
             )
         for metric in level_metrics:
-            check_option("level_metrics", metric, DISTANCES)
+            check_option("level_metrics", metric, NEARNESS)
         check_option("residual_gradient", residual_gradient, RESIDUAL_GRADIENTS)
         check_option("loss_reduction", loss_reduction, REDUCTIONS)
         self.codebooks = nn.Parameter(torch.randn(n_levels, codebook_size, code_dim))
@@ -79,24 +92,44 @@ class ResidualQuantizer(nn.Module):
         Returns:
             Quantized: vectors [N, D] of value z_hat, codes [N, n_levels] int64, losses [N] summed over levels.
         """
-        residual, z_hat, losses, codes = z, 0, 0, []
-        for codebook, metric in zip(self.codebooks, self.level_metrics):
-            code = nearest(residual, codebook, metric)  # [N]
-            vector = codebook[code]  # [N, D]
+        vectors, codes = self.quantize(z)
+        return Quantized(vectors, codes, self.losses(z, codes))
+
+    def quantize(self, z: Tensor) -> tuple:
+        """Vectors [N, D] of value z_hat through which gradients pass to z, and codes [N, n_levels] int64."""
+        codes = self.encode(z)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.codebook_gradient):
+            z_hat = self.decode(codes)
+        return _StraightThrough.apply(z, z_hat), codes
+
+    def losses(self, z: Tensor, codes: Tensor) -> Tensor:
+        """Codebook and commitment losses summed over levels, for callers that need them of some vectors alone.
+
+        Args:
+            z (Tensor): encoded vectors, shape: [N, D].
+            codes (Tensor): their codes, shape: [N, n_levels].
+
+        Returns:
+            Tensor: one loss per vector, shape: [N].
+        """
+        residual, losses = z, 0
+        for codebook, code in zip(self.codebooks, codes.unbind(dim=-1)):
+            vector = functional.embedding(code, codebook)  # [N, D]
             codebook_loss = squared_error(residual.detach(), vector, self.loss_reduction)
             commitment_loss = squared_error(residual, vector.detach(), self.loss_reduction)
             losses = losses + codebook_loss + self.commitment_weight * commitment_loss
             residual = residual - (vector.detach() if self.residual_gradient == "detached" else vector)
-            z_hat = z_hat + vector
-            codes.append(code)
-        # z + sg[z_hat - z], or z_hat + z - sg[z]: both written so that the value is z_hat to the last bit.
-        vectors = (z_hat if self.codebook_gradient else z_hat.detach()) + (z - z.detach())
-        return Quantized(vectors, torch.stack(codes, dim=-1), losses)
+        return losses
 
     @torch.no_grad()
     def encode(self, z: Tensor) -> Tensor:
         """Codes of encoded vectors z [N, D], int64, shape: [N, n_levels]."""
-        return self(z).codes
+        residual, codes = z, []
+        for codebook, metric in zip(self.codebooks, self.level_metrics):
+            code = nearest(residual, codebook, metric)  # [N]
+            residual = residual - codebook[code]  # [N, D]
+            codes.append(code)
+        return torch.stack(codes, dim=-1)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Sum of the codes' vectors, z_hat of Algorithm 1.
@@ -107,7 +140,7 @@ class ResidualQuantizer(nn.Module):
         Returns:
             Tensor: z_hat, shape: [N, D].
         """
-        return sum(codebook[code] for codebook, code in zip(self.codebooks, codes.unbind(dim=-1)))
+        return sum(functional.embedding(code, codebook) for codebook, code in zip(self.codebooks, codes.unbind(dim=-1)))
 
     @torch.no_grad()
     def initialise(self, z: Tensor, codebook_init: str, seed: int) -> None:

@@ -221,7 +221,7 @@ def perceptron(sizes: list) -> nn.Sequential:
     """Linear layers with ReLU between them and none at the end."""
     layers = []
     for size, next_size in zip(sizes, sizes[1:]):
-        layers += [nn.Linear(size, next_size), nn.ReLU()]
+        layers += [nn.Linear(size, next_size), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers[:-1])
 
 

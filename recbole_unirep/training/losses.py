@@ -9,43 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from recbole_unirep import parallel
-
-
-class _FusedCrossEntropy(torch.autograd.Function):
-    """Mean cross entropy of `states @ table.T`, which keeps the two gradients instead of the logits."""
-
-    @staticmethod
-    def forward(ctx, states, table, targets):
-        logits = states @ table.T  # [P, N]
-        log_normaliser = logits.logsumexp(dim=-1)  # [P]
-        row = torch.arange(len(targets), device=targets.device)
-        loss = (log_normaliser - logits[row, targets]).mean()
-        gradient = logits.sub_(log_normaliser[:, None]).exp_()  # softmax, in the logits' place
-        gradient[row, targets] -= 1
-        gradient /= len(targets)
-        ctx.save_for_backward(gradient @ table, gradient.T @ states)
-        return loss
-
-    @staticmethod
-    def backward(ctx, gradient):
-        states_gradient, table_gradient = ctx.saved_tensors
-        return gradient * states_gradient, gradient * table_gradient, None
-
-
-def cross_entropy(states, table, targets):
-    """Softmax cross entropy over the rows of a table.
-
-    Args:
-        states (Tensor): shape: [P, H].
-        table (Tensor): one row an item, shape: [N, H].
-        targets (Tensor): row of each position's next item, shape: [P], int64.
-
-    Returns:
-        Tensor: mean over positions, shape: [].
-    """
-    dtype = torch.promote_types(states.dtype, torch.float32)  # mixed precision would lose the small probabilities
-    with torch.autocast(states.device.type, enabled=False):
-        return _FusedCrossEntropy.apply(states.to(dtype), table.to(dtype), targets)
+from recbole_unirep.training.causal import CAUSAL
+from recbole_unirep.training.softmax import cross_entropy, sampled_cross_entropy
 
 
 def bce(positive, negative):
@@ -64,7 +29,27 @@ def bpr(positive, negative):
 
 
 PAIRWISE = {"BCE": bce, "BPR": bpr}
-LOSSES = ("CE", *PAIRWISE)
+LOSSES = ("CE", *PAIRWISE, "SSM")
+
+
+def is_row_loss(model, loss_type, trains_rows):
+    """Whether only training in rows of users has this loss for this model.
+
+    Args:
+        model (str): name of the model.
+        loss_type (str): name of the loss.
+        trains_rows (bool): whether the run trains so.
+
+    Raises:
+        ValueError: it has, and the run does not.
+    """
+    needs_rows = loss_type == "SSM" or (loss_type == "BCE" and model in CAUSAL)
+    if needs_rows and not trains_rows:
+        raise ValueError(
+            f"{model} with loss_type={loss_type} trains rows of users: use a model or backbone out of "
+            f"{', '.join(CAUSAL)} with training_rows=user, or CE or BPR"
+        )
+    return needs_rows
 
 
 def recommendation_loss(batch, sequence_states, item_embedding, n_items, loss_type):
@@ -75,7 +60,7 @@ def recommendation_loss(batch, sequence_states, item_embedding, n_items, loss_ty
         sequence_states (callable): item ids [B, L] to states [B, L, H], causal.
         item_embedding (nn.Module): answers a call on ids and `.weight`.
         n_items (int): number of item ids, padding included; further rows of the table are special tokens.
-        loss_type (str): 'CE', 'BCE' or 'BPR'.
+        loss_type (str): a name in LOSSES; 'SSM' is the sampled softmax.
 
     Returns:
         Tensor: mean over the positions, shape: []. Of several processes each has its rows' part, times their number:
@@ -91,6 +76,16 @@ def _mean_loss(batch, sequence_states, item_embedding, n_items, loss_type):
     states = sequence_states(batch.inputs)[batch.is_target]  # [P, H]
     if loss_type == "CE":
         return cross_entropy(states, item_embedding.weight[1:n_items], batch.targets - 1)
-    positive = (states * item_embedding(batch.targets)).sum(dim=-1)  # [P]
+    positives = item_embedding(batch.targets)  # [P, H]
+    if loss_type == "SSM":
+        own = _place(batch.targets, batch.negatives)
+        return sampled_cross_entropy(states, positives, item_embedding(batch.negatives), batch.log_weights, own)
+    positive = (states * positives).sum(dim=-1)  # [P]
     negative = (states * item_embedding(batch.negatives)).sum(dim=-1)  # [P]
     return PAIRWISE[loss_type](positive, negative)
+
+
+def _place(items, among):
+    """Place of each item in an ascending list, -1 where it is not in it."""
+    place = torch.searchsorted(among, items).clamp(max=len(among) - 1)
+    return torch.where(among[place] == items, place, -1)

@@ -15,7 +15,6 @@ from recbole.data.dataloader import AbstractDataLoader, KnowledgeBasedDataLoader
 from recbole.evaluator import Collector, Evaluator
 from recbole.trainer import NCLTrainer, PretrainTrainer, Trainer
 from recbole.utils import early_stopping
-from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from recbole_unirep import parallel
@@ -24,6 +23,7 @@ from recbole_unirep.training.causal import sequence_states
 from recbole_unirep.training.data_parallel import SharedLoader, mean_over_processes, synchronised
 from recbole_unirep.training.epoch_log import EpochLog
 from recbole_unirep.training.losses import recommendation_loss
+from recbole_unirep.training.optimization import Optimization
 from recbole_unirep.training.pretraining import Pretraining
 from recbole_unirep.training.protocols import RECBOLE, evaluate_protocols
 
@@ -53,14 +53,13 @@ class EngineTrainer(Trainer):
         self.epochs = config["epochs"]
         self.eval_step = min(config["eval_step"], self.epochs)
         self.stopping_step = config["stopping_step"]
-        self.clip_grad_norm = config["clip_grad_norm"]
         self.valid_metric = config["valid_metric"].lower()
         self.valid_metric_bigger = config["valid_metric_bigger"]
         self.test_batch_size = config["eval_batch_size"]
         self.device = config["device"]
+        self.clip_grad_norm, self.enable_amp = config["clip_grad_norm"], config["enable_amp"]  # RecBole's NCL has its
+        self.enable_scaler = config["enable_scaler"]  # own loop, which reads them
         self.gpu_available = self.device.type == "cuda"
-        self.enable_amp = config["enable_amp"]
-        self.enable_scaler = self.gpu_available and config["enable_scaler"]
         self.start_epoch = self.cur_step = 0
         self.best_valid_score = -np.inf if self.valid_metric_bigger else np.inf
         self.best_valid_result = self.best_epoch = None
@@ -68,7 +67,8 @@ class EngineTrainer(Trainer):
         self.train_seconds = self.earlier_seconds = 0.0  # the latter: of the sessions before this one
         self.started = perf_counter()
         self.has_stopped = False
-        self.optimizer = self._build_optimizer()
+        self.optimization = Optimization(config, model)
+        self.optimizer = self._build_optimizer(params=self.optimization.dense_parameters)
         if parallel.world_size() > 1 and type(self) is not EngineTrainer:
             raise ValueError(f"{config['model']} ({type(self).__name__}) trains in one process: leave nproc at 1")
         has_rows = hasattr(model, "row_losses") or sequence_states(model) is not None
@@ -103,6 +103,7 @@ class EngineTrainer(Trainer):
             losses = self._train_epoch(train_data, epoch, show_progress=show_progress)
             train_seconds = round(perf_counter() - started, 3)
             record = {"epoch": epoch, "train_seconds": train_seconds, **self._named(losses, len(train_data))}
+            record.update(self.optimization.report(self.optimizer))
             is_best = valid_data is None or self.eval_step <= 0  # without validation the last epoch is the chosen one
             is_unchosen_end = epoch + 1 == self.epochs and self.best_valid_result is None  # such as Pop's one epoch
             if not is_best and ((epoch + 1) % self.eval_step == 0 or is_unchosen_end):
@@ -174,29 +175,24 @@ class EngineTrainer(Trainer):
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         """Sum over the batches of an epoch of every part of the loss, as RecBole's trainers expect it of each other."""
         if isinstance(train_data, RECBOLE_LOADERS):
+            loss_func = loss_func or self.model.calculate_loss
             if parallel.world_size() > 1:
                 train_data = SharedLoader(train_data)
                 loss_func = train_data.weighted(self.losses)
-            losses = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
-            return losses if losses is None else mean_over_processes(losses)
+        else:
+            loss_func, train_data.epoch = self.losses, epoch_idx
         self.model.train()
-        train_data.epoch = epoch_idx
-        scaler = torch.amp.GradScaler(self.device.type, enabled=self.enable_scaler)
+        self.optimization.total_steps = self.epochs * len(train_data)
         total = 0.0
         for batch in tqdm(train_data, desc=f"Train {epoch_idx:>5}", ncols=100, disable=None if show_progress else True):
-            with torch.autocast(device_type=self.device.type, enabled=self.enable_amp):
-                losses = self.losses(batch.to(self.device))
-            loss = sum(losses)
+            with self.optimization.autocast():
+                losses = loss_func(batch.to(self.device))
+            parts = losses if isinstance(losses, tuple) else (losses,)
+            loss = sum(parts)
             self._check_nan(loss)
-            self.optimizer.zero_grad()
-            scaler.scale(loss).backward()
-            if self.clip_grad_norm:
-                scaler.unscale_(self.optimizer)
-                clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
-            scaler.step(self.optimizer)
-            scaler.update()
-            total = total + torch.stack([part.detach() for part in losses])
-        return mean_over_processes(tuple(total.tolist()))
+            self.optimization.step(self.optimizer, loss)
+            total = total + torch.stack([part.detach().double() for part in parts])
+        return mean_over_processes(tuple(total.tolist()) if isinstance(losses, tuple) else total.item())
 
     def _row_losses(self, batch):
         if hasattr(self.model, "row_losses"):
@@ -229,6 +225,7 @@ class EngineTrainer(Trainer):
         state = {
             **self._model_state(epoch),
             "optimizer": self.optimizer.state_dict(),
+            "optimization": self.optimization.state_dict(),
             "random": parallel.gathered(checkpoint.random_state(train_data)),
             "cur_step": self.cur_step,
             "best_valid_score": float(self.best_valid_score),
@@ -251,6 +248,7 @@ class EngineTrainer(Trainer):
         """Reads what `_save_last` wrote and drops the lines of metrics.jsonl that came after it."""
         state = checkpoint.load_weights(self.model, path, self.device)
         self.optimizer.load_state_dict(state["optimizer"])
+        self.optimization.load_state_dict(state["optimization"])
         if len(state["random"]) != parallel.world_size():
             raise ValueError(
                 f"{path} was written by {len(state['random'])} processes, {parallel.world_size()} are here: "

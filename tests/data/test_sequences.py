@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_unirep.data.negatives import NoNegatives, TargetNegatives
 from recbole_unirep.data.sequences import TrainingRows, UserSequences
 from recbole_unirep.data.split import load_data
 
@@ -25,13 +26,13 @@ def made_sequences(lengths=LENGTHS, n_items=80):
 
 def made_rows(max_length=10, rows_per_batch=4, needs_negatives=True, seed=1, n_held_out=0):
     sequences, n_items = made_sequences()
+    n_training = np.maximum(np.diff(sequences.offsets) - n_held_out, 0)
     return sequences, TrainingRows(
         sequences=sequences,
-        n_training=np.maximum(np.diff(sequences.offsets) - n_held_out, 0),
+        n_training=n_training,
         max_length=max_length,
         rows_per_batch=rows_per_batch,
-        n_items=n_items,
-        needs_negatives=needs_negatives,
+        negatives=TargetNegatives(sequences, n_training, n_items) if needs_negatives else NoNegatives(),
         seed=seed,
     )
 
@@ -116,7 +117,7 @@ def test_negatives_are_outside_the_users_training_items_and_reach_all_others():
 
 def test_no_negatives_where_the_loss_needs_none():
     _, rows = made_rows(needs_negatives=False)
-    assert all(len(batch.negatives) == 0 for batch in rows)
+    assert all(len(batch.negatives) == len(batch.log_weights) == 0 for batch in rows)
 
 
 def test_seed_and_epoch_decide_the_batches():
@@ -136,11 +137,3 @@ def test_seed_and_epoch_decide_the_batches():
     assert not same(first, epoch(2, 3))
     _, rows = made_rows()
     assert trained_targets(rows) == trained_targets(rows)
-
-
-def test_a_user_with_every_item_is_an_error():
-    sequences = UserSequences.from_arrays(np.array([1, 1, 1]), np.array([1, 2, 3]), 2)
-    keys = {"sequences": sequences, "n_training": np.array([0, 3]), "max_length": 5, "rows_per_batch": 1, "seed": 0}
-    with pytest.raises(ValueError, match="every item"):
-        TrainingRows(n_items=4, needs_negatives=True, **keys)
-    assert TrainingRows(n_items=5, needs_negatives=True, **keys).n_targets == 2

@@ -35,6 +35,7 @@ def records(folder):
     [
         ("SASRec", {"loss_type": "CE"}),
         ("SASRec", {"loss_type": "BCE"}),
+        ("GRU4Rec", {"loss_type": "SSM", "shared_negatives": 20, "negative_distribution": "popularity"}),
         ("GRU4Rec", {"training_rows": "prefix", "loss_type": "BPR", "dropout_prob": 0.3}),
         ("BPR", {}),
     ],

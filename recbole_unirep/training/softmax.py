@@ -1,0 +1,102 @@
+"""recbole_unirep.training.softmax: full and sampled softmax cross entropy without [positions, n_items] logits.
+
+Positions go through in chunks; of each only what it adds to the gradients is kept.
+
+Reference:
+    Bengio and Senecal, "Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language Model",
+        IEEE Transactions on Neural Networks 2008.
+    Jean et al., "On Using Very Large Target Vocabulary for Neural Machine Translation", ACL 2015.
+    Yi et al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations", RecSys 2019.
+
+Shapes: P positions, N rows of the table, S sampled negatives, H hidden_size.
+"""
+
+import torch
+
+CHUNK_CELLS = {"cpu": 2**21, "cuda": 2**27}  # logits held at once: what a CPU's cache holds, what a GPU can spare
+
+
+class _FusedSoftmax(torch.autograd.Function):
+    """Mean of -log(e^p / (e^p + sum of e^(s + w))), p a position's own score, s its scores of a table's rows."""
+
+    @staticmethod
+    def forward(ctx, states, positives, table, log_weights, own, chunk_rows):
+        positive = (states * positives).sum(dim=-1)  # [P]
+        positive_share = torch.empty_like(positive)  # probability of the position's own item
+        states_gradient, table_gradient = torch.empty_like(states), torch.zeros_like(table)
+        buffer = states.new_empty(min(chunk_rows, len(states)), len(table))
+        loss = states.new_zeros(())
+        for start in range(0, len(states), chunk_rows):
+            rows = slice(start, start + chunk_rows)
+            state, scores = states[rows], buffer[: len(states[rows])]  # [C, H], [C, N]
+            torch.mm(state, table.T, out=scores)
+            if log_weights is not None:
+                scores += log_weights
+            has_own = (own[rows] >= 0).nonzero()[:, 0]
+            scores[has_own, own[rows][has_own]] = -torch.inf  # counted once, as the position's own
+            top = torch.maximum(scores.amax(dim=-1), positive[rows])  # [C]
+            scores.sub_(top[:, None]).exp_()
+            own_mass = (positive[rows] - top).exp()
+            total = scores.sum(dim=-1) + own_mass
+            loss += (top - positive[rows] + total.log()).sum()
+            positive_share[rows] = own_mass / total
+            scale = 1 / (total * len(states))[:, None]
+            torch.mm(scores, table, out=states_gradient[rows]).mul_(scale)
+            table_gradient.addmm_(scores.T, state * scale)
+        pull = ((positive_share - 1) / len(states))[:, None]
+        ctx.save_for_backward(states_gradient.addcmul_(pull, positives), pull * states, table_gradient)
+        return loss / len(states)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return *(gradient * part for part in ctx.saved_tensors), None, None, None
+
+
+def cross_entropy(states, table, targets):
+    """Softmax cross entropy over the rows of a table.
+
+    Args:
+        states (Tensor): shape: [P, H].
+        table (Tensor): one row an item, shape: [N, H].
+        targets (Tensor): row of each position's next item, shape: [P], int64.
+
+    Returns:
+        Tensor: mean over positions, float32 at least, shape: [].
+    """
+    return _softmax_loss(states, torch.nn.functional.embedding(targets, table), table, None, targets)
+
+
+def sampled_cross_entropy(states, positives, negatives, log_weights, own):
+    """Softmax cross entropy whose normaliser is estimated from negatives that all positions share.
+
+    A negative counts e^score / (expected count), so that the sum over negatives is an unbiased estimate of the sum
+    over the catalogue. The position's own item is always there, so it is not corrected, and not counted again where
+    it was drawn too.
+
+    Args:
+        states (Tensor): shape: [P, H].
+        positives (Tensor): rows of the next items, shape: [P, H].
+        negatives (Tensor): rows of the drawn items, each once, shape: [S, H].
+        log_weights (Tensor): log(times drawn / expected times) of each drawn item, shape: [S], float32.
+        own (Tensor): place of each position's next item among the negatives, -1 where it is not, shape: [P], int64.
+
+    Returns:
+        Tensor: mean over positions, float32 at least, shape: [].
+    """
+    return _softmax_loss(states, positives, negatives, log_weights, own)
+
+
+def _softmax_loss(states, positives, table, log_weights, own):
+    dtype = torch.promote_types(states.dtype, torch.float32)  # mixed precision would lose the small probabilities
+    if log_weights is not None:
+        log_weights = log_weights.to(dtype)
+    with torch.autocast(states.device.type, enabled=False):
+        return _FusedSoftmax.apply(
+            states.to(dtype), positives.to(dtype), table.to(dtype), log_weights, own, _chunk_rows(table)
+        )
+
+
+def _chunk_rows(table):
+    """Positions of a chunk: its logits take no more than CHUNK_CELLS or than the table itself does."""
+    cells = CHUNK_CELLS.get(table.device.type, CHUNK_CELLS["cuda"])
+    return max(cells // len(table), table.size(1), 1)
