@@ -38,9 +38,10 @@ def make_scorer(model, data, *, whole, batch_size, scores_at_once, device):
 class TableScores:
     """States times the item table.
 
-    The score of a pair is defined as the exact product rounded to the table's precision, whatever the shape in which
-    it is computed: `pairs` gives it, `blocks` gives it up to `slack`. A matrix product alone does not: its last bits
-    depend on shapes, threads and device, so that equal items could differ and a target could beat itself.
+    The score of a pair is defined as its product in float64 (where each term of float32 numbers is exact), rounded to
+    the table's precision, whatever the shape in which it is computed: `pairs` gives it, `blocks` gives it up to
+    `slack`. A matrix product alone does not: its last bits depend on shapes, threads and device, so that equal items
+    could differ and a target could beat itself.
 
     Args:
         states (Tensor): shape: [B, H].
