@@ -57,19 +57,19 @@ def run_recbole(model=None, dataset=None, config_file_list=None, config_dict=Non
         parallel.join()
     with RunLog(parallel.is_main()) as log:
         config = _config(model, dataset, config_file_list, config_dict, arguments)
+        protocols = _protocols(config)
         if config["nproc"] == 1 or parallel.world_size() > 1:
-            return _run(config, log, started)
+            return _run(config, protocols, log, started)
     given = (model, dataset, config_file_list, config_dict, tuple(arguments))
     return parallel.spawn(run_recbole, config["nproc"], given)
 
 
-def _run(config, log, started):
+def _run(config, protocols, log, started):
     """The pipeline of one process."""
     for note in config.notes if not config["resume"] else ():
         getLogger().info(note)
     if trains_rows(config) and "train_batch_size" in config.external_config_dict and not config["resume"]:
         getLogger().info(f"train_batch_size is not used by {config['model']} in rows of users: users_per_batch is")
-    protocols = _protocols(config)
     init_seed(config["seed"], config["reproducibility"])
     data = _data(config)
     hash_of_candidates = data.test.candidates_hash if "uni99" in protocols else None
@@ -212,8 +212,9 @@ def _protocols(config):
     """Names of the protocols asked for; they and the metrics are checked before anything is read."""
     protocols, modes = protocols_asked(config["protocol"]), set(config["eval_args"]["mode"].values())
     known = metric_names(config)
-    if RECBOLE in protocols and parallel.world_size() > 1:
-        raise ValueError(f"protocol={RECBOLE} runs in one process, nproc={parallel.world_size()}: leave nproc at 1")
+    n_processes = max(config["nproc"], parallel.world_size())
+    if RECBOLE in protocols and n_processes > 1:
+        raise ValueError(f"protocol={RECBOLE} runs in one process, {n_processes} are asked for: leave nproc at 1")
     if RECBOLE not in protocols:
         known.append("mrr")
         if modes != {"full"}:

@@ -18,7 +18,7 @@ def run(tiny, tmp_path, model, **keys):
     return run_recbole(model, "tiny", config_dict=keys)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def ml_100k():
     """Data of each model by name."""
     configs = {model: Config(model, "ml-100k") for model in ("SASRec", "BPR", "Pop", "ItemKNN", "FM")}

@@ -120,14 +120,14 @@ def test_a_whole_run_gives_stock_s_numbers(tmp_path, model, keys, mode):
 def test_labelled_pairs_are_judged_as_stock_does(tmp_path):
     """Metrics of values, which rankings have not: labels are ratings of 4 and more."""
     keys = keys_of("FM", {}, "labeled")
-    keys.update(threshold={"rating": 4}, metrics=["AUC", "LogLoss"], valid_metric="AUC", epochs=1)
+    keys.update(threshold={"rating": 4}, metrics=["AUC", "LogLoss", "MAE", "RMSE"], valid_metric="AUC", epochs=1)
     keys["train_neg_sample_args"] = None
     result = run("FM", keys, tmp_path / "run")
     config, stock_model, _, test = stock("FM", keys)
     stock_model.load_state_dict(torch.load(tmp_path / "run" / "model.pt", weights_only=True)["state_dict"])
     expected = StockTrainer(config, stock_model).evaluate(test, load_best_model=False)
     assert result["test_result"]["recbole"] == {name: float(x) for name, x in expected.items()}
-    assert 0.4 < expected["auc"] < 1
+    assert set(expected) == {"auc", "logloss", "mae", "rmse"} and 0.4 < expected["auc"] < 1
 
 
 def test_its_order_is_recbole_s_and_its_fingerprint_says_so():
@@ -161,7 +161,7 @@ def test_a_key_of_recbole_s_evaluation_is_not_said_to_be_unused():
             "tie_order=shuffled: protocol=recbole keeps RecBole's order",
         ),
         ({"protocol": "recbole", "valid_metric": "MRR"}, "valid_metric=MRR is not among hit@5, hit@10"),
-        ({"protocol": "recbole", "nproc": 2}, "protocol=recbole runs in one process, nproc=2: leave nproc at 1"),
+        ({"protocol": "recbole", "nproc": 2}, "recbole runs in one process, 2 are asked for: leave nproc at 1"),
         ({"eval_args": {"mode": "uni50"}}, "eval_args mode uni50: .* --protocol=recbole"),
         ({"protocol": "recbole", "eval_args": {"mode": "all"}}, "mode .all. in eval_args is not supported"),
         ({"protocol": "recbole", "eval_args": {"split": {"XS": 1}}}, "RecBole refuses eval_args"),

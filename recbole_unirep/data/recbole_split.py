@@ -4,6 +4,11 @@ What makes stock numbers is left as it is: times in float32 (RecBole issues 1653
 each kind of model, items without interactions in the catalogue, candidates drawn anew at every evaluation from
 numpy's global generator (issue 2077), which exclude all interactions up to the split for a general model and the
 target alone for a sequential one, and scores of earlier items set to -inf for general models alone.
+
+What is equal to what: a whole run in one process has the validation and test metrics of stock's `run_recbole` with the
+same keys and seed, as both draw the same numbers in the same order; another number of epochs means other candidates in
+the test. Of one checkpoint the metrics are those of stock's `Trainer.evaluate`: always in `mode: full`, and in
+sampled modes where numpy's global generator stands at the same place before both.
 """
 
 from logging import getLogger

@@ -41,9 +41,10 @@ class Ranking(NamedTuple):
 def rank_targets(model, data, protocols, *, batch_size, scores_at_once, n_top, device):
     """Ranks every target under every protocol.
 
-    A causal model's score is the exact product of state and item, rounded (see `TableScores`); so with the same
-    states the ranks do not depend on the protocols asked for together, on `scores_at_once`, threads or device, and
-    items with equal rows tie. Any other model's score is what its own function gives.
+    A causal model's score is the product of state and item in float64, rounded (see `TableScores`); so with the same
+    states the ranks do not depend on the protocols asked for together, on `scores_at_once` or threads, and items with
+    equal rows tie. The states themselves are the model's, whose last bits may depend on `batch_size`, threads and
+    device. Any other model's score is what its own function gives for a batch.
 
     Args:
         model (recbole AbstractRecommender): in evaluation mode.
@@ -69,8 +70,8 @@ def rank_targets(model, data, protocols, *, batch_size, scores_at_once, n_top, d
     for rows in data.batches(scorer.batch_size)[parallel.rank() :: parallel.world_size()]:
         batch = _Batch(scorer(rows), data, rows, n_top, device)
         for protocol, ranking in rankings.items():
-            for whole, part in zip(ranking, batch.ranking(protocol)):
-                whole[rows] = part.cpu()
+            for of_all, part in zip(ranking, batch.ranking(protocol)):
+                of_all[rows] = part.cpu()
     return {protocol: Ranking(*map(parallel.all_sum, ranking)) for protocol, ranking in rankings.items()}
 
 

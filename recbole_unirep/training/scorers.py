@@ -10,7 +10,7 @@ from recbole.data.interaction import Interaction
 from recbole_unirep.training.causal import sequence_states
 
 BLOCK = 2048  # items that are scored and counted at a time, so that they stay in the processor's cache
-PAIRS = 8192  # pairs whose exact product is taken at a time, for the same reason
+PRODUCTS = 65536  # numbers that pairs multiply at a time, for the same reason
 # What a matrix product may lose beside float32's rounding, by torch.get_float32_matmul_precision(): TF32, bfloat16.
 REDUCED_PRECISION = {"highest": 0.0, "high": 2.0**-9, "medium": 2.0**-6}
 
@@ -38,9 +38,10 @@ def make_scorer(model, data, *, whole, batch_size, scores_at_once, device):
 class TableScores:
     """States times the item table.
 
-    The score of a pair is defined as the exact product rounded to the table's precision, whatever the shape in which
-    it is computed: `pairs` gives it, `blocks` gives it up to `slack`. A matrix product alone does not: its last bits
-    depend on shapes, threads and device, so that equal items could differ and a target could beat itself.
+    The score of a pair is defined as its product in float64 (where each term of float32 numbers is exact), rounded to
+    the table's precision, whatever the shape in which it is computed: `pairs` gives it, `blocks` gives it up to
+    `slack`. A matrix product alone does not: its last bits depend on shapes, threads and device, so that equal items
+    could differ and a target could beat itself.
 
     Args:
         states (Tensor): shape: [B, H].
@@ -70,9 +71,10 @@ class TableScores:
 
     def pairs(self, rows, items):
         """Scores of pairs, shape: [P]."""
+        n_pairs = max(1, PRODUCTS // self.table.size(1))
         scores = [
-            (self.states[row].double() * self.table[item].double()).sum(dim=-1)
-            for row, item in zip(rows.split(PAIRS), items.split(PAIRS))
+            self.table.index_select(0, item).double().mul_(self.states.index_select(0, row)).sum(dim=-1)
+            for row, item in zip(rows.split(n_pairs), items.split(n_pairs))
         ]
         return torch.cat(scores).to(self.table.dtype)
 

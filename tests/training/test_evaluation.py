@@ -103,7 +103,7 @@ def test_parts_of_any_size_give_the_same(make_targets, rank, monkeypatch, model,
     data = make_targets()
     expected = rank(model, data, batch_size=N_USERS, scores_at_once=10**6, n_top=20)
     monkeypatch.setattr(scorers, "BLOCK", 13)
-    monkeypatch.setattr(scorers, "PAIRS", 11)
+    monkeypatch.setattr(scorers, "PRODUCTS", 11 * 24)
     assert_same(rank(model, data, batch_size=9, scores_at_once=scores_at_once, n_top=20), expected)
 
 
@@ -135,7 +135,7 @@ class Largest(TorchDispatchMode):
 
 
 def test_memory_does_not_grow_with_users_times_items(make_targets, rank, monkeypatch):
-    monkeypatch.setattr(scorers, "PAIRS", 256)
+    monkeypatch.setattr(scorers, "PRODUCTS", 2048)
     n_users, n_items, dim = 101, 10_001, 8
     draw = np.random.RandomState(0)
     users = np.repeat(np.arange(1, n_users), 4)
