@@ -29,7 +29,7 @@ def main(run):
     table = model.item_embedding.weight[: model.n_items]
     item_seq, length = test.interactions[model.ITEM_SEQ], test.interactions[model.ITEM_SEQ_LEN]
     seen = torch.zeros(len(test), model.n_items, dtype=torch.bool)
-    seen[test.earlier] = True
+    seen[test.earlier_of(torch.arange(len(test)))] = True
     totals = {"targets": 0, "hit@10": 0, "hit@10 without items of the same ID": 0, "same ID above": 0}
     totals |= {"hit@10 without items of the same first two codes": 0, "same first two codes above": 0}
     for rows in torch.arange(len(test)).split(512):
