@@ -2,7 +2,7 @@
 
 RecBole 1.2.1 converts timestamps to float32 before it sorts by them, which scrambles second-resolution times
 (RecBole issues 1653, 2204), and augments in a Python loop over all prefixes (issues 1298, 1537). Here the rows are
-sorted in float64 first, and the augmentation writes the same rows with array operations.
+sorted by exact times first, and the augmentation writes the same rows with array operations.
 """
 
 import importlib
@@ -14,9 +14,11 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType, ModelType
 
 from dataset_prep.text import quoted_parts
+from recbole_unirep.data.reading import fast_reader
 from recbole_unirep.data.sequences import UserSequences
 from recbole_unirep.data.tie_order import n_tied, shuffling_keys, time_order
 
+TARGET_PLACE = "target_place"  # a column that says which interaction a row was, while RecBole splits the rows
 DATASETS = {ModelType.SEQUENTIAL: "SequentialDataset", ModelType.KNOWLEDGE: "KnowledgeBasedDataset"}
 
 
@@ -25,7 +27,8 @@ class TimeOrdered:
 
     def _load_feat(self, filepath, source):
         """Reads an atomic file as RecBole does, then reads `'Skin Care', "Women's"` as two tokens, not as four."""
-        feat = super()._load_feat(filepath, source)
+        with fast_reader(self.time_field):
+            feat = super()._load_feat(filepath, source)
         for field in feat.columns if feat is not None else ():
             if self.field2type[field] == FeatureType.TOKEN_SEQ and any(_is_quoted(cell) for cell in feat[field]):
                 feat[field] = [_quoted_list(cell, self.config["seq_separator"]) for cell in feat[field]]
@@ -56,20 +59,25 @@ class TimeOrdered:
             if feat is not None:
                 feat.drop(feat.index[~feat[field].isin(self.inter_feat[field])], inplace=True)
 
-    def _split_index_by_leave_one_out(self, grouped_index, leave_one_num):
-        """RecBole's rule for sequential models, where a user's first item is no row, for all models.
+    def leave_one_out(self, group_by, leave_one_mode):
+        """RecBole's split, users in order of their first row, without a loop over rows.
 
-        Otherwise a user with two or three interactions would be held out for general models alone.
+        RecBole's rule for sequential models, where a user's first item is no row, serves all models: otherwise a user
+        with two or three interactions would be held out for general models alone.
         """
+        if leave_one_mode != "valid_and_test" or group_by is None:
+            return super().leave_one_out(group_by, leave_one_mode)
+        groups = self.inter_feat[group_by].numpy()
+        _, first_row, group = np.unique(groups, return_index=True, return_inverse=True)
+        group = np.argsort(np.argsort(first_row))[group]  # numbered by first appearance
+        order = np.argsort(group, kind="stable")
+        size = np.bincount(group)
+        from_end = np.repeat(np.cumsum(size), size) - 1 - np.arange(len(order))
         n_kept = 1 if self.config["MODEL_TYPE"] == ModelType.SEQUENTIAL else 2
-        parts = [[] for _ in range(leave_one_num + 1)]
-        for index in map(list, grouped_index):
-            n_held_out = max(0, min(leave_one_num, len(index) - n_kept))
-            n_training = len(index) - n_held_out
-            parts[0].extend(index[:n_training])
-            for part, row in zip(parts[leave_one_num + 1 - n_held_out :], index[n_training:]):
-                part.append(row)
-        return parts
+        n_held_out = np.repeat(np.clip(size - n_kept, 0, 2), size)
+        self._drop_unused_col()
+        parts = (from_end >= n_held_out, (from_end == 1) & (n_held_out == 2), (from_end == 0) & (n_held_out >= 1))
+        return [self.copy(_rows(self.inter_feat, order[part])) for part in parts]
 
     def _change_feat_format(self):
         fields = (self.uid_field, self.iid_field, self.time_field)
@@ -83,11 +91,32 @@ class TimeOrdered:
             f"tie_order {tie_order}{f' (seed {seed})' if tie_order == 'shuffled' else ''}: {n_tied(users, times):,} of "
             f"{len(users):,} interactions share their time with another one of the same user"
         )
+        if self.time_field in self.inter_feat:  # their order is settled; RecBole's tensors are made of floats
+            self.inter_feat[self.time_field] = self.inter_feat[self.time_field].astype(np.float64)
         super()._change_feat_format()
 
 
 class FastAugmentation:
     """Mixin of RecBole's SequentialDataset: the same augmented rows, without a loop over them."""
+
+    augments_training = True
+
+    def build_for_rows(self):
+        """RecBole's split for training in rows of users, which reads histories of held-out targets alone.
+
+        Returns:
+            list: as `build`; the rows of the training part have no histories.
+        """
+        self.augments_training = False
+        parts = self.build()
+        single = self.__dict__.pop("_interactions")
+        for place, part in enumerate(parts):
+            target = part.inter_feat[TARGET_PLACE].numpy()
+            part.inter_feat.drop(TARGET_PLACE)
+            part.__dict__.pop("_interactions", None)
+            if place > 0:
+                part.inter_feat.update(self._histories(single, target))
+        return parts
 
     def data_augmentation(self):
         """Makes one row a target: `u1, <i1, i2> | i3`, the history cut to its last MAX_ITEM_LIST_LENGTH items."""
@@ -95,26 +124,39 @@ class FastAugmentation:
         self._check_field("uid_field", "time_field")
         self.sort(by=[self.uid_field, self.time_field], ascending=True)
 
-        user = self.inter_feat[self.uid_field].numpy()
+        single = self.inter_feat
+        is_first = np.diff(single[self.uid_field].numpy(), prepend=-1) != 0
+        target = np.flatnonzero(~is_first)
+        self.inter_feat = _rows(single, target)
+        if self.augments_training:
+            self.inter_feat.update(self._histories(single, target))
+        else:
+            self._interactions = single
+            self.inter_feat.update(Interaction({TARGET_PLACE: torch.from_numpy(target)}))
+
+    def _histories(self, single, target):
+        """Lists of what stands before targets, and their lengths.
+
+        Args:
+            single (Interaction): one row an interaction, users one after the other in order of time.
+            target (np.ndarray): places of the targets, shape: [n].
+        """
+        user = single[self.uid_field].numpy()
         row = np.arange(len(user))
-        is_first = np.diff(user, prepend=-1) != 0
-        user_start = np.maximum.accumulate(np.where(is_first, row, 0))
-        target = row[~is_first]
+        user_start = np.maximum.accumulate(np.where(np.diff(user, prepend=-1) != 0, row, 0))
         start = np.maximum(user_start[target], target - self.max_item_list_len)
 
-        place = torch.from_numpy(start)[:, None] + torch.arange(self.max_item_list_len)  # [rows, L]
+        place = torch.from_numpy(start)[:, None] + torch.arange(self.max_item_list_len)  # [n, L]
         is_history = place < torch.from_numpy(target)[:, None]
         place = place.clamp(max=len(user) - 1)
 
         lists = {self.item_list_length_field: torch.from_numpy(target - start)}
-        for field in self.inter_feat:
+        for field in single:
             if field != self.uid_field:
-                value = self.inter_feat[field][place]  # [rows, L] or [rows, L, list length]
+                value = single[field][place]  # [n, L] or [n, L, list length]
                 mask = is_history.view(*is_history.shape, *[1] * (value.dim() - 2))
                 lists[getattr(self, f"{field}_list_field")] = value.masked_fill(~mask, 0)
-        augmented = self.inter_feat[target]
-        augmented.update(Interaction(lists))
-        self.inter_feat = augmented
+        return Interaction(lists)
 
 
 def create_dataset(config):
@@ -144,6 +186,12 @@ def recbole_class(config):
     module = importlib.import_module("recbole.data.dataset")
     name = DATASETS.get(config["MODEL_TYPE"], "Dataset")
     return getattr(module, f"{config['model']}Dataset", None) or getattr(module, name)
+
+
+def _rows(interactions, places):
+    """Rows of an Interaction, whose own indexing makes a list of every number."""
+    places = torch.from_numpy(places)
+    return Interaction({field: interactions[field][places] for field in interactions})
 
 
 def _is_quoted(cell):

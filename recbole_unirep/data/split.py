@@ -116,7 +116,7 @@ def load_data(config, one_row_a_user):
             f"interactions into {config['dataset']}.inter and leave the key out"
         )
     dataset = create_dataset(config)
-    parts = dataset.build()
+    parts = dataset.build_for_rows() if one_row_a_user else dataset.build()
     train, valid, test = parts
     if not len(train.inter_feat) or not len(valid.inter_feat) or not len(test.inter_feat):
         raise ValueError(

@@ -51,6 +51,20 @@ def test_augmentation_writes_recboles_rows_of_ml_100k(ml_100k_cut, max_length):
         assert_equal_rows(part, recboles_part)
 
 
+def test_training_in_rows_has_the_same_split_and_writes_held_out_histories_alone(ml_100k_cut):
+    config = Config("SASRec", "cut", config_dict={"data_path": str(ml_100k_cut.parent), "load_col": {"inter": "*"}})
+    parts, whole = create_dataset(config).build_for_rows(), create_dataset(config).build()
+    for part, whole_part in zip(parts[1:], whole[1:]):
+        assert sorted(part.inter_feat) == sorted(whole_part.inter_feat)
+        for field in whole_part.inter_feat:
+            assert torch.equal(part.inter_feat[field], whole_part.inter_feat[field]), field
+    assert set(whole[0].inter_feat) - set(parts[0].inter_feat) == {
+        "item_length", "item_id_list", "rating_list", "timestamp_list",
+    }  # fmt: skip
+    for field in parts[0].inter_feat:
+        assert torch.equal(parts[0].inter_feat[field], whole[0].inter_feat[field]), field
+
+
 def test_augmentation_writes_recboles_rows_of_lists_and_numbers(write, configure):
     tags = ["a b", "", "c", "a c b"]
     draw = random.Random(0)
@@ -74,9 +88,9 @@ def test_padding_is_zero_even_where_a_value_is_infinite(write, configure):
 
 
 @pytest.mark.parametrize("model", ["SASRec", "BPR"])
-@pytest.mark.parametrize("unit", [1, 1000], ids=["seconds", "milliseconds"])
+@pytest.mark.parametrize("unit", [1, 1000, 10**9], ids=["seconds", "milliseconds", "nanoseconds"])
 def test_times_beyond_float32_keep_their_order(write, configure, model, unit):
-    times = [(1_318_896_000 + second) * unit for second in range(12)]
+    times = [1_318_896_000 * unit + tick for tick in range(12)]  # 10**9: beyond float64's 2**53 too
     assert len(set(map(np.float32, times))) < len(times)
     rows = [(f"u{user}", f"i{(place + user) % 12}", time) for user in range(4) for place, time in enumerate(times)]
     random.Random(1).shuffle(rows)
