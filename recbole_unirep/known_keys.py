@@ -151,7 +151,7 @@ LEAST = {
             "pair_batch_size",
             "MAX_ITEM_LIST_LENGTH", "n_layers", "n_heads", "hidden_size", "inner_size", "embedding_size",
             "id_embedding_size", "n_levels", "codebook_size", "code_dim", "lexical_dim", "text_batch_size",
-            "shared_negatives", "table_refresh_steps",
+            "shared_negatives",
         ),
         1,
     ),

@@ -20,8 +20,6 @@ COMMON = ["--dataset=amazon-beauty", "--text_encoder=minilm", "--stopping_step=5
 CELLS = {
     "sasrec": ["--model=SASRec"],
     "unirep": ["--model=UniRep"],
-    "refresh_4": ["--model=UniRep", "--table_refresh_steps=4"],
-    "refresh_16": ["--model=UniRep", "--table_refresh_steps=16"],
     "sampled_1024": ["--model=UniRep", "--loss_type=SSM", "--shared_negatives=1024"],
     "sampled_4096": ["--model=UniRep", "--loss_type=SSM", "--shared_negatives=4096"],
     "users_1024": ["--model=UniRep", "--users_per_batch=1024", "--learning_rate=0.002"],

@@ -109,20 +109,18 @@ class UnifiedItemEmbedding(nn.Module):
         return self._table[1]
 
     @contextmanager
-    def step(self, ids=None, others=None):
+    def step(self, ids=None):
         """Encodes the distinct items among `ids`, or all, once; calls within the block share them.
 
         Args:
             ids (Tensor or None): item and special-token ids in use, any shape; None for the whole table.
-            others (Tensor or None): semantic embeddings of all items, for those not among `ids`; the table is whole
-                then, shape: [n_items - 1, code_dim].
 
         Yields:
             EncodedItems: the encoded items.
         """
         items = self._all_items() if ids is None else torch.unique(ids[(ids > 0) & (ids < self.n_items)])
         encoded = self._encode(items)
-        self._step = self._assemble(encoded if others is None else self._filled(encoded, others))
+        self._step = self._assemble(encoded)
         try:
             yield encoded
         finally:
@@ -137,31 +135,22 @@ class UnifiedItemEmbedding(nn.Module):
         return torch.arange(1, self.n_items, device=self.special.device)
 
     def _encode(self, items):
-        latent = semantic = codes = None
+        parts, latent, semantic, codes = [], None, None, None
+        is_all = len(items) == self.n_items - 1
         if self.has_semantic:
             text = self._scaled_text()
-            is_all = len(items) == self.n_items - 1
             latent = self.tokenizer.encoder(text[1:] if is_all else text[items])  # [M, code_dim]
             latent = semantic = latent.to(text.dtype)
             if self.has_codes:
                 with torch.autocast(text.device.type, enabled=False):  # rounded scores would choose other codes
                     semantic, codes = self.tokenizer.quantizer.quantize(latent)
-        return EncodedItems(items, self._rows(items, semantic), latent, semantic, codes)
-
-    def _rows(self, items, semantic):
-        """Both parts of items side by side or projected, shape: [M, H]."""
-        parts = [] if semantic is None else [semantic]
+            parts.append(semantic)
         if self.has_id:
-            is_all = len(items) == self.n_items - 1
             parts.append(self.id_embedding.weight if is_all else self.id_embedding(items - 1))
         rows = torch.cat(parts, dim=-1)  # [M, code_dim + id_dim]
-        return rows if self.projection is None else self.projection(rows)
-
-    def _filled(self, encoded, others):
-        """All items: those encoded, and the others with semantic embeddings that are given."""
-        semantic = others.index_copy(0, encoded.items - 1, encoded.semantic)
-        items = self._all_items()
-        return EncodedItems(items, self._rows(items, semantic), None, semantic, None)
+        if self.projection is not None:
+            rows = self.projection(rows)
+        return EncodedItems(items, rows, latent, semantic, codes)
 
     @torch.no_grad()
     def _scaled_text(self):

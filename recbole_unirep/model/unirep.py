@@ -7,7 +7,6 @@ The paper trains with one negative a position (equation 2); the default here is 
 RecBole's SASRec has it. `--preset=paper` is the paper's recipe.
 """
 
-from contextlib import contextmanager
 from logging import getLogger
 
 import torch
@@ -52,8 +51,6 @@ class UniRep(SequentialRecommender):
         uses = {"recommendation": True, "quantization": self.has_codes, "reconstruction": has_semantic}
         self.loss_names = [name for name, used in uses.items() if used]
         self.loss_weights = [config[f"{name}_weight"] for name in self.loss_names]
-        # Only where every item is scored and has a semantic part is there something to refresh.
-        self.refresh_steps = config["table_refresh_steps"] if has_semantic and not self._needs_few_items() else 1
         tokenizer = text = self.text_encoder = None
         if has_semantic:
             item_text = load_item_text(config, dataset)
@@ -77,9 +74,6 @@ class UniRep(SequentialRecommender):
             hidden_size=hidden_size if config["fusion"] == "project" else None,
             init_std=config["id_init_std"],
         )
-        if self.refresh_steps > 1:  # kept in checkpoints, so that a resumed run goes on with the same table
-            self.register_buffer("refreshed_semantic", torch.zeros(self.n_items - 1, config["code_dim"]))
-            self.register_buffer("n_steps_refreshed", torch.zeros((), dtype=torch.int64))
         if self.has_codes and self.dead_code_steps:
             self.register_buffer("code_is_used", torch.zeros(tokenizer.quantizer.codebooks.shape[:2], dtype=torch.bool))
             self.register_buffer("n_steps_counted", torch.zeros((), dtype=torch.int64))
@@ -113,7 +107,7 @@ class UniRep(SequentialRecommender):
         if self.loss_type == "SSM":
             raise ValueError("loss_type=SSM shares negatives among rows of users: use training_rows=user, or CE or BPR")
         read = torch.cat([interaction[self.ITEM_SEQ].reshape(-1), interaction[self.POS_ITEM_ID]])
-        with self._step(in_use) as encoded:
+        with self.item_embedding.step(in_use if self._needs_few_items() else None) as encoded:
             if self.loss_type == "BCE":  # RecBole's own losses are CE and BPR
                 recommendation = self._last_position_loss(interaction)
             else:
@@ -131,7 +125,7 @@ class UniRep(SequentialRecommender):
         """
         read = torch.cat([batch.inputs.reshape(-1), batch.targets])
         in_use = torch.cat([read, batch.negatives])
-        with self._step(in_use) as encoded:
+        with self.item_embedding.step(in_use if self._needs_few_items() else None) as encoded:
             recommendation = recommendation_loss(
                 batch, self.sequence_states, self.item_embedding, self.n_items, self.loss_type
             )
@@ -161,20 +155,6 @@ class UniRep(SequentialRecommender):
     def _needs_few_items(self):
         """Whether a step reads the items of its batch alone; Caser's regularizer reads the whole table."""
         return self.loss_type != "CE" and self.quantization_items == "batch" and self.backbone_name != "Caser"
-
-    @contextmanager
-    def _step(self, in_use):
-        """The item table of one step; yields the items encoded for it."""
-        if self.refresh_steps == 1 or not self.training:
-            with self.item_embedding.step(in_use if self._needs_few_items() else None) as encoded:
-                yield encoded
-            return
-        is_due = self.n_steps_refreshed % self.refresh_steps == 0
-        with self.item_embedding.step(*(() if is_due else (in_use, self.refreshed_semantic))) as encoded:
-            if is_due:
-                self.refreshed_semantic = encoded.semantic.detach()
-            yield encoded
-        self.n_steps_refreshed += 1
 
     def _last_position_loss(self, interaction):
         state = self.backbone.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])  # [B, H]
@@ -238,8 +218,6 @@ def _check_options(config):
             raise ValueError(f"{key}={config[key]} is not known: choose one of {', '.join(values)}")
     if config["quantization_items"] == "catalogue" and config["quantization_weighting"] == "occurrence":
         raise ValueError("quantization_weighting=occurrence counts a batch's items: use quantization_items=batch")
-    if config["quantization_items"] == "catalogue" and config["table_refresh_steps"] > 1:
-        raise ValueError("quantization_items=catalogue encodes every item at every step: use table_refresh_steps=1")
     for key in ("level_metrics", "encoder_sizes"):
         if not isinstance(config[key], (list, tuple)):
             raise ValueError(f"{key}={config[key]} is no list: write --{key}=[A,B,C]")

@@ -91,37 +91,6 @@ def test_quantization_losses_are_those_of_the_batch_s_items_by_hand(tiny):
     assert not has_text.all()
 
 
-def test_between_refreshes_only_the_batch_s_items_are_encoded_and_the_others_stay(tiny):
-    still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "dead_code_steps": 0, "users_per_batch": 4}
-    _, data, model = prepare(tiny, table_refresh_steps=3, **still)
-    _, _, every = prepare(tiny, **still)
-    batches, encoded, table = list(data.train_data), [], model.item_embedding
-    encode = table._encode
-    table._encode = lambda items: encoded.append(items) or encode(items)
-
-    def gradients(model, batch):
-        model.zero_grad()
-        losses = model.row_losses(batch)
-        sum(losses).backward()
-        first, id_embedding = model.item_embedding.tokenizer.encoder[0], model.item_embedding.id_embedding
-        return [loss.detach() for loss in losses], first.weight.grad, id_embedding.weight.grad
-
-    for step, batch in enumerate(batches[:6]):
-        (losses, encoder, ids), (all_losses, all_encoder, all_ids) = (gradients(it, batch) for it in (model, every))
-        torch.testing.assert_close(losses, all_losses)  # nothing was trained, so what is kept is what would be made
-        torch.testing.assert_close(ids, all_ids)
-        assert torch.allclose(encoder, all_encoder) == (step % 3 == 0)
-        read = torch.cat([batch.inputs.flatten(), batch.targets])
-        expected = model.n_items - 1 if step % 3 == 0 else len(read[read > 0].unique())
-        assert len(encoded[step]) == expected
-    assert model.n_steps_refreshed == 6
-    with torch.no_grad():
-        table.tokenizer.encoder[-1].bias += 1
-        kept = model.refreshed_semantic.clone()
-        model.row_losses(batches[6])  # a refresh
-    assert not torch.equal(kept, model.refreshed_semantic)
-
-
 def test_the_sampled_softmax_encodes_the_items_of_its_step_alone(tiny):
     _, data, model = prepare(tiny, loss_type="SSM", shared_negatives=5, users_per_batch=4)
     batch, encoded = next(iter(data.train_data)), []
@@ -200,8 +169,6 @@ def test_the_codebook_report_is_over_all_items(tiny):
         ({"n_heads": 5}, "n_heads 5 does not divide.*16"),
         ({"level_metrics": ["cosine"]}, "level_metrics names 1 levels, n_levels is 3"),
         ({"quantization_items": "catalogue", "quantization_weighting": "occurrence"}, "occurrence.*batch"),
-        ({"quantization_items": "catalogue", "table_refresh_steps": 2}, "catalogue.*use table_refresh_steps=1"),
-        ({"table_refresh_steps": 0}, "table_refresh_steps=0 is too small"),
         ({"quantization_items": "all"}, "quantization_items=all.*batch, catalogue"),
     ],
 )
