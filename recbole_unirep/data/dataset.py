@@ -18,6 +18,7 @@ from recbole_unirep.data.reading import fast_reader
 from recbole_unirep.data.sequences import UserSequences
 from recbole_unirep.data.tie_order import n_tied, shuffling_keys, time_order
 
+CHUNK_ROWS = 65_536  # rows whose places are held at once
 TARGET_PLACE = "target_place"  # a column that says which interaction a row was, while RecBole splits the rows
 DATASETS = {ModelType.SEQUENTIAL: "SequentialDataset", ModelType.KNOWLEDGE: "KnowledgeBasedDataset"}
 
@@ -102,10 +103,10 @@ class FastAugmentation:
     augments_training = True
 
     def build_for_rows(self):
-        """RecBole's split for training in rows of users, which reads histories of held-out targets alone.
+        """RecBole's split for training in rows of users, which reads the items before held-out targets alone.
 
         Returns:
-            list: as `build`; the rows of the training part have no histories.
+            list: as `build`; the training part has no lists, the others those of items.
         """
         self.augments_training = False
         parts = self.build()
@@ -115,7 +116,7 @@ class FastAugmentation:
             part.inter_feat.drop(TARGET_PLACE)
             part.__dict__.pop("_interactions", None)
             if place > 0:
-                part.inter_feat.update(self._histories(single, target))
+                part.inter_feat.update(self._histories(single, target, [self.iid_field]))
         return parts
 
     def data_augmentation(self):
@@ -125,37 +126,36 @@ class FastAugmentation:
         self.sort(by=[self.uid_field, self.time_field], ascending=True)
 
         single = self.inter_feat
-        is_first = np.diff(single[self.uid_field].numpy(), prepend=-1) != 0
-        target = np.flatnonzero(~is_first)
+        target = np.flatnonzero(np.diff(single[self.uid_field].numpy(), prepend=-1) == 0)  # of a user not the first
         self.inter_feat = _rows(single, target)
         if self.augments_training:
-            self.inter_feat.update(self._histories(single, target))
+            fields = [field for field in single if field != self.uid_field]
+            self.inter_feat.update(self._histories(single, target, fields))
         else:
             self._interactions = single
             self.inter_feat.update(Interaction({TARGET_PLACE: torch.from_numpy(target)}))
 
-    def _histories(self, single, target):
+    def _histories(self, single, target, fields):
         """Lists of what stands before targets, and their lengths.
 
         Args:
             single (Interaction): one row an interaction, users one after the other in order of time.
             target (np.ndarray): places of the targets, shape: [n].
+            fields (list of str): what is listed.
         """
-        user = single[self.uid_field].numpy()
-        row = np.arange(len(user))
-        user_start = np.maximum.accumulate(np.where(np.diff(user, prepend=-1) != 0, row, 0))
-        start = np.maximum(user_start[target], target - self.max_item_list_len)
-
-        place = torch.from_numpy(start)[:, None] + torch.arange(self.max_item_list_len)  # [n, L]
-        is_history = place < torch.from_numpy(target)[:, None]
-        place = place.clamp(max=len(user) - 1)
-
+        length = self.max_item_list_len
+        user_start = self.sequences.offsets[single[self.uid_field].numpy()[target]]
+        start = np.maximum(user_start, target - length)
         lists = {self.item_list_length_field: torch.from_numpy(target - start)}
-        for field in single:
-            if field != self.uid_field:
-                value = single[field][place]  # [n, L] or [n, L, list length]
-                mask = is_history.view(*is_history.shape, *[1] * (value.dim() - 2))
-                lists[getattr(self, f"{field}_list_field")] = value.masked_fill(~mask, 0)
+        for field in fields:
+            value = single[field]
+            listed = value.new_zeros(len(target), length, *value.shape[1:])  # [n, L] or [n, L, list length]
+            for first in range(0, len(target), CHUNK_ROWS):
+                part = slice(first, first + CHUNK_ROWS)
+                place = torch.from_numpy(start[part])[:, None] + torch.arange(length)
+                is_history = place < torch.from_numpy(target[part])[:, None]
+                listed[part][is_history] = value[place[is_history]]
+            lists[getattr(self, f"{field}_list_field")] = listed
         return Interaction(lists)
 
 

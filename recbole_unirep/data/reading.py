@@ -42,7 +42,7 @@ class _Reader:
         types = {
             column: kind for column, kind in dtype.items() if column != time
         }  # pandas finds out whether it is whole
-        options["float_precision"] = "round_trip"
+        options.update(float_precision="round_trip", low_memory=False)  # in one piece equal texts are one object
         table = pandas.read_csv(file, delimiter=delimiter, dtype=types, engine="c", **options)
         if time in table and table[time].dtype != np.int64:
             table[time] = table[time].astype(np.float64)
