@@ -1,0 +1,117 @@
+"""The same work by this package, by the pieces that `run_recbole` calls.
+
+    python benchmarks/ours.py MEASURE --data_path=FOLDER --dataset=NAME [--KEY=VALUE ...]
+
+Keys that a measure does not read itself are settings of the run.
+"""
+
+import tempfile
+from statistics import median
+from time import perf_counter
+
+import torch
+from measure import arguments, repeated, report, timed
+from torch.utils.flop_counter import FlopCounterMode
+
+from recbole_unirep.config import Config
+from recbole_unirep.data.split import load_data
+from recbole_unirep.quick_start import build_model, trains_rows
+from recbole_unirep.training.protocols import evaluate_protocols
+from recbole_unirep.training.trainer import EngineTrainer
+
+SETTINGS = {"show_progress": "False", "text_encoder": "minilm"}
+OWN_OPTIONS = ("repeats", "users", "steps")
+
+
+def configure(options):
+    """Config of a run."""
+    keys = {"model": "SASRec", **SETTINGS, **options}
+    return Config(arguments=[f"--{key}={value}" for key, value in keys.items() if key not in OWN_OPTIONS])
+
+
+def prepare(options):
+    """Config, data and trainer of a run."""
+    config = configure(options)
+    data = load_data(config, one_row_a_user=trains_rows(config))
+    config["run_dir"] = tempfile.mkdtemp()
+    return config, data, EngineTrainer(config, build_model(config, data.train))
+
+
+def build(options):
+    """Seconds to read, filter, number and split."""
+    config = configure(options)
+    data, seconds = timed(lambda: load_data(config, one_row_a_user=trains_rows(config)))
+    report(seconds=seconds, targets=data.train_data.n_targets)
+
+
+def train(options):
+    """Median seconds of an epoch, after one to warm up, and its floating-point operations in products."""
+    _, data, trainer = prepare(options)
+    rows = data.train_data
+    trainer._train_epoch(rows, 0)
+    seconds = repeated(lambda: trainer._train_epoch(rows, 1), int(options["repeats"]))
+    with FlopCounterMode(display=False) as counter:
+        trainer._train_epoch(rows, 1)
+    report(seconds=seconds, targets=rows.n_targets, flops=counter.get_total_flops())
+
+
+def step(options):
+    """Median seconds of a training step."""
+    _, data, trainer = prepare(options)
+    seconds = []
+    for batch in data.train_data:
+        _, took = timed(lambda batch=batch: trainer._train_epoch(_One(data.train_data, batch), 0))
+        seconds.append(took)
+        if len(seconds) == int(options["steps"]) + 3:
+            break
+    report(seconds=median(seconds[3:]), steps=len(seconds) - 3)
+
+
+class _One:
+    """Training data of one batch."""
+
+    def __init__(self, rows, batch):
+        self.rows, self.batch = rows, batch
+
+    def __len__(self):
+        return 1
+
+    def __iter__(self):
+        return iter([self.batch])
+
+
+def evaluate(options):
+    """Seconds to draw the candidates and to rank the test targets among them, and seconds to rank them again."""
+    config, data, trainer = prepare(options)
+    trainer.model.eval()
+
+    def rank():
+        return evaluate_protocols(trainer.model, data.test, ["uni99"], config, None)
+
+    _, first = timed(rank)
+    report(seconds=first, seconds_again=repeated(rank, int(options["repeats"])), users=len(data.test))
+
+
+def full(options):
+    """Seconds to rank targets among all items."""
+    config, data, trainer = prepare(options)
+    trainer.model.eval()
+    _, seconds = timed(lambda: evaluate_protocols(trainer.model, data.test, ["full"], config, None))
+    report(seconds=seconds, users=len(data.test), items=data.train.item_num - 1)
+
+
+def product(options):
+    """Floating-point operations a second of a large matrix product: what the machine can do at most."""
+    left, right = torch.randn(2048, 2048), torch.randn(2048, 2048)
+    left @ right
+    started, times = perf_counter(), 0
+    while perf_counter() - started < 2:
+        left @ right
+        times += 1
+    report(flops_per_second=times * 2 * 2048**3 / (perf_counter() - started))
+
+
+if __name__ == "__main__":
+    measure, given = arguments()
+    measures = {"build": build, "train": train, "step": step, "evaluate": evaluate, "full": full, "product": product}
+    measures[measure](given)

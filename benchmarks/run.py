@@ -1,0 +1,187 @@
+"""Side by side with stock RecBole 1.2.1 on this machine, and results/benchmarks.md written from what was measured.
+
+    python benchmarks/run.py --data_path=../shared/datasets [--repeats=3] [NAME ...]
+
+Each measure is a process of its own, so that its peak memory is the operating system's; both sides take turns, and the
+medians are compared. Everything measured is kept in results/benchmarks.json.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+from synthetic import write
+
+from recbole_unirep.run_folder import environment, write_json
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE.parent / "results"
+BEAUTY = ["--dataset=amazon-beauty"]
+SAMPLED = ["--loss_type=SSM", "--sparse_id_table=True"]
+BATCHES_OF_STOCK = [4096, 16384, 65536]  # its own eval_batch_size first
+
+# name -> users, items, interactions of a synthetic dataset
+SYNTHETIC = {
+    "made-1m": (50_000, 20_000, 1_000_000),
+    "made-10m": (500_000, 100_000, 10_000_000),
+    "made-items-12k": (50_000, 12_000, 2_000_000),
+    "made-items-1m": (50_000, 1_000_000, 2_000_000),
+    "made-1000-users": (1_000, 1_000_000, 1_010_000),
+}
+
+# measure -> the script that takes it and its arguments
+MEASURES = {
+    "product": ["ours.py", "product"],
+    "ours_train_sasrec": ["ours.py", "train", *BEAUTY, "--model=SASRec", "--repeats=1"],
+    "ours_train_unirep": ["ours.py", "train", *BEAUTY, "--model=UniRep", "--repeats=1"],
+    "stock_train_sasrec": ["stock.py", "train", *BEAUTY, "--batches=4"],
+    "ours_evaluate": ["ours.py", "evaluate", *BEAUTY, "--repeats=1"],
+    **{
+        f"stock_evaluate_{size}": ["stock.py", "evaluate", *BEAUTY, "--users=600", f"--eval_batch_size={size}"]
+        for size in BATCHES_OF_STOCK
+    },
+    "ours_build_beauty": ["ours.py", "build", *BEAUTY],
+    "stock_build_beauty": ["stock.py", "build", *BEAUTY],
+    "ours_build_1m": ["ours.py", "build", "--dataset=made-1m"],
+    "stock_build_1m": ["stock.py", "build", "--dataset=made-1m", "--core=0"],
+    "ours_build_10m": ["ours.py", "build", "--dataset=made-10m"],
+    "ours_step_12k": ["ours.py", "step", "--dataset=made-items-12k", "--steps=30", *SAMPLED],
+    "ours_step_1m": ["ours.py", "step", "--dataset=made-items-1m", "--steps=30", *SAMPLED],
+    "ours_full_1m": ["ours.py", "full", "--dataset=made-1000-users"],
+}
+BENCHMARKS = {
+    "training": ["product", "ours_train_sasrec", "stock_train_sasrec", "ours_train_unirep"],
+    "evaluation": ["ours_evaluate", *(f"stock_evaluate_{size}" for size in BATCHES_OF_STOCK)],
+    "build": ["ours_build_beauty", "stock_build_beauty", "ours_build_1m", "stock_build_1m", "ours_build_10m"],
+    "scale": ["ours_step_12k", "ours_step_1m", "ours_full_1m"],
+}
+
+
+def main(arguments):
+    options = dict(argument[2:].split("=", 1) for argument in arguments if argument.startswith("--"))
+    names = [argument for argument in arguments if not argument.startswith("--")] or list(BENCHMARKS)
+    kept = RESULTS / "benchmarks.json"
+    results = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in names:
+            measures = BENCHMARKS[name]
+            taken = {measure: [] for measure in measures}
+            for _ in range(int(options.get("repeats", 3))):
+                for measure in measures:
+                    taken[measure].append(take(measure, Path(options["data_path"]).resolve(), Path(scratch)))
+                    print(measure, json.dumps(taken[measure][-1]), flush=True)
+            results[name] = {"environment": environment("cpu"), "measures": taken}
+            write_json(kept, results)
+    (RESULTS / "benchmarks.md").write_text(page(results), encoding="utf-8")
+
+
+def take(measure, data_path, scratch):
+    """Numbers of one measure, from a process of its own."""
+    script, name, *options = MEASURES[measure]
+    dataset = next((option.split("=")[1] for option in options if option.startswith("--dataset=")), None)
+    if dataset in SYNTHETIC:
+        data_path = scratch
+        write(scratch, dataset, *SYNTHETIC[dataset])
+    if dataset:
+        options.append(f"--data_path={data_path}")
+    command = [sys.executable, HERE / script, name, *options]
+    answer = subprocess.run(command, capture_output=True, text=True, cwd=scratch)
+    if answer.returncode:
+        raise RuntimeError(f"{measure} failed: {answer.stderr.strip().splitlines()[-1:]}")
+    return json.loads(answer.stdout.strip().splitlines()[-1])
+
+
+def page(results):
+    """The page of all results."""
+    commit = {name: part["environment"]["commit"] for name, part in results.items()}
+    found = {name: numbers for part in results.values() for name, numbers in part["measures"].items()}
+    lines = [
+        "# Benchmarks",
+        "",
+        "Written by `python benchmarks/run.py --data_path=FOLDER`; every number measured, its machine and versions are "
+        "in [benchmarks.json](benchmarks.json). Medians; both sides ran in turns on the same machine, each measure in "
+        "a process of its own, float32, stock RecBole with its own loaders and Trainer. Stock trains and evaluates "
+        "slices, extrapolated by targets or users a second.",
+        "",
+        f"Commits: {', '.join(f'{name} {sha}' for name, sha in commit.items())}.",
+        "",
+        "| what | this package | stock RecBole | ratio | target |",
+        "| --- | --- | --- | --- | --- |",
+        *(row for name in results for row in ROWS[name](found)),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def middle(found, measure, key="seconds"):
+    return median(numbers[key] for numbers in found[measure])
+
+
+def rate(found, measure, key):
+    """Median of targets, users, ... a second."""
+    return median(numbers[key] / numbers["seconds"] for numbers in found[measure])
+
+
+def gigabytes(found, measure):
+    return f"{max(numbers['peak_bytes'] for numbers in found[measure]) / 1e9:.2f} GB"
+
+
+def row(what, ours, stock="", ratio="", target=""):
+    return f"| {what} | {ours} | {stock} | {ratio} | {target} |"
+
+
+def training_rows(found):
+    ours, stock = rate(found, "ours_train_sasrec", "targets"), rate(found, "stock_train_sasrec", "targets")
+    what = "SASRec, softmax over all items, Beauty: targets a second"
+    yield row(what, f"{ours:,.0f}", f"{stock:,.0f}", f"{ours / stock:.1f}", "20")
+    yield row("the same, peak memory", *(gigabytes(found, f"{side}_train_sasrec") for side in ("ours", "stock")))
+    peak = median(numbers["flops_per_second"] for numbers in found["product"])
+    for name in ("SASRec", "UniRep"):
+        measure = f"ours_train_{name.lower()}"
+        limit, seconds = middle(found, measure, "flops") / peak, middle(found, measure)
+        what = f"{name}'s epoch against the arithmetic limit of {limit:.1f} s"
+        yield row(what, f"{seconds:.1f} s", "", f"{seconds / limit:.2f}")
+    unirep, sasrec = middle(found, "ours_train_unirep"), middle(found, "ours_train_sasrec")
+    yield row(
+        "UniRep's epoch against SASRec's, both ours", f"{unirep:.1f} s", "", f"{unirep / sasrec:.2f}", "at most 2"
+    )
+
+
+def evaluation_rows(found):
+    users, ours = found["ours_evaluate"][0]["users"], middle(found, "ours_evaluate")
+    memory = gigabytes(found, "ours_evaluate")
+    best = max(BATCHES_OF_STOCK, key=lambda size: rate(found, f"stock_evaluate_{size}", "users"))
+    for size in BATCHES_OF_STOCK:
+        measure = f"stock_evaluate_{size}"
+        stock = users / rate(found, measure, "users")
+        what = f"99 candidates, {users:,} users, stock at eval_batch_size {size:,}"
+        theirs = f"{stock:,.0f} s, {gigabytes(found, measure)}"
+        yield row(what, f"{ours:.1f} s, {memory}", theirs, f"{stock / ours:.0f}", "50" if size == best else "")
+    yield row("the same, candidates drawn before", f"{middle(found, 'ours_evaluate', 'seconds_again'):.1f} s")
+
+
+def build_rows(found):
+    for name, what in (("beauty", "Beauty"), ("1m", "1 M interactions")):
+        ours, stock = (middle(found, f"{side}_build_{name}") for side in ("ours", "stock"))
+        memory = [gigabytes(found, f"{side}_build_{name}") for side in ("ours", "stock")]
+        sides = (f"{ours:.1f} s, {memory[0]}", f"{stock:.1f} s, {memory[1]}")
+        yield row(f"dataset build, {what}", *sides, f"{stock / ours:.1f}", "10")
+    ours = f"{middle(found, 'ours_build_10m'):.1f} s, {gigabytes(found, 'ours_build_10m')}"
+    yield row("dataset build, 10 M interactions", ours, target="under 2 GB")
+
+
+def scale_rows(found):
+    small, large = middle(found, "ours_step_12k"), middle(found, "ours_step_1m")
+    what = f"step of 256 users with sampled softmax, 1 M items against 12 k ({small:.3f} s)"
+    yield row(what, f"{large:.3f} s", "", f"{large / small:.2f}", "at most 1.5")
+    ours = f"{middle(found, 'ours_full_1m'):.1f} s, {gigabytes(found, 'ours_full_1m')}"
+    yield row("full ranking of 1,000 users over 1 M items", ours, target="under 2 GB")
+
+
+ROWS = {"training": training_rows, "evaluation": evaluation_rows, "build": build_rows, "scale": scale_rows}
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
