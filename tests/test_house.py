@@ -14,6 +14,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("recbole_unirep", "dataset_prep")
+FURTHER = ("properties", "tests", "benchmarks", "results", ".ci")
 OURS = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 YAMLS = sorted((ROOT / "properties").rglob("*.yaml"))
@@ -21,7 +22,7 @@ TEXTS = sorted(
     path
     for path in [
         *ROOT.glob("*.*"),
-        *(path for room in (*PACKAGES, "properties", "tests", "results", ".ci") for path in (ROOT / room).rglob("*")),
+        *(path for room in (*PACKAGES, *FURTHER) for path in (ROOT / room).rglob("*")),
         *(ROOT / ".github").rglob("*.yml"),
     ]
     if path.is_file() and (path.parent.name == ".ci" or path.suffix in {".cfg", ".md", ".py", ".toml", ".txt", ".yaml"})
