@@ -68,7 +68,8 @@ def _run(config, protocols, log, started):
     """The pipeline of one process."""
     for note in config.notes if not config["resume"] else ():
         getLogger().info(note)
-    if trains_rows(config) and "train_batch_size" in config.external_config_dict and not config["resume"]:
+    in_rows_of_users = trains_rows(config) and config["training_rows"] == "user"
+    if in_rows_of_users and "train_batch_size" in config.external_config_dict and not config["resume"]:
         getLogger().info(f"train_batch_size is not used by {config['model']} in rows of users: users_per_batch is")
     init_seed(config["seed"], config["reproducibility"])
     data = _data(config)
@@ -153,11 +154,11 @@ def embed(arguments):
 
 
 def trains_rows(config):
-    """Whether one row a user trains this model: it is causal, and the user asks neither for prefixes nor for RecBole's
+    """Whether our rows train this model: it is causal, and the user asks neither for RecBole's loader nor for RecBole's
     own evaluation, whose data have RecBole's rows.
     """
-    if config["training_rows"] not in ("user", "prefix"):
-        raise ValueError(f"training_rows={config['training_rows']} is not known: choose user or prefix")
+    if config["training_rows"] not in ("user", "target", "prefix"):
+        raise ValueError(f"training_rows={config['training_rows']} is not known: choose user, target or prefix")
     reader = config["backbone"] if config["model"] in MODELS else config["model"]
     asks_for_prefixes = config["training_rows"] == "prefix" or RECBOLE in protocols_asked(config["protocol"])
     return reader in CAUSAL and not asks_for_prefixes

@@ -19,7 +19,8 @@ from scipy.stats import t
 HERE = Path(__file__).resolve().parent
 KEPT = ("config.yaml", "environment.json", "result.json", "metrics.jsonl")
 SEEDS = {"ml-100k": (1, 2, 3, 4, 5), "amazon-beauty": (1, 2)}
-KINDS = ("user", "prefix")
+KINDS = ("user", "target")
+LENGTH = {"ml-100k": 20, "amazon-beauty": 50}  # histories of ml-100k are longer: most of its rows continue another
 CELLS = {
     f"{dataset}-{kind}-{seed}": (dataset, kind, seed) for dataset in SEEDS for seed in SEEDS[dataset] for kind in KINDS
 }
@@ -43,7 +44,8 @@ def run(name, folder, data_path):
     if (kept / "result.json").is_file():
         return
     command = ["run_recbole", "--model=SASRec", f"--dataset={dataset}", f"--training_rows={kind}", f"--seed={seed}"]
-    command += ["--protocol=[]", "--stopping_step=5", "--show_progress=False", f"--run_dir={folder}"]
+    command += [f"--MAX_ITEM_LIST_LENGTH={LENGTH[dataset]}", "--protocol=[]", "--stopping_step=5"]
+    command += ["--show_progress=False", f"--run_dir={folder}"]
     if dataset != "ml-100k":
         command.append(f"--data_path={data_path}")
     if (folder / "last.pt").is_file():

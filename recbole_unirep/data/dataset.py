@@ -9,13 +9,14 @@ import importlib
 from logging import getLogger
 
 import numpy as np
+import pandas
 import torch
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType, ModelType
 
 from dataset_prep.text import quoted_parts
 from recbole_unirep.data.reading import fast_reader
-from recbole_unirep.data.sequences import UserSequences
+from recbole_unirep.data.sequences import UserSequences, grouped_order
 from recbole_unirep.data.tie_order import n_tied, shuffling_keys, time_order
 
 CHUNK_ROWS = 65_536  # rows whose places are held at once
@@ -48,8 +49,15 @@ class TimeOrdered:
             self.set_field_property(self.time_field, FeatureType.FLOAT, FeatureSource.INTERACTION, 1)
 
     def _filter_by_inter_num(self):
-        """Filters as RecBole does, then drops users and items that have features and no interaction."""
-        super()._filter_by_inter_num()
+        """RecBole's filter (its issue 1298) by counting arrays; then drops features of users and items that are gone."""
+        fields, is_kept = (self.uid_field, self.iid_field), np.ones(len(self.inter_feat), dtype=bool)
+        numbers = [pandas.factorize(self.inter_feat[field])[0] for field in fields]
+        intervals = [self._parse_intervals_str(self.config[f"{side}_inter_num_interval"]) for side in ("user", "item")]
+        n_before = None
+        while n_before != is_kept.sum():
+            n_before = is_kept.sum()
+            is_kept &= np.logical_and(*(self._is_within(n, is_kept, ends) for n, ends in zip(numbers, intervals)))
+        self.inter_feat.drop(self.inter_feat.index[~is_kept], inplace=True)
         if self.inter_feat.empty:
             raise ValueError(
                 f"no interaction of {self.config['dataset']} is left after filtering "
@@ -60,6 +68,13 @@ class TimeOrdered:
             if feat is not None:
                 feat.drop(feat.index[~feat[field].isin(self.inter_feat[field])], inplace=True)
 
+    def _is_within(self, numbers, is_kept, intervals):
+        """Whether each row's user (or item) has as many kept rows as the intervals allow, shape: [n], bool."""
+        if intervals is None:
+            return is_kept
+        counts = np.bincount(numbers[is_kept], minlength=numbers.max(initial=-1) + 1)
+        return self._within_intervals(counts, intervals)[numbers]
+
     def leave_one_out(self, group_by, leave_one_mode):
         """RecBole's split, users in order of their first row, without a loop over rows.
 
@@ -69,9 +84,13 @@ class TimeOrdered:
         if leave_one_mode != "valid_and_test" or group_by is None:
             return super().leave_one_out(group_by, leave_one_mode)
         groups = self.inter_feat[group_by].numpy()
-        _, first_row, group = np.unique(groups, return_index=True, return_inverse=True)
-        group = np.argsort(np.argsort(first_row))[group]  # numbered by first appearance
-        order = np.argsort(group, kind="stable")
+        first_row = np.full(groups.max() + 1, len(groups))
+        first_row[groups[::-1]] = np.arange(len(groups))[::-1]
+        by_first_row = np.argsort(first_row)[: np.count_nonzero(first_row < len(groups))]
+        number = np.empty_like(first_row)
+        number[by_first_row] = np.arange(len(by_first_row))  # by first appearance
+        group = number[groups]
+        order = grouped_order(group, len(by_first_row))
         size = np.bincount(group)
         from_end = np.repeat(np.cumsum(size), size) - 1 - np.arange(len(order))
         n_kept = 1 if self.config["MODEL_TYPE"] == ModelType.SEQUENTIAL else 2
@@ -87,10 +106,12 @@ class TimeOrdered:
         tie_order, seed = self.config["tie_order"], self.config["tie_seed"]
         order = time_order(times, tie_order, lambda: shuffling_keys(users, items, user_tokens, item_tokens, seed))
         self.inter_feat = self.inter_feat.iloc[order].reset_index(drop=True)
-        self.sequences = UserSequences.from_arrays(users[order], items[order], self.user_num)
+        users, items, times = users[order], items[order], times[order]
+        self.sequences = UserSequences.from_arrays(users, items, self.user_num)
         getLogger().info(
-            f"tie_order {tie_order}{f' (seed {seed})' if tie_order == 'shuffled' else ''}: {n_tied(users, times):,} of "
-            f"{len(users):,} interactions share their time with another one of the same user"
+            f"tie_order {tie_order}{f' (seed {seed})' if tie_order == 'shuffled' else ''}: "
+            f"{n_tied(users, times, self.user_num):,} of {len(users):,} interactions share their time with another one "
+            f"of the same user"
         )
         if self.time_field in self.inter_feat:  # their order is settled; RecBole's tensors are made of floats
             self.inter_feat[self.time_field] = self.inter_feat[self.time_field].astype(np.float64)
@@ -123,9 +144,7 @@ class FastAugmentation:
         """Makes one row a target: `u1, <i1, i2> | i3`, the history cut to its last MAX_ITEM_LIST_LENGTH items."""
         self._aug_presets()
         self._check_field("uid_field", "time_field")
-        self.sort(by=[self.uid_field, self.time_field], ascending=True)
-
-        single = self.inter_feat
+        single = _rows(self.inter_feat, grouped_order(self.inter_feat[self.uid_field].numpy(), self.user_num))
         target = np.flatnonzero(np.diff(single[self.uid_field].numpy(), prepend=-1) == 0)  # of a user not the first
         self.inter_feat = _rows(single, target)
         if self.augments_training:

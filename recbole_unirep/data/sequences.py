@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 
 
@@ -32,7 +33,7 @@ class UserSequences(NamedTuple):
             items (np.ndarray): item ids, shape: [n_interactions].
             n_users (int): number of user ids, padding included.
         """
-        order = np.argsort(users, kind="stable")
+        order = grouped_order(users, n_users)
         offsets = np.zeros(n_users + 1, dtype=np.int64)
         np.cumsum(np.bincount(users, minlength=n_users), out=offsets[1:])
         return cls(items[order].astype(np.int64), offsets)
@@ -65,12 +66,26 @@ class UserSequences(NamedTuple):
         Returns:
             str: 64 hexadecimal digits, independent of row order and internal numbering.
         """
-        digest = hashlib.sha256()
-        digest.update("\t".join(sorted(map(str, item_tokens[1:]))).encode())
-        for user in sorted(range(1, len(user_tokens)), key=lambda user: str(user_tokens[user])):
-            digest.update(f"\n{user_tokens[user]}\t".encode())
-            digest.update("\t".join(map(str, item_tokens[self.of(user)])).encode())
+        users, items = (list(map(str, tokens)) for tokens in (user_tokens, item_tokens))
+        digest = hashlib.sha256("\t".join(sorted(items[1:])).encode())
+        for user in sorted(range(1, len(users)), key=users.__getitem__):
+            tokens = map(items.__getitem__, self.of(user).tolist())
+            digest.update(f"\n{users[user]}\t".encode() + "\t".join(tokens).encode())
         return digest.hexdigest()
+
+
+def grouped_order(groups, n_groups):
+    """`np.argsort(groups, kind="stable")` in linear time.
+
+    Args:
+        groups (np.ndarray): group of each row, 0 to n_groups - 1, shape: [n].
+        n_groups (int): number of groups.
+
+    Returns:
+        np.ndarray: row numbers, the rows of a group as they stood, shape: [n], int32 or int64.
+    """
+    rows = np.arange(len(groups))
+    return sparse.csr_array((rows, (groups, rows)), shape=(n_groups, len(groups))).indices
 
 
 class RowBatch(NamedTuple):
@@ -138,7 +153,8 @@ class TrainingRows:
     """One row a user, all targets in it; a history beyond the limit becomes several rows with context.
 
     Every target that RecBole's augmentation would make is trained exactly once an epoch. A row that continues a
-    history opens with half the limit of items that are read and not trained again.
+    history opens with half the limit of items that are read and not trained again. With `one_target` the rows are
+    those of RecBole's augmentation, each of a target and as much before it as the limit allows.
 
     Args:
         sequences (UserSequences): all interactions.
@@ -147,13 +163,14 @@ class TrainingRows:
         rows_per_batch (int): rows of a step.
         negatives (NoNegatives, TargetNegatives or SharedNegatives): what a step draws beside its targets.
         seed (int): with the epoch, decides order and negatives.
+        one_target (bool): one row a target.
     """
 
-    def __init__(self, *, sequences, n_training, max_length, rows_per_batch, negatives, seed):
+    def __init__(self, *, sequences, n_training, max_length, rows_per_batch, negatives, seed, one_target):
         self.items = torch.from_numpy(sequences.items)
         self.rows_per_batch, self.negatives, self.seed = rows_per_batch, negatives, seed
         self.epoch = 0
-        self.user, self.start, self.length, self.context = _cut_rows(sequences, n_training, max_length)
+        self.user, self.start, self.length, self.context = _cut(sequences, n_training, max_length, one_target)
 
     @property
     def n_targets(self):
@@ -191,14 +208,16 @@ class TrainingRows:
         return RowBatch(users, inputs, is_target, targets, *negatives)
 
 
-def _cut_rows(sequences, n_training, max_length):
+def _cut(sequences, n_training, max_length, one_target):
     """User, first input, number of inputs and number of context inputs of each row, shape: [n_rows], int64."""
-    step = max_length - max_length // 2  # new targets of a continued row
+    first, step = (1, 1) if one_target else (max_length, max_length - max_length // 2)  # targets of its rows
     user = np.flatnonzero(n_training > 1)
     n_inputs = n_training[user] - 1
-    n_rows = 1 + -(-np.maximum(n_inputs - max_length, 0) // step)
+    n_rows = 1 + -(-np.maximum(n_inputs - first, 0) // step)
     row = np.arange(n_rows.sum()) - np.repeat(np.cumsum(n_rows) - n_rows, n_rows)  # its number within the user
     user, n_inputs = np.repeat(user, n_rows), np.repeat(n_inputs, n_rows)
-    length = np.minimum(max_length, n_inputs - row * step)
-    context = np.where(row > 0, max_length - step, 0)
-    return tuple(torch.from_numpy(x) for x in (user, sequences.offsets[user] + row * step, length, context))
+    end = first + row * step
+    start = np.maximum(end - max_length, 0)
+    length = np.minimum(end, n_inputs) - start
+    context = np.where(row > 0, end - step - start, 0)
+    return tuple(torch.from_numpy(x) for x in (user, sequences.offsets[user] + start, length, context))

@@ -102,7 +102,7 @@ def load_data(config, one_row_a_user):
 
     Args:
         config (Config): ours.
-        one_row_a_user (bool): training rows of ours; otherwise RecBole's loader, one row a target.
+        one_row_a_user (bool): training rows of ours, `training_rows` says which; otherwise RecBole's loader.
 
     Returns:
         Data: with leave-one-out the same split for every kind of model.
@@ -144,13 +144,15 @@ def load_data(config, one_row_a_user):
 
 
 def _rows(config, train, n_training):
+    one_target = config["training_rows"] == "target"
     return TrainingRows(
         sequences=train.sequences,
         n_training=n_training,
         max_length=config["MAX_ITEM_LIST_LENGTH"],
-        rows_per_batch=config["users_per_batch"],
+        rows_per_batch=config["train_batch_size" if one_target else "users_per_batch"],
         negatives=make_negatives(config, train.sequences, n_training, train.item_num),
         seed=config["seed"],
+        one_target=one_target,
     )
 
 

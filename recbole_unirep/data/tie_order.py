@@ -8,6 +8,8 @@ import hashlib
 
 import numpy as np
 
+from recbole_unirep.data.sequences import grouped_order
+
 TIE_ORDERS = ("file", "shuffled")
 
 
@@ -52,14 +54,15 @@ def shuffling_keys(users, items, user_tokens, item_tokens, seed):
     return _mixed(user_hashes[users] + _mixed(item_hashes)[items])
 
 
-def n_tied(users, times):
+def n_tied(users, times, n_users):
     """Number of interactions that share their time with another one of the same user.
 
     Args:
-        users (np.ndarray): shape: [n].
-        times (np.ndarray): shape: [n].
+        users (np.ndarray): user ids of interactions in order of time, shape: [n].
+        times (np.ndarray): in ascending order, shape: [n].
+        n_users (int): number of user ids.
     """
-    order = np.lexsort((times, users))
+    order = grouped_order(users, n_users)
     users, times = users[order], times[order]
     is_as_before = (users[1:] == users[:-1]) & (times[1:] == times[:-1])
     return int((np.append(is_as_before, False) | np.append(False, is_as_before)).sum())

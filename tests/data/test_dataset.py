@@ -168,6 +168,19 @@ def test_the_catalogue_does_not_depend_on_item_features(write, configure, interv
     assert len(featured.item_feat["categories"][featured.token2id("item_id", "i4")]) == 0  # no row, and it stays
 
 
+@pytest.mark.parametrize(
+    ("users", "items"), [("[5,inf)", "[5,inf)"), ("[20,60];[100,400]", "(2,inf)"), (None, "[10,40)"), ("[0,inf)", None)]
+)
+def test_filtering_keeps_what_recboles_own_loop_keeps(ml_100k_cut, users, items):
+    keys = {"data_path": str(ml_100k_cut.parent), "user_inter_num_interval": users, "item_inter_num_interval": items}
+    config = Config("BPR", "cut", config_dict=keys)
+    ours, recboles = create_dataset(config), recbole.data.dataset.Dataset(config)
+    assert 0 < len(recboles.inter_feat) < 5000 or None in (users, items)
+    for field in ("user_id", "item_id"):
+        assert ours.field2id_token[field].tolist() == recboles.field2id_token[field].tolist()
+        assert ours.inter_feat[field].tolist() == recboles.inter_feat[field].tolist()
+
+
 @pytest.mark.parametrize("model", ["SASRec", "BPR"])
 def test_filters_that_leave_nothing_are_named(write, configure, model):
     write(INTER, [("u1", f"i{time}", time) for time in range(6)])

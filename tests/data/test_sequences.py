@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from recbole_unirep.data.negatives import NoNegatives, TargetNegatives
-from recbole_unirep.data.sequences import TrainingRows, UserSequences
+from recbole_unirep.data.sequences import TrainingRows, UserSequences, grouped_order
 from recbole_unirep.data.split import load_data
 
 HEADER = "user_id:token item_id:token timestamp:float"
@@ -24,7 +24,7 @@ def made_sequences(lengths=LENGTHS, n_items=80):
     return UserSequences.from_arrays(users, np.concatenate(items), len(lengths) + 1), n_items
 
 
-def made_rows(max_length=10, rows_per_batch=4, needs_negatives=True, seed=1, n_held_out=0):
+def made_rows(max_length=10, rows_per_batch=4, needs_negatives=True, seed=1, n_held_out=0, one_target=False):
     sequences, n_items = made_sequences()
     n_training = np.maximum(np.diff(sequences.offsets) - n_held_out, 0)
     return sequences, TrainingRows(
@@ -34,6 +34,7 @@ def made_rows(max_length=10, rows_per_batch=4, needs_negatives=True, seed=1, n_h
         rows_per_batch=rows_per_batch,
         negatives=TargetNegatives(sequences, n_training, n_items) if needs_negatives else NoNegatives(),
         seed=seed,
+        one_target=one_target,
     )
 
 
@@ -43,6 +44,13 @@ def trained_targets(rows):
         users = batch.users[:, None].expand_as(batch.is_target)[batch.is_target]
         pairs.update(zip(users.tolist(), batch.targets.tolist()))
     return pairs
+
+
+@pytest.mark.parametrize("n", [0, 1, 10_000])
+def test_rows_are_grouped_as_by_a_stable_sort(n):
+    groups = np.random.default_rng(n).integers(0, 300, n)
+    assert grouped_order(groups, 301).tolist() == np.argsort(groups, kind="stable").tolist()
+
 
 
 def test_sequences_hold_each_users_items_in_order():
@@ -76,6 +84,36 @@ def test_rows_train_recboles_targets_once(write, configure, max_length):
     assert data.train_data.n_targets == sum(recboles.values()) == len(inter)
     longest = max(batch.inputs.size(1) for batch in data.train_data)
     assert longest == min(max_length, max(LENGTHS) - 3)
+
+
+@pytest.mark.parametrize("max_length", [1, 2, 3, 50])
+def test_rows_of_one_target_are_recboles_augmentation(write, configure, max_length):
+    sequences, _ = made_sequences()
+    rows = [
+        (f"u{user}", f"i{item}", time)
+        for user in range(1, len(LENGTHS) + 1)
+        for time, item in enumerate(sequences.of(user).tolist())
+    ]
+    write(HEADER, rows)
+    keys = {"MAX_ITEM_LIST_LENGTH": max_length, "train_batch_size": 7, "training_rows": "target"}
+    ours = load_data(configure("SASRec", **keys), one_row_a_user=True).train_data
+    recboles = load_data(configure("SASRec", **keys), one_row_a_user=False).train.inter_feat
+    expected = Counter(
+        (user, tuple(history[:length]), item)
+        for user, history, length, item in zip(
+            *(recboles[field].tolist() for field in ("user_id", "item_id_list", "item_length", "item_id"))
+        )
+    )
+    found = Counter()
+    for batch in ours:
+        assert len(batch.users) <= 7
+        assert batch.is_target.sum(dim=1).tolist() == [1] * len(batch.users)
+        for user, inputs, is_target, target in zip(*(part.tolist() for part in batch[:4])):
+            history = tuple(item for item in inputs if item)
+            assert is_target.index(True) == len(history) - 1
+            found[user, history, target] += 1
+    assert found == expected
+    assert len(ours) == -(-len(recboles) // 7)
 
 
 @pytest.mark.parametrize("max_length", [1, 2, 3, 4, 10, 50, 100])
