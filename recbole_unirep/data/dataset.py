@@ -49,7 +49,7 @@ class TimeOrdered:
             self.set_field_property(self.time_field, FeatureType.FLOAT, FeatureSource.INTERACTION, 1)
 
     def _filter_by_inter_num(self):
-        """RecBole's filter (its issue 1298) by counting arrays; then drops features of users and items that are gone."""
+        """RecBole's filter by counting arrays; then drops features of users and items that are gone."""
         fields, is_kept = (self.uid_field, self.iid_field), np.ones(len(self.inter_feat), dtype=bool)
         numbers = [pandas.factorize(self.inter_feat[field])[0] for field in fields]
         intervals = [self._parse_intervals_str(self.config[f"{side}_inter_num_interval"]) for side in ("user", "item")]

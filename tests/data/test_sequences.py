@@ -52,7 +52,6 @@ def test_rows_are_grouped_as_by_a_stable_sort(n):
     assert grouped_order(groups, 301).tolist() == np.argsort(groups, kind="stable").tolist()
 
 
-
 def test_sequences_hold_each_users_items_in_order():
     sequences = UserSequences.from_arrays(np.array([2, 1, 2, 2]), np.array([5, 6, 7, 5]), 4)
     assert [sequences.of(user).tolist() for user in range(4)] == [[], [6], [5, 7, 5], []]
