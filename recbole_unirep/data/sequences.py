@@ -13,6 +13,9 @@ from scipy import sparse
 from torch import Tensor
 
 
+USERS_AT_ONCE = 65_536  # whose tokens are joined for the fingerprint
+
+
 class UserSequences(NamedTuple):
     """Items of every user in time order, as one flat array.
 
@@ -66,11 +69,19 @@ class UserSequences(NamedTuple):
         Returns:
             str: 64 hexadecimal digits, independent of row order and internal numbering.
         """
-        users, items = (list(map(str, tokens)) for tokens in (user_tokens, item_tokens))
-        digest = hashlib.sha256("\t".join(sorted(items[1:])).encode())
-        for user in sorted(range(1, len(users)), key=users.__getitem__):
-            tokens = map(items.__getitem__, self.of(user).tolist())
-            digest.update(f"\n{users[user]}\t".encode() + "\t".join(tokens).encode())
+        n_items = np.diff(self.offsets)
+        users = np.array(
+            ["\n" + str(token) + ("" if n else "\t") for token, n in zip(user_tokens, n_items)], dtype=object
+        )
+        items = np.array([f"\t{token}" for token in item_tokens], dtype=object)
+        digest = hashlib.sha256("".join(sorted(items[1:]))[1:].encode())
+        order = 1 + np.argsort(user_tokens[1:].astype(str))
+        for part in np.split(order, range(USERS_AT_ONCE, len(order), USERS_AT_ONCE)):
+            size = n_items[part]
+            start = np.cumsum(size) - size
+            place = np.arange(size.sum()) + np.repeat(self.offsets[part] - start, size)
+            pieces = np.insert(items[self.items[place]], start, users[part])
+            digest.update("".join(pieces).encode())
         return digest.hexdigest()
 
 
@@ -84,8 +95,9 @@ def grouped_order(groups, n_groups):
     Returns:
         np.ndarray: row numbers, the rows of a group as they stood, shape: [n], int32 or int64.
     """
-    rows = np.arange(len(groups))
-    return sparse.csr_array((rows, (groups, rows)), shape=(n_groups, len(groups))).indices
+    rows = np.arange(len(groups), dtype=np.int32 if len(groups) < 2**31 else np.int64)
+    is_there = np.ones(len(groups), dtype=bool)
+    return sparse.csr_array((is_there, (groups, rows)), shape=(n_groups, len(groups))).indices
 
 
 class RowBatch(NamedTuple):

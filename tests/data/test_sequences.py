@@ -57,7 +57,7 @@ def test_sequences_hold_each_users_items_in_order():
     assert [sequences.of(user).tolist() for user in range(4)] == [[], [6], [5, 7, 5], []]
 
 
-def test_fingerprint_depends_on_tokens_and_order_alone():
+def test_fingerprint_depends_on_tokens_and_order_alone(monkeypatch):
     users, items = np.array(["[PAD]", "ann", "bob"]), np.array(["[PAD]", "x", "y", "z"])
     print_of = UserSequences.from_arrays(np.array([1, 1, 2]), np.array([1, 2, 3]), 3).fingerprint(users, items)
     rows_moved = UserSequences.from_arrays(np.array([2, 1, 1]), np.array([3, 1, 2]), 3)
@@ -68,6 +68,10 @@ def test_fingerprint_depends_on_tokens_and_order_alone():
     assert other_order.fingerprint(users, items) != print_of
     assert UserSequences.from_arrays(np.array([1, 2, 2]), np.array([1, 2, 3]), 3).fingerprint(users, items) != print_of
     assert print_of == hashlib.sha256(b"x\ty\tz\nann\tx\ty\nbob\tz").hexdigest()
+    without_bob = UserSequences.from_arrays(np.array([1, 1]), np.array([1, 2]), 3)
+    assert without_bob.fingerprint(users, items) == hashlib.sha256(b"x\ty\tz\nann\tx\ty\nbob\t").hexdigest()
+    monkeypatch.setattr("recbole_unirep.data.sequences.USERS_AT_ONCE", 1)
+    assert without_bob.fingerprint(users, items) == hashlib.sha256(b"x\ty\tz\nann\tx\ty\nbob\t").hexdigest()
 
 
 @pytest.mark.parametrize("max_length", [1, 2, 5, 50])
