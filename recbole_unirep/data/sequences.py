@@ -12,7 +12,6 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-
 USERS_AT_ONCE = 65_536  # whose tokens are joined for the fingerprint
 
 
@@ -70,10 +69,8 @@ class UserSequences(NamedTuple):
             str: 64 hexadecimal digits, independent of row order and internal numbering.
         """
         n_items = np.diff(self.offsets)
-        users = np.array(
-            ["\n" + str(token) + ("" if n else "\t") for token, n in zip(user_tokens, n_items)], dtype=object
-        )
-        items = np.array([f"\t{token}" for token in item_tokens], dtype=object)
+        users = ["\n" + str(token) + ("" if n else "\t") for token, n in zip(user_tokens, n_items)]
+        users, items = np.array(users, dtype=object), np.array([f"\t{token}" for token in item_tokens], dtype=object)
         digest = hashlib.sha256("".join(sorted(items[1:]))[1:].encode())
         order = 1 + np.argsort(user_tokens[1:].astype(str))
         for part in np.split(order, range(USERS_AT_ONCE, len(order), USERS_AT_ONCE)):
