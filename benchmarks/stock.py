@@ -48,15 +48,18 @@ class Slice:
 
 
 def prepare(options):
-    """Config, model, trainer and loaders of SASRec."""
-    keys = {**TASK, "data_path": options["data_path"], "eval_batch_size": int(options.get("eval_batch_size", 4096))}
+    """Trainer and loaders of a model, and the seconds that the loaders took."""
+    name = options.get("model", "SASRec")
+    keys = {**TASK, "eval_batch_size": int(options.get("eval_batch_size", 4096))}
+    if "data_path" in options:
+        keys["data_path"] = options["data_path"]
     if options.get("core") == "0":
         keys |= {"user_inter_num_interval": "[0,inf)", "item_inter_num_interval": "[0,inf)"}
-    config = Config(model="SASRec", dataset=options["dataset"], config_dict=keys)
+    config = Config(model=name, dataset=options["dataset"], config_dict=keys)
     init_seed(config["seed"], config["reproducibility"])
     (dataset, loaders), seconds = timed(lambda: _data(config))
-    model = get_model("SASRec")(config, loaders[0].dataset).to(config["device"])
-    return get_trainer(config["MODEL_TYPE"], "SASRec")(config, model), loaders, seconds
+    model = get_model(name)(config, loaders[0].dataset).to(config["device"])
+    return get_trainer(config["MODEL_TYPE"], name)(config, model), loaders, seconds
 
 
 def _data(config):
