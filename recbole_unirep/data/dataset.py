@@ -119,7 +119,7 @@ class TimeOrdered:
 
 
 class FastAugmentation:
-    """Mixin of RecBole's SequentialDataset: the same augmented rows, without a loop over them."""
+    """Mixin of RecBole's SequentialDataset whose rows stand in order of time: its augmented rows, without a loop."""
 
     augments_training = True
 

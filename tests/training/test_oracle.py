@@ -31,6 +31,14 @@ def configure(model):
     return Config(model, "ml-100k", config_dict={"metrics": METRICS, "use_gpu": False, "MAX_ITEM_LIST_LENGTH": 20})
 
 
+class RecBolesOrder(FastAugmentation):
+    """The augmentation over rows that RecBole sorts, by times in float32."""
+
+    def data_augmentation(self):
+        self.sort(by=self.time_field)
+        super().data_augmentation()
+
+
 @pytest.fixture(scope="module")
 def parts():
     """Whole dataset and its three parts in RecBole's order, by class of dataset."""
@@ -39,7 +47,7 @@ def parts():
     def build(config):
         base = recbole_class(config)
         if base not in built:
-            mixins = (FastAugmentation, Recorded) if base.__name__ == "SequentialDataset" else (Recorded,)
+            mixins = (RecBolesOrder, Recorded) if base.__name__ == "SequentialDataset" else (Recorded,)
             dataset = type(base.__name__, (*mixins, base), {})(config)
             built[base] = dataset, dataset.build()
         return built[base]
