@@ -169,7 +169,7 @@ class TrainingRows:
         sequences (UserSequences): all interactions.
         n_training (np.ndarray): items of each user that belong to training, shape: [n_users].
         max_length (int): positions of a row.
-        rows_per_batch (int): rows of a step.
+        rows_per_batch (int): rows of a step on average; each step has about as many targets.
         negatives (NoNegatives, TargetNegatives or SharedNegatives): what a step draws beside its targets.
         seed (int): with the epoch, decides order and negatives.
         one_target (bool): one row a target.
@@ -196,13 +196,25 @@ class TrainingRows:
             yield self._gather(rows, generator)
 
     def _batches(self, generator):
-        """Row numbers of each batch: shuffled, then sorted by length within pools, so that batches trim well."""
+        """Row numbers of each batch: shuffled, then sorted by length within pools, so that batches trim well.
+
+        The batches of a pool have about as many targets each: a step is the mean over its targets, so that with as many
+        rows each a target of a short history would weigh several times one of a long history.
+        """
         order = torch.randperm(len(self.user), generator=generator)
         batches = []
         for pool in order.split(16 * self.rows_per_batch):
             pool = pool[torch.argsort(self.length[pool], stable=True)]
-            batches.extend(pool.split(self.rows_per_batch))
+            batches.extend(pool.tensor_split(self._cuts((self.length - self.context)[pool].numpy())))
         return [batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()]
+
+    def _cuts(self, n_targets):
+        """Where rows of so many targets each are cut into batches of about equal targets, none of them empty."""
+        n_batches = -(-len(n_targets) // self.rows_per_batch)
+        place = np.arange(1, n_batches)
+        cut = 1 + np.searchsorted(n_targets.cumsum(), n_targets.sum() * place / n_batches)
+        latest = len(n_targets) - n_batches + place
+        return (place + np.maximum.accumulate(np.minimum(cut, latest) - place).clip(min=0)).tolist()
 
     def _gather(self, rows, generator):
         length, context = self.length[rows, None], self.context[rows, None]  # [B, 1]

@@ -156,6 +156,18 @@ def test_negatives_are_outside_the_users_training_items_and_reach_all_others():
     assert drawn[len(LENGTHS)] == set(range(1, 80)) - owned[len(LENGTHS)]
 
 
+@pytest.mark.parametrize("lengths", [[2] * 30 + [60], [60] * 3 + [2], [3], [2, 60], list(range(2, 62)), [2] * 400])
+def test_steps_have_about_as_many_targets_and_none_is_empty(lengths):
+    sequences, _ = made_sequences(lengths)
+    n_training = np.diff(sequences.offsets)
+    keys = {"max_length": 100, "rows_per_batch": 4, "negatives": NoNegatives(), "seed": 1, "one_target": False}
+    rows = TrainingRows(sequences=sequences, n_training=n_training, **keys)
+    sizes = [len(batch.targets) for batch in rows]
+    assert len(sizes) == len(rows) == -(-len(lengths) // 4)
+    assert min(sizes) > 0 and sum(sizes) == sum(length - 1 for length in lengths)
+    assert max(sizes) <= sum(sizes) / len(sizes) + max(lengths)
+
+
 def test_no_negatives_where_the_loss_needs_none():
     _, rows = made_rows(needs_negatives=False)
     assert all(len(batch.negatives) == len(batch.log_weights) == 0 for batch in rows)
