@@ -11,6 +11,7 @@ from logging import getLogger
 
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
+from torch import nn
 
 from recbole_unirep import parallel
 from recbole_unirep.analysis.codebook import codebook_report
@@ -21,6 +22,7 @@ from recbole_unirep.tokenizer import TOKENIZERS
 from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.training.causal import CAUSAL, sequence_states
 from recbole_unirep.training.losses import LOSSES, PAIRWISE, recommendation_loss
+from recbole_unirep.training.softmax import cross_entropy
 
 FUSIONS = ("concat", "project")
 QUANTIZATION_ITEMS = ("batch", "catalogue")
@@ -74,6 +76,7 @@ class UniRep(SequentialRecommender):
             hidden_size=hidden_size if config["fusion"] == "project" else None,
             init_std=config["id_init_std"],
         )
+        self.output_projection = nn.Linear(hidden_size, hidden_size) if config["output_projection"] else None
         if self.has_codes and self.dead_code_steps:
             self.register_buffer("code_is_used", torch.zeros(tokenizer.quantizer.codebooks.shape[:2], dtype=torch.bool))
             self.register_buffer("n_steps_counted", torch.zeros((), dtype=torch.int64))
@@ -86,7 +89,10 @@ class UniRep(SequentialRecommender):
     @property
     def sequence_states(self):
         """Function from item ids [B, L] to states [B, L, H]; None where the backbone is not causal."""
-        return sequence_states(self.backbone)
+        states = sequence_states(self.backbone)
+        if self.output_projection is None:
+            return states
+        return lambda item_seq: self.output_projection(states(item_seq))
 
     @property
     def item_table_parameters(self):
@@ -108,7 +114,7 @@ class UniRep(SequentialRecommender):
             raise ValueError("loss_type=SSM shares negatives among rows of users: use training_rows=user, or CE or BPR")
         read = torch.cat([interaction[self.ITEM_SEQ].reshape(-1), interaction[self.POS_ITEM_ID]])
         with self.item_embedding.step(in_use if self._needs_few_items() else None) as encoded:
-            if self.loss_type == "BCE":  # RecBole's own losses are CE and BPR
+            if self.loss_type == "BCE" or self.output_projection:  # RecBole's own losses know neither
                 recommendation = self._last_position_loss(interaction)
             else:
                 recommendation = self.backbone.calculate_loss(interaction)
@@ -132,10 +138,14 @@ class UniRep(SequentialRecommender):
             return self._all_losses(recommendation, encoded, read)
 
     def predict(self, interaction):
-        return self.backbone.predict(interaction)
+        if self.output_projection is None:
+            return self.backbone.predict(interaction)
+        return (self._last_state(interaction) * self.item_embedding(interaction[self.ITEM_ID])).sum(dim=-1)
 
     def full_sort_predict(self, interaction):
-        return self.backbone.full_sort_predict(interaction)
+        if self.output_projection is None:
+            return self.backbone.full_sort_predict(interaction)
+        return self._last_state(interaction) @ self.item_embedding.weight[: self.n_items].T
 
     def codebook_report(self):
         """Usage and perplexity of each level, unique_item_coverage and collision_rate, over all items.
@@ -156,9 +166,16 @@ class UniRep(SequentialRecommender):
         """Whether a step reads the items of its batch alone; Caser's regularizer reads the whole table."""
         return self.loss_type != "CE" and self.quantization_items == "batch" and self.backbone_name != "Caser"
 
+    def _last_state(self, interaction):
+        """What an item's embedding meets, shape: [B, H]."""
+        state = self.backbone.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        return state if self.output_projection is None else self.output_projection(state)
+
     def _last_position_loss(self, interaction):
-        state = self.backbone.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])  # [B, H]
-        positive = (state * self.item_embedding(interaction[self.POS_ITEM_ID])).sum(dim=-1)
+        state, target = self._last_state(interaction), interaction[self.POS_ITEM_ID]
+        if self.loss_type == "CE":
+            return cross_entropy(state, self.item_embedding.weight[1 : self.n_items], target - 1)
+        positive = (state * self.item_embedding(target)).sum(dim=-1)
         negative = (state * self.item_embedding(interaction[self.NEG_ITEM_ID])).sum(dim=-1)
         return PAIRWISE[self.loss_type](positive, negative)
 
@@ -224,6 +241,11 @@ def _check_options(config):
     sizes = config["encoder_sizes"]
     if not all(type(size) is int and size > 0 for size in sizes):
         raise ValueError(f"encoder_sizes={sizes} are not all whole numbers above 0: write --encoder_sizes=[512,256]")
+    if config["output_projection"] and config["backbone"] not in CAUSAL:
+        raise ValueError(
+            f"output_projection=True maps the states of {' or '.join(CAUSAL)}, the backbone is {config['backbone']}: "
+            f"leave the key out"
+        )
     if config["loss_type"] in ("BCE", "SSM") and config["backbone"] not in CAUSAL:
         raise ValueError(
             f"loss_type={config['loss_type']} trains every position, which backbone {config['backbone']} can't: "

@@ -37,6 +37,31 @@ def test_predict_agrees_with_full_sort_predict(tiny, backbone, fusion):
     torch.testing.assert_close(single, scores.gather(1, data.test.targets.items[:, None])[:, 0])
 
 
+@pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec"])
+def test_an_output_projection_maps_what_the_backbone_says(tiny, backbone):
+    _, data, model = prepare(tiny, backbone=backbone, output_projection=True, MAX_ITEM_LIST_LENGTH=6)
+    _, _, plain = prepare(tiny, backbone=backbone, MAX_ITEM_LIST_LENGTH=6)
+    missing = plain.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("output_")})
+    assert not missing.missing_keys
+    model.eval(), plain.eval()
+    with torch.no_grad():
+        scores, single = model.full_sort_predict(interaction(data)), model.predict(interaction(data))
+        table = plain.item_embedding.weight[: plain.n_items]
+        states = model.output_projection(plain._last_state(interaction(data)))
+        length = interaction(data)["item_length"]
+        every = model.sequence_states(interaction(data)["item_id_list"])[torch.arange(len(length)), length - 1]
+    torch.testing.assert_close(scores, states @ table.T)
+    torch.testing.assert_close(every, states)
+    torch.testing.assert_close(single, scores.gather(1, data.test.targets.items[:, None])[:, 0])
+
+
+@pytest.mark.parametrize("loss_type", ["CE", "BPR"])
+def test_recbole_s_own_loader_trains_an_output_projection(tiny, loss_type):
+    _, data, model = prepare(tiny, output_projection=True, loss_type=loss_type, training_rows="prefix")
+    sum(model.calculate_loss(next(iter(data.train_data)))).backward()
+    assert model.output_projection.weight.grad.abs().sum() > 0
+
+
 @pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec", "Caser", "BERT4Rec", "NARM"])
 @pytest.mark.parametrize("loss_type", ["CE", "BPR"])
 def test_recbole_s_own_loader_trains_every_backbone(tiny, backbone, loss_type):
@@ -118,6 +143,18 @@ def test_an_item_without_text_has_a_zero_text_vector_and_learns_an_id(tiny):
     assert table.id_embedding.weight.grad[without - 1].any()
 
 
+def test_rows_and_prefixes_have_the_same_loss_under_an_output_projection(tiny):
+    still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "users_per_batch": 1000, "train_batch_size": 10000}
+    _, rows, model = prepare(tiny, output_projection=True, **still)
+    _, prefixes, same = prepare(tiny, output_projection=True, training_rows="prefix", **still)
+    same.load_state_dict(model.state_dict())
+    by_row, by_prefix = (
+        model.row_losses(next(iter(rows.train_data))),
+        same.calculate_loss(next(iter(prefixes.train_data))),
+    )
+    torch.testing.assert_close(by_row[0], by_prefix[0])
+
+
 def test_rows_and_prefixes_have_the_same_loss_without_dropout(tiny):
     still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "users_per_batch": 1000, "train_batch_size": 10000}
     _, rows, model = prepare(tiny, **still)
@@ -157,6 +194,7 @@ def test_the_codebook_report_is_over_all_items(tiny):
     [
         ({"backbone": "SRGNN"}, "backbone=SRGNN.*SASRec, GRU4Rec"),
         ({"backbone": "Caser", "loss_type": "BCE"}, "loss_type=BCE.*Caser.*CE or BPR"),
+        ({"backbone": "NARM", "output_projection": True}, "output_projection=True.*SASRec or GRU4Rec.*NARM"),
         (
             {"backbone": "Caser", "loss_type": "SSM", "training_rows": "prefix"},
             "loss_type=SSM.*Caser|SSM.*out of SASRec",
