@@ -18,6 +18,7 @@ HERE = Path(__file__).resolve().parent
 KEPT = ("config.yaml", "environment.json", "result.json", "metrics.jsonl")
 COMMON = ["--dataset=amazon-beauty", "--text_encoder=minilm", "--stopping_step=5", "--protocol=[]"]
 CELLS = {
+    "all_items": ["--model=UniRep"],
     "bfloat16": ["--model=UniRep", "--enable_amp=True"],
     "sampled_1024": ["--model=UniRep", "--loss_type=SSM", "--shared_negatives=1024"],
     "sampled_4096": ["--model=UniRep", "--loss_type=SSM", "--shared_negatives=4096"],
