@@ -16,8 +16,8 @@ import numpy as np
 
 try:
     import matplotlib
+    from matplotlib import figure as matplotlib_figure
     from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 except ModuleNotFoundError as error:
     raise ImportError(
@@ -53,12 +53,15 @@ def _styled(draw):
     @functools.wraps(draw)
     def styled(*args, **kwargs):
         with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": matplotlib.rcParams["backend"], **STYLE}):
-            figure = draw(*args, **kwargs)
-            if figure is not None:
-                figure.draw_without_rendering()  # makes the ticks, which would else have the settings of who saves it
-            return figure
+            return draw(*args, **kwargs)
 
     return styled
+
+
+class Figure(matplotlib_figure.Figure):
+    """matplotlib's, but saved under the settings that it was drawn with: ticks are made when it is saved."""
+
+    savefig = _styled(matplotlib_figure.Figure.savefig)
 
 
 @_styled
@@ -137,16 +140,10 @@ def item_maps(panels, groups, names, *, legend: str, title: str):
             style = {"color": COLOURS[number], "marker": MARKERS[number % len(MARKERS)], **flat}
             axes.scatter(*points[rows].T, s=size, label=f"{group} ({len(rows):,})", **style)
         _no_scale(axes, name)
-    handles, labels = all_axes[0].get_legend_handles_labels()
-    order = [*range(1, len(handles)), 0] if len(rest) else range(len(handles))  # the others are drawn first, told last
-    figure.legend(
-        [handles[i] for i in order],
-        [labels[i] for i in order],
-        title=f"{legend} (items shown)",
-        loc="outside right upper",
-        markerscale=2,
-        alignment="left",
-    )
+    entries = list(zip(*all_axes[0].get_legend_handles_labels()))
+    entries = entries[1:] + entries[:1] if len(rest) else entries  # the others are drawn first, told last
+    place = {"loc": "outside right upper", "alignment": "left"}
+    figure.legend(*zip(*entries), title=f"{legend} (items shown)", markerscale=2, **place)
     figure.suptitle(title)
     return figure
 
@@ -279,7 +276,6 @@ def learning_curves(curves, metric: str, title: str):
     return figure
 
 
-@_styled
 def save(figure, path) -> None:
     """Writes a figure, PNG at 150 dots an inch or SVG by the path's suffix; without a date, so that bytes repeat."""
     figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)

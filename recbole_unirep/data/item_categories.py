@@ -72,25 +72,26 @@ def load_item_categories(config, dataset, field=None) -> Optional[ItemCategories
 def telling_names(lists) -> tuple:
     """Of each item's names the one that tells most about it.
 
-    Names that nearly all items share are left out (the root of a path of categories: 'Beauty'). Where such a name
-    stands first in every list, the lists are paths and the next name counts; so does the first one where no name is
-    shared. Otherwise the order is lost (RecBole's conversion tools write sets) and the most common name counts: in
-    the Amazon data a path's second name is also its most common one for 96 to 99.6 % of the items.
+    Names that nearly all items share are left out (the root of a path of categories: 'Beauty'), unless the item has no
+    other. Where such a name stands first in every list, the lists are paths and the next name counts; so does the first
+    one where no name is shared. Otherwise the order is lost (RecBole's conversion tools write sets) and the most common
+    name counts: in the 5-core Amazon data (Beauty, Sports, Toys) that is the next name of the path for 95.8 to 99.6 %
+    of the items.
 
     Args:
         lists (list of list of str): names of each item.
 
     Returns:
-        tuple[list of str, str]: a name of each item, 'none' where nothing is left, and the rule that was followed.
+        tuple[list of str, str]: a name of each item, 'none' where it has none, and the rule that was followed.
     """
     counts = Counter(name for names in lists for name in set(names))
     n_with_names = sum(map(bool, lists))
     roots = {name for name, count in counts.items() if count >= ROOT_SHARE * n_with_names and len(counts) > 1}
-    rests = [[name for name in names if name not in roots] for names in lists]
+    rests = [[name for name in names if name not in roots] or names[-1:] for names in lists]
     if all(_begins_with(names, roots) for names in lists):
         rule = f"the first name of the list after {' and '.join(sorted(roots))}" if roots else "the first of the list"
         return [rest[0] if rest else NONE for rest in rests], rule
-    common = [max(rest, key=lambda name: (counts[name], name)) if rest else NONE for rest in rests]
+    common = [max(rest, key=lambda name: (counts[name], name), default=NONE) for rest in rests]
     return common, f"the item's most common name but {' and '.join(sorted(roots))}"
 
 

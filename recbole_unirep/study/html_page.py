@@ -76,7 +76,7 @@ def _block(part, pictures):
         return _table(part)
     if isinstance(part, Picture):
         data = base64.b64encode(pictures[part.name]).decode("ascii")
-        image = f'<img alt="{_escape(part.caption)}" src="data:image/png;base64,{data}"/>'
+        image = f'<img alt="{_escape(part.name.replace("_", " "))}" src="data:image/png;base64,{data}"/>'
         return (
             f'<figure id="{_escape(part.name)}"><div class="wide">{image}</div>'
             f"<figcaption>{_inline(part.caption)}</figcaption></figure>"

@@ -4,10 +4,10 @@ import re
 
 from recbole_unirep.study.document import Cell, Code, Picture, Report, Table
 
-MARKUP = re.compile(r"([\\*_\[\]<>|~&])")
+MARKUP = re.compile(r"([\\*_\[\]<>|~]|&(?=#?\w+;))")
 BLOCK_MARK = re.compile(r"^(-+|\+|#{1,6}|\d+[.)])(?=\s|$)")  # would begin a list, a heading or a rule
 CODE = re.compile(r"(`[^`\n]+`)")
-NUMBER = re.compile(r"^[(\[]?[-+−±]?[.\d]")
+NUMBER = re.compile(r"^[(\[]?([<>≤≥]\s?)?[-+−±]?[.\d]")
 
 
 def markdown_page(report: Report, picture_paths: dict) -> str:

@@ -173,7 +173,8 @@ def _codebook_maps(arrays):
     caption = (
         f"t-SNE ({TSNE}, seed {arrays.seed}) of the {vectors.shape[1]} vectors of each level's codebook of "
         f"{arrays.name}, by the distance that the level uses. Area and colour grow with the items that have the code; "
-        f"rings are dead codes. As the semantic tokens of the paper's Figures 8 to 15; a degenerate codebook has few large points."
+        f"rings are dead codes. As the semantic tokens of the paper's Figures 8 to 15; a degenerate codebook has few "
+        f"large points."
     )
     numbers = {"levels": names, "items_by_code": counts.tolist(), "points": [_rounded(level) for level in points]}
     return RunFigure("codebook_maps", figure, caption, numbers)
@@ -202,7 +203,8 @@ def _item_maps(arrays):
         title = _title(f"t-SNE of items, coloured by {legend} ({shown})", arrays)
         figure = plots.item_maps(list(points.items()), groups[rows], names, legend=legend, title=title)
         rest = " there are" if groups.max() < len(names) else " that most items have; the other items are grey"
-        caption = f"{how}, {arrays.name}. Colour and shape: the {len(names)} values of {legend}{rest}. As the paper's {papers}."
+        values = f"the {len(names)} values of {legend}{rest}"
+        caption = f"{how}, {arrays.name}. Colour and shape: {values}. As the paper's {papers}."
         numbers = {
             "items": arrays.items[rows].tolist(),
             legend.replace("-", "_").replace(" ", "_"): np.asarray(of_items)[rows].tolist(),
