@@ -40,17 +40,18 @@ def common_categories(categories, n_most: int) -> tuple:
     """The most common categories, and everything else under one name.
 
     Args:
-        categories (sequence of str): one an item, shape: [N].
+        categories (sequence of str or int): one an item, shape: [N].
         n_most (int): categories that keep their name.
 
     Returns:
-        tuple[list of str, np.ndarray]: at most n_most names, most common first, and 'other' where there are more; and
-        the place of each item's category among them, shape: [N], int64.
+        tuple[list, np.ndarray]: at most n_most categories, most common first, of equally common ones the lower first,
+        and 'other' where there are more; and the place of each item's category among them, shape: [N], int64.
     """
-    by_count = sorted(Counter(map(str, categories)).items(), key=lambda pair: (-pair[1], pair[0]))
+    categories = np.asarray(categories).tolist()
+    by_count = sorted(Counter(categories).items(), key=lambda pair: (-pair[1], pair[0]))
     names = [name for name, _ in by_count[:n_most]]
     place = {name: number for number, name in enumerate(names)}
-    groups = np.array([place.get(str(name), len(names)) for name in categories], dtype=np.int64)
+    groups = np.array([place.get(name, len(names)) for name in categories], dtype=np.int64)
     return names + [OTHER] * (len(by_count) > n_most), groups
 
 

@@ -142,7 +142,7 @@ def item_maps(panels, groups, names, *, legend: str, title: str):
         _no_scale(axes, name)
     entries = list(zip(*all_axes[0].get_legend_handles_labels()))
     entries = entries[1:] + entries[:1] if len(rest) else entries  # the others are drawn first, told last
-    place = {"loc": "outside right upper", "alignment": "left"}
+    place = {"loc": "outside right center", "alignment": "left"}
     figure.legend(*zip(*entries), title=f"{legend} (items shown)", markerscale=2, **place)
     figure.suptitle(title)
     return figure
@@ -262,7 +262,7 @@ def learning_curves(curves, metric: str, title: str):
     """
     n_most = len(COLOURS) * len(LINES)
     _check(0 < len(curves) <= n_most, f"{len(curves)} learning curves are asked for", f"give 1 to {n_most} of them")
-    figure = Figure(figsize=(8 if len(curves) == 1 else 10, 4.5))
+    figure = Figure(figsize=(8 if len(curves) == 1 else 10, max(4.5, 1.2 + 0.21 * len(curves))))
     axes = figure.subplots()
     for number, (name, (epochs, values, chosen)) in enumerate(curves.items()):
         (line,) = axes.plot(epochs, values, label=name, **_line(number))
@@ -271,7 +271,7 @@ def learning_curves(curves, metric: str, title: str):
     axes.set(xlabel="epoch", ylabel=f"validation {metric}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if len(curves) > 1:
-        figure.legend(loc="outside right upper")
+        figure.legend(loc="outside right center")
     figure.suptitle(title)
     return figure
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from recbole_unirep.data.item_categories import ItemCategories, load_item_categories
+from recbole_unirep.model import MODELS
 from recbole_unirep.model.item_embedding import UnifiedItemEmbedding
 from recbole_unirep.quick_start import load_data_and_model
 
@@ -84,7 +85,7 @@ def read_run(run, data_path=None, category_field=None) -> RunArrays:
     dataset = data.train
     vectors, codebooks = _item_vectors(model, dataset.item_num)
     return RunArrays(
-        name=f"{config['model']} on {config['dataset']}, seed {config['seed']}",
+        name=f"{_model_name(config)} on {config['dataset']}, seed {config['seed']}",
         seed=config["seed"],
         items=np.array(dataset.field2id_token[dataset.iid_field][1:], dtype=str),
         vectors=vectors,
@@ -119,6 +120,12 @@ def read_learning_curve(run, metric, bigger_is_better=True) -> Optional[Learning
     epochs, values = (list(column) for column in zip(*validated))
     best = max(values) if bigger_is_better else min(values)
     return LearningCurve(metric, epochs, values, epochs[values.index(best)])
+
+
+def _model_name(config):
+    """The model, with its representation where it is another than the unified one of the paper."""
+    representation = config["representation"] if config["model"] in MODELS else "unified"
+    return config["model"] if representation == "unified" else f"{config['model']} ({representation})"
 
 
 @torch.no_grad()

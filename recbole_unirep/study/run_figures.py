@@ -184,11 +184,10 @@ def _item_maps(arrays):
     """Maps of the item vectors by first-level code and by category; t-SNE is done once."""
     colourings = []
     if arrays.codebooks is not None:
-        codes = arrays.codebooks.codes[:, 0]
-        papers = "Figures 1 and 8 to 15"
-        colourings.append(("item_maps_by_code", "first-level code", [f"code {code}" for code in codes], papers))
+        codes, papers = arrays.codebooks.codes[:, 0], "Figures 1 and 8 to 15"
+        colourings.append(("item_maps_by_code", "first-level code", codes, "code {}", papers))
     if arrays.categories is not None:
-        colourings.append(("item_maps_by_category", "category", arrays.categories.names, "Figure 1"))
+        colourings.append(("item_maps_by_category", "category", arrays.categories.names, "{}", "Figure 1"))
     if not arrays.vectors or not colourings:
         return
     rows = sample_rows(len(arrays.items), N_POINTS, arrays.seed)
@@ -197,17 +196,17 @@ def _item_maps(arrays):
     how = f"t-SNE ({TSNE}, seed {arrays.seed}) of the {' and of the '.join(points)} of {shown}"
     if len(rows) < len(arrays.items):
         how += ", drawn at random"
-    for stem, legend, of_items, papers in colourings:
-        names, groups = common_categories(of_items, plots.N_GROUPS)
-        names = names[: plots.N_GROUPS]  # without that of the others
+    for stem, legend, of_items, form, papers in colourings:
+        values, groups = common_categories(of_items, plots.N_GROUPS)
+        names = [form.format(value) for value in values[: plots.N_GROUPS]]  # without that of the others
         title = _title(f"t-SNE of items, coloured by {legend} ({shown})", arrays)
         figure = plots.item_maps(list(points.items()), groups[rows], names, legend=legend, title=title)
         rest = " there are" if groups.max() < len(names) else " that most items have; the other items are grey"
-        values = f"the {len(names)} values of {legend}{rest}"
-        caption = f"{how}, {arrays.name}. Colour and shape: {values}. As the paper's {papers}."
+        shapes = f"the {len(names)} values of {legend}{rest}"
+        caption = f"{how}, {arrays.name}. Colour and shape: {shapes}. As the paper's {papers}."
         numbers = {
             "items": arrays.items[rows].tolist(),
-            legend.replace("-", "_").replace(" ", "_"): np.asarray(of_items)[rows].tolist(),
+            legend.replace("-", "_").replace(" ", "_"): of_items[rows].tolist(),
             "coloured": names,
             "points": {name: _rounded(part) for name, part in points.items()},
         }

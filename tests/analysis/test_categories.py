@@ -31,10 +31,11 @@ def test_categories_beyond_the_most_common_are_counted_together():
     assert found.counts[0].tolist() == [[3, 1], [0, 2]]
 
 
-def test_of_equally_common_categories_the_first_in_the_alphabet_comes_first():
+def test_of_equally_common_categories_the_lower_comes_first():
     names, groups = common_categories(["b", "a", "c", "c"], 2)
     assert names == ["c", "a", "other"]
     assert groups.tolist() == [2, 1, 0, 0]
+    assert common_categories(np.array([208, 58, 7, 7]), 2)[0] == [7, 58, "other"]
 
 
 def test_a_codebook_smaller_than_what_is_shown_is_shown_whole():

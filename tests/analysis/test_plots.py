@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
 from recbole_unirep.analysis import plots
@@ -20,6 +21,7 @@ COUNTS = CategoryCounts(
     totals=np.array([15, 5]),
 )
 POINTS = np.arange(12.0).reshape(6, 2)
+TITLE = "t-SNE of items, coloured by category (3,000 of 12,101 items)\nSASRec on amazon-beauty, seed 2020"
 CURVES = {"UniRep": ([0, 2, 4], [0.1, 0.3, 0.2], 2), "SASRec": ([0, 1], [0.2, 0.1], 0)}
 
 
@@ -109,6 +111,30 @@ def test_learning_curves_mark_the_chosen_epoch():
     assert other.get_color() != line.get_color()
     assert legend_texts(figure.legends[0]) == ["UniRep", "SASRec"]
     assert figure.axes[0].get_ylabel() == "validation NDCG@10"
+
+
+MANY = {f"a run of a longer name, seed {seed}": ([0, 1], [0.1, seed], 1) for seed in range(27)}
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: plots.item_maps([("a", POINTS)], np.arange(6), list("abcdef"), legend="a rather long one", title=TITLE),
+        lambda: plots.item_maps([("a", POINTS)] * 2, np.arange(6), list("abcde"), legend="code", title=TITLE),
+        lambda: plots.codebook_usage(np.ones((4, 9)), ["a label of some length"] * 4, TITLE),
+        lambda: plots.learning_curves(CURVES, "MRR", TITLE),
+        lambda: plots.learning_curves(MANY, "MRR", TITLE),
+    ],
+)
+def test_title_legend_and_panels_do_not_cover_each_other(draw):
+    canvas = FigureCanvasAgg(draw())
+    canvas.draw()
+    figure, renderer = canvas.figure, canvas.get_renderer()
+    title, legend = (part.get_window_extent(renderer) for part in (figure._suptitle, figure.legends[0]))
+    panels = [axes.get_tightbbox(renderer) for axes in figure.axes]
+    assert not title.overlaps(legend)
+    assert not any(panel.overlaps(other) for panel in panels for other in (title, legend))
+    assert all(figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1 for box in (title, legend, *panels))
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_the_command_draws_a_run(tiny, monkeypatch, capsys):
     maps = numbers["item_maps_by_code"]
     tokens = data.train.field2id_token["item_id"][1:].tolist()
     assert maps["items"] == tokens
-    assert maps["first_level_code"] == [f"code {code}" for code in codes[:, 0]]
+    assert maps["first_level_code"] == codes[:, 0].tolist()
     assert {name: np.shape(points) for name, points in maps["points"].items()} == {
         "semantic embedding": (len(tokens), 2),
         "ID embedding": (len(tokens), 2),
@@ -89,6 +89,7 @@ def test_a_model_without_codes_has_the_other_figures(tiny, monkeypatch, capsys, 
     run = trained(tiny, model, **keys)
     arrays = read_run(run)
     assert arrays.codebooks is None
+    assert arrays.name == f"{model}{''.join(f' ({value})' for value in keys.values())} on tiny, seed 2020"
     assert list(arrays.vectors) == parts
     assert all(len(vectors) == len(arrays.items) for vectors in arrays.vectors.values())
     assert figures(monkeypatch, capsys, run)[0] == 0
