@@ -30,10 +30,13 @@ UNIREP_HELP = """\
 usage: unirep COMMAND [--KEY=VALUE ...]
 
   embed      encode the item text of a dataset once, for all later runs
+  figures    draw a finished run: figures RUN [--out=FOLDER] [--data_path=FOLDER] [--category_field=COLUMN];
+             learning curve, codebook usage, items by category, t-SNE, as PNG, SVG and JSON in RUN/figures
   --version  print the version
 
-example:
+examples:
   unirep embed --dataset=amazon-beauty --data_path=datasets --text_encoder=sentence-transformers/all-MiniLM-L6-v2
+  unirep figures runs/ml-100k-UniRep-20261124-024401
 """
 
 
@@ -81,7 +84,24 @@ def _embed(arguments):
     embed(arguments)
 
 
-SUBCOMMANDS = {"embed": _embed}
+def _figures(arguments):
+    if not arguments or arguments[0].startswith("--"):
+        raise ValueError("figures draws a finished run: write unirep figures RUN, the run's folder first")
+    recbole_unirep.require_recbole()
+    from recbole_unirep.study.run_figures import write_run_figures
+    from recbole_unirep.values import split_arguments
+
+    options, known = split_arguments(arguments[1:]), ("out", "data_path", "category_field")
+    options.pop("debug", None)
+    for name, text in options.items():
+        if name not in known or not text:
+            found = f"--{name} is empty" if name in known else f"there is no --{name}"
+            raise ValueError(f"figures: {found}: known are --{'=.., --'.join(known)}=..")
+    for path in write_run_figures(arguments[0], **options):
+        print(path, flush=True)
+
+
+SUBCOMMANDS = {"embed": _embed, "figures": _figures}
 
 
 def _subcommand(arguments):

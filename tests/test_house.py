@@ -214,7 +214,7 @@ def test_no_file_knows_a_machine(path):
 
 
 def test_the_command_line_imports_nothing_heavy():
-    heavy = "{'torch', 'numpy', 'pandas', 'recbole', 'sklearn', 'yaml'}"
+    heavy = "{'matplotlib', 'torch', 'numpy', 'pandas', 'recbole', 'sklearn', 'yaml'}"
     asked = f"import sys, recbole_unirep.cli; print(sorted({heavy} & sys.modules.keys()))"
     answer = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

@@ -1,1 +1,1 @@
-"""Numbers, then figures: arrays in, floats out."""
+"""Numbers, then figures: arrays in, floats and drawings out."""

@@ -1,0 +1,130 @@
+"""The figures of a run: from its folder to files, with the numbers of its model."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recbole_unirep import cli
+from recbole_unirep.analysis.codebook import code_counts
+from recbole_unirep.quick_start import load_data_and_model, run_recbole
+from recbole_unirep.study.run_arrays import read_learning_curve, read_run
+
+AGAIN = Path("again")
+OF_CODES = {"codebook_usage", "codes_by_category", "codebook_maps", "item_maps_by_code"}
+SMALL = {
+    "codebook_size": 8,
+    "code_dim": 8,
+    "encoder_sizes": [12],
+    "users_per_batch": 16,
+    "text_encoder": "lexical",
+    "lexical_dim": 16,
+    "show_progress": False,
+    "epochs": 2,
+}
+
+
+def trained(tiny, model="UniRep", **keys):
+    own = SMALL if model == "UniRep" else {"show_progress": False, "epochs": 1}
+    run_recbole(model, "tiny", config_dict={"data_path": str(tiny.parent), "run_dir": "run", **own, **keys})
+    return Path("run")
+
+
+def figures(monkeypatch, capsys, *arguments):
+    """Calls `unirep figures`: its exit code, standard output and standard error."""
+    capsys.readouterr()
+    monkeypatch.setattr("sys.argv", ["unirep", "figures", *map(str, arguments)])
+    return (cli.unirep(), *capsys.readouterr())
+
+
+def test_the_command_draws_a_run_alike_each_time(tiny, monkeypatch, capsys):
+    run = trained(tiny)
+    code, out, error = figures(monkeypatch, capsys, run)
+    assert (code, error) == (0, "")
+    names = {*OF_CODES, "learning_curve", "item_maps_by_category"}
+    files = {f"{name}.{suffix}" for name in names for suffix in ("png", "svg", "json")}
+    assert {path.name for path in (run / "figures").iterdir()} == files
+    assert set(out.split()) == {str(run / "figures" / name) for name in files}
+    numbers = {name: json.loads((run / "figures" / f"{name}.json").read_text()) for name in names}
+
+    _, model, data = load_data_and_model(run)
+    codes = model.item_embedding.codes().numpy()
+    counts = code_counts(codes, 8).numpy()
+    assert numbers["codebook_usage"]["items_by_code"] == counts.tolist()
+    kinds = numbers["codes_by_category"]
+    assert sorted(kinds["categories"]) == ["brush", "lipstick", "none", "perfume", "shampoo", "soap"]
+    fullest = np.sort(counts, axis=1)[:, ::-1][:, :3]
+    assert np.array_equal(np.sum(kinds["items_by_level_code_category"], axis=-1), fullest)
+    maps = numbers["item_maps_by_code"]
+    tokens = data.train.field2id_token["item_id"][1:].tolist()
+    assert maps["items"] == tokens
+    assert maps["first_level_code"] == codes[:, 0].tolist()
+    assert {name: np.shape(points) for name, points in maps["points"].items()} == {
+        "semantic embedding": (len(tokens), 2),
+        "ID embedding": (len(tokens), 2),
+    }
+    assert all("UniRep on tiny, seed 2020" in of_figure["caption"] for of_figure in numbers.values())
+
+    assert figures(monkeypatch, capsys, run, "--out=again", f"--data_path={tiny.parent}")[0] == 0
+    first, again = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in (run / "figures", AGAIN))
+    assert first == again
+
+
+@pytest.mark.parametrize(
+    ("model", "keys", "parts"),
+    [
+        ("SASRec", {}, ["item embedding"]),
+        ("UniRep", {"representation": "text_id"}, ["text embedding, not quantized", "ID embedding"]),
+        ("UniRep", {"representation": "id"}, ["ID embedding"]),
+        ("Pop", {}, []),
+    ],
+)
+def test_a_model_without_codes_has_the_other_figures(tiny, monkeypatch, capsys, model, keys, parts):
+    run = trained(tiny, model, **keys)
+    arrays = read_run(run)
+    assert arrays.codebooks is None
+    assert arrays.name == f"{model}{''.join(f' ({value})' for value in keys.values())} on tiny, seed 2020"
+    assert list(arrays.vectors) == parts
+    assert all(len(vectors) == len(arrays.items) for vectors in arrays.vectors.values())
+    assert figures(monkeypatch, capsys, run)[0] == 0
+    drawn = {path.stem for path in (run / "figures").glob("*.png")}
+    assert drawn == {"learning_curve", *(["item_maps_by_category"] if parts else [])}
+
+
+def test_a_learning_curve_has_the_validated_epochs(tmp_path):
+    lines = ['{"epoch": 0, "train_loss": 1}', '{"epoch": 1, "valid_score": 0.1}', '{"epoch": 3, "valid_score": 0.3}']
+    file = tmp_path / "metrics.jsonl"
+    file.write_text("\n".join([*lines, '{"epoch": 5, "valid_score": 0.3}', '{"epoch": 7, "va']), encoding="utf-8")
+    assert read_learning_curve(tmp_path, "MRR") == ("MRR", [1, 3, 5], [0.1, 0.3, 0.3], 3)
+    assert read_learning_curve(tmp_path, "LogLoss", bigger_is_better=False).chosen == 1
+    file.write_text(lines[0] + "\n", encoding="utf-8")
+    assert read_learning_curve(tmp_path, "MRR") is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "figures draws a finished run: write unirep figures RUN"),
+        (["--out=x"], "figures draws a finished run: write unirep figures RUN"),
+        (["gone"], "gone holds no run"),
+        (["gone", "--to=x"], "figures: there is no --to: known are --out=.., --data_path=.., --category_field=.."),
+        (["gone", "--out="], "figures: --out is empty"),
+        (["gone", "out"], "argument 'out' is not understood"),
+        (["gone", "--out=file"], "out=file is a file: name a folder"),
+    ],
+)
+def test_bad_input_is_one_line(monkeypatch, capsys, arguments, message):
+    Path("file").write_text("")
+    code, out, error = figures(monkeypatch, capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert error.startswith(f"unirep: {message}")
+    assert error.count("\n") == 1
+
+
+def test_a_column_that_is_not_there_is_one_line_and_writes_nothing(tiny, monkeypatch, capsys):
+    run = trained(tiny)
+    code, _, error = figures(monkeypatch, capsys, run, "--category_field=kind")
+    assert code == 2
+    assert "no column 'kind', it has item_id, title, categories, price: set category_field" in error
+    assert not (run / "figures").exists()
