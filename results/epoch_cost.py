@@ -17,12 +17,18 @@ from statistics import median
 HERE = Path(__file__).resolve().parent
 KEPT = ("config.yaml", "environment.json", "result.json", "metrics.jsonl")
 COMMON = ["--dataset=amazon-beauty", "--text_encoder=minilm", "--stopping_step=5", "--protocol=[]"]
+SASREC, UNIREP = "--model=SASRec", "--model=UniRep"
+SAMPLED = ["--loss_type=SSM", "--shared_negatives=4096"]
 CELLS = {
-    "all_items": ["--model=UniRep"],
-    "bfloat16": ["--model=UniRep", "--enable_amp=True"],
-    "sampled_1024": ["--model=UniRep", "--loss_type=SSM", "--shared_negatives=1024"],
-    "sampled_4096": ["--model=UniRep", "--loss_type=SSM", "--shared_negatives=4096"],
-    "users_1024": ["--model=UniRep", "--users_per_batch=1024", "--learning_rate=0.002"],
+    "all_items": [UNIREP],
+    "bfloat16": [UNIREP, "--enable_amp=True"],
+    "sampled_1024": [UNIREP, "--loss_type=SSM", "--shared_negatives=1024"],
+    "sampled_4096": [UNIREP, *SAMPLED],
+    "sampled_4096_sparse": [UNIREP, *SAMPLED, "--sparse_id_table=True"],
+    "users_1024": [UNIREP, "--users_per_batch=1024", "--learning_rate=0.002"],
+    "sasrec_all_items": [SASREC],
+    "sasrec_sampled_4096": [SASREC, *SAMPLED],
+    "sasrec_sampled_4096_sparse": [SASREC, *SAMPLED, "--sparse_id_table=True"],
 }
 
 
