@@ -21,6 +21,7 @@ SASREC, UNIREP = "--model=SASRec", "--model=UniRep"
 SAMPLED = ["--loss_type=SSM", "--shared_negatives=4096"]
 CELLS = {
     "all_items": [UNIREP],
+    "gradient_share": [UNIREP, "--table_gradient_share=0.25"],
     "bfloat16": [UNIREP, "--enable_amp=True"],
     "sampled_1024": [UNIREP, "--loss_type=SSM", "--shared_negatives=1024"],
     "sampled_4096": [UNIREP, *SAMPLED],

@@ -15,6 +15,8 @@ ROWS = "distribution none, sample_num none, dynamic False; with loss_type=BCE on
         ("--encoder_sizes=[a,b]", r"encoder_sizes=\['a', 'b'\] are not all whole numbers above 0"),
         ("--encoder_sizes=[8,0]", r"encoder_sizes=\[8, 0\] are not all whole numbers above 0"),
         ("--encoder_sizes=8", "encoder_sizes=8 is no list"),
+        ("--table_gradient_share=0", "table_gradient_share=0 is no share"),
+        ("--table_gradient_share=1.5", "table_gradient_share=1.5 is no share"),
         ("--stopping_step=-1", "stopping_step=-1 is too small: give at least 0"),
         ("--weight_decay=-0.1", "weight_decay=-0.1 is too small: give at least 0"),
         ("--learner=adamm", "learner=adamm is not known: choose one of adam, sgd"),

@@ -7,6 +7,7 @@ It stands where a RecBole model has its `item_embedding`: it answers a call on i
 for special tokens. Within `step` every row is encoded at most once.
 """
 
+import math
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -54,12 +55,17 @@ class UnifiedItemEmbedding(nn.Module):
         id_dim (int): dimensions of the ID embedding.
         hidden_size (int or None): size that a linear map brings both parts to; None puts them side by side.
         init_std (float): standard deviation of ID and special rows at the start.
+        gradient_share (float): share of the items that a step over the whole table does not read through which its
+            gradient goes to the encoder, above 0 and at most 1.
     """
 
-    def __init__(self, *, n_items, n_special, representation, tokenizer, text, id_dim, hidden_size, init_std):
+    def __init__(
+        self, *, n_items, n_special, representation, tokenizer, text, id_dim, hidden_size, init_std, gradient_share=1.0
+    ):
         super().__init__()
         self.has_semantic, self.has_codes, self.has_id = REPRESENTATIONS[representation]
         self.n_items, self.num_embeddings = n_items, n_items + n_special
+        self.gradient_share = gradient_share
         width = (tokenizer.code_dim if self.has_semantic else 0) + (id_dim if self.has_id else 0)
         self.embedding_dim = hidden_size or width
         self.tokenizer = tokenizer if self.has_semantic else None
@@ -109,17 +115,19 @@ class UnifiedItemEmbedding(nn.Module):
         return self._table[1]
 
     @contextmanager
-    def step(self, ids=None):
+    def step(self, ids=None, read=None):
         """Encodes the distinct items among `ids`, or all, once; calls within the block share them.
 
         Args:
             ids (Tensor or None): item and special-token ids in use, any shape; None for the whole table.
+            read (Tensor or None): with the whole table, ids whose gradient reaches the encoder whatever
+                `gradient_share` is, any shape, int64; None for all.
 
         Yields:
             EncodedItems: the encoded items.
         """
         items = self._all_items() if ids is None else torch.unique(ids[(ids > 0) & (ids < self.n_items)])
-        encoded = self._encode(items)
+        encoded = self._encode(items, read)
         self._step = self._assemble(encoded)
         try:
             yield encoded
@@ -134,12 +142,15 @@ class UnifiedItemEmbedding(nn.Module):
     def _all_items(self):
         return torch.arange(1, self.n_items, device=self.special.device)
 
-    def _encode(self, items):
+    def _encode(self, items, read=None):
         parts, latent, semantic, codes = [], None, None, None
         is_all = len(items) == self.n_items - 1
         if self.has_semantic:
             text = self._scaled_text()
-            latent = self.tokenizer.encoder(text[1:] if is_all else text[items])  # [M, code_dim]
+            if is_all and read is not None and self.gradient_share < 1 and torch.is_grad_enabled():
+                latent = self._encode_all(text[1:], read)
+            else:
+                latent = self.tokenizer.encoder(text[1:] if is_all else text[items])  # [M, code_dim]
             latent = semantic = latent.to(text.dtype)
             if self.has_codes:
                 with torch.autocast(text.device.type, enabled=False):  # rounded scores would choose other codes
@@ -151,6 +162,26 @@ class UnifiedItemEmbedding(nn.Module):
         if self.projection is not None:
             rows = self.projection(rows)
         return EncodedItems(items, rows, latent, semantic, codes)
+
+    def _encode_all(self, text, read):
+        """The encoder's output of every item, its gradient estimated without bias from a part of them.
+
+        Items that are read carry theirs, `gradient_share` of the others, drawn anew, theirs divided by the share.
+        """
+        is_read = torch.zeros(self.num_embeddings, dtype=torch.bool, device=text.device)
+        is_read[read.reshape(-1)] = True
+        others = (~is_read[1 : self.n_items]).nonzero()[:, 0]
+        others = others[torch.randperm(len(others), device=text.device)]
+        n_drawn = math.ceil(self.gradient_share * len(others))
+        carriers = torch.cat([is_read[1 : self.n_items].nonzero()[:, 0], others[:n_drawn]])
+        latent = self.tokenizer.encoder(text[carriers])
+        share = torch.ones(len(carriers), 1, dtype=latent.dtype, device=text.device)
+        share[len(carriers) - n_drawn :] = n_drawn / max(len(others), 1)
+        latent.register_hook(lambda gradient: gradient / share)
+        with torch.no_grad():
+            rest = self.tokenizer.encoder(text[others[n_drawn:]])
+        order = torch.cat([carriers, others[n_drawn:]])
+        return torch.cat([latent, rest])[torch.argsort(order)]
 
     @torch.no_grad()
     def _scaled_text(self):

@@ -75,6 +75,7 @@ class UniRep(SequentialRecommender):
             id_dim=id_dim,
             hidden_size=hidden_size if config["fusion"] == "project" else None,
             init_std=config["id_init_std"],
+            gradient_share=config["table_gradient_share"],
         )
         self.output_projection = nn.Linear(hidden_size, hidden_size) if config["output_projection"] else None
         if self.has_codes and self.dead_code_steps:
@@ -113,7 +114,7 @@ class UniRep(SequentialRecommender):
         if self.loss_type == "SSM":
             raise ValueError("loss_type=SSM shares negatives among rows of users: use training_rows=user, or CE or BPR")
         read = torch.cat([interaction[self.ITEM_SEQ].reshape(-1), interaction[self.POS_ITEM_ID]])
-        with self.item_embedding.step(in_use if self._needs_few_items() else None) as encoded:
+        with self.item_embedding.step(in_use if self._needs_few_items() else None, read) as encoded:
             if self.loss_type == "BCE" or self.output_projection:  # RecBole's own losses know neither
                 recommendation = self._last_position_loss(interaction)
             else:
@@ -131,7 +132,7 @@ class UniRep(SequentialRecommender):
         """
         read = torch.cat([batch.inputs.reshape(-1), batch.targets])
         in_use = torch.cat([read, batch.negatives])
-        with self.item_embedding.step(in_use if self._needs_few_items() else None) as encoded:
+        with self.item_embedding.step(in_use if self._needs_few_items() else None, read) as encoded:
             recommendation = recommendation_loss(
                 batch, self.sequence_states, self.item_embedding, self.n_items, self.loss_type
             )
@@ -238,6 +239,8 @@ def _check_options(config):
     for key in ("level_metrics", "encoder_sizes"):
         if not isinstance(config[key], (list, tuple)):
             raise ValueError(f"{key}={config[key]} is no list: write --{key}=[A,B,C]")
+    if not 0 < config["table_gradient_share"] <= 1:
+        raise ValueError(f"table_gradient_share={config['table_gradient_share']} is no share: give 1, or less above 0")
     sizes = config["encoder_sizes"]
     if not all(type(size) is int and size > 0 for size in sizes):
         raise ValueError(f"encoder_sizes={sizes} are not all whole numbers above 0: write --encoder_sizes=[512,256]")

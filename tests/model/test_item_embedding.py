@@ -114,3 +114,38 @@ def test_padding_carries_no_gradient():
 )
 def test_table_parameters_count_codes_and_ids_alone(representation, expected):
     assert make_table(representation).n_table_parameters == expected
+
+
+def encoder_gradient(table, pull, read, share):
+    """Gradient of the encoder's parameters where `pull` [n_items - 1, H] acts on the items' rows."""
+    table.zero_grad()
+    table.gradient_share = share
+    with table.step(read=read):
+        rows = table.weight[1:N_ITEMS]
+        (rows * pull).sum().backward()
+    return rows.detach(), torch.cat([parameter.grad.flatten() for parameter in table.tokenizer.encoder.parameters()])
+
+
+@pytest.mark.parametrize("representation", ["unified", "text_id"])
+def test_the_gradient_from_a_share_of_the_items_is_unbiased(representation, monkeypatch):
+    table, read = make_table(representation), torch.tensor([[0, 2], [5, N_ITEMS]])
+    pull = torch.randn(N_ITEMS - 1, table.embedding_dim)
+    rows, full = encoder_gradient(table, pull, read, 1.0)
+    gradients = []
+    for first in range(4):  # the four items that are not read, each drawn in two of four draws
+        monkeypatch.setattr(torch, "randperm", lambda n, device, first=first: (torch.arange(n) + first) % n)
+        same_rows, gradient = encoder_gradient(table, pull, read, 0.5)
+        torch.testing.assert_close(same_rows, rows)
+        assert not torch.allclose(gradient, full)
+        gradients.append(gradient)
+    torch.testing.assert_close(torch.stack(gradients).mean(dim=0), full)
+
+
+def test_items_that_are_read_always_carry_their_whole_gradient():
+    table, read = make_table("unified"), torch.tensor([2, 5])
+    pull = torch.zeros(N_ITEMS - 1, table.embedding_dim)
+    pull[read - 1] = torch.randn(2, table.embedding_dim)
+    _, full = encoder_gradient(table, pull, read, 1.0)
+    _, gradient = encoder_gradient(table, pull, read, 0.25)
+    assert gradient.abs().sum() > 0
+    torch.testing.assert_close(gradient, full)
