@@ -18,7 +18,7 @@ from scipy.stats import t
 
 HERE = Path(__file__).resolve().parent
 KEPT = ("config.yaml", "environment.json", "result.json", "metrics.jsonl")
-SEEDS = {"ml-100k": (1, 2, 3, 4, 5), "amazon-beauty": (1, 2)}
+SEEDS = {"ml-100k": range(1, 11), "amazon-beauty": (1, 2)}
 KINDS = ("user", "target")
 LENGTH = {"ml-100k": 20, "amazon-beauty": 50}  # histories of ml-100k are longer: most of its rows continue another
 CELLS = {
