@@ -5,6 +5,7 @@
 Keys that a measure does not read itself are settings of the run.
 """
 
+import itertools
 import tempfile
 from statistics import median
 from time import perf_counter
@@ -17,10 +18,11 @@ from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
 from recbole_unirep.quick_start import build_model, trains_rows
 from recbole_unirep.training.protocols import evaluate_protocols
+from recbole_unirep.training.s3rec import PretrainingStep
 from recbole_unirep.training.trainer import EngineTrainer
 
 SETTINGS = {"show_progress": "False", "text_encoder": "minilm"}
-OWN_OPTIONS = ("repeats", "users", "steps")
+OWN_OPTIONS = ("repeats", "users", "steps", "batches")
 
 
 def configure(options):
@@ -53,6 +55,29 @@ def train(options):
     with FlopCounterMode(display=False) as counter:
         trainer._train_epoch(rows, 1)
     report(seconds=seconds, targets=rows.n_targets, flops=counter.get_total_flops())
+
+
+def pretrain(options):
+    """Seconds and sequences of the first batches of S3Rec's pre-training, after one to warm up."""
+    _, data, trainer = prepare(options)
+    model, loss = trainer.model.train(), PretrainingStep(trainer.model)
+
+    trainer.optimization.total_steps = 1 + int(options["batches"])
+
+    def take(n_batches):
+        for batch in itertools.islice(data.train_data, n_batches):
+            trainer.optimization.step(trainer.optimizer, sum(loss(batch)))
+
+    take(1)
+    n_batches = int(options["batches"])
+    _, seconds = timed(lambda: take(n_batches))
+    n_sequences = n_batches * data.train_data.batch_size
+    report(
+        seconds=seconds,
+        targets=n_sequences,
+        targets_of_an_epoch=len(data.train_data.dataset),
+        attributes=model.n_features,
+    )
 
 
 def step(options):
@@ -113,5 +138,5 @@ def product(options):
 
 if __name__ == "__main__":
     measure, given = arguments()
-    measures = {"build": build, "train": train, "step": step, "evaluate": evaluate, "full": full, "product": product}
-    measures[measure](given)
+    measures = {"build": build, "train": train, "pretrain": pretrain, "step": step, "evaluate": evaluate, "full": full}
+    {**measures, "product": product}[measure](given)

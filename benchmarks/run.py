@@ -23,6 +23,7 @@ BEAUTY = ["--dataset=amazon-beauty"]
 DIN = ["--dataset=ml-100k", "--model=DIN"]  # scores pairs alone
 IDS = "--load_col={inter: [user_id, item_id, timestamp]}"
 SHARE = ["--model=UniRep", "--table_gradient_share=0.25"]
+CATEGORIES = ["--item_attribute=categories"]
 SHARED = ["--model=UniRep", "--loss_type=SSM", "--shared_negatives=4096"]
 SAMPLED = ["--loss_type=SSM", "--sparse_id_table=True"]
 BATCHES_OF_STOCK = [4096, 16384, 65536]  # its own eval_batch_size first
@@ -45,6 +46,8 @@ MEASURES = {
     "ours_train_unirep_share": ["ours.py", "train", *BEAUTY, *SHARE, "--repeats=1"],
     "ours_train_unirep_ssm": ["ours.py", "train", *BEAUTY, *SHARED, "--repeats=1"],
     "stock_train_sasrec": ["stock.py", "train", *BEAUTY, "--batches=4"],
+    "ours_pretrain_s3rec": ["ours.py", "pretrain", *BEAUTY, "--model=S3Rec", "--batches=4"],
+    "stock_pretrain_s3rec": ["stock.py", "train", *BEAUTY, "--model=S3Rec", *CATEGORIES, "--batches=1"],
     "ours_evaluate": ["ours.py", "evaluate", *BEAUTY, "--repeats=1"],
     **{
         f"stock_evaluate_{size}": ["stock.py", "evaluate", *BEAUTY, "--users=240", f"--eval_batch_size={size}"]
@@ -69,6 +72,7 @@ OURS_OF_UNIREP = {  # and how
 }
 BENCHMARKS = {
     "training": ["product", "ours_train_sasrec", "stock_train_sasrec", *OURS_OF_UNIREP],
+    "pretraining": ["ours_pretrain_s3rec", "stock_pretrain_s3rec"],
     "evaluation": ["ours_evaluate", *(f"stock_evaluate_{size}" for size in BATCHES_OF_STOCK)],
     "pairs": ["ours_evaluate_din", "stock_evaluate_din"],
     "build": ["ours_build_beauty", "stock_build_beauty", "ours_build_1m", "stock_build_1m", "ours_build_10m"],
@@ -170,6 +174,24 @@ def training_rows(found):
         yield row(what, f"{unirep:.1f} s", "", f"{unirep / sasrec:.2f}", "at most 2")
 
 
+def pretraining_rows(found):
+    names = ("ours_pretrain_s3rec", "stock_pretrain_s3rec")
+    ours, stock = (rate(found, name, "targets") for name in names)
+    attributes = [found[name][0]["attributes"] for name in names]
+    what = "S3Rec, pre-training, Beauty: sequences a second"
+    yield row(
+        f"{what} ({attributes[0]} attributes, stock {attributes[1]})",
+        f"{ours:,.0f}",
+        f"{stock:,.0f}",
+        f"{ours / stock:.1f}",
+    )
+    yield row(
+        "the same, an epoch",
+        *(f"{found[name][0]['targets_of_an_epoch'] / rate(found, name, 'targets'):,.0f} s" for name in names),
+    )
+    yield row("the same, peak memory", *(gigabytes(found, name) for name in names))
+
+
 def evaluation_rows(found):
     users, ours = found["ours_evaluate"][0]["users"], middle(found, "ours_evaluate")
     memory = gigabytes(found, "ours_evaluate")
@@ -209,6 +231,7 @@ def scale_rows(found):
 
 ROWS = {
     "training": training_rows,
+    "pretraining": pretraining_rows,
     "evaluation": evaluation_rows,
     "pairs": pairs_rows,
     "build": build_rows,

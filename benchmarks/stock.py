@@ -53,6 +53,9 @@ def prepare(options):
     keys = {**TASK, "eval_batch_size": int(options.get("eval_batch_size", 4096))}
     if "data_path" in options:
         keys["data_path"] = options["data_path"]
+    if "item_attribute" in options:
+        attribute = options["item_attribute"]
+        keys |= {"item_attribute": attribute, "load_col": {**TASK["load_col"], "item": ["item_id", attribute]}}
     if options.get("core") == "0":
         keys |= {"user_inter_num_interval": "[0,inf)", "item_inter_num_interval": "[0,inf)"}
     config = Config(model=name, dataset=options["dataset"], config_dict=keys)
@@ -78,7 +81,9 @@ def train(options):
     n_batches = int(options["batches"])
     trainer._train_epoch(Slice(loader, 1), 0)
     _, seconds = timed(lambda: trainer._train_epoch(Slice(loader, n_batches), 0))
-    report(seconds=seconds, targets=n_batches * loader.batch_size, targets_of_an_epoch=len(loader.dataset))
+    attributes = getattr(trainer.model, "n_features", None)
+    n_targets = n_batches * loader.batch_size
+    report(seconds=seconds, targets=n_targets, targets_of_an_epoch=len(loader.dataset), attributes=attributes)
 
 
 def evaluate(options):

@@ -46,7 +46,8 @@ class Config(RecBoleConfig):
     """Configuration of a run.
 
     Besides RecBole's it holds ``resolved`` (dict), the layered keys as they were before RecBole completes them, all
-    that is needed to repeat the run; and ``notes`` (list of str), lines for the log, which is not open yet.
+    that is needed to repeat the run; ``own_keys`` (set of str), those of model, backbone and tokenizer; and ``notes``
+    (list of str), lines for the log, which is not open yet.
 
     Args:
         model (str or type): the model's name or class; None takes the key `model`.
@@ -104,12 +105,12 @@ class Config(RecBoleConfig):
 
     def _load_internal_config_dict(self, model, model_class, dataset):
         super()._load_internal_config_dict(model, model_class, dataset)
-        own_keys, self.notes = lay_defaults(self, model, model_class, dataset)
+        self.own_keys, self.notes = lay_defaults(self, model, model_class, dataset)
         given, defaults = self.external_config_dict, self.internal_config_dict
         check_values(given, defaults)
         in_use = {"repeatable"} if RECBOLE in protocols_asked({**defaults, **given}["protocol"]) else set()
         replaced = {key: value for key, value in given.items() if key not in in_use}
-        self.notes += check_keys(set(given), own_keys, model) + replaced_keys(replaced, defaults)
+        self.notes += check_keys(set(given), self.own_keys, model) + replaced_keys(replaced, defaults)
         if isinstance(given.get("eval_args"), dict):  # one part of it changes that part alone
             given["eval_args"] = {**defaults["eval_args"], **given["eval_args"]}
 

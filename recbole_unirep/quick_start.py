@@ -26,6 +26,7 @@ from recbole_unirep.training.checkpoint import load_weights
 from recbole_unirep.training.losses import is_row_loss
 from recbole_unirep.training.metrics import metric_names
 from recbole_unirep.training.optimization import check_optimization
+from recbole_unirep.training.pretraining import hand_over
 from recbole_unirep.training.protocols import RECBOLE, protocols_asked
 from recbole_unirep.training.ranks import RANKS
 from recbole_unirep.training.trainer import BEST, LAST, trainer_class
@@ -35,7 +36,7 @@ from recbole_unirep.values import split_arguments
 MAY_CHANGE = ("epochs", "stopping_step", "show_progress", "use_gpu", "gpu_id", "data_path", "debug")
 
 
-def run_recbole(model=None, dataset=None, config_file_list=None, config_dict=None, arguments=()):
+def run_recbole(model=None, dataset=None, config_file_list=None, config_dict=None, arguments=(), callback_fn=None):
     """Trains a model, chooses its checkpoint on validation, ranks it under every protocol and leaves a run folder.
 
     Args:
@@ -44,6 +45,8 @@ def run_recbole(model=None, dataset=None, config_file_list=None, config_dict=Non
         config_file_list (list[str] or None): YAML files.
         config_dict (dict or None): settings, stronger than the files.
         arguments (sequence of str): `--key=value`, stronger than config_dict.
+        callback_fn (callable or None): called with epoch and validation score after each evaluation; training ends
+            where it answers True. For one process.
 
     Returns:
         dict: what result.json holds; `test_result` by protocol.
@@ -59,12 +62,16 @@ def run_recbole(model=None, dataset=None, config_file_list=None, config_dict=Non
         config = _config(model, dataset, config_file_list, config_dict, arguments)
         protocols = _protocols(config)
         if config["nproc"] == 1 or parallel.world_size() > 1:
-            return _run(config, protocols, log, started)
+            return _run(config, protocols, log, started, callback_fn)
+    if callback_fn is not None:
+        raise ValueError(
+            f"callback_fn is called in one process, nproc={config['nproc']} asks for more: leave nproc at 1"
+        )
     given = (model, dataset, config_file_list, config_dict, tuple(arguments))
     return parallel.spawn(run_recbole, config["nproc"], given)
 
 
-def _run(config, protocols, log, started):
+def _run(config, protocols, log, started, callback_fn):
     """The pipeline of one process."""
     for note in config.notes if not config["resume"] else ():
         getLogger().info(note)
@@ -82,12 +89,19 @@ def _run(config, protocols, log, started):
         torch.manual_seed(config["seed"] + parallel.rank())  # each process drops out units of its own
     log.write_to(folder)
     trainer = _trainer(config, model)
+    pretrain_seconds = None
     try:
         if config["train_stage"] == "pretrain" and hasattr(trainer, "pretrain"):
-            trainer = _pretrain(config, data, trainer)
+            trainer, pretrain_seconds = hand_over(
+                trainer,
+                data.train_data,
+                lambda **keys: _trainer(config, build_model(with_keys(config, **keys), data.train)),
+            )
         if config["resume"] and (folder / LAST).is_file():
             trainer.resume(data.train_data)
-        best_score, best_result = trainer.fit(data.train_data, data.valid, show_progress=config["show_progress"])
+        best_score, best_result = trainer.fit(
+            data.train_data, data.valid, show_progress=config["show_progress"], callback_fn=callback_fn
+        )
         test_result = trainer.evaluate(data.test, protocols=protocols, ranks_file=folder / RANKS)
     except KeyboardInterrupt:
         getLogger().info(_how_to_continue(folder))
@@ -102,6 +116,7 @@ def _run(config, protocols, log, started):
         "best_epoch": trainer.best_epoch,
         "test_result": test_result,
         **measures(trainer.model),
+        "pretrain_seconds": pretrain_seconds,
         "train_seconds": round(trainer.train_seconds, 3),
         "seconds": round(trainer.earlier_seconds + perf_counter() - started, 3),
         "peak_memory_bytes": peak_memory(config["device"]),
@@ -264,20 +279,6 @@ def _check_data(folder, fingerprint):
 
 def _trainer(config, model):
     return trainer_class(get_trainer(config["MODEL_TYPE"], config["model"]))(config, model)
-
-
-def _pretrain(config, data, trainer):
-    """RecBole's S3Rec: trains its own objective first and hands its weights to the fine-tuning."""
-    path = Path(config["run_dir"]) / "pretrained.pt"
-    if not path.is_file():
-        trainer.fit(data.train_data, show_progress=config["show_progress"])
-        trainer.save_pretrained_model(trainer.pretrain_epochs, str(path))
-    # The same start, whether it was pre-trained now or in an earlier session.
-    init_seed(config["seed"], config["reproducibility"])
-    data.train_data.generator.manual_seed(config["seed"])
-    return _trainer(
-        config, build_model(with_keys(config, train_stage="finetune", pre_model_path=str(path)), data.train)
-    )
 
 
 def _how_to_continue(folder):

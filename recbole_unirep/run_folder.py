@@ -61,12 +61,21 @@ def create_run_folder(run_dir, dataset, model):
 
 def write_yaml(path, value):
     """Writes plain values as YAML, whole or not at all."""
-    _replace(path, yaml.safe_dump(value, sort_keys=True, allow_unicode=True))
+    write_text(path, yaml.safe_dump(value, sort_keys=True, allow_unicode=True))
 
 
 def write_json(path, value):
     """Writes plain values as JSON, whole or not at all."""
-    _replace(path, json.dumps(value, indent=2) + "\n")
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_text(path, text):
+    """Writes a text, whole or not at all; of several processes the main one writes."""
+    if not parallel.is_main():
+        return
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
 
 
 def environment(device):
@@ -151,14 +160,6 @@ class _PlainFormatter(logging.Formatter):
 
     def format(self, record):
         return COLOUR.sub("", super().format(record))
-
-
-def _replace(path, text):
-    if not parallel.is_main():
-        return
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
 
 
 def _commit():

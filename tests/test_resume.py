@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import torch
 import yaml
 
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
@@ -43,6 +44,21 @@ def test_s3rec_resumes_in_either_stage_and_between_them(tiny, tmp_path, monkeypa
     assert untimed(resumed) == untimed(whole)
     assert lines(tmp_path / "part") == lines(tmp_path / "whole")
     assert [line.get("stage") for line in lines(tmp_path / "part")] == ["pretrain", "pretrain", None, None]
+    epochs = [json.loads(line) for line in (tmp_path / "part" / "metrics.jsonl").read_text().splitlines()]
+    for name, part in (("pretrain_seconds", epochs[:2]), ("train_seconds", epochs[2:])):
+        assert resumed[name] == pytest.approx(sum(epoch["train_seconds"] for epoch in part), abs=0.01)
+    kept = [torch.load(tmp_path / "part" / name, weights_only=True) for name in ("pretrained.pt", "last.pt")]
+    assert resumed["pretrain_seconds"] < kept[0]["seconds"] < kept[1]["seconds"] < resumed["seconds"]
+
+
+def test_the_losses_of_pretraining_have_names_and_its_cost_is_reported(tiny, tmp_path):
+    result = run(tiny, "S3Rec", epochs=1, run_dir=str(tmp_path / "run"))
+    pretrained, _, finetuned = lines(tmp_path / "run")
+    weights = {"associated_attribute": 0.2, "masked_item": 1.0, "masked_attribute": 1.0, "segment": 0.5}
+    assert pretrained["train_loss"] == pytest.approx(sum(w * pretrained[f"{name}_loss"] for name, w in weights.items()))
+    assert "segment_loss" not in finetuned
+    assert result["pretrain_seconds"] > 0
+    assert run(tiny, "SASRec", epochs=1)["pretrain_seconds"] is None
 
 
 def test_more_epochs_stand_in_the_config_and_all_seconds_count(tiny, tmp_path):

@@ -87,7 +87,8 @@ class EngineTrainer(Trainer):
             verbose (bool): whether to log every epoch.
             saved (bool): whether to write checkpoints.
             show_progress (bool): progress bar.
-            callback_fn (callable or None): called with epoch and validation score after each evaluation.
+            callback_fn (callable or None): called with epoch and validation score after each evaluation; training
+                ends where it answers True.
 
         Returns:
             tuple[float, dict]: best validation score and result.
@@ -114,8 +115,8 @@ class EngineTrainer(Trainer):
                 if is_best:
                     self._save_checkpoint(epoch)
                 self._save_last(epoch, train_data, self.run_dir / LAST)
-            if callback_fn and "valid_score" in record:
-                callback_fn(epoch, record["valid_score"])
+            if callback_fn and "valid_score" in record and callback_fn(epoch, record["valid_score"]):
+                break
         if saved and not Path(self.saved_model_file).is_file():  # resumed to end before the first validation
             self._save_checkpoint(self.start_epoch - 1)
         self.epoch_log.close()
