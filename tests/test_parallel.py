@@ -148,11 +148,12 @@ def test_torchrun_resumes_what_it_began_to_the_same_numbers(tiny, tmp_path):
     code = "import sys; from recbole_unirep.cli import run_recbole; sys.exit(run_recbole())"
     (tmp_path / "run.py").write_text(code)
     keys = {**SMALL, "model": "SASRec", "dataset": "tiny", "data_path": tiny.parent, "epochs": 1}
-    base = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29617", "run.py"]
+    base = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "run.py"]
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
 
     def start(*arguments):
-        subprocess.run([*base, *arguments], cwd=tmp_path, env=environment, check=True, capture_output=True)
+        done = subprocess.run([*base, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
     start(*(f"--{key}={value}" for key, value in keys.items()), "--run_dir=part")
     start("--resume=part", "--epochs=2")

@@ -120,7 +120,7 @@ def test_the_sampled_softmax_encodes_the_items_of_its_step_alone(tiny):
     _, data, model = prepare(tiny, loss_type="SSM", shared_negatives=5, users_per_batch=4)
     batch, encoded = next(iter(data.train_data)), []
     encode = model.item_embedding._encode
-    model.item_embedding._encode = lambda items: encoded.append(items) or encode(items)
+    model.item_embedding._encode = lambda items, *read: encoded.append(items) or encode(items, *read)
     model.row_losses(batch)
     used = torch.cat([batch.inputs.flatten(), batch.targets, batch.negatives])
     assert [items.tolist() for items in encoded] == [used[used > 0].unique().tolist()]
