@@ -32,11 +32,15 @@ usage: unirep COMMAND [--KEY=VALUE ...]
   embed      encode the item text of a dataset once, for all later runs
   figures    draw a finished run: figures RUN [--out=FOLDER] [--data_path=FOLDER] [--category_field=COLUMN];
              learning curve, codebook usage, items by category, t-SNE, as PNG, SVG and JSON in RUN/figures
+  tune       search settings on validation, the same number of trials for each model:
+             tune --models=A,B --dataset=NAME [--trials=20] [--space=default|FILE] [--out=FOLDER] [--prune_after=5]
+             [--KEY=VALUE ...]; started again it continues; the best settings of a model are in FOLDER/A/best.yaml
   --version  print the version
 
 examples:
   unirep embed --dataset=amazon-beauty --data_path=datasets --text_encoder=sentence-transformers/all-MiniLM-L6-v2
   unirep figures runs/ml-100k-UniRep-20261124-024401
+  unirep tune --models=UniRep,SASRec --dataset=ml-100k --trials=30 --out=runs/tune-ml-100k
 """
 
 
@@ -101,7 +105,14 @@ def _figures(arguments):
         print(path, flush=True)
 
 
-SUBCOMMANDS = {"embed": _embed, "figures": _figures}
+def _tune(arguments):
+    recbole_unirep.require_recbole()
+    from recbole_unirep.study.tune import tune
+
+    tune(arguments)
+
+
+SUBCOMMANDS = {"embed": _embed, "figures": _figures, "tune": _tune}
 
 
 def _subcommand(arguments):

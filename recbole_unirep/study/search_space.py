@@ -1,0 +1,179 @@
+"""recbole_unirep.study.search_space: what each model's settings are drawn from, read from YAML and checked.
+
+A file has a part for each model and a part `shared`, which is offered to all of them alike:
+
+    shared:
+      learning_rate: {loguniform: [1e-4, 1e-2]}
+      n_layers: {int: [1, 3]}
+    UniRep:
+      level_metrics: {choice: [[cosine, cosine, euclidean], [cosine, cosine, cosine]]}
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from recbole_unirep.known_keys import nearest, recbole_models
+from recbole_unirep.shipped import shipped_file, shipped_names
+from recbole_unirep.values import parse_value
+
+SHARED = "shared"
+# What decides which runs may be compared is the same for all trials.
+FIXED_KEYS = {
+    "benchmark_filename", "config_files", "data_path", "dataset", "debug", "eval_args", "eval_step",
+    "filter_inter_by_user_or_item", "item_inter_num_interval", "load_col", "metric_decimal_place", "metrics", "model",
+    "nproc", "protocol", "resume", "run_dir", "seed", "show_progress", "threshold", "tie_order", "tie_seed", "topk",
+    "user_inter_num_interval", "val_interval", "valid_metric", "valid_metric_bigger",
+}  # fmt: skip
+
+
+class Lever(NamedTuple):
+    """How a key's value is drawn.
+
+    Attributes:
+        kind (str): a key of KINDS.
+        values (list): low and high, or all choices.
+    """
+
+    kind: str
+    values: list
+
+
+def read_spaces(name):
+    """The parts of a file of search spaces.
+
+    Args:
+        name (str): a YAML file, or the name of a shipped one (`properties/space/NAME.yaml`).
+
+    Returns:
+        dict[str, dict[str, Lever]]: levers by key, by model or SHARED.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a part is no model, or a lever is not understood.
+    """
+    file = Path(name)
+    if not file.suffix and name in shipped_names("space"):
+        file = shipped_file("space", f"{name}.yaml")
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"space {name} is no file: give a YAML file or one of {', '.join(shipped_names('space'))}"
+        )
+    try:
+        parts = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"space {file} is no YAML: {error}") from error
+    if not isinstance(parts, dict) or not parts:
+        raise ValueError(f"space {file} holds no parts: write 'shared:' or a model's name and its levers under it")
+    models = recbole_models().keys() | shipped_names("model")
+    for part in parts:
+        if part != SHARED and part not in models:
+            raise ValueError(f"space {file}: part '{part}' is neither 'shared' nor a model: {nearest(part, models)}")
+    return {part: _levers(f"space {file}, {part}", levers) for part, levers in parts.items()}
+
+
+def space_of(spaces, model):
+    """The levers of one model, the shared ones first.
+
+    Args:
+        spaces (dict): what `read_spaces` gives.
+        model (str): name of the model.
+
+    Returns:
+        dict[str, Lever]: by key.
+
+    Raises:
+        ValueError: there are none, or a key is both shared and the model's own.
+    """
+    shared, own = spaces.get(SHARED, {}), spaces.get(model, {})
+    twice = sorted(shared.keys() & own.keys())
+    if twice:
+        raise ValueError(f"{', '.join(twice)} of the space stands in shared and in {model}: give it once")
+    if not shared and not own:
+        raise ValueError(f"the space has no levers for {model}: add a part '{model}' or 'shared'")
+    return {**shared, **own}
+
+
+def extremes(space):
+    """Settings that together hold both ends of every range and every choice, to be checked before anything runs.
+
+    Args:
+        space (dict[str, Lever]): levers by key.
+
+    Returns:
+        list[dict]: values by key.
+    """
+    n_most = max(len(lever.values) for lever in space.values())
+    return [{key: lever.values[number % len(lever.values)] for key, lever in space.items()} for number in range(n_most)]
+
+
+def label_of(value):
+    """A choice as a text that no other choice has: a list by its JSON, a text as it is."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def plain(space):
+    """Levers as YAML writes them."""
+    return {key: {lever.kind: list(lever.values)} for key, lever in space.items()}
+
+
+def _levers(where, levers):
+    if levers is None:
+        return {}
+    if not isinstance(levers, dict):
+        raise ValueError(f"{where} is no list of levers: write e.g. 'learning_rate: {{loguniform: [1e-4, 1e-2]}}'")
+    return {key: _lever(f"{where}: {key}", key, written) for key, written in levers.items()}
+
+
+def _lever(where, key, written):
+    if key in FIXED_KEYS:
+        raise ValueError(f"{where} can't be tuned, it decides which runs may be compared: set it with --{key}=VALUE")
+    if not isinstance(written, dict) or len(written) != 1:
+        raise ValueError(f"{where} is {written}: write one of {', '.join(KINDS)}, e.g. {{loguniform: [1e-4, 1e-2]}}")
+    ((kind, values),) = written.items()
+    if kind not in KINDS:
+        raise ValueError(f"{where} is drawn by '{kind}', which is not known: {nearest(kind, KINDS)}")
+    if not isinstance(values, list):
+        raise ValueError(f"{where}: {kind} is {values}: give a list")
+    values = [parse_value(key, value, yaml.SafeLoader) if isinstance(value, str) else value for value in values]
+    KINDS[kind](where, kind, values)
+    return Lever(kind, values)
+
+
+def _check_bounds(where, kind, values):
+    is_number = [isinstance(value, (int, float)) and not isinstance(value, bool) for value in values]
+    if len(values) != 2 or not all(is_number) or not all(map(math.isfinite, values)):
+        raise ValueError(f"{where}: {kind} is {values}: give two numbers, [low, high]")
+    if values[0] >= values[1]:
+        raise ValueError(f"{where}: {kind} is {values}: low must be less than high")
+
+
+def _check_log_bounds(where, kind, values):
+    _check_bounds(where, kind, values)
+    if values[0] <= 0:
+        raise ValueError(f"{where}: {kind} is {values}: low must be above 0")
+
+
+def _check_whole_bounds(where, kind, values):
+    _check_bounds(where, kind, values)
+    if not all(isinstance(value, int) for value in values):
+        raise ValueError(f"{where}: {kind} is {values}: give whole numbers")
+
+
+def _check_choices(where, kind, values):
+    if len(values) < 2:
+        raise ValueError(f"{where}: {kind} is {values}: give at least two values, a single one belongs to --KEY=VALUE")
+    labels = [label_of(value) for value in values]
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"{where}: {kind} is {values}: give each value once")
+
+
+KINDS = {
+    "loguniform": _check_log_bounds,
+    "uniform": _check_bounds,
+    "int": _check_whole_bounds,
+    "choice": _check_choices,
+}

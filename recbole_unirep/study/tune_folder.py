@@ -1,0 +1,133 @@
+"""recbole_unirep.study.tune_folder: the folder that tuning leaves.
+
+tune.yaml (what was asked), trials.db (optuna's study of each model), trials.csv (a trial a line), importance.csv, and
+for each model best.yaml, for --config_files, and a run folder for each trial.
+"""
+
+import csv
+import fcntl
+import io
+import json
+from contextlib import contextmanager
+
+import yaml
+
+from recbole_unirep.run_folder import write_text, write_yaml
+
+DATABASE = "trials.db"
+COLUMNS = ("model", "trial", "state", "valid_score", "best_epoch", "epochs", "seconds", "run", "message")
+
+
+@contextmanager
+def locked(folder):
+    """Makes the folder and keeps other processes out of it; a kill lets go.
+
+    Args:
+        folder (Path): need not exist.
+
+    Raises:
+        ValueError: another process tunes there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"out={folder} is in use by another unirep tune: wait, or take another --out") from error
+        yield
+
+
+def check_asked(folder, asked):
+    """Compares what is asked with what the folder was started with, and writes it down.
+
+    Args:
+        folder (Path): locked.
+        asked (dict): plain values; `trials` may differ.
+
+    Raises:
+        ValueError: the folder holds something else, or tuning that was asked for otherwise.
+    """
+    asked, path = json.loads(json.dumps(asked)), folder / "tune.yaml"
+    if not path.is_file() or not (folder / DATABASE).is_file():
+        found = sorted(file.name for file in folder.iterdir() if file.name not in ("lock", path.name))
+        if found:
+            raise ValueError(f"out={folder} holds {found[0]} and no tuning to continue: take another --out")
+    else:
+        started = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for was, now, name in _differences(started, asked):
+            raise ValueError(f"out={folder} was started with {name} {was}, asked for is {now}: take another --out")
+    write_yaml(path, asked)
+
+
+def write_trials(folder, finished):
+    """Writes trials.csv.
+
+    Args:
+        folder (Path): where to.
+        finished (dict[str, list[dict]]): `Trials.finished` of each model.
+    """
+    rows = [
+        {**trial, "model": model, **{key: _cell(value) for key, value in trial["keys"].items()}}
+        for model, trials in finished.items()
+        for trial in trials
+    ]
+    keys = dict.fromkeys(key for trials in finished.values() for trial in trials for key in trial["keys"])
+    _write_csv(folder / "trials.csv", (*COLUMNS, *keys), rows)
+
+
+def write_importance(folder, importance, n_complete):
+    """Writes importance.csv.
+
+    Args:
+        folder (Path): where to.
+        importance (dict[str, dict[str, float]]): share of each key by model.
+        n_complete (dict[str, int]): the trials that it rests on, by model.
+    """
+    rows = [
+        {"model": model, "key": key, "importance": round(share, 4), "complete_trials": n_complete[model]}
+        for model, shares in importance.items()
+        for key, share in shares.items()
+    ]
+    _write_csv(folder / "importance.csv", ("model", "key", "importance", "complete_trials"), rows)
+
+
+def write_best(folder, asked, model, n_finished, best):
+    """Writes best.yaml of a model: what the command fixed, and the settings of its best trial.
+
+    Args:
+        folder (Path): where to.
+        asked (dict): as in `check_asked`.
+        model (str): name of the model.
+        n_finished (int): trials that it is the best of.
+        best (dict): out of `Trials.finished`.
+    """
+    path = folder / model / "best.yaml"
+    keys = {"model": model, "dataset": asked["dataset"], **asked["settings"], **best["keys"]}
+    head = (
+        f"# run_recbole --config_files={path}\n"
+        f"# Trial {best['trial']} of {n_finished}: validation {asked['valid_metric']} {best['valid_score']} "
+        f"at epoch {best['best_epoch']}.\n"
+    )
+    write_text(path, head + yaml.safe_dump(json.loads(json.dumps(keys)), sort_keys=False, allow_unicode=True))
+
+
+def _differences(started, asked):
+    """What differs, first the outer parts: (before, now, name)."""
+    for name in sorted({*started, *asked} - {"trials"}):
+        was, now = started.get(name), asked.get(name)
+        if isinstance(was, dict) and isinstance(now, dict) and was.keys() == now.keys():
+            yield from ((one, other, f"{name}: {inner}") for one, other, inner in _differences(was, now))
+        elif was != now:
+            yield was, now, name
+
+
+def _cell(value):
+    return json.dumps(value) if isinstance(value, (list, dict)) else value
+
+
+def _write_csv(path, columns, rows):
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
