@@ -26,7 +26,6 @@ CELLS = {
     "sampled_1024": [UNIREP, "--loss_type=SSM", "--shared_negatives=1024"],
     "sampled_4096": [UNIREP, *SAMPLED],
     "sampled_4096_sparse": [UNIREP, *SAMPLED, "--sparse_id_table=True"],
-    "users_1024": [UNIREP, "--users_per_batch=1024", "--learning_rate=0.002"],
     "sasrec_all_items": [SASREC],
     "sasrec_sampled_4096": [SASREC, *SAMPLED],
     "sasrec_sampled_4096_sparse": [SASREC, *SAMPLED, "--sparse_id_table=True"],
