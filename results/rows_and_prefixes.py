@@ -19,8 +19,9 @@ from scipy.stats import t
 HERE = Path(__file__).resolve().parent
 KEPT = ("config.yaml", "environment.json", "result.json", "metrics.jsonl")
 SEEDS = {"ml-100k": range(1, 11), "amazon-beauty": (1, 2)}
-KINDS = ("user", "target")
+KINDS = {"user": "user", "user-steps": "user", "target": "target"}  # training_rows of each
 LENGTH = {"ml-100k": 20, "amazon-beauty": 50}  # histories of ml-100k are longer: most of its rows continue another
+AS_MANY_STEPS = {"ml-100k": 192, "amazon-beauty": 348}  # rows of users a step: an epoch has the steps of `target`
 CELLS = {
     f"{dataset}-{kind}-{seed}": (dataset, kind, seed) for dataset in SEEDS for seed in SEEDS[dataset] for kind in KINDS
 }
@@ -43,7 +44,15 @@ def run(name, folder, data_path):
     kept = HERE / "rows_and_prefixes" / name
     if (kept / "result.json").is_file():
         return
-    command = ["run_recbole", "--model=SASRec", f"--dataset={dataset}", f"--training_rows={kind}", f"--seed={seed}"]
+    command = [
+        "run_recbole",
+        "--model=SASRec",
+        f"--dataset={dataset}",
+        f"--training_rows={KINDS[kind]}",
+        f"--seed={seed}",
+    ]
+    if kind == "user-steps":
+        command.append(f"--users_per_batch={AS_MANY_STEPS[dataset]}")
     command += [f"--MAX_ITEM_LIST_LENGTH={LENGTH[dataset]}", "--protocol=[]", "--stopping_step=5"]
     command += ["--show_progress=False", f"--run_dir={folder}"]
     if dataset != "ml-100k":
@@ -61,14 +70,18 @@ def run(name, folder, data_path):
 
 def table():
     """Best validation NDCG@10 of each seed, the mean difference and its 90 % interval (Student's t over the seeds)."""
-    yield "| dataset | seeds | rows of users | prefixes | rows less prefixes, mean and 90 % interval |\n"
+    yield "| dataset | rows | mean | seeds | less prefixes, mean and 90 % interval |\n"
     yield "| --- | --- | --- | --- | --- |\n"
+    names = {"user": "of users, 256 a step", "user-steps": "of users, as many steps as prefixes", "target": "prefixes"}
     for dataset, seeds in SEEDS.items():
         found = {kind: [best(f"{dataset}-{kind}-{seed}") for seed in seeds] for kind in KINDS}
-        pairs = [(rows, prefixes) for rows, prefixes in zip(*found.values()) if rows and prefixes]
-        cells = [" ".join(f"{score:.4f}" if score else "-" for score in found[kind]) for kind in KINDS]
-        interval = "n/a" if len(pairs) < 2 else difference([rows - prefixes for rows, prefixes in pairs])
-        yield f"| {dataset} | {len(pairs)} | {cells[0]} | {cells[1]} | {interval} |\n"
+        for kind, scores in found.items():
+            differences = [rows - prefixes for rows, prefixes in zip(scores, found["target"]) if rows and prefixes]
+            interval = "" if kind == "target" else "n/a" if len(differences) < 2 else difference(differences)
+            shown = " ".join(f"{score:.4f}" if score else "-" for score in scores)
+            there = [score for score in scores if score]
+            average = f"{mean(there):.4f}" if there else ""
+            yield f"| {dataset} | {names[kind]} | {average} | {shown} | {interval} |\n"
 
 
 def best(name):
