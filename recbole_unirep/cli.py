@@ -30,6 +30,10 @@ UNIREP_HELP = """\
 usage: unirep COMMAND [--KEY=VALUE ...]
 
   embed      encode the item text of a dataset once, for all later runs
+  compare    one table of models trained alike, or of finished runs:
+             compare --dataset=NAME --models=A,B [--seeds=3] [--protocol=uni99,full,full_unseen] [--metrics=hit@10,..]
+             [--ours=A] [--out=FOLDER] [--KEY=VALUE] [--A.KEY=VALUE], or compare RUN RUN ... [--out=FOLDER];
+             started again it continues
   figures    draw a finished run: figures RUN [--out=FOLDER] [--data_path=FOLDER] [--category_field=COLUMN];
              learning curve, codebook usage, items by category, t-SNE, as PNG, SVG and JSON in RUN/figures
   tune       search settings on validation, the same number of trials for each model:
@@ -39,6 +43,7 @@ usage: unirep COMMAND [--KEY=VALUE ...]
 
 examples:
   unirep embed --dataset=amazon-beauty --data_path=datasets --text_encoder=sentence-transformers/all-MiniLM-L6-v2
+  unirep compare --dataset=ml-100k --models=UniRep,SASRec --seeds=3
   unirep figures runs/ml-100k-UniRep-20261124-024401
   unirep tune --models=UniRep,SASRec --dataset=ml-100k --trials=30 --out=runs/tune-ml-100k
 """
@@ -105,6 +110,13 @@ def _figures(arguments):
         print(path, flush=True)
 
 
+def _compare(arguments):
+    recbole_unirep.require_recbole()
+    from recbole_unirep.study.compare import compare
+
+    compare(arguments)
+
+
 def _tune(arguments):
     recbole_unirep.require_recbole()
     from recbole_unirep.study.tune import tune
@@ -112,7 +124,7 @@ def _tune(arguments):
     tune(arguments)
 
 
-SUBCOMMANDS = {"embed": _embed, "figures": _figures, "tune": _tune}
+SUBCOMMANDS = {"compare": _compare, "embed": _embed, "figures": _figures, "tune": _tune}
 
 
 def _subcommand(arguments):

@@ -111,6 +111,7 @@ def _run(config, protocols, log, started, callback_fn):
         "dataset": config["dataset"],
         "seed": config["seed"],
         "best_valid_score": best_score if best_result else None,
+        "valid_metric": config["valid_metric"],
         "valid_score_bigger": config["valid_metric_bigger"],
         "best_valid_result": best_result,
         "best_epoch": trainer.best_epoch,

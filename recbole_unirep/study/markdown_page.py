@@ -57,7 +57,7 @@ def _text(cell):
 
 def _block(part, picture_paths):
     if isinstance(part, Table):
-        return _table(part)
+        return markdown_table(part)
     if isinstance(part, Picture):
         return f"![{part.name}]({picture_paths[part.name]})\n\n{escape(part.caption)}"
     if isinstance(part, Code):
@@ -65,7 +65,8 @@ def _block(part, picture_paths):
     return escape(part)
 
 
-def _table(table):
+def markdown_table(table: Table) -> str:
+    """A table with its title and note."""
     rules = ["---:" if right else "---" for right in aligned_right(table)]
     lines = [_row(map(_cell, table.headers)), _row(rules), *(_row(map(_cell, row)) for row in table.rows)]
     blocks = [f"**{escape(table.title)}**"] * bool(table.title) + ["\n".join(lines)]

@@ -20,12 +20,12 @@ from recbole_unirep import parallel
 from recbole_unirep.config import Config
 from recbole_unirep.known_keys import general_keys
 from recbole_unirep.quick_start import run_recbole
+from recbole_unirep.study.folder_lock import locked
 from recbole_unirep.study.search_space import extremes, plain, read_spaces, space_of
 from recbole_unirep.study.trials import Trials
 from recbole_unirep.study.tune_folder import (
     DATABASE,
     check_asked,
-    locked,
     write_best,
     write_importance,
     write_trials,

@@ -5,10 +5,8 @@ for each model best.yaml, for --config_files, and a run folder for each trial.
 """
 
 import csv
-import fcntl
 import io
 import json
-from contextlib import contextmanager
 
 import yaml
 
@@ -16,25 +14,6 @@ from recbole_unirep.run_folder import write_text, write_yaml
 
 DATABASE = "trials.db"
 COLUMNS = ("model", "trial", "state", "valid_score", "best_epoch", "epochs", "seconds", "run", "message")
-
-
-@contextmanager
-def locked(folder):
-    """Makes the folder and keeps other processes out of it; a kill lets go.
-
-    Args:
-        folder (Path): need not exist.
-
-    Raises:
-        ValueError: another process tunes there.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"out={folder} is in use by another unirep tune: wait, or take another --out") from error
-        yield
 
 
 def check_asked(folder, asked):

@@ -227,7 +227,7 @@ def test_a_folder_is_of_one_tuning(asked):
         tune(asked(models="SASRec", trials=1, epochs=3))
     with pytest.raises(ValueError, match="out=out was started with prune_after 5, asked for is 0"):
         tune(asked(models="SASRec", trials=1, epochs=1, prune_after=0))
-    with locked(Path("out")), pytest.raises(ValueError, match="out=out is in use by another unirep tune"):
+    with locked(Path("out")), pytest.raises(ValueError, match="out=out is in use by another command"):
         tune(asked(models="SASRec", trials=1, epochs=1))
     Path("other").mkdir()
     Path("other/thesis.tex").write_text("mine")

@@ -1,0 +1,169 @@
+"""recbole_unirep.study.cells: the cells of a grid, each a run in a process of its own.
+
+A cell lies in a folder of its own, which is the run's. A finished cell is never run again, an interrupted one is
+continued, and one that was run with other settings is an error before anything runs.
+"""
+
+import _thread
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from recbole_unirep.config import Config
+from recbole_unirep.quick_start import MAY_CHANGE
+
+CONTINUABLE = ("last.pt", "last_pretrained.pt", "pretrained.pt")
+CHILD = (
+    "import sys; sys.argv[0] = 'run_recbole'; from recbole_unirep.study.cells import end_with_parent; "
+    "end_with_parent(); from recbole_unirep.cli import run_recbole; sys.exit(run_recbole())"
+)
+PACKAGE_HOME = str(Path(__file__).resolve().parents[2])
+OF_THE_MACHINE = frozenset(MAY_CHANGE) - {"epochs", "stopping_step"} | {"run_dir", "resume", "config_files"}
+
+
+class Cell(NamedTuple):
+    """One run of a grid.
+
+    Attributes:
+        row (str): label of what is compared, the same for all its seeds.
+        dataset (str): name of the dataset.
+        seed (int): of the run.
+        keys (dict): all settings, model, dataset and seed among them.
+        folder (Path): of the run.
+    """
+
+    row: str
+    dataset: str
+    seed: int
+    keys: dict
+    folder: Path
+
+    @property
+    def name(self):
+        """What messages call it."""
+        return f"{self.row} on {self.dataset}, seed {self.seed}"
+
+    @property
+    def command(self):
+        """The line that runs it."""
+        return " ".join(["run_recbole", *map(_quoted, self.arguments)])
+
+    @property
+    def arguments(self):
+        """Its settings as `--key=value`."""
+        return [f"--{key}={_text(value)}" for key, value in {**self.keys, "run_dir": str(self.folder)}.items()]
+
+    def result(self):
+        """What the finished run found, dict, or None where it is not finished."""
+        path = self.folder / "result.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def is_interrupted(self):
+        """Whether a checkpoint waits to be continued."""
+        return self.result() is None and any((self.folder / name).is_file() for name in CONTINUABLE)
+
+
+def check_cell(cell):
+    """Looks at a cell's settings, and at those of the run that lies in its folder.
+
+    Args:
+        cell (Cell): need not have been run.
+
+    Raises:
+        ValueError: settings that can't be used, or other ones than the run in the folder had.
+        FileNotFoundError: a file is missing.
+    """
+    path = cell.folder / "config.yaml"
+    if not path.is_file():
+        Config(config_dict=cell.keys)
+        return
+    asked = _plain(Config(config_dict=cell.keys).resolved)
+    had = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for key in sorted((asked.keys() & had.keys()) - OF_THE_MACHINE):
+        if asked[key] != had[key]:
+            raise ValueError(
+                f"{cell.folder} holds {cell.name} with {key}={had[key]}, asked for is {key}={asked[key]}: ask for it "
+                f"under another name, or remove the folder to run it anew"
+            )
+
+
+def run_cell(cell):
+    """Runs a cell to its end, or continues it.
+
+    Args:
+        cell (Cell): not finished.
+
+    Returns:
+        str: "" where it finished, else why not.
+
+    Raises:
+        KeyboardInterrupt: the user stopped it; what it has trained is kept.
+    """
+    if cell.is_interrupted():
+        arguments = [
+            f"--{key}={_text(cell.keys[key])}" for key in ("data_path", "use_gpu", "gpu_id") if key in cell.keys
+        ]
+        arguments.append(f"--resume={cell.folder}")
+    else:
+        shutil.rmtree(cell.folder, ignore_errors=True)
+        arguments = cell.arguments
+    environment = dict(os.environ)
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [PACKAGE_HOME, environment.get("PYTHONPATH")]))
+    with tempfile.TemporaryFile("w+", errors="replace") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-c", CHILD, *arguments, "--show_progress=False"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env=environment,
+        )
+        try:
+            process.wait()
+        except KeyboardInterrupt:  # the terminal has interrupted the process too, which keeps its checkpoint
+            process.stdin.close()
+            with contextlib.suppress(KeyboardInterrupt):
+                process.wait()
+            raise
+        errors.seek(0)
+        said = errors.read()
+    if process.returncode == 0 and cell.result() is not None:
+        return ""
+    if process.returncode == 130:
+        raise KeyboardInterrupt
+    if process.returncode < 0:
+        return f"killed by signal {-process.returncode} (of memory, where it is 9)"
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1] if lines else f"ended with exit code {process.returncode}"
+
+
+def end_with_parent():
+    """In a cell's process: interrupts it when the process that started it is gone, so that nobody trains in a folder
+    which another one is about to continue.
+    """
+
+    def wait():
+        os.read(0, 1)  # answers when the other end is closed; sys.stdin would hold a lock at exit
+        _thread.interrupt_main()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _text(value):
+    return value if isinstance(value, str) else json.dumps(value) if isinstance(value, (dict, list)) else str(value)
+
+
+def _quoted(argument):
+    return f'"{argument}"' if set(argument) & set(" []{}'") else argument
+
+
+def _plain(values):
+    return yaml.safe_load(yaml.safe_dump(values))

@@ -1,0 +1,97 @@
+"""recbole_unirep.study.grid: runs what is left of a grid, one cell after the other."""
+
+import sys
+from statistics import mean
+
+from tabulate import tabulate
+from tqdm import tqdm
+
+from recbole_unirep.study.cells import check_cell, run_cell
+from recbole_unirep.study.comparison import FinishedRun
+
+
+def run_grid(cells):
+    """Runs every cell that is not finished; a cell that fails does not stop the others.
+
+    Args:
+        cells (list of Cell): checked.
+
+    Returns:
+        dict[Cell.name, str]: why each failed cell failed.
+
+    Raises:
+        KeyboardInterrupt: the user stopped it; the same call continues.
+    """
+    failed, todo = {}, left(cells)
+    with tqdm(total=len(cells), initial=len(cells) - len(todo), unit="cell", disable=None, file=sys.stderr) as bar:
+        for cell in todo:
+            bar.set_description(cell.name)
+            message = run_cell(cell)
+            if message:
+                failed[cell.name] = message
+                bar.write(f"{cell.name} failed: {message}")
+            else:
+                result = cell.result()
+                score = result["best_valid_score"]
+                shown = "" if score is None else f"{result['valid_metric']} {score:.4f} on validation, "
+                bar.write(f"{cell.name}: {shown}{result['seconds']:,.0f} s")
+            bar.update()
+    return failed
+
+
+def check_cells(cells):
+    """Raises ValueError or FileNotFoundError where a cell can't be run, before any is."""
+    for cell in cells:
+        check_cell(cell)
+
+
+def left(cells):
+    """The cells that are not finished, in order."""
+    return [cell for cell in cells if cell.result() is None]
+
+
+def finished_runs(cells):
+    """The finished ones as runs to compare, list of FinishedRun."""
+    found = [(cell, cell.result()) for cell in cells]
+    return [FinishedRun(cell.row, cell.folder, result) for cell, result in found if result is not None]
+
+
+def plan(cells):
+    """What is left, and how long it should take.
+
+    A cell takes what the finished cells of its row take on its dataset, else what those of its row take, else those of
+    its model; where nothing like it is finished its time is unknown.
+
+    Args:
+        cells (list of Cell): all of the grid.
+
+    Returns:
+        str: a table and a line.
+    """
+    todo = left(cells)
+    rows, total, n_unknown = [], 0.0, 0
+    for cell in todo:
+        seconds = _expected(cell, cells)
+        total, n_unknown = total + (seconds or 0.0), n_unknown + (seconds is None)
+        state = "interrupted" if cell.is_interrupted() else "empty"
+        rows.append([cell.row, cell.dataset, cell.seed, state, "unknown" if seconds is None else f"{seconds:,.0f}"])
+    table = tabulate(rows, headers=["row", "dataset", "seed", "state", "seconds"], disable_numparse=True)
+    known = f"about {total / 3600:.1f} hours" + (f" and {n_unknown} cells of unknown time" if n_unknown else "")
+    return (
+        (table + "\n" if rows else "")
+        + f"{len(cells) - len(todo)} of {len(cells)} cells are finished"
+        + (f", {len(todo)} are left: {known}" if todo else "")
+    )
+
+
+def _expected(cell, cells):
+    alike = (
+        lambda other: (other.row, other.dataset) == (cell.row, cell.dataset),
+        lambda other: (other.keys["model"], other.dataset) == (cell.keys["model"], cell.dataset),
+        lambda other: other.row == cell.row,
+    )
+    for is_alike in alike:
+        seconds = [other.result()["seconds"] for other in cells if is_alike(other) and other.result() is not None]
+        if seconds:
+            return mean(seconds)
+    return None

@@ -1,0 +1,273 @@
+"""recbole_unirep.study.study_file: a grid of runs and what to show of it, described in YAML.
+
+title: Amazon Beauty, main results
+dataset: amazon-beauty            # or datasets: [amazon-beauty, amazon-toys-games]
+seeds: [2020, 2021, 2022]         # or how many, from 2020 on; a row may have its own
+settings: {text_encoder: minilm}  # of every cell
+rows:
+  UniRep: {model: UniRep, preset: paper}
+  SASRec CE: {model: SASRec, loss_type: CE}
+ours: [UniRep]
+tables:
+  Overall: {protocol: [uni99, full], metrics: [hit@10, ndcg@10, mrr], rows: [UniRep, SASRec CE]}
+figures:
+  Quality against ID dimension: {kind: metric_by_key, key: id_embedding_dim, rows: [..], metric: ndcg@10}
+  Items by category: {kind: codes_by_category, row: UniRep, seed: 2020}
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from recbole_unirep.model import MODELS
+from recbole_unirep.study.cells import Cell
+
+KEYS = {
+    "study": ("title", "text", "dataset", "datasets", "seeds", "settings", "rows", "ours", "tables", "figures"),
+    "table": ("rows", "datasets", "protocol", "metrics", "published", "published_source", "text"),
+}
+ROW_ONLY = ("seeds", "datasets")  # in a row, of the grid and not of the model
+FIXED = {
+    "run_dir": "each cell has a folder of its own",
+    "resume": "the same command again continues",
+    "seed": "seeds says which",
+    "dataset": "datasets says which",
+}
+RUN_FIGURES = (
+    "learning_curve",
+    "codebook_usage",
+    "codes_by_category",
+    "codebook_maps",
+    "item_maps_by_code",
+    "item_maps_by_category",
+)
+FIGURE_KEYS = {
+    "metric_by_key": ("kind", "key", "rows", "protocol", "metric", "dataset", "text"),
+    **dict.fromkeys(RUN_FIGURES, ("kind", "row", "seed", "dataset", "text")),
+}
+
+
+class TableAsked(NamedTuple):
+    """A table of a study.
+
+    Attributes:
+        title (str): above it.
+        rows (list of str): labels, in order.
+        datasets (list of str): a table each.
+        protocols (list of str): those shown.
+        metrics (list of str): those shown.
+        published (dict[str, dict[str, dict[str, float]]]): a paper's own values by dataset, row and metric.
+        published_source (str): where they are from.
+        text (str): what to say about it.
+    """
+
+    title: str
+    rows: list
+    datasets: list
+    protocols: list
+    metrics: list
+    published: dict
+    published_source: str
+    text: str
+
+
+class Study(NamedTuple):
+    """A study.
+
+    Attributes:
+        title (str): of its report.
+        text (str): first paragraph of its report.
+        cells (list of Cell): of the whole grid.
+        ours (list of str): labels that are ours.
+        tables (list of TableAsked): in order.
+        figures (dict[str, dict]): what each figure shows, by title.
+        datasets (list of str): of the grid.
+    """
+
+    title: str
+    text: str
+    cells: list
+    ours: list
+    tables: list
+    figures: dict
+    datasets: list
+
+
+def read_study(file, out, settings):
+    """A study as its file describes it.
+
+    Args:
+        file (str or Path): YAML.
+        out (Path): folder of the study; a cell lies in DATASET/ROW/seed-SEED of it.
+        settings (dict[str, str]): of every cell, over those of the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: something in it is not understood.
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise FileNotFoundError(f"study {file} does not exist: name a YAML file")
+    try:
+        asked = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"study {file} is no yaml: {error}") from error
+    if not isinstance(asked, dict):
+        raise ValueError(f"study {file} holds no keys: write rows, dataset and seeds")
+    return _study(_Reader(file), asked, out, settings)
+
+
+class _Reader:
+    """Says what is wrong with a study file, with its name."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def wrong(self, message):
+        return ValueError(f"study {self.file}: {message}")
+
+    def known(self, part, found, known):
+        if not isinstance(found, dict):
+            raise self.wrong(f"{part} is {found!r}: write 'key: value' lines")
+        for key in found:
+            if key not in known:
+                raise self.wrong(f"{part} has a key {key}: known are {', '.join(known)}")
+
+    def names(self, part, found, known, default):
+        found = default if found is None else [found] if isinstance(found, str) else found
+        if not isinstance(found, list) or not found or len(set(map(str, found))) < len(found):
+            raise self.wrong(f"{part} is {found!r}: list each name once")
+        for name in found:
+            if known is not None and name not in known:
+                raise self.wrong(f"{part} names {name}: known are {', '.join(map(str, known))}")
+        return list(map(str, found))
+
+    def seeds(self, part, found):
+        try:
+            return seeds_asked(found)
+        except ValueError as error:
+            raise self.wrong(f"{part}: {error}") from error
+
+
+FIRST_SEED = 2020
+METRICS = ["hit@5", "ndcg@5", "hit@10", "ndcg@10", "mrr"]  # the paper's
+PROTOCOLS = ["uni99", "full", "full_unseen"]
+
+
+def seeds_asked(found):
+    """Seeds: how many from 2020 on, or a list.
+
+    Args:
+        found (int, str or list of int): such as 3, '3', '2020,2021,2022' or [2020, 2021, 2022].
+
+    Returns:
+        list[int]: each once.
+
+    Raises:
+        ValueError: there is none, or one is no whole number.
+    """
+    is_list = isinstance(found, list) or "," in str(found)
+    texts = [str(part).strip() for part in (found if isinstance(found, list) else str(found).split(","))]
+    if not texts or not all(part.isdecimal() for part in texts) or len(set(texts)) < len(texts):
+        raise ValueError(f"seeds={found} is not understood: give how many, or each once, such as 2020,2021,2022")
+    if is_list:
+        return [int(part) for part in texts]
+    if not 1 <= int(texts[0]) < FIRST_SEED:
+        raise ValueError(f"seeds={found}: give how many, at least 1, or a list such as [2020, 2021, 2022]")
+    return [FIRST_SEED + number for number in range(int(texts[0]))]
+
+
+def _study(reader, asked, out, settings):
+    reader.known("it", asked, KEYS["study"])
+    rows = asked.get("rows")
+    if not isinstance(rows, dict) or not rows:
+        raise reader.wrong("it has no rows: write 'label: {model: NAME, ...}' lines under rows")
+    if ("dataset" in asked) == ("datasets" in asked):
+        raise reader.wrong("give dataset or datasets")
+    datasets = reader.names("datasets", asked.get("datasets", asked.get("dataset")), None, None)
+    common = asked.get("settings", {})
+    if not isinstance(common, dict):
+        raise reader.wrong(f"settings is {common!r}: write 'key: value' lines")
+    seeds = reader.seeds("seeds", asked.get("seeds", 1))
+    cells = []
+    for label, keys in rows.items():
+        cells += _cells(reader, str(label), keys, {"protocol": PROTOCOLS, **common}, datasets, seeds, out, settings)
+    labels = [str(label) for label in rows]
+    models = {cell.row: cell.keys["model"] for cell in cells}
+    ours = reader.names("ours", asked.get("ours"), labels, [label for label in labels if models[label] in MODELS])
+    tables = asked.get("tables", {"Results": {}})
+    if not isinstance(tables, dict):
+        raise reader.wrong(f"tables is {tables!r}: write 'title: {{...}}' lines")
+    tables = [_table(reader, str(title), table or {}, labels, datasets) for title, table in tables.items()]
+    figures = {
+        str(title): _figure(reader, title, found, labels, datasets, cells)
+        for title, found in (asked.get("figures") or {}).items()
+    }
+    title = str(asked.get("title") or reader.file.stem)
+    return Study(title, str(asked.get("text") or ""), cells, ours, tables, figures, datasets)
+
+
+def _cells(reader, label, keys, common, datasets, seeds, out, settings):
+    """The cells of one row."""
+    if not isinstance(keys, dict) or not keys.get("model"):
+        raise reader.wrong(f"row {label} is {keys!r}: write at least model: NAME")
+    if not label.strip(". ") or "/" in label or "\\" in label:
+        raise reader.wrong(f"row '{label}' can't name a folder: take letters, digits, blanks, _ - . = ,")
+    for key, reason in FIXED.items():
+        if key in keys or key in common or key in settings:
+            raise reader.wrong(f"row {label} is given {key}, which is not its own to set: {reason}")
+    seeds = reader.seeds(f"row {label}", keys["seeds"]) if "seeds" in keys else seeds
+    own_datasets = reader.names(f"datasets of row {label}", keys.get("datasets"), datasets, datasets)
+    own = {key: value for key, value in keys.items() if key not in ROW_ONLY}
+    folder = label.replace(" ", "_")
+    return [
+        Cell(
+            label,
+            dataset,
+            seed,
+            {**common, **own, **settings, "dataset": dataset, "seed": seed},
+            out / dataset / folder / f"seed-{seed}",
+        )
+        for dataset in own_datasets
+        for seed in seeds
+    ]
+
+
+def _table(reader, title, asked, labels, datasets):
+    reader.known(f"table {title}", asked, KEYS["table"])
+    return TableAsked(
+        title,
+        reader.names(f"rows of table {title}", asked.get("rows"), labels, labels),
+        reader.names(f"datasets of table {title}", asked.get("datasets"), datasets, datasets),
+        reader.names(f"protocol of table {title}", asked.get("protocol"), PROTOCOLS, PROTOCOLS),
+        reader.names(f"metrics of table {title}", asked.get("metrics"), None, METRICS),
+        asked.get("published") or {},
+        str(asked.get("published_source") or ""),
+        str(asked.get("text") or ""),
+    )
+
+
+def _figure(reader, title, asked, labels, datasets, cells):
+    """A figure's description, with what it leaves open filled in."""
+    kind = asked.get("kind") if isinstance(asked, dict) else None
+    if kind not in FIGURE_KEYS:
+        raise reader.wrong(f"figure {title} is {asked!r}: give kind, one of {', '.join(FIGURE_KEYS)}")
+    reader.known(f"figure {title}", asked, FIGURE_KEYS[kind])
+    found = {"dataset": datasets[0], "text": "", **asked}
+    reader.names(f"dataset of figure {title}", found["dataset"], datasets, None)
+    if kind == "metric_by_key":
+        if not found.get("key"):
+            raise reader.wrong(f"figure {title} needs key, the setting on its axis")
+        found["rows"] = reader.names(f"rows of figure {title}", found.get("rows"), labels, labels)
+        found = {"protocol": "full", "metric": "ndcg@10", **found}
+        reader.names(f"protocol of figure {title}", found["protocol"], PROTOCOLS, None)
+        lacking = [cell.row for cell in cells if cell.row in found["rows"] and found["key"] not in cell.keys]
+        if lacking:
+            raise reader.wrong(f"figure {title}: row {lacking[0]} sets no {found['key']}")
+        return found
+    row = reader.names(f"row of figure {title}", found.get("row"), labels, labels[:1])[0]
+    seeds = [cell.seed for cell in cells if (cell.row, cell.dataset) == (row, found["dataset"])]
+    if found.get("seed", seeds[0] if seeds else None) not in seeds:
+        raise reader.wrong(f"figure {title}: {row} on {found['dataset']} has seeds {seeds}, not {found.get('seed')}")
+    return {"seed": seeds[0], **found, "row": row}
