@@ -36,6 +36,8 @@ usage: unirep COMMAND [--KEY=VALUE ...]
              started again it continues
   figures    draw a finished run: figures RUN [--out=FOLDER] [--data_path=FOLDER] [--category_field=COLUMN];
              learning curve, codebook usage, items by category, t-SNE, as PNG, SVG and JSON in RUN/figures
+  study      run the grid of a study file and write its report:
+             study STUDY.yaml [--dry-run] [--report-only] [--out=FOLDER] [--KEY=VALUE]; started again it continues
   tune       search settings on validation, the same number of trials for each model:
              tune --models=A,B --dataset=NAME [--trials=20] [--space=default|FILE] [--out=FOLDER] [--prune_after=5]
              [--KEY=VALUE ...]; started again it continues; the best settings of a model are in FOLDER/A/best.yaml
@@ -117,6 +119,15 @@ def _compare(arguments):
     compare(arguments)
 
 
+def _study(arguments):
+    if not arguments or arguments[0].startswith("--"):
+        raise ValueError("study runs a study file: write unirep study STUDY.yaml, the file first")
+    recbole_unirep.require_recbole()
+    from recbole_unirep.study.study import study
+
+    study(arguments[0], arguments[1:])
+
+
 def _tune(arguments):
     recbole_unirep.require_recbole()
     from recbole_unirep.study.tune import tune
@@ -124,7 +135,7 @@ def _tune(arguments):
     tune(arguments)
 
 
-SUBCOMMANDS = {"compare": _compare, "embed": _embed, "figures": _figures, "tune": _tune}
+SUBCOMMANDS = {"compare": _compare, "embed": _embed, "figures": _figures, "study": _study, "tune": _tune}
 
 
 def _subcommand(arguments):

@@ -41,7 +41,7 @@ class Picture(NamedTuple):
 
     Attributes:
         name (str): stem of its file, of letters, digits, '_', '-' and '.', once a report.
-        figure (matplotlib.figure.Figure): the drawing.
+        figure (matplotlib.figure.Figure or Path): the drawing, or the PNG file that holds it.
         caption (str): below it.
     """
 

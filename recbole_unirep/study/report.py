@@ -74,6 +74,8 @@ def _is_picture(part):
 
 
 def _png(figure):
+    if isinstance(figure, Path):
+        return figure.read_bytes()
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
     return buffer.getvalue()

@@ -42,8 +42,9 @@ RUN_FIGURES = (
     "item_maps_by_code",
     "item_maps_by_category",
 )
+BY_ID_DIMENSION, ID_DIMENSION = "quality_by_id_dimension", "id_embedding_size"
 FIGURE_KEYS = {
-    "metric_by_key": ("kind", "key", "rows", "protocol", "metric", "dataset", "text"),
+    BY_ID_DIMENSION: ("kind", "rows", "protocol", "metrics", "dataset", "text"),
     **dict.fromkeys(RUN_FIGURES, ("kind", "row", "seed", "dataset", "text")),
 }
 
@@ -256,15 +257,14 @@ def _figure(reader, title, asked, labels, datasets, cells):
     reader.known(f"figure {title}", asked, FIGURE_KEYS[kind])
     found = {"dataset": datasets[0], "text": "", **asked}
     reader.names(f"dataset of figure {title}", found["dataset"], datasets, None)
-    if kind == "metric_by_key":
-        if not found.get("key"):
-            raise reader.wrong(f"figure {title} needs key, the setting on its axis")
+    if kind == BY_ID_DIMENSION:
+        found = {"protocol": "uni99", **found}
         found["rows"] = reader.names(f"rows of figure {title}", found.get("rows"), labels, labels)
-        found = {"protocol": "full", "metric": "ndcg@10", **found}
+        found["metrics"] = reader.names(f"metrics of figure {title}", found.get("metrics"), None, METRICS)
         reader.names(f"protocol of figure {title}", found["protocol"], PROTOCOLS, None)
-        lacking = [cell.row for cell in cells if cell.row in found["rows"] and found["key"] not in cell.keys]
-        if lacking:
-            raise reader.wrong(f"figure {title}: row {lacking[0]} sets no {found['key']}")
+        for cell in cells:
+            if cell.row in found["rows"] and ID_DIMENSION not in cell.keys:
+                raise reader.wrong(f"figure {title}: row {cell.row} sets no {ID_DIMENSION}")
         return found
     row = reader.names(f"row of figure {title}", found.get("row"), labels, labels[:1])[0]
     seeds = [cell.seed for cell in cells if (cell.row, cell.dataset) == (row, found["dataset"])]

@@ -1,0 +1,66 @@
+"""recbole_unirep.study.study_figures: the figures that a study asks for."""
+
+import json
+
+from recbole_unirep.study.document import Picture, Section
+from recbole_unirep.study.study_file import BY_ID_DIMENSION, ID_DIMENSION
+
+
+def study_figures(asked):
+    """The sections of a study's figures.
+
+    A figure of one run is drawn from its checkpoint once and kept in the run's folder as PNG, SVG and JSON, so that a
+    report can be written where the checkpoints are not.
+
+    Args:
+        asked (Study): whose cells are as far as they are.
+
+    Returns:
+        list[Section]: one a figure, with a sentence in place of one that can't be drawn yet.
+    """
+    sections = []
+    for number, (title, found) in enumerate(asked.figures.items(), 1):
+        draw = _by_id_dimension if found["kind"] == BY_ID_DIMENSION else _of_a_run
+        parts = [found["text"]] if found["text"] else []
+        sections.append(Section(title, [*parts, draw(asked, found, f"figure-{number}-{found['kind']}")]))
+    return sections
+
+
+def _by_id_dimension(asked, found, name):
+    from recbole_unirep.analysis import plots
+
+    cells = [cell for cell in asked.cells if cell.row in found["rows"] and cell.dataset == found["dataset"]]
+    results = [(cell.keys[ID_DIMENSION], cell.result()) for cell in cells]
+    if any(result is None for _, result in results):
+        return f"Not drawn: {sum(result is None for _, result in results)} of its {len(cells)} cells are empty."
+    dimensions = sorted({int(dimension) for dimension, _ in results})
+    quality = {
+        metric: [
+            [result["test_result"][found["protocol"]][metric] for at, result in results if int(at) == dimension]
+            for dimension in dimensions
+        ]
+        for metric in found["metrics"]
+    }
+    title = f"Test metrics by dimension of the ID embedding\n{found['dataset']}, {found['protocol']}"
+    figure = plots.quality_by_id_dimension(dimensions, quality, title)
+    caption = f"{found['dataset']}, protocol {found['protocol']}, test. As the paper's Figure 7."
+    return Picture(name, figure, caption)
+
+
+def _of_a_run(asked, found, name):
+    place = (found["row"], found["dataset"], found["seed"])
+    cell = next(cell for cell in asked.cells if (cell.row, cell.dataset, cell.seed) == place)
+    drawn = cell.folder / "figures" / f"{found['kind']}.json"
+    if cell.result() is None:
+        return f"Not drawn: {cell.name} is empty."
+    if not drawn.is_file():
+        if not (cell.folder / "model.pt").is_file():
+            return f"Not drawn: the checkpoint of {cell.name} is not in {cell.folder}."
+        from recbole_unirep.study.run_figures import write_run_figures
+
+        for _ in write_run_figures(cell.folder, data_path=cell.keys.get("data_path")):
+            pass
+        if not drawn.is_file():
+            return f"Not drawn: {cell.name} has no {found['kind']}."
+    caption = json.loads(drawn.read_text(encoding="utf-8"))["caption"]
+    return Picture(name, drawn.with_suffix(".png"), caption)
