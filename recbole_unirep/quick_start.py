@@ -124,6 +124,7 @@ def _run(config, protocols, log, started, callback_fn):
         "tie_order": config["tie_order"],
         "tie_seed": config["tie_seed"] if config["tie_order"] == "shuffled" else None,
         "dataset_fingerprint": data.fingerprint,
+        "candidates_seed": config["candidates_seed"],
         "candidates_hash": hash_of_candidates,
     }
     write_json(folder / "result.json", result)

@@ -37,7 +37,7 @@ class HeldOut:
         self.item_tokens = dataset.field2id_token[dataset.iid_field]
         self.targets = _targets(self.interactions[dataset.uid_field], self.interactions[dataset.iid_field], n_before)
         self._check_order()
-        self.tie_priority = tie_priority(self.item_tokens, config["seed"])
+        self.tie_priority = tie_priority(self.item_tokens, config["candidates_seed"])
         self._candidates = None
 
     def __len__(self):
@@ -52,7 +52,7 @@ class HeldOut:
                 users=self.targets.users,
                 user_tokens=self.user_tokens,
                 item_tokens=self.item_tokens,
-                seed=self.config["seed"],
+                seed=self.config["candidates_seed"],
                 split=self.split,
             )
         return self._candidates

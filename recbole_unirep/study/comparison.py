@@ -16,7 +16,7 @@ from recbole_unirep.training.ranks import RANKS, read_ranks
 
 N_RESAMPLES = 10_000
 SEED_OF_RESAMPLES = 0
-MUST_AGREE = ("dataset", "dataset_fingerprint", "tie_order", "tie_seed", "valid_metric")
+MUST_AGREE = ("dataset", "dataset_fingerprint", "tie_order", "tie_seed", "valid_metric", "candidates_seed")
 
 
 class FinishedRun(NamedTuple):

@@ -23,7 +23,7 @@ from recbole_unirep.values import parse_value
 SHARED = "shared"
 # What decides which runs may be compared is the same for all trials.
 FIXED_KEYS = {
-    "benchmark_filename", "config_files", "data_path", "dataset", "debug", "eval_args", "eval_step",
+    "benchmark_filename", "candidates_seed", "config_files", "data_path", "dataset", "debug", "eval_args", "eval_step",
     "filter_inter_by_user_or_item", "item_inter_num_interval", "load_col", "metric_decimal_place", "metrics", "model",
     "nproc", "protocol", "resume", "run_dir", "seed", "show_progress", "threshold", "tie_order", "tie_seed", "topk",
     "user_inter_num_interval", "val_interval", "valid_metric", "valid_metric_bigger",

@@ -46,7 +46,7 @@ class MadeTargets(HeldOut):
     """Each user's last item as target; `interactions` are the users' numbers."""
 
     def __init__(self, sequences, n_users, n_items):
-        self.config, self.split, self._candidates = {"seed": 2020}, "test", None
+        self.config, self.split, self._candidates = {"candidates_seed": 2020}, "test", None
         self.sequences = sequences
         self.user_tokens = np.array(["[PAD]", *(f"u{user}" for user in range(1, n_users))])
         self.item_tokens = np.array(["[PAD]", *(f"i{item}" for item in range(1, n_items))])
