@@ -158,7 +158,8 @@ LEAST = {
     **dict.fromkeys(
         (
             "seed", "tie_seed", "candidates_seed", "stopping_step", "eval_step", "learning_rate", "weight_decay",
-            "dead_code_steps", "recommendation_weight", "quantization_weight", "reconstruction_weight", "commitment_weight",
+            "dead_code_steps", "recommendation_weight", "quantization_weight", "reconstruction_weight",
+            "commitment_weight",
         ),
         0,
     ),

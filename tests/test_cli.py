@@ -105,4 +105,8 @@ def test_subcommands_get_the_arguments_behind_them(shell, monkeypatch):
     monkeypatch.setitem(cli.SUBCOMMANDS, "embed", calls.append)
     assert shell("unirep", "embed", "--dataset=ml-100k")[0] == 0
     assert calls == [["--dataset=ml-100k"]]
-    assert shell("unirep", "embet") == (2, "", "unirep: command 'embet' is unknown: known are embed, figures\n")
+    assert shell("unirep", "embet") == (
+        2,
+        "",
+        "unirep: command 'embet' is unknown: known are compare, embed, figures, study, tune\n",
+    )

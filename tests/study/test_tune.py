@@ -9,14 +9,15 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from recbole_unirep import cli, quick_start
 from recbole_unirep.quick_start import run_recbole
 from recbole_unirep.study import search_space
 from recbole_unirep.study import tune as tuning
+from recbole_unirep.study.folder_lock import locked
 from recbole_unirep.study.tune import tune
-from recbole_unirep.study.tune_folder import locked
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SMALL = ["--hidden_size=16", "--inner_size=8", "--MAX_ITEM_LIST_LENGTH=5", "--users_per_batch=16", "--n_layers=1"]
@@ -84,7 +85,7 @@ def test_more_trials_are_added_to_those_that_are_there(asked):
 
 def start(arguments, **options):
     code = "import sys; from recbole_unirep.cli import unirep; sys.exit(unirep())"
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
     return subprocess.Popen([sys.executable, "-c", code, "tune", *arguments], env=environment, **options)
 
 
