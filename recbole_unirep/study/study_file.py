@@ -136,7 +136,9 @@ class _Reader:
                 raise self.wrong(f"{part} has a key {key}: known are {', '.join(known)}")
 
     def names(self, part, found, known, default):
-        found = default if found is None else [found] if isinstance(found, str) else found
+        if found is None and default is not None:
+            return default
+        found = [found] if isinstance(found, str) else found
         if not isinstance(found, list) or not found or len(set(map(str, found))) < len(found):
             raise self.wrong(f"{part} is {found!r}: list each name once")
         for name in found:

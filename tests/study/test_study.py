@@ -1,0 +1,201 @@
+"""unirep study: a grid in YAML, run once, continued, reported."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from recbole_unirep import cli
+from recbole_unirep.study.study import study
+from recbole_unirep.study.study_file import read_study, seeds_asked
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SMALL = {"hidden_size": 16, "inner_size": 8, "n_layers": 1, "MAX_ITEM_LIST_LENGTH": 5, "epochs": 1}
+OF_UNIREP = {"text_encoder": "lexical", "lexical_dim": 16, "codebook_size": 8, "code_dim": 8, "encoder_sizes": [12]}
+OF_UNIREP["fusion"] = "project"  # to a hidden size that is given
+
+
+@pytest.fixture
+def asked(tiny):
+    """`asked(rows=.., ...)` writes study.yaml and gives the arguments for it."""
+
+    def write(**changes):
+        keys = {
+            "title": "A small study",
+            "dataset": "tiny",
+            "seeds": [1, 2],
+            "settings": {**SMALL, "data_path": str(tiny.parent), "protocol": ["uni99", "full"]},
+            "rows": {"SASRec CE": {"model": "SASRec", "loss_type": "CE"}, "Pop": {"model": "Pop", "seeds": [1]}},
+            "tables": {"Overall": {"protocol": ["full"], "metrics": ["hit@10", "mrr"]}},
+            **changes,
+        }
+        Path("study.yaml").write_text(
+            yaml.safe_dump({key: value for key, value in keys.items() if value is not None}, sort_keys=False)
+        )
+        return "study.yaml"
+
+    return write
+
+
+def test_a_study_from_dry_run_to_report(asked, capsys):
+    rows = {
+        "ID 2": {"model": "UniRep", "id_embedding_size": 2, **OF_UNIREP},
+        "ID 4": {"model": "UniRep", "id_embedding_size": 4, **OF_UNIREP},
+        "Pop": {"model": "Pop", "seeds": [1]},
+    }
+    published = {"tiny": {"UniRep": {"hit@10": 0.5318, "mrr": 0.3025}}}
+    file = asked(
+        rows=rows,
+        seeds=1,
+        text="What this study is for.",
+        tables={
+            "Overall": {
+                "protocol": "full",
+                "metrics": ["hit@10", "mrr"],
+                "published": published,
+                "published_source": "Lin et al., Table 4",
+            }
+        },
+        figures={
+            "Quality by ID dimension": {
+                "kind": "quality_by_id_dimension",
+                "rows": ["ID 2", "ID 4"],
+                "metrics": ["mrr"],
+            },
+            "Usage": {"kind": "codebook_usage", "row": "ID 4"},
+        },
+    )
+    assert study(file, ["--dry-run"]) is None
+    out = capsys.readouterr().out
+    assert "0 of 3 cells are finished, 3 are left: about 0.0 hours and 3 cells of unknown time" in out
+    assert not Path("study").exists()
+
+    study(file, ["--report-only"])
+    page = Path("study/report.md").read_text()
+    assert "Empty, not run yet: ID 2 on tiny, seed 2020; ID 4 on tiny, seed 2020; Pop on tiny, seed 1." in page
+    assert "Not drawn: 2 of its 2 cells are empty." in page and "Not drawn: ID 4 on tiny, seed 2020 is empty." in page
+
+    study(file, [])
+    page = Path("study/report.md").read_text()
+    result = json.loads(Path("study/tiny/ID_4/seed-2020/result.json").read_text())
+    assert f"{result['test_result']['full']['hit@10']:.4f}" in page
+    for text in ("What this study is for.", "0.5318", "Lin et al., Table 4", "ID 2 over Pop, %", "--id\\_embedding"):
+        assert text in page or text.replace("\\", "") in page, text
+    assert "3 of 3 cells are finished" in page and "Empty" not in page
+    assert len(list(Path("study/figures").glob("*.png"))) == 2
+    assert Path("study/report.html").read_text().count("data:image/png;base64") == 2
+    assert Path("study/tables/overall-tiny/comparison.tex").is_file()
+
+    stamps = {path: path.stat().st_mtime_ns for path in Path("study/tiny").rglob("*") if path.is_file()}
+    for checkpoint in Path("study").rglob("*.pt"):
+        checkpoint.unlink()  # as on another machine, where the small files alone have come
+    study(file, ["--report-only"])
+    assert Path("study/report.md").read_text() == page
+    kept = {path: at for path, at in stamps.items() if path.suffix != ".pt"}
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+
+
+def start(*arguments):
+    code = "import sys; from recbole_unirep.cli import unirep; sys.exit(unirep())"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "study", *arguments],
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_study_goes_on_where_it_was(asked, tiny, kind):
+    """Ctrl-C reaches the study and its run; after a kill of the study alone its run ends too, and lets go."""
+    settings = {**SMALL, "data_path": str(tiny.parent), "protocol": ["full"], "epochs": 60, "stopping_step": 60}
+    file = asked(rows={"SASRec": {"model": "SASRec"}}, seeds=[1], settings=settings)
+    process = start(file)
+    curve = Path("study/tiny/SASRec/seed-1/metrics.jsonl")
+    until = time.monotonic() + 120
+    while not curve.is_file() or len(curve.read_text().splitlines()) < 3:
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.01)
+    if kind == signal.SIGINT:
+        os.killpg(process.pid, kind)
+        assert process.wait(60) == 130
+        assert "the same command continues" in process.stdout.read()
+    else:
+        process.kill()
+        process.wait()
+        while "stopped" not in (curve.parent / "log.txt").read_text():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    process.stdout.close()
+    trained = len(curve.read_text().splitlines())
+    assert 3 <= trained < 60 and not (curve.parent / "result.json").exists()
+    study(file, [])
+    epochs = [json.loads(line)["epoch"] for line in curve.read_text().splitlines()]
+    assert epochs == list(range(60)) and (curve.parent / "result.json").is_file()
+
+
+def test_what_is_not_understood_has_one_line_and_runs_nothing(asked, capsys, monkeypatch):
+    sasrec = {"SASRec": {"model": "SASRec"}}
+    for changes, message in (
+        ({"rows": None}, "study study.yaml: it has no rows"),
+        ({"title": None, "titel": "x"}, "it has a key titel: known are title"),
+        ({"rows": {"A": {"model": "SASRecc"}}}, "SASRecc"),
+        ({"rows": {"A": {"learning_rate": 1}}}, "row A is {'learning_rate': 1}: write at least model: NAME"),
+        ({"rows": {"A": {"model": "SASRec", "learning_rat": 1}}}, "learning_rat"),
+        ({"rows": {"A/B": {"model": "SASRec"}}}, "row 'A/B' can't name a folder"),
+        ({"rows": {"A": {"model": "SASRec", "seed": 1}}}, "row A is given seed"),
+        ({"rows": sasrec, "datasets": ["tiny"]}, "give dataset or datasets"),
+        ({"seeds": "many"}, "seeds: seeds=many is not understood"),
+        ({"ours": ["UniRep"]}, "ours names UniRep: known are SASRec CE, Pop"),
+        ({"tables": {"T": {"rows": ["X"]}}}, "rows of table T names X"),
+        ({"tables": {"T": {"row": ["X"]}}}, "table T has a key row"),
+        ({"tables": {"T": {"protocol": "uni98"}}}, "protocol of table T names uni98"),
+        ({"figures": {"F": {"kind": "pie"}}}, "figure F is {'kind': 'pie'}: give kind, one of"),
+        ({"figures": {"F": {"kind": "quality_by_id_dimension"}}}, "row SASRec CE sets no id_embedding_size"),
+        ({"figures": {"F": {"kind": "codebook_usage", "row": "Pop", "seed": 2}}}, "has seeds [1], not 2"),
+    ):
+        file = asked(**changes)
+        monkeypatch.setattr("sys.argv", ["unirep", "study", file])
+        assert cli.unirep() == 2, message
+        said = capsys.readouterr().err
+        assert message in said and len(said.splitlines()) == 1, said
+    for arguments, message in (
+        ([], "unirep study STUDY.yaml"),
+        (["nowhere.yaml"], "study nowhere.yaml does not exist"),
+    ):
+        monkeypatch.setattr("sys.argv", ["unirep", "study", *arguments])
+        assert cli.unirep() == 2
+        assert message in capsys.readouterr().err
+    assert not Path("study").exists() and not Path("runs").exists()
+
+
+def test_a_changed_row_is_not_taken_for_the_one_that_was_run(asked):
+    study(asked(rows={"Pop": {"model": "Pop"}}, seeds=[1]), [])
+    with pytest.raises(ValueError, match="holds Pop on tiny, seed 1 with model=Pop, asked for is model=ItemKNN"):
+        study(asked(rows={"Pop": {"model": "ItemKNN"}}, seeds=[1]), [])
+
+
+def test_seeds_and_rows_of_a_study(asked):
+    file = asked(seeds=3, rows={"A b": {"model": "SASRec"}, "P": {"model": "Pop", "seeds": [7]}})
+    found = read_study(file, Path("out"), {"epochs": "2"})
+    assert [(cell.row, cell.seed, cell.keys["epochs"]) for cell in found.cells] == [
+        ("A b", 2020, "2"),
+        ("A b", 2021, "2"),
+        ("A b", 2022, "2"),
+        ("P", 7, "2"),
+    ]
+    assert found.cells[0].folder == Path("out/tiny/A_b/seed-2020")
+    assert found.ours == []
+
+
+def test_seeds_asked():
+    assert seeds_asked("3") == seeds_asked(3) == seeds_asked([2020, 2021, 2022]) == [2020, 2021, 2022]
+    assert seeds_asked("7,9") == seeds_asked([7, 9]) == [7, 9]
+    assert seeds_asked([5]) == [5]
