@@ -199,3 +199,11 @@ def test_seeds_asked():
     assert seeds_asked("3") == seeds_asked(3) == seeds_asked([2020, 2021, 2022]) == [2020, 2021, 2022]
     assert seeds_asked("7,9") == seeds_asked([7, 9]) == [7, 9]
     assert seeds_asked([5]) == [5]
+
+
+@pytest.mark.parametrize("file", sorted((CHECKOUT / "results" / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_committed_studies_are_understood(file):
+    found = read_study(file, Path("out"), {})
+    assert found.cells and found.tables
+    folders = [cell.folder for cell in found.cells]
+    assert len(set(folders)) == len(folders)
