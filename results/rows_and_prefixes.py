@@ -19,12 +19,8 @@ from scipy.stats import t
 HERE = Path(__file__).resolve().parent
 KEPT = ("config.yaml", "environment.json", "result.json", "metrics.jsonl")
 SEEDS = {"ml-100k": range(1, 11), "amazon-beauty": (1, 2)}
-KINDS = {"user": "user", "user-steps": "user", "user-128": "user", "target": "target"}  # training_rows of each
+KINDS = ("user", "target")  # training_rows
 LENGTH = {"ml-100k": 20, "amazon-beauty": 50}  # histories of ml-100k are longer: most of its rows continue another
-USERS = {  # rows of users a step; with `user-steps` an epoch has as many steps as with `target`
-    "user-steps": {"ml-100k": 192, "amazon-beauty": 348},
-    "user-128": {"ml-100k": 128, "amazon-beauty": 128},
-}
 CELLS = {
     f"{dataset}-{kind}-{seed}": (dataset, kind, seed) for dataset in SEEDS for seed in SEEDS[dataset] for kind in KINDS
 }
@@ -51,11 +47,9 @@ def run(name, folder, data_path):
         "run_recbole",
         "--model=SASRec",
         f"--dataset={dataset}",
-        f"--training_rows={KINDS[kind]}",
+        f"--training_rows={kind}",
         f"--seed={seed}",
     ]
-    if kind in USERS:
-        command.append(f"--users_per_batch={USERS[kind][dataset]}")
     command += [f"--MAX_ITEM_LIST_LENGTH={LENGTH[dataset]}", "--protocol=[]", "--stopping_step=5"]
     command += ["--show_progress=False", f"--run_dir={folder}"]
     if dataset != "ml-100k":
@@ -75,12 +69,7 @@ def table():
     """Best validation NDCG@10 of each seed, the mean difference and its 90 % interval (Student's t over the seeds)."""
     yield "| dataset | rows | mean | seeds | less prefixes, mean and 90 % interval |\n"
     yield "| --- | --- | --- | --- | --- |\n"
-    names = {
-        "user": "of users, 256 a step",
-        "user-steps": "of users, as many steps as prefixes",
-        "user-128": "of users, 128 a step",
-        "target": "prefixes",
-    }
+    names = {"user": "of users", "target": "prefixes"}
     for dataset, seeds in SEEDS.items():
         found = {kind: [best(f"{dataset}-{kind}-{seed}") for seed in seeds] for kind in KINDS}
         for kind, scores in found.items():

@@ -162,8 +162,9 @@ class TrainingRows:
     """One row a user, all targets in it; a history beyond the limit becomes several rows with context.
 
     Every target that RecBole's augmentation would make is trained exactly once an epoch. A row that continues a
-    history opens with half the limit of items that are read and not trained again. With `one_target` the rows are
-    those of RecBole's augmentation, each of a target and as much before it as the limit allows.
+    history opens with half the limit of items that are read and not trained again. Where long histories are cut is
+    drawn anew each epoch, so that a target is read at every position and after more or fewer items. With `one_target`
+    the rows are those of RecBole's augmentation, each of a target and as much before it as the limit allows.
 
     Args:
         sequences (UserSequences): all interactions.
@@ -176,10 +177,23 @@ class TrainingRows:
     """
 
     def __init__(self, *, sequences, n_training, max_length, rows_per_batch, negatives, seed, one_target):
+        self.sequences, self.n_training = sequences, n_training
+        self.max_length, self.one_target = max_length, one_target
         self.items = torch.from_numpy(sequences.items)
         self.rows_per_batch, self.negatives, self.seed = rows_per_batch, negatives, seed
         self.epoch = 0
-        self.user, self.start, self.length, self.context = _cut(sequences, n_training, max_length, one_target)
+
+    @property
+    def epoch(self):
+        """Number of the epoch, from 0 on; setting it cuts its rows."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, number):
+        self._epoch = number
+        draw = np.random.default_rng([self.seed, number])
+        rows = _cut(self.sequences, self.n_training, self.max_length, self.one_target, draw)
+        self.user, self.start, self.length, self.context = rows
 
     @property
     def n_targets(self):
@@ -229,14 +243,15 @@ class TrainingRows:
         return RowBatch(users, inputs, is_target, targets, *negatives)
 
 
-def _cut(sequences, n_training, max_length, one_target):
+def _cut(sequences, n_training, max_length, one_target, draw):
     """User, first input, number of inputs and number of context inputs of each row, shape: [n_rows], int64."""
     first, step = (1, 1) if one_target else (max_length, max_length - max_length // 2)  # targets of its rows
     user = np.flatnonzero(n_training > 1)
     n_inputs = n_training[user] - 1
+    first = first - np.where(n_inputs > first, draw.integers(0, step, len(user)), 0)  # of a history of several rows
     n_rows = 1 + -(-np.maximum(n_inputs - first, 0) // step)
     row = np.arange(n_rows.sum()) - np.repeat(np.cumsum(n_rows) - n_rows, n_rows)  # its number within the user
-    user, n_inputs = np.repeat(user, n_rows), np.repeat(n_inputs, n_rows)
+    user, n_inputs, first = (np.repeat(part, n_rows) for part in (user, n_inputs, first))
     end = first + row * step
     start = np.maximum(end - max_length, 0)
     length = np.minimum(end, n_inputs) - start

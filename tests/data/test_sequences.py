@@ -74,13 +74,15 @@ def test_fingerprint_depends_on_tokens_and_order_alone(monkeypatch):
     assert without_bob.fingerprint(users, items) == hashlib.sha256(b"x\ty\tz\nann\tx\ty\nbob\t").hexdigest()
 
 
+@pytest.mark.parametrize("epoch", [0, 7])
 @pytest.mark.parametrize("max_length", [1, 2, 5, 50])
-def test_rows_train_recboles_targets_once(write, configure, max_length):
+def test_rows_train_recboles_targets_once(write, configure, max_length, epoch):
     sequences, _ = made_sequences()
     places = [(user, place) for user, length in enumerate(LENGTHS) for place in range(length)]
     random.Random(2).shuffle(places)
     write(HEADER, [(f"u{user}", f"i{sequences.of(user + 1)[place]}", place) for user, place in places])
     data = load_data(configure("SASRec", MAX_ITEM_LIST_LENGTH=max_length, users_per_batch=3), one_row_a_user=True)
+    data.train_data.epoch = epoch
     inter = data.train.inter_feat
     recboles = Counter(zip(inter["user_id"].tolist(), inter["item_id"].tolist()))
     assert trained_targets(data.train_data) == recboles
@@ -119,9 +121,11 @@ def test_rows_of_one_target_are_recboles_augmentation(write, configure, max_leng
     assert len(ours) == -(-len(recboles) // 7)
 
 
+@pytest.mark.parametrize("epoch", range(4))
 @pytest.mark.parametrize("max_length", [1, 2, 3, 4, 10, 50, 100])
-def test_inputs_targets_and_context_are_the_users_own(max_length):
+def test_inputs_targets_and_context_are_the_users_own(max_length, epoch):
     sequences, rows = made_rows(max_length, n_held_out=2)
+    rows.epoch = epoch
     n_rows = Counter()
     for batch in rows:
         assert batch.inputs.size(1) == int((batch.inputs > 0).sum(dim=1).max()) <= max_length
@@ -139,6 +143,21 @@ def test_inputs_targets_and_context_are_the_users_own(max_length):
         assert next(targets, None) is None
     assert set(n_rows) == {user for user, length in enumerate(LENGTHS, start=1) if length - 2 > 1}
     assert len(rows) == -(-sum(n_rows.values()) // 4)
+
+
+def test_a_long_historys_targets_are_read_at_every_position_in_some_epoch():
+    sequences, rows = made_rows(max_length=10)
+    user = len(LENGTHS)
+    own, seen = sequences.of(user).tolist(), {}
+    for epoch in range(60):
+        rows.epoch = epoch
+        for batch in rows:
+            mine = batch.users == user
+            for inputs, is_target in zip(batch.inputs[mine].tolist(), batch.is_target[mine].tolist()):
+                for position in np.flatnonzero(is_target).tolist():
+                    seen.setdefault(own.index(inputs[position]), set()).add(position)
+    assert all(seen[place] == set(range(5, 10)) for place in range(10, len(own) - 1))
+    assert all(seen[place] == {place} for place in range(5))
 
 
 def test_negatives_are_outside_the_users_training_items_and_reach_all_others():
