@@ -41,6 +41,7 @@ class ItemTexts(NamedTuple):
         item_id_field (str): column of the item tokens.
         fields (sequence of str, optional): columns of a sentence, in order; None takes the usual ones.
         separator (str): what stands between the columns of the file.
+        fit_items (sequence of str, optional): items that the lexical encoder learns from; None is all.
     """
 
     dataset: str
@@ -49,6 +50,7 @@ class ItemTexts(NamedTuple):
     item_id_field: str
     fields: Optional[Sequence[str]]
     separator: str
+    fit_items: Optional[Sequence[str]] = None
 
     def sentences(self, items: Sequence[str]) -> ItemSentences:
         """Sentences of some items, as `item_sentences` gives them."""
@@ -128,6 +130,13 @@ def item_vectors(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str]) 
         "template": template,
         "texts_sha256": hashlib.sha256("\n".join(sentences).encode()).hexdigest(),
     }
+    fit_on = None
+    if encoding.encoder == LEXICAL and texts.fit_items is not None:
+        wanted = set(texts.fit_items)
+        fit_on = [sentence for item, sentence in zip(items, sentences) if item in wanted]
+        provenance["fitted_on_sha256"] = hashlib.sha256("\n".join(fit_on).encode()).hexdigest()
+    elif encoding.encoder == LEXICAL:
+        provenance["fitted_on_sha256"] = None
     for files in stored:
         outdated = difference(files, {"items": items, **provenance})
         if outdated is None:
@@ -136,7 +145,7 @@ def item_vectors(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str]) 
 
     if not any(sentences):
         raise ValueError(f"none of {len(items)} items has a text in {texts.folder}: check text_fields and the item ids")
-    vectors = encode(sentences, encoding, names_beside(folders, texts.dataset))
+    vectors = encode(sentences, encoding, names_beside(folders, texts.dataset), fit_on)
     with np.errstate(over="ignore"):  # the next line says it better
         vectors = vectors.astype(encoding.dtype)
     if not np.isfinite(vectors).all():
@@ -183,13 +192,16 @@ def difference(files: VectorFiles, wanted: dict[str, Any]) -> Optional[str]:
     return None if files.is_intact() else "vectors_sha256"
 
 
-def encode(sentences: Sequence[str], encoding: Encoding, beside: Sequence[str]) -> np.ndarray:
+def encode(
+    sentences: Sequence[str], encoding: Encoding, beside: Sequence[str], fit_on: Optional[Sequence[str]] = None
+) -> np.ndarray:
     """Encodes each distinct sentence once, in the order of their lengths; an empty one is a zero vector.
 
     Args:
         sentences (sequence of str): at least one of them is not empty.
         encoding (Encoding): the encoder and its options.
         beside (sequence of str): vectors that lie beside the data, for the error message.
+        fit_on (sequence of str, optional): sentences that the lexical encoder learns from; None is all.
 
     Returns:
         np.ndarray: float32, shape: [len(sentences), text_dim].
@@ -200,7 +212,7 @@ def encode(sentences: Sequence[str], encoding: Encoding, beside: Sequence[str]) 
     distinct = sorted(set(sentences) - {""}, key=lambda sentence: (len(sentence), sentence))
     logger.info(f"{encoding.encoder} encodes {len(distinct)} distinct sentences of {len(sentences)} items")
     if encoding.encoder == LEXICAL:
-        encoded = lexical_vectors(distinct, encoding.lexical_dim)
+        encoded = lexical_vectors(distinct, encoding.lexical_dim, fit_on and sorted(set(fit_on) - {""}))
     else:
         encoded = load_encoder(encoding.encoder, encoding.device, beside).encode(
             distinct, batch_size=encoding.batch_size, show_progress_bar=encoding.show_progress, convert_to_numpy=True

@@ -5,6 +5,7 @@ Reference:
 """
 
 from collections.abc import Sequence
+from typing import Optional
 
 import numpy as np
 from sklearn.decomposition import TruncatedSVD
@@ -12,11 +13,12 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
 
-def lexical_vectors(sentences: Sequence[str], dimension: int) -> np.ndarray:
-    """Fits on the sentences and encodes them; the same sentences give the same vectors.
+def lexical_vectors(sentences: Sequence[str], dimension: int, fit_on: Optional[Sequence[str]] = None) -> np.ndarray:
+    """Fits words and SVD on some sentences and encodes all; the same sentences give the same vectors.
 
     Args:
         sentences (sequence of str): distinct and not blank.
+        fit_on (sequence of str, optional): those that are learned from, distinct and not blank; None is all.
         dimension (int): dimensions wanted; fewer where sentences or words don't allow as many.
 
     Returns:
@@ -27,6 +29,9 @@ def lexical_vectors(sentences: Sequence[str], dimension: int) -> np.ndarray:
     """
     if dimension < 1:
         raise ValueError(f"lexical_dim is {dimension}: give at least 1")
-    counts = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2)).fit_transform(sentences)  # [N, n_words]
+    words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2))
+    counts = words.fit_transform(sentences if fit_on is None else fit_on)  # [n_fitted, n_words]
     svd = TruncatedSVD(n_components=min(dimension, *counts.shape), random_state=0)
-    return normalize(svd.fit_transform(counts)).astype(np.float32)
+    fitted = svd.fit_transform(counts)
+    vectors = fitted if fit_on is None else svd.transform(words.transform(sentences))
+    return normalize(vectors).astype(np.float32)

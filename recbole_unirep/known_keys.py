@@ -157,9 +157,9 @@ LEAST = {
     ),
     **dict.fromkeys(
         (
-            "seed", "tie_seed", "candidates_seed", "stopping_step", "eval_step", "learning_rate", "weight_decay",
-            "dead_code_steps", "recommendation_weight", "quantization_weight", "reconstruction_weight",
-            "commitment_weight",
+            "seed", "tie_seed", "candidates_seed", "cold_item_seed", "cold_item_share", "stopping_step", "eval_step",
+            "learning_rate", "weight_decay", "dead_code_steps", "recommendation_weight", "quantization_weight",
+            "reconstruction_weight", "commitment_weight",
         ),
         0,
     ),

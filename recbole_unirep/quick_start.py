@@ -13,6 +13,7 @@ from recbole.utils import get_trainer, init_seed
 
 from recbole_unirep import parallel
 from recbole_unirep.config import Config
+from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.data.item_text import load_item_text
 from recbole_unirep.data.recbole_split import load_recbole_data
@@ -123,6 +124,8 @@ def _run(config, protocols, log, started, callback_fn):
         "peak_memory_bytes": peak_memory(config["device"]),
         "tie_order": config["tie_order"],
         "tie_seed": config["tie_seed"] if config["tie_order"] == "shuffled" else None,
+        "split": config["split"],
+        "cold_item_seed": config["cold_item_seed"] if config["split"] == "cold_items" else None,
         "dataset_fingerprint": data.fingerprint,
         "candidates_seed": config["candidates_seed"],
         "candidates_hash": hash_of_candidates,
@@ -199,6 +202,7 @@ def build_model(config, dataset):
         raise ValueError(
             f"{config['model']} refuses its settings (loss_type={config['loss_type']}): {error}"
         ) from error
+    model.n_training_items = n_training_items(dataset)
     check_optimization(config, model)
     getLogger().info(model)
     return model

@@ -15,6 +15,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType, ModelType
 
 from dataset_prep.text import quoted_parts
+from recbole_unirep.data.cold_items import cold_items_asked, is_left
 from recbole_unirep.data.reading import fast_reader
 from recbole_unirep.data.sequences import UserSequences, grouped_order
 from recbole_unirep.data.tie_order import n_tied, shuffling_keys, time_order
@@ -47,6 +48,22 @@ class TimeOrdered:
             )
             self.inter_feat[self.time_field] = np.arange(len(self.inter_feat), dtype=np.float64)
             self.set_field_property(self.time_field, FeatureType.FLOAT, FeatureSource.INTERACTION, 1)
+
+    def _remap(self, remap_list):
+        """RecBole's numbering; the ids of cold items come last."""
+        super()._remap(remap_list)
+        cold_items = cold_items_asked(self.config)
+        if cold_items is None or self.iid_field not in [field for _, field, _ in remap_list]:
+            return
+        tokens = self.field2id_token[self.iid_field]
+        is_cold = cold_items.among(tokens)
+        order = np.argsort(is_cold, kind="stable")
+        number = np.argsort(order)
+        self.n_training_items = len(tokens) - int(is_cold.sum())
+        for feat, field, kind in remap_list:
+            feat[field] = number[feat[field]] if kind == FeatureType.TOKEN else [number[ids] for ids in feat[field]]
+            self.field2id_token[field] = tokens[order]
+            self.field2token_id[field] = {token: place for place, token in enumerate(tokens[order])}
 
     def _filter_by_inter_num(self):
         """RecBole's filter by counting arrays; then drops features of users and items that are gone."""
@@ -107,7 +124,9 @@ class TimeOrdered:
         order = time_order(times, tie_order, lambda: shuffling_keys(users, items, user_tokens, item_tokens, seed))
         self.inter_feat = self.inter_feat.iloc[order].reset_index(drop=True)
         users, items, times = users[order], items[order], times[order]
-        self.sequences = UserSequences.from_arrays(users, items, self.user_num)
+        self.sequences = self.whole_sequences = UserSequences.from_arrays(users, items, self.user_num)
+        if cold_items_asked(self.config):
+            users, items, times = self._without_cold(users, items, times)
         getLogger().info(
             f"tie_order {tie_order}{f' (seed {seed})' if tie_order == 'shuffled' else ''}: "
             f"{n_tied(users, times, self.user_num):,} of {len(users):,} interactions share their time with another one "
@@ -116,6 +135,21 @@ class TimeOrdered:
         if self.time_field in self.inter_feat:  # their order is settled; RecBole's tensors are made of floats
             self.inter_feat[self.time_field] = self.inter_feat[self.time_field].astype(np.float64)
         super()._change_feat_format()
+
+    def _without_cold(self, users, items, times):
+        """Drops the interactions with cold items that are no test targets."""
+        is_kept = is_left(users, items, self.n_training_items)
+        self.inter_feat = self.inter_feat[is_kept].reset_index(drop=True)
+        self.place_in_whole = np.flatnonzero(is_kept[grouped_order(users, self.user_num)])
+        users, items, times = users[is_kept], items[is_kept], times[is_kept]
+        self.sequences = UserSequences.from_arrays(users, items, self.user_num)
+        getLogger().info(
+            f"split cold_items (share {self.config['cold_item_share']}, seed {self.config['cold_item_seed']}): "
+            f"{self.item_num - self.n_training_items:,} of {self.item_num - 1:,} items take no part in training, "
+            f"{np.count_nonzero(~is_kept):,} interactions with them are left out, "
+            f"{np.count_nonzero(items >= self.n_training_items):,} are test targets"
+        )
+        return users, items, times
 
 
 class FastAugmentation:

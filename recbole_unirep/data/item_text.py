@@ -49,13 +49,16 @@ def load_item_text(config, dataset) -> ItemText:
             f"the NAME of your vectors, or use no text (--representation=id)"
         )
     fields = config["text_fields"]
+    items = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
+    n_training_items = getattr(dataset, "n_training_items", None)  # with split: cold_items
     texts = ItemTexts(
         dataset=config["dataset"],
         folder=Path(config["data_path"]),
-        items=[str(token) for token in dataset.field2id_token[dataset.iid_field][1:]],
+        items=items,
         item_id_field=config["ITEM_ID_FIELD"],
         fields=[fields] if isinstance(fields, str) else fields,
         separator=config["field_separator"],
+        fit_items=n_training_items and items[: n_training_items - 1],
     )
     encoding = Encoding(
         encoder=config["text_encoder"],

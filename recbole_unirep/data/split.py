@@ -10,6 +10,7 @@ from recbole.sampler import KGSampler
 from recbole.utils import ModelType
 
 from recbole_unirep.data.candidates import Targets, candidates_hash, earlier_items, sampled_candidates, tie_priority
+from recbole_unirep.data.cold_items import check_cold_items, n_training_items
 from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.data.negatives import make_negatives
 from recbole_unirep.data.sequences import TrainingRows
@@ -33,6 +34,9 @@ class HeldOut:
         self.config, self.dataset, self.item_counts, self.split = config, dataset, item_counts, split
         self.interactions = dataset.inter_feat
         self.sequences = dataset.sequences
+        self.whole_sequences = getattr(dataset, "whole_sequences", dataset.sequences)
+        self.place_in_whole = getattr(dataset, "place_in_whole", None)
+        self.n_training_items = n_training_items(dataset)
         self.user_tokens = dataset.field2id_token[dataset.uid_field]
         self.item_tokens = dataset.field2id_token[dataset.iid_field]
         self.targets = _targets(self.interactions[dataset.uid_field], self.interactions[dataset.iid_field], n_before)
@@ -48,7 +52,7 @@ class HeldOut:
         """Sampled negatives of protocol uni99, drawn once, shape: [n, 99], int64."""
         if self._candidates is None:
             self._candidates = sampled_candidates(
-                sequences=self.sequences,
+                sequences=self.whole_sequences,
                 users=self.targets.users,
                 user_tokens=self.user_tokens,
                 item_tokens=self.item_tokens,
@@ -64,7 +68,12 @@ class HeldOut:
 
     def earlier_of(self, rows):
         """Places in `rows` and items of all interactions before their targets, shape: [n_earlier] each, int64."""
-        return earlier_items(self.sequences, Targets(*(part[rows] for part in self.targets)))
+        targets = Targets(*(part[rows] for part in self.targets))
+        if self.place_in_whole is not None:
+            users = targets.users.numpy()
+            place = self.place_in_whole[self.sequences.offsets[users] + targets.positions.numpy()]
+            targets = targets._replace(positions=torch.from_numpy(place - self.whole_sequences.offsets[users]))
+        return earlier_items(self.whole_sequences, targets)
 
     def batches(self, batch_size):
         """Row numbers of each batch, users with histories of like length together."""
@@ -115,6 +124,7 @@ def load_data(config, one_row_a_user):
             f"benchmark_filename={config['benchmark_filename']}: one split by time serves every model: put all "
             f"interactions into {config['dataset']}.inter and leave the key out"
         )
+    check_cold_items(config, one_row_a_user)
     dataset = create_dataset(config)
     parts = dataset.build_for_rows() if one_row_a_user else dataset.build()
     train, valid, test = parts
@@ -150,7 +160,7 @@ def _rows(config, train, n_training):
         n_training=n_training,
         max_length=config["MAX_ITEM_LIST_LENGTH"],
         rows_per_batch=config["train_batch_size" if one_target else "users_per_batch"],
-        negatives=make_negatives(config, train.sequences, n_training, train.item_num),
+        negatives=make_negatives(config, train.sequences, n_training, n_training_items(train)),
         seed=config["seed"],
         one_target=one_target,
     )

@@ -1,5 +1,7 @@
 """UniRep and the other recommenders of this package: one model a file, table key = class name = yaml file name."""
 
+from recbole_unirep.model.textknn import TextKNN
 from recbole_unirep.model.unirep import UniRep
 
-MODELS = {"UniRep": UniRep}
+METHODS = {"UniRep": UniRep}
+MODELS = {**METHODS, "TextKNN": TextKNN}  # with rules to compare them with

@@ -23,6 +23,7 @@ REPRESENTATIONS = {
     "text": (True, False, False),
     "text_id": (True, False, True),
 }
+COLD_IDS = ("mean", "zero", "nearest", "untrained")
 
 
 class EncodedItems(NamedTuple):
@@ -57,14 +58,30 @@ class UnifiedItemEmbedding(nn.Module):
         init_std (float): standard deviation of ID and special rows at the start.
         gradient_share (float): share of the items that a step over the whole table does not read through which its
             gradient goes to the encoder, above 0 and at most 1.
+        n_training_items (int or None): number of item ids that are trained, padding included; later ones are cold.
+            None: all.
+        cold_id (str): what stands for a cold item's ID embedding, a name in COLD_IDS.
     """
 
     def __init__(
-        self, *, n_items, n_special, representation, tokenizer, text, id_dim, hidden_size, init_std, gradient_share=1.0
+        self,
+        *,
+        n_items,
+        n_special,
+        representation,
+        tokenizer,
+        text,
+        id_dim,
+        hidden_size,
+        init_std,
+        gradient_share=1.0,
+        n_training_items=None,
+        cold_id="mean",
     ):
         super().__init__()
         self.has_semantic, self.has_codes, self.has_id = REPRESENTATIONS[representation]
         self.n_items, self.num_embeddings = n_items, n_items + n_special
+        self.n_training_items = n_training_items or n_items
         self.gradient_share = gradient_share
         width = (tokenizer.code_dim if self.has_semantic else 0) + (id_dim if self.has_id else 0)
         self.embedding_dim = hidden_size or width
@@ -72,10 +89,13 @@ class UnifiedItemEmbedding(nn.Module):
         self.register_buffer("item_text_embedding", text if self.has_semantic else None)
         self.id_embedding = nn.Embedding(n_items - 1, id_dim) if self.has_id else None  # padding has no row
         self.projection = nn.Linear(width, hidden_size) if hidden_size else None
+        self.cold_id = cold_id if self.has_id and self.n_training_items < n_items else None
+        if self.cold_id == "nearest":
+            self.register_buffer("nearest_item", _nearest_items(text, self.n_training_items), persistent=False)
         self.special = nn.Parameter(torch.empty(n_special, self.embedding_dim).normal_(std=init_std))
         if self.has_id:
             nn.init.normal_(self.id_embedding.weight, std=init_std)
-        self._step = None  # EncodedItems and the row of each id, while a step lasts
+        self._step = None  # table, the row of each id and whether it is the whole one, while a step lasts
         self._table = None  # (versions, table) outside of training
         self._text = None  # (versions, scaled text)
 
@@ -95,7 +115,7 @@ class UnifiedItemEmbedding(nn.Module):
             Tensor: shape: [*ids.shape, H].
         """
         if self._step is not None:
-            table, row = self._step
+            table, row, _ = self._step
             return F.embedding(ids if row is None else row[ids], table)
         if self._can_keep():
             return F.embedding(ids, self.weight)
@@ -104,14 +124,17 @@ class UnifiedItemEmbedding(nn.Module):
 
     @property
     def weight(self):
-        """The whole table: padding, items, special tokens, shape: [n_items + n_special, H]."""
-        if self._step is not None and self._step[1] is None:
+        """The whole table: padding, items, special tokens, shape: [n_items + n_special, H].
+
+        Within a step over the whole table it is that of the step, whose items are those that are trained.
+        """
+        if self._step is not None and self._step[2]:
             return self._step[0]
         if not self._can_keep():
-            return self._assemble(self._encode(self._all_items()))[0]
+            return self._assemble(self._encode(self._items(self.n_items)))[0]
         versions = _versions(self.state_dict(keep_vars=True).values())
         if self._table is None or self._table[0] != versions:
-            self._table = versions, self._assemble(self._encode(self._all_items()))[0]
+            self._table = versions, self._assemble(self._encode(self._items(self.n_items)))[0]
         return self._table[1]
 
     @contextmanager
@@ -119,16 +142,20 @@ class UnifiedItemEmbedding(nn.Module):
         """Encodes the distinct items among `ids`, or all, once; calls within the block share them.
 
         Args:
-            ids (Tensor or None): item and special-token ids in use, any shape; None for the whole table.
+            ids (Tensor or None): item and special-token ids in use, any shape; None for the whole table of the items
+                that are trained.
             read (Tensor or None): with the whole table, ids whose gradient reaches the encoder whatever
                 `gradient_share` is, any shape, int64; None for all.
 
         Yields:
             EncodedItems: the encoded items.
         """
-        items = self._all_items() if ids is None else torch.unique(ids[(ids > 0) & (ids < self.n_items)])
+        if ids is None:
+            items = self._items(self.n_training_items)
+        else:
+            items = torch.unique(ids[(ids > 0) & (ids < self.n_items)])
         encoded = self._encode(items, read)
-        self._step = self._assemble(encoded)
+        self._step = *self._assemble(encoded), ids is None
         try:
             yield encoded
         finally:
@@ -139,41 +166,60 @@ class UnifiedItemEmbedding(nn.Module):
         """Codes of every item, padding left out, shape: [n_items - 1, n_levels], int64."""
         return self.tokenizer.encode(self.item_text_embedding[1:])
 
-    def _all_items(self):
-        return torch.arange(1, self.n_items, device=self.special.device)
+    def _items(self, end):
+        return torch.arange(1, end, device=self.special.device)
 
     def _encode(self, items, read=None):
         parts, latent, semantic, codes = [], None, None, None
-        is_all = len(items) == self.n_items - 1
+        is_table = len(items) >= self.n_training_items - 1 and int(items[-1]) == len(items)  # 1, 2, ... without a gap
+        first = slice(1, 1 + len(items))
         if self.has_semantic:
             text = self._scaled_text()
-            if is_all and read is not None and self.gradient_share < 1 and torch.is_grad_enabled():
-                latent = self._encode_all(text[1:], read)
+            if is_table and read is not None and self.gradient_share < 1 and torch.is_grad_enabled():
+                latent = self._encode_all(text[first], read)
             else:
-                latent = self.tokenizer.encoder(text[1:] if is_all else text[items])  # [M, code_dim]
+                latent = self.tokenizer.encoder(text[first] if is_table else text[items])  # [M, code_dim]
             latent = semantic = latent.to(text.dtype)
             if self.has_codes:
                 with torch.autocast(text.device.type, enabled=False):  # rounded scores would choose other codes
                     semantic, codes = self.tokenizer.quantizer.quantize(latent)
             parts.append(semantic)
         if self.has_id:
-            parts.append(self.id_embedding.weight if is_all else self.id_embedding(items - 1))
+            parts.append(self._id_rows(items, is_table))
         rows = torch.cat(parts, dim=-1)  # [M, code_dim + id_dim]
         if self.projection is not None:
             rows = self.projection(rows)
         return EncodedItems(items, rows, latent, semantic, codes)
 
+    def _id_rows(self, items, is_table):
+        """ID embeddings, those of cold items replaced, shape: [M, id_dim].
+
+        Args:
+            items (Tensor): item ids in ascending order, shape: [M].
+            is_table (bool): whether they are 1, 2, ... without a gap.
+        """
+        weight, end = self.id_embedding.weight, self.n_training_items - 1
+        if self.cold_id in (None, "untrained") or not len(items) or int(items[-1]) <= end:
+            return weight[: len(items)] if is_table else self.id_embedding(items - 1)
+        trained, n_cold = weight[:end], len(weight) - end
+        if self.cold_id == "nearest":
+            cold = trained[self.nearest_item]
+        else:
+            cold = (trained.mean(dim=0) if self.cold_id == "mean" else torch.zeros_like(weight[0])).expand(n_cold, -1)
+        return torch.cat([trained, cold])[items - 1]
+
     def _encode_all(self, text, read):
-        """The encoder's output of every item, its gradient estimated without bias from a part of them.
+        """The encoder's output of the items that are trained, its gradient estimated without bias from a part of them.
 
         Items that are read carry theirs, `gradient_share` of the others, drawn anew, theirs divided by the share.
         """
         is_read = torch.zeros(self.num_embeddings, dtype=torch.bool, device=text.device)
         is_read[read.reshape(-1)] = True
-        others = (~is_read[1 : self.n_items]).nonzero()[:, 0]
+        is_read = is_read[1 : 1 + len(text)]
+        others = (~is_read).nonzero()[:, 0]
         others = others[torch.randperm(len(others), device=text.device)]
         n_drawn = math.ceil(self.gradient_share * len(others))
-        carriers = torch.cat([is_read[1 : self.n_items].nonzero()[:, 0], others[:n_drawn]])
+        carriers = torch.cat([is_read.nonzero()[:, 0], others[:n_drawn]])
         latent = self.tokenizer.encoder(text[carriers])
         share = torch.ones(len(carriers), 1, dtype=latent.dtype, device=text.device)
         share[len(carriers) - n_drawn :] = n_drawn / max(len(others), 1)
@@ -205,6 +251,16 @@ class UnifiedItemEmbedding(nn.Module):
     def _can_keep(self):
         """Whether the table may be kept: nothing is trained, so it changes only when a tensor does."""
         return not self.training and not torch.is_grad_enabled()
+
+
+def _nearest_items(text, n_training_items):
+    """Place among the trained items of the nearest by cosine of the text, for each cold item, shape: [n_cold], int64.
+
+    A cold item without text gets the one that its zeros are nearest to, whichever that is.
+    """
+    unit = F.normalize(text.float(), dim=-1)
+    trained = unit[1:n_training_items].T
+    return torch.cat([(part @ trained).argmax(dim=-1) for part in unit[n_training_items:].split(1024)])
 
 
 def _versions(tensors):

@@ -15,9 +15,10 @@ from torch import nn
 
 from recbole_unirep import parallel
 from recbole_unirep.analysis.codebook import codebook_report
+from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.data.item_text import load_item_text
 from recbole_unirep.model.backbone import BACKBONES, make_backbone
-from recbole_unirep.model.item_embedding import REPRESENTATIONS, UnifiedItemEmbedding
+from recbole_unirep.model.item_embedding import COLD_IDS, REPRESENTATIONS, UnifiedItemEmbedding
 from recbole_unirep.tokenizer import TOKENIZERS
 from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.training.causal import CAUSAL, sequence_states
@@ -53,12 +54,14 @@ class UniRep(SequentialRecommender):
         uses = {"recommendation": True, "quantization": self.has_codes, "reconstruction": has_semantic}
         self.loss_names = [name for name, used in uses.items() if used]
         self.loss_weights = [config[f"{name}_weight"] for name in self.loss_names]
+        self.n_training_items = n_training_items(dataset)
         tokenizer = text = self.text_encoder = None
         if has_semantic:
             item_text = load_item_text(config, dataset)
             self.text_encoder, text = item_text.encoder, item_text.vectors
             has_text = text.any(dim=-1)
-            tokenizer = _make_tokenizer(config, text[has_text], self.has_codes)
+            is_read = has_text & (torch.arange(len(text)) < self.n_training_items)
+            tokenizer = _make_tokenizer(config, text[is_read], self.has_codes)
             text = torch.where(has_text[:, None], text, tokenizer.text_mean)  # scaled, the mean is a zero vector
             self.register_buffer("has_text", has_text)
         id_dim = config["id_embedding_size"] if has_semantic else config["code_dim"]
@@ -76,6 +79,8 @@ class UniRep(SequentialRecommender):
             hidden_size=hidden_size if config["fusion"] == "project" else None,
             init_std=config["id_init_std"],
             gradient_share=config["table_gradient_share"],
+            n_training_items=self.n_training_items,
+            cold_id=config["cold_id_embedding"],
         )
         self.output_projection = nn.Linear(hidden_size, hidden_size) if config["output_projection"] else None
         if self.has_codes and self.dead_code_steps:
@@ -134,7 +139,7 @@ class UniRep(SequentialRecommender):
         in_use = torch.cat([read, batch.negatives])
         with self.item_embedding.step(in_use if self._needs_few_items() else None, read) as encoded:
             recommendation = recommendation_loss(
-                batch, self.sequence_states, self.item_embedding, self.n_items, self.loss_type
+                batch, self.sequence_states, self.item_embedding, self.n_training_items, self.loss_type
             )
             return self._all_losses(recommendation, encoded, read)
 
@@ -230,6 +235,7 @@ def _check_options(config):
         "loss_type": LOSSES,
         "quantization_items": QUANTIZATION_ITEMS,
         "quantization_weighting": QUANTIZATION_WEIGHTINGS,
+        "cold_id_embedding": COLD_IDS,
     }
     for key, values in ranges.items():
         if config[key] not in values:
@@ -239,6 +245,11 @@ def _check_options(config):
     for key in ("level_metrics", "encoder_sizes"):
         if not isinstance(config[key], (list, tuple)):
             raise ValueError(f"{key}={config[key]} is no list: write --{key}=[A,B,C]")
+    if config["cold_id_embedding"] == "nearest" and not REPRESENTATIONS[config["representation"]][0]:
+        raise ValueError(
+            f"cold_id_embedding=nearest goes by text, representation={config['representation']} has none: choose mean, "
+            f"zero or untrained"
+        )
     if not 0 < config["table_gradient_share"] <= 1:
         raise ValueError(f"table_gradient_share={config['table_gradient_share']} is no share: give 1, or less above 0")
     sizes = config["encoder_sizes"]

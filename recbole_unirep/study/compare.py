@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from recbole_unirep import parallel
-from recbole_unirep.model import MODELS
+from recbole_unirep.model import METHODS
 from recbole_unirep.study.cells import OF_THE_MACHINE, Cell
 from recbole_unirep.study.comparison import compare_runs, read_run
 from recbole_unirep.study.comparison_tables import comparison_table, terminal, write_comparison
@@ -142,7 +142,7 @@ def _labels(folders):
 def _write(out, runs, protocols, metrics, options):
     """Compares, prints, and writes where a folder is named; labels of ours without a finished run are left out."""
     labels = list(dict.fromkeys(run.label for run in runs))
-    ours = names(options, "ours", [label for label in labels if label.split()[0] in MODELS])
+    ours = names(options, "ours", [label for label in labels if label.split()[0] in METHODS])
     if "models" not in options:
         for label in ours:
             if label not in labels:

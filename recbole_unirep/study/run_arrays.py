@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from recbole_unirep.data.item_categories import ItemCategories, load_item_categories
-from recbole_unirep.model import MODELS
+from recbole_unirep.model import METHODS
 from recbole_unirep.model.item_embedding import UnifiedItemEmbedding
 from recbole_unirep.quick_start import load_data_and_model
 
@@ -124,7 +124,7 @@ def read_learning_curve(run, metric, bigger_is_better=True) -> Optional[Learning
 
 def _model_name(config):
     """The model, with its representation where it is another than the unified one of the paper."""
-    representation = config["representation"] if config["model"] in MODELS else "unified"
+    representation = config["representation"] if config["model"] in METHODS else "unified"
     return config["model"] if representation == "unified" else f"{config['model']} ({representation})"
 
 

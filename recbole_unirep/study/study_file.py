@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import yaml
 
-from recbole_unirep.model import MODELS
+from recbole_unirep.model import METHODS
 from recbole_unirep.study.cells import Cell
 
 KEYS = {
@@ -198,7 +198,7 @@ def _study(reader, asked, out, settings):
         cells += _cells(reader, str(label), keys, {"protocol": PROTOCOLS, **common}, datasets, seeds, out, settings)
     labels = [str(label) for label in rows]
     models = {cell.row: cell.keys["model"] for cell in cells}
-    ours = reader.names("ours", asked.get("ours"), labels, [label for label in labels if models[label] in MODELS])
+    ours = reader.names("ours", asked.get("ours"), labels, [label for label in labels if models[label] in METHODS])
     tables = asked.get("tables", {"Results": {}})
     if not isinstance(tables, dict):
         raise reader.wrong(f"tables is {tables!r}: write 'title: {{...}}' lines")

@@ -1,6 +1,6 @@
 """recbole_unirep.training.protocols: a split's metrics under each protocol, as the config asks for them."""
 
-from recbole_unirep.training.evaluation import PROTOCOLS, rank_targets
+from recbole_unirep.training.evaluation import PROTOCOLS, Ranking, rank_targets
 from recbole_unirep.training.metrics import metrics_of, n_top_needed
 from recbole_unirep.training.ranks import write_ranks
 
@@ -41,7 +41,7 @@ def evaluate_protocols(model, data, protocols, config, ranks_file):
         ranks_file (Path or None): file that gets every user's ranks.
 
     Returns:
-        dict[str, dict[str, float]]: protocol to metrics.
+        dict[str, dict[str, float]]: protocol to metrics; with cold items 'uni99 warm' and 'uni99 cold' beside 'uni99'.
     """
     rankings = rank_targets(
         model,
@@ -55,4 +55,13 @@ def evaluate_protocols(model, data, protocols, config, ranks_file):
     if ranks_file and rankings:
         ranks = {protocol: ranking.ranks for protocol, ranking in rankings.items()}
         write_ranks(ranks_file, data.user_tokens[data.targets.users.numpy()], ranks)
-    return {protocol: metrics_of(ranking, config, data) for protocol, ranking in rankings.items()}
+    return {name: metrics_of(ranking, config, data) for name, ranking in _with_slices(rankings, data)}
+
+
+def _with_slices(rankings, data):
+    """Each protocol's ranking, followed by those of warm and of cold targets where there are such."""
+    is_cold = data.targets.items >= data.n_training_items
+    for protocol, ranking in rankings.items():
+        yield protocol, ranking
+        for name, rows in (("warm", ~is_cold), ("cold", is_cold)) if is_cold.any() else ():
+            yield f"{protocol} {name}", Ranking(*(part[rows] for part in ranking))

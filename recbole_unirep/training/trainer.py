@@ -199,7 +199,8 @@ class EngineTrainer(Trainer):
         if hasattr(self.model, "row_losses"):
             return self.model.row_losses(batch)
         states, model = sequence_states(self.model), self.model
-        return (recommendation_loss(batch, states, model.item_embedding, model.n_items, self.config["loss_type"]),)
+        n_items = getattr(model, "n_training_items", model.n_items)
+        return (recommendation_loss(batch, states, model.item_embedding, n_items, self.config["loss_type"]),)
 
     def _named(self, losses, n_batches):
         """The mean training loss of a batch and its parts by name, those of our models as they are before weighting."""

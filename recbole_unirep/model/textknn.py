@@ -1,0 +1,65 @@
+"""TextKNN: items whose text is near that of the last ones, a rule without training.
+
+What a model of item text has to beat, above all on items that nobody has trained on: the score of an item is its mean
+cosine similarity to the user's last items, newer ones counting more.
+"""
+
+import torch
+from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.utils import InputType
+from torch import nn
+from torch.nn import functional as F
+
+from recbole_unirep.data.item_text import load_item_text
+
+
+class TextKNN(SequentialRecommender):
+    """Nearest neighbours by the text of a user's history.
+
+    Args:
+        config (Config): RecBole's or ours, keys of properties/model/TextKNN.yaml and those of item text.
+        dataset (recbole Dataset): the training part.
+
+    Raises:
+        ValueError: `recency` is not between 0 and 1.
+    """
+
+    input_type = InputType.POINTWISE
+    learns_nothing = True
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.recency = config["recency"]
+        if not 0 < self.recency <= 1:
+            raise ValueError(f"recency={self.recency} is no share: give 1, or less above 0")
+        text = load_item_text(config, dataset)
+        self.text_encoder = text.encoder
+        self.register_buffer("unit_text", F.normalize(text.vectors, dim=-1))  # [n_items, text_dim]
+        self.nothing = nn.Parameter(torch.zeros(()))  # RecBole's trainer wants something to train
+
+    def calculate_loss(self, interaction):
+        """Zero: there is nothing to learn, shape: []."""
+        return 0 * self.nothing
+
+    def forward(self, item_seq, item_seq_len):
+        """Weighted sum of the history's unit vectors.
+
+        Args:
+            item_seq (Tensor): item ids, 0 pads on the right, shape: [B, L], int64.
+            item_seq_len (Tensor): number of items, shape: [B], int64.
+
+        Returns:
+            Tensor: shape: [B, text_dim].
+        """
+        age = item_seq_len[:, None] - 1 - torch.arange(item_seq.size(1), device=item_seq.device)  # [B, L]
+        weight = torch.where(age >= 0, self.recency ** age.clamp(min=0).float(), 0.0)
+        weight = weight / weight.sum(dim=1, keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny)
+        return torch.bmm(weight[:, None], self.unit_text[item_seq]).squeeze(1)
+
+    def predict(self, interaction):
+        user = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        return (user * self.unit_text[interaction[self.ITEM_ID]]).sum(dim=-1)
+
+    def full_sort_predict(self, interaction):
+        user = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        return user @ self.unit_text.T
