@@ -194,6 +194,8 @@ class UniRep(SequentialRecommender):
             if encoded.codes is not None:
                 loss = tokenizer.quantizer.losses(encoded.latent.index_select(0, row), encoded.codes[row])
                 losses.append((loss * weight).sum())
+                if self.training and tokenizer.quantizer.codebook_update == "ema":
+                    tokenizer.quantizer.follow(encoded.latent, encoded.codes)
                 self._watch_codes(encoded)
             text = table.item_text_embedding[encoded.items[row]]
             loss = tokenizer.reconstruction_loss(text, encoded.semantic.index_select(0, row))
@@ -218,10 +220,12 @@ class UniRep(SequentialRecommender):
         self.n_steps_counted += 1
         if self.n_steps_counted < self.dead_code_steps:
             return
-        tokenizer = self.item_embedding.tokenizer
+        quantizer = self.item_embedding.tokenizer.quantizer
         generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
-        tokenizer.quantizer.move_dead_codes(encoded.latent, self.code_is_used, generator)
-        parallel.copy_from_main(tokenizer.quantizer.codebooks.data)  # the draw is each process' own
+        quantizer.move_dead_codes(encoded.latent, self.code_is_used, generator)
+        parallel.copy_from_main(quantizer.codebooks.data)  # the draw is each process' own
+        if quantizer.codebook_update == "ema":
+            parallel.copy_from_main(quantizer.code_sums)
         self.code_is_used.zero_()
         self.n_steps_counted.zero_()
 

@@ -4,6 +4,9 @@ Reference:
     Guanyu Lin, Zhigang Hua, Tao Feng, Shuang Yang, Bo Long, Jiaxuan You.
     "Unified Semantic and ID Representation Learning for Deep Recommenders", arXiv:2502.16474, Algorithm 1.
 
+    Codebooks that follow their vectors: Aaron van den Oord, Oriol Vinyals, Koray Kavukcuoglu. "Neural Discrete
+        Representation Learning", NeurIPS 2017, arXiv:1711.00937, appendix A.1.
+
 The paper leaves the codebooks' first values and dead codes open; `initialise` and `move_dead_codes` are ours.
 Shapes: N vectors, K codebook_size, D code_dim.
 """
@@ -18,6 +21,7 @@ from recbole_unirep.tokenizer.base import Quantized, check_option
 from recbole_unirep.tokenizer.distance import NEARNESS, REDUCTIONS, nearest, squared_error
 
 RESIDUAL_GRADIENTS = ("detached", "as_printed")
+CODEBOOK_UPDATES = ("gradient", "ema")
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -47,10 +51,13 @@ class ResidualQuantizer(nn.Module):
         residual_gradient (str): 'detached' hands r_l - sg[e_l] to the next level, so that each codebook is moved by
             its own loss alone; 'as_printed' hands on r_l - e_l, so that later commitment losses reach it too.
         codebook_gradient (bool): whether later losses reach the chosen codes as well as z.
+        codebook_update (str): 'gradient' trains the codebooks by their loss; 'ema' has no such loss, `follow` sets each
+            code to the moving average of the residuals that chose it.
+        codebook_decay (float): of that average, at least 0 and below 1.
         loss_reduction (str): over the dimensions of a squared error, a name in `REDUCTIONS`.
 
     Raises:
-        ValueError: an option is unknown, or the number of metrics is not that of the levels.
+        ValueError: an option is unknown or goes against another, or the number of metrics is not that of the levels.
     """
 
     def __init__(
@@ -63,6 +70,8 @@ class ResidualQuantizer(nn.Module):
         commitment_weight: float,
         residual_gradient: str,
         codebook_gradient: bool,
+        codebook_update: str,
+        codebook_decay: float,
         loss_reduction: str,
     ):
         super().__init__()
@@ -73,14 +82,24 @@ class ResidualQuantizer(nn.Module):
         for metric in level_metrics:
             check_option("level_metrics", metric, NEARNESS)
         check_option("residual_gradient", residual_gradient, RESIDUAL_GRADIENTS)
+        check_option("codebook_update", codebook_update, CODEBOOK_UPDATES)
         check_option("loss_reduction", loss_reduction, REDUCTIONS)
-        self.codebooks = nn.Parameter(torch.randn(n_levels, codebook_size, code_dim))
+        codebooks = torch.randn(n_levels, codebook_size, code_dim)
+        if codebook_update == "gradient":
+            self.codebooks = nn.Parameter(codebooks)
+        else:
+            _check_following(codebook_decay, codebook_gradient, residual_gradient)
+            self.register_buffer("codebooks", codebooks)
+            self.register_buffer("code_counts", torch.zeros(n_levels, codebook_size))  # moving averages
+            self.register_buffer("code_sums", torch.zeros_like(codebooks))
         self.n_levels = n_levels
         self.codebook_size = codebook_size
         self.level_metrics = list(level_metrics)
         self.commitment_weight = commitment_weight
         self.residual_gradient = residual_gradient
         self.codebook_gradient = codebook_gradient
+        self.codebook_update = codebook_update
+        self.codebook_decay = codebook_decay
         self.loss_reduction = loss_reduction
 
     def forward(self, z: Tensor) -> Quantized:
@@ -105,6 +124,8 @@ class ResidualQuantizer(nn.Module):
     def losses(self, z: Tensor, codes: Tensor) -> Tensor:
         """Codebook and commitment losses summed over levels, for callers that need them of some vectors alone.
 
+        With codebook_update 'ema' there is no codebook loss.
+
         Args:
             z (Tensor): encoded vectors, shape: [N, D].
             codes (Tensor): their codes, shape: [N, n_levels].
@@ -115,9 +136,9 @@ class ResidualQuantizer(nn.Module):
         residual, losses = z, 0
         for codebook, code in zip(self.codebooks, codes.unbind(dim=-1)):
             vector = functional.embedding(code, codebook)  # [N, D]
-            codebook_loss = squared_error(residual.detach(), vector, self.loss_reduction)
-            commitment_loss = squared_error(residual, vector.detach(), self.loss_reduction)
-            losses = losses + codebook_loss + self.commitment_weight * commitment_loss
+            losses = losses + self.commitment_weight * squared_error(residual, vector.detach(), self.loss_reduction)
+            if self.codebook_update == "gradient":
+                losses = losses + squared_error(residual.detach(), vector, self.loss_reduction)
             residual = residual - (vector.detach() if self.residual_gradient == "detached" else vector)
         return losses
 
@@ -160,6 +181,28 @@ class ResidualQuantizer(nn.Module):
         for codebook, metric in zip(self.codebooks.detach(), self.level_metrics):
             codebook.copy_(CODEBOOK_INITS[codebook_init](residual.cpu(), len(codebook), generator))
             residual = residual - codebook[nearest(residual, codebook, metric)]
+        if self.codebook_update == "ema":
+            for counts, code in zip(self.code_counts, self.encode(z).unbind(dim=-1)):
+                counts.copy_(torch.bincount(code, minlength=self.codebook_size).clamp(min=1))
+            self.code_sums.copy_(self.codebooks * self.code_counts[..., None])
+
+    @torch.no_grad()
+    def follow(self, z: Tensor, codes: Tensor) -> None:
+        """Moves each codebook towards the means of the residuals that chose its codes, for codebook_update 'ema'.
+
+        Args:
+            z (Tensor): encoded vectors, shape: [N, D].
+            codes (Tensor): their codes, shape: [N, n_levels].
+        """
+        residual = z
+        for codebook, counts, sums, code in zip(self.codebooks, self.code_counts, self.code_sums, codes.unbind(dim=-1)):
+            next_residual = residual - codebook[code]
+            chosen = torch.bincount(code, minlength=len(codebook)).to(counts.dtype)  # [K]
+            counts.lerp_(chosen, 1 - self.codebook_decay)
+            sums.lerp_(torch.zeros_like(sums).index_add_(0, code, residual), 1 - self.codebook_decay)
+            is_alive = counts > 1e-3  # a code at rest keeps its place, however small both averages are
+            codebook.copy_(torch.where(is_alive[:, None], sums / counts[:, None], codebook))
+            residual = next_residual
 
     @torch.no_grad()
     def move_dead_codes(self, z: Tensor, used: Tensor, generator: torch.Generator) -> None:
@@ -174,6 +217,19 @@ class ResidualQuantizer(nn.Module):
         for codebook, metric, alive in zip(self.codebooks.detach(), self.level_metrics, used):
             codebook[~alive] = draw_rows(residual, int((~alive).sum()), generator)
             residual = residual - codebook[nearest(residual, codebook, metric)]
+        if self.codebook_update == "ema":
+            self.code_counts[~used] = 1
+            self.code_sums[~used] = self.codebooks[~used]
+
+
+def _check_following(decay, codebook_gradient, residual_gradient):
+    if not 0 <= decay < 1:
+        raise ValueError(f"codebook_decay={decay} is no share of the past: give 0 or more, below 1")
+    if codebook_gradient or residual_gradient != "detached":
+        raise ValueError(
+            "codebook_update=ema takes no gradients to the codebooks: use codebook_gradient=False and "
+            "residual_gradient=detached, or codebook_update=gradient"
+        )
 
 
 def kmeans_codebook(residual: Tensor, codebook_size: int, generator: torch.Generator) -> Tensor:

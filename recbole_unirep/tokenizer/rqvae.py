@@ -33,7 +33,8 @@ class RQVAE(SemanticTokenizer):
         fit_learning_rate (float): Adam's learning rate in `fit`.
         fit_seed (int): seed of `fit`.
         n_levels, codebook_size, code_dim, level_metrics, commitment_weight, residual_gradient, codebook_gradient,
-            loss_reduction: see `ResidualQuantizer`; `loss_reduction` holds for the reconstruction loss too.
+            codebook_update, codebook_decay, loss_reduction: see `ResidualQuantizer`; `loss_reduction` holds for the
+            reconstruction loss too.
 
     Raises:
         ValueError: an option is unknown, or the number of metrics is not that of the levels.
@@ -51,6 +52,8 @@ class RQVAE(SemanticTokenizer):
         commitment_weight: float,
         residual_gradient: str,
         codebook_gradient: bool,
+        codebook_update: str,
+        codebook_decay: float,
         codebook_init: str,
         text_scaling: str,
         loss_reduction: str,
@@ -72,6 +75,8 @@ class RQVAE(SemanticTokenizer):
             commitment_weight=commitment_weight,
             residual_gradient=residual_gradient,
             codebook_gradient=codebook_gradient,
+            codebook_update=codebook_update,
+            codebook_decay=codebook_decay,
             loss_reduction=loss_reduction,
         )
         self.decoder = perceptron(sizes[::-1])
@@ -200,10 +205,15 @@ class RQVAE(SemanticTokenizer):
         optimizer = torch.optim.Adam(self.parameters(), lr=self.fit_learning_rate)
         for _ in range(self.fit_epochs):
             for rows in torch.randperm(len(x), generator=generator).split(self.fit_batch_size):
-                losses = self(x[rows.to(x.device)]).losses
+                part = x[rows.to(x.device)]
+                losses = self(part).losses
                 optimizer.zero_grad()
                 (losses.quantization + losses.reconstruction).mean().backward()
                 optimizer.step()
+                if self.quantizer.codebook_update == "ema":
+                    with torch.no_grad():
+                        latent = self.latent(part)
+                        self.quantizer.follow(latent, self.quantizer.encode(latent))
         optimizer.zero_grad()
         return self
 

@@ -181,6 +181,18 @@ def test_dead_codes_move_after_the_given_steps(tiny):
     assert not model.code_is_used.any()
 
 
+def test_codebooks_that_follow_move_in_training_alone(tiny):
+    _, data, model = prepare(tiny, codebook_update="ema", dead_code_steps=0)
+    quantizer = model.item_embedding.tokenizer.quantizer
+    batch, before = next(iter(data.train_data)), quantizer.codebooks.clone()
+    model.eval().row_losses(batch)
+    assert torch.equal(quantizer.codebooks, before)
+    loss = sum(model.train().row_losses(batch))
+    assert not torch.equal(quantizer.codebooks, before)
+    loss.backward()  # which does not need the codebooks as they were
+    assert not quantizer.codebooks.requires_grad
+
+
 def test_the_codebook_report_is_over_all_items(tiny):
     _, _, model = prepare(tiny)
     report = model.codebook_report()

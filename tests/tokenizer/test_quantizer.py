@@ -14,6 +14,8 @@ OPTIONS = {
     "commitment_weight": 0.25,
     "residual_gradient": "detached",
     "codebook_gradient": False,
+    "codebook_update": "gradient",
+    "codebook_decay": 0.9,
     "loss_reduction": "sum",
 }
 MIXES = [["cosine"] * 3, ["euclidean"] * 3, ["cosine", "cosine", "euclidean"], ["euclidean", "cosine", "cosine"]]
@@ -88,6 +90,19 @@ def test_codebooks_of_the_paper_hold_49152_numbers():
         ({"level_metrics": ["cosine", "l2", "cosine"]}, "level_metrics is 'l2': choose one of cosine, euclidean"),
         ({"residual_gradient": "none"}, "residual_gradient is 'none': choose one of detached, as_printed"),
         ({"loss_reduction": "max"}, "loss_reduction is 'max': choose one of sum, mean"),
+        ({"codebook_update": "sgd"}, "codebook_update is 'sgd': choose one of gradient, ema"),
+        (
+            {"codebook_update": "ema", "codebook_decay": 1.0},
+            "codebook_decay=1.0 is no share of the past: give 0 or more, below 1",
+        ),
+        *(
+            (
+                {"codebook_update": "ema", **gradient},
+                "codebook_update=ema takes no gradients to the codebooks: use codebook_gradient=False and "
+                "residual_gradient=detached, or codebook_update=gradient",
+            )
+            for gradient in ({"codebook_gradient": True}, {"residual_gradient": "as_printed"})
+        ),
     ],
 )
 def test_a_bad_option_is_named_with_what_is_allowed(overrides, message):
@@ -168,3 +183,69 @@ def test_several_dead_codes_are_given_different_items():
     quantizer.move_dead_codes(z, torch.zeros(1, 3, dtype=torch.bool), torch.Generator().manual_seed(0))
     assert sorted(quantizer.codebooks[0].tolist()) == z.tolist()
     assert quantizer.codebooks.requires_grad and quantizer.codebooks.grad is None
+
+
+def make_following(codebooks, decay):
+    n_levels, codebook_size, code_dim = len(codebooks), len(codebooks[0]), len(codebooks[0][0])
+    quantizer = make_quantizer(
+        n_levels=n_levels,
+        codebook_size=codebook_size,
+        code_dim=code_dim,
+        level_metrics=["euclidean"] * n_levels,
+        codebook_update="ema",
+        codebook_decay=decay,
+    )
+    quantizer.codebooks.copy_(torch.tensor(codebooks))
+    quantizer.code_counts.fill_(1)
+    quantizer.code_sums.copy_(quantizer.codebooks)
+    return quantizer
+
+
+def test_codes_follow_their_residuals_by_hand():
+    quantizer = make_following([[[0.0, 0.0], [10.0, 0.0]]], decay=0.5)
+    z, codes = torch.tensor([[2.0, 0.0], [4.0, 0.0], [10.0, 2.0]]), torch.tensor([[0], [0], [1]])
+    quantizer.follow(z, codes)
+    # Code 0: counts (1 + 2) / 2, sums (0 + 6) / 2. Code 1: counts (1 + 1) / 2, sums ((10, 0) + (10, 2)) / 2.
+    assert quantizer.code_counts.tolist() == [[1.5, 1.0]]
+    assert quantizer.codebooks.tolist() == [[[2.0, 0.0], [10.0, 1.0]]]
+
+
+def test_without_a_past_codes_are_the_means_of_what_the_levels_before_left_over():
+    quantizer = make_following([[[0.0], [8.0]], [[-1.0], [1.0]]], decay=0.0)
+    z = torch.tensor([[1.0], [3.0], [7.0], [9.0]])
+    codes = quantizer.encode(z)
+    assert codes.tolist() == [[0, 1], [0, 1], [1, 0], [1, 1]]
+    quantizer.follow(z, codes)
+    assert quantizer.codebooks[0].tolist() == [[2.0], [8.0]]
+    left = torch.tensor([[-1.0], [(1 + 3 + 1) / 3]])  # residuals of the codes that were chosen
+    torch.testing.assert_close(quantizer.codebooks[1], left)
+
+
+def test_a_code_at_rest_stays_where_it_is_and_one_that_is_moved_starts_anew():
+    quantizer = make_following([[[0.0, 1.0], [9.0, 9.0]]], decay=0.5)
+    z = torch.tensor([[0.0, 3.0]])
+    for _ in range(2000):
+        quantizer.follow(z, torch.tensor([[0]]))
+    assert quantizer.codebooks[0].tolist() == [[0.0, 3.0], [9.0, 9.0]]
+    quantizer.move_dead_codes(z, torch.tensor([[True, False]]), torch.Generator().manual_seed(0))
+    quantizer.follow(torch.tensor([[2.0, 1.0]]), torch.tensor([[1]]))
+    assert quantizer.codebooks[0, 1].tolist() == [1.0, 2.0]  # between (0, 3), where it was moved, and (2, 1)
+
+
+def test_codes_that_follow_have_no_loss_of_their_own_and_no_gradient():
+    z = torch.randn(5, 4, requires_grad=True)
+    trained, following = make_quantizer(), make_quantizer(codebook_update="ema")
+    following.codebooks.copy_(trained.codebooks.detach())
+    codes = following.encode(z)
+    torch.testing.assert_close(following.losses(z, codes), trained.losses(z, codes) * 0.25 / 1.25)
+    assert [name for name, _ in following.named_parameters()] == []
+    assert {"codebooks", "code_counts", "code_sums"} <= following.state_dict().keys()
+
+
+def test_first_averages_are_those_of_the_first_codes():
+    z = torch.randn(60, 4, generator=torch.Generator().manual_seed(5))
+    quantizer = make_quantizer(codebook_update="ema", codebook_decay=0.999)
+    quantizer.initialise(z, "kmeans", seed=0)
+    before = quantizer.codebooks.clone()
+    quantizer.follow(z, quantizer.encode(z))
+    assert 0 < (quantizer.codebooks - before).abs().max() < 0.01
