@@ -73,6 +73,22 @@ def test_rankings_are_those_of_a_naive_loop(make_targets, rank, n_levels):
     assert_naive(rank(scores, data, n_top=20), data, scores, 20)
 
 
+@pytest.mark.parametrize("n_levels", [1, 3, 100_000])
+def test_target_and_negatives_of_a_candidate_row_may_change_places(make_targets, rank, n_levels):
+    """Whichever of a row's 100 items is called the target: each has a place of its own, and the best stay the best."""
+    data, scores = make_targets(), draw_scores(n_levels)
+    rows = torch.cat([data.targets.items[:, None], data.candidates], dim=1)  # [n, 100]
+    places, best = [], []
+    for column in range(rows.size(1)):
+        swapped = rows.roll(-column, dims=1)
+        data.targets, data._candidates = data.targets._replace(items=swapped[:, 0]), swapped[:, 1:]
+        ranking = rank(scores, data, ["uni99"], n_top=20)["uni99"]
+        places.append(ranking.ranks)
+        best.append(ranking.items)
+    assert torch.equal(torch.stack(places).sort(dim=0).values, torch.arange(1, 101)[:, None].expand(-1, len(rows)))
+    assert all(torch.equal(items, best[0]) for items in best)
+
+
 @pytest.mark.parametrize("block", [1, 7, 2048])
 def test_a_causal_model_s_rankings_are_those_of_exact_products(make_targets, rank, monkeypatch, block):
     """Equal items tie and the target never beats itself, which float32 products of other shapes do not give."""
