@@ -7,7 +7,8 @@ FOLDER/report.md, report.html   tables and figures, with the cells that are empt
 from pathlib import Path
 
 from recbole_unirep import parallel
-from recbole_unirep.study.comparison import compare_runs
+from recbole_unirep.study.codebook_table import codebook_table
+from recbole_unirep.study.comparison import check_comparable, compare_runs
 from recbole_unirep.study.comparison_tables import comparison_table, write_comparison
 from recbole_unirep.study.document import Code, Report, Section, Table
 from recbole_unirep.study.folder_lock import locked
@@ -92,7 +93,10 @@ def _table_section(out, asked, table, dataset, runs):
     own = [run for run in runs if run.label in order and run.result["dataset"] == dataset]
     own.sort(key=lambda run: (order[run.label], run.result["seed"]))
     parts = [table.text] if table.text else []
-    if own:
+    if own and table.kind == "codebooks":
+        check_comparable(own, [])
+        parts.append(codebook_table(own) or "No run of this table has codes.")
+    elif own:
         ours = [label for label in asked.ours if label in order]
         comparisons = compare_runs(own, table.protocols, table.metrics, ours)
         shown = comparison_table(comparisons)

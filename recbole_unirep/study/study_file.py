@@ -10,6 +10,7 @@ rows:
 ours: [UniRep]
 tables:
   Overall: {protocol: [uni99, full], metrics: [hit@10, ndcg@10, mrr], rows: [UniRep, SASRec CE]}
+  Codebooks: {kind: codebooks, rows: [UniRep]}
 figures:
   Quality against ID dimension: {kind: metric_by_key, key: id_embedding_dim, rows: [..], metric: ndcg@10}
   Items by category: {kind: codes_by_category, row: UniRep, seed: 2020}
@@ -25,8 +26,9 @@ from recbole_unirep.study.cells import Cell
 
 KEYS = {
     "study": ("title", "text", "dataset", "datasets", "seeds", "settings", "rows", "ours", "tables", "figures"),
-    "table": ("rows", "datasets", "protocol", "metrics", "published", "published_source", "text"),
+    "table": ("kind", "rows", "datasets", "protocol", "metrics", "published", "published_source", "text"),
 }
+TABLE_KINDS = ("quality", "codebooks")
 ROW_ONLY = ("seeds", "datasets")  # in a row, of the grid and not of the model
 FIXED = {
     "run_dir": "each cell has a folder of its own",
@@ -54,6 +56,7 @@ class TableAsked(NamedTuple):
 
     Attributes:
         title (str): above it.
+        kind (str): a name in TABLE_KINDS.
         rows (list of str): labels, in order.
         datasets (list of str): a table each.
         protocols (list of str): those shown.
@@ -64,6 +67,7 @@ class TableAsked(NamedTuple):
     """
 
     title: str
+    kind: str
     rows: list
     datasets: list
     protocols: list
@@ -239,8 +243,10 @@ def _cells(reader, label, keys, common, datasets, seeds, out, settings):
 
 def _table(reader, title, asked, labels, datasets):
     reader.known(f"table {title}", asked, KEYS["table"])
+    (kind,) = reader.names(f"kind of table {title}", asked.get("kind"), TABLE_KINDS, ["quality"])
     return TableAsked(
         title,
+        kind,
         reader.names(f"rows of table {title}", asked.get("rows"), labels, labels),
         reader.names(f"datasets of table {title}", asked.get("datasets"), datasets, datasets),
         reader.names(f"protocol of table {title}", asked.get("protocol"), PROTOCOLS, PROTOCOLS),

@@ -60,7 +60,13 @@ def test_a_study_from_dry_run_to_report(asked, capsys):
                 "metrics": ["hit@10", "mrr"],
                 "published": published,
                 "published_source": "Lin et al., Table 4",
-            }
+            },
+            "Codebooks": {
+                "kind": "codebooks",
+                "rows": ["ID 4"],
+                "published": {"tiny": {"hybrid": {"unique_item_coverage": 0.8327}}},
+                "published_source": "Table 2",
+            },
         },
         figures={
             "Quality by ID dimension": {
@@ -85,7 +91,16 @@ def test_a_study_from_dry_run_to_report(asked, capsys):
     page = Path("study/report.md").read_text()
     result = json.loads(Path("study/tiny/ID_4/seed-2020/result.json").read_text())
     assert f"{result['test_result']['full']['hit@10']:.4f}" in page
-    for text in ("What this study is for.", "0.5318", "Lin et al., Table 4", "ID 2 over Pop, %", "--id\\_embedding"):
+    assert f"{result['codebook']['unique_item_coverage']:.4f}" in page
+    for text in (
+        "What this study is for.",
+        "0.5318",
+        "0.8327",
+        "codebook\\_usage\\_3",
+        "Lin et al., Table 4",
+        "ID 2 over Pop, %",
+        "--id\\_embedding",
+    ):
         assert text in page or text.replace("\\", "") in page, text
     assert "3 of 3 cells are finished" in page and "Empty" not in page
     assert len(list(Path("study/figures").glob("*.png"))) == 2
@@ -157,6 +172,7 @@ def test_what_is_not_understood_has_one_line_and_runs_nothing(asked, capsys, mon
         ({"tables": {"T": {"rows": ["X"]}}}, "rows of table T names X"),
         ({"tables": {"T": {"row": ["X"]}}}, "table T has a key row"),
         ({"tables": {"T": {"protocol": "uni98"}}}, "protocol of table T names uni98"),
+        ({"tables": {"T": {"kind": "bars"}}}, "kind of table T names bars: known are quality, codebooks"),
         ({"figures": {"F": {"kind": "pie"}}}, "figure F is {'kind': 'pie'}: give kind, one of"),
         ({"figures": {"F": {"kind": "quality_by_id_dimension"}}}, "row SASRec CE sets no id_embedding_size"),
         ({"figures": {"F": {"kind": "codebook_usage", "row": "Pop", "seed": 2}}}, "has seeds [1], not 2"),

@@ -1,0 +1,48 @@
+"""recbole_unirep.study.codebook_table: how much of their codebooks finished runs use (the paper's Tables 1 and 2)."""
+
+from statistics import mean, stdev
+
+from recbole_unirep.study.document import Table
+
+NOTE = (
+    "Of the chosen checkpoint, over all items, mean ± standard deviation over seeds. codebook_usage: share of a level's"
+    " codes that some item has; perplexity: exponential of their entropy; unique_item_coverage: distinct semantic IDs "
+    "in proportion to items; collision_rate: share of the items that share theirs."
+)
+
+
+def codebook_table(runs):
+    """Table of the runs that have codes.
+
+    Args:
+        runs (list of FinishedRun): those of one label are its seeds.
+
+    Returns:
+        Table or None: a row a label; None where no run has codes.
+    """
+    labels = {}
+    for run in runs:
+        if run.result.get("codebook"):
+            labels.setdefault(run.label, []).append(run.result["codebook"])
+    measures = list(dict.fromkeys(name for found in labels.values() for codebook in found for name in codebook))
+    if not measures:
+        return None
+    measures.sort(key=lambda name: name.rstrip("0123456789") not in ("codebook_usage_", "perplexity_"))
+    rows = [
+        [
+            label,
+            str(len(found)),
+            *(_shown([codebook[name] for codebook in found if name in codebook], name) for name in measures),
+        ]
+        for label, found in labels.items()
+    ]
+    return Table("", ["model", "seeds", *measures], rows, NOTE)
+
+
+def _shown(values, name):
+    """Mean and standard deviation; a level that a row has not is left empty."""
+    if not values:
+        return ""
+    decimals = 1 if name.startswith("perplexity") else 4
+    spread = f" ± {stdev(values):.{decimals}f}" if len(values) > 1 else ""
+    return f"{mean(values):.{decimals}f}{spread}"

@@ -1,0 +1,37 @@
+"""The table of codebooks: means over seeds, by hand."""
+
+from pathlib import Path
+
+from recbole_unirep.study.codebook_table import codebook_table
+from recbole_unirep.study.comparison import FinishedRun
+
+
+def runs_of(**codebooks):
+    return [
+        FinishedRun(label, Path(label), {"codebook": codebook})
+        for label, found in codebooks.items()
+        for codebook in found
+    ]
+
+
+def test_means_and_deviations_by_hand():
+    table = codebook_table(
+        runs_of(
+            hybrid=[
+                {"codebook_usage_1": 1.0, "perplexity_1": 200.0, "unique_item_coverage": 0.5},
+                {"codebook_usage_1": 0.5, "perplexity_1": 100.0, "unique_item_coverage": 0.7},
+            ],
+            cosine=[{"codebook_usage_1": 0.25, "codebook_usage_2": 0.125, "perplexity_1": 7.0}],
+            SASRec=[{}],
+        )
+    )
+    # Levels first, in order; of two values the standard deviation is their difference over the root of 2.
+    assert table.headers[2:] == ["codebook_usage_1", "perplexity_1", "codebook_usage_2", "unique_item_coverage"]
+    assert table.rows == [
+        ["hybrid", "2", "0.7500 ± 0.3536", "150.0 ± 70.7", "", "0.6000 ± 0.1414"],
+        ["cosine", "1", "0.2500", "7.0", "0.1250", ""],
+    ]
+
+
+def test_without_codes_there_is_no_table():
+    assert codebook_table(runs_of(SASRec=[{}, None])) is None
