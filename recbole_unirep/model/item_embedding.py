@@ -15,15 +15,30 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-# representation -> (uses the semantic part, quantizes it, uses the ID part)
-REPRESENTATIONS = {
-    "unified": (True, True, True),
-    "semantic": (True, True, False),
-    "id": (False, False, True),
-    "text": (True, False, False),
-    "text_id": (True, False, True),
-}
 COLD_IDS = ("mean", "zero", "nearest", "untrained")
+
+
+class Representation(NamedTuple):
+    """What an item's embedding is made of.
+
+    Attributes:
+        has_semantic (bool): whether it has a semantic part.
+        has_codes (bool): whether that part is quantized.
+        has_id (bool): whether it has an ID part.
+    """
+
+    has_semantic: bool
+    has_codes: bool
+    has_id: bool
+
+
+REPRESENTATIONS = {
+    "unified": Representation(True, True, True),
+    "semantic": Representation(True, True, False),
+    "id": Representation(False, False, True),
+    "text": Representation(True, False, False),
+    "text_id": Representation(True, False, True),
+}
 
 
 class EncodedItems(NamedTuple):

@@ -249,7 +249,7 @@ def _check_options(config):
     for key in ("level_metrics", "encoder_sizes"):
         if not isinstance(config[key], (list, tuple)):
             raise ValueError(f"{key}={config[key]} is no list: write --{key}=[A,B,C]")
-    if config["cold_id_embedding"] == "nearest" and not REPRESENTATIONS[config["representation"]][0]:
+    if config["cold_id_embedding"] == "nearest" and not REPRESENTATIONS[config["representation"]].has_semantic:
         raise ValueError(
             f"cold_id_embedding=nearest goes by text, representation={config['representation']} has none: choose mean, "
             f"zero or untrained"

@@ -3,7 +3,7 @@
 import json
 
 from recbole_unirep.study.document import Picture, Section
-from recbole_unirep.study.study_file import BY_ID_DIMENSION, ID_DIMENSION
+from recbole_unirep.study.study_file import BY_ID_DIMENSION, id_dimension
 
 
 def study_figures(asked):
@@ -30,13 +30,13 @@ def _by_id_dimension(asked, found, name):
     from recbole_unirep.analysis import plots
 
     cells = [cell for cell in asked.cells if cell.row in found["rows"] and cell.dataset == found["dataset"]]
-    results = [(cell.keys[ID_DIMENSION], cell.result()) for cell in cells]
+    results = [(id_dimension(cell), cell.result()) for cell in cells]
     if any(result is None for _, result in results):
         return f"Not drawn: {sum(result is None for _, result in results)} of its {len(cells)} cells are empty."
-    dimensions = sorted({int(dimension) for dimension, _ in results})
+    dimensions = sorted({dimension for dimension, _ in results})
     quality = {
         metric: [
-            [result["test_result"][found["protocol"]][metric] for at, result in results if int(at) == dimension]
+            [result["test_result"][found["protocol"]][metric] for at, result in results if at == dimension]
             for dimension in dimensions
         ]
         for metric in found["metrics"]

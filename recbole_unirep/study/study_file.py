@@ -22,6 +22,7 @@ from typing import NamedTuple
 import yaml
 
 from recbole_unirep.model import METHODS
+from recbole_unirep.model.item_embedding import REPRESENTATIONS
 from recbole_unirep.study.cells import Cell
 
 KEYS = {
@@ -157,6 +158,14 @@ class _Reader:
             raise self.wrong(f"{part}: {error}") from error
 
 
+def id_dimension(cell):
+    """Dimensions of a cell's ID embedding, int: none where its representation has no ID; None where it does not say."""
+    representation = REPRESENTATIONS.get(cell.keys.get("representation"))
+    if representation and not representation.has_id:
+        return 0
+    return None if ID_DIMENSION not in cell.keys else int(cell.keys[ID_DIMENSION])
+
+
 FIRST_SEED = 2020
 METRICS = ["hit@5", "ndcg@5", "hit@10", "ndcg@10", "mrr"]  # the paper's
 PROTOCOLS = ["uni99", "full", "full_unseen"]
@@ -271,7 +280,7 @@ def _figure(reader, title, asked, labels, datasets, cells):
         found["metrics"] = reader.names(f"metrics of figure {title}", found.get("metrics"), None, METRICS)
         reader.names(f"protocol of figure {title}", found["protocol"], PROTOCOLS, None)
         for cell in cells:
-            if cell.row in found["rows"] and ID_DIMENSION not in cell.keys:
+            if cell.row in found["rows"] and id_dimension(cell) is None:
                 raise reader.wrong(f"figure {title}: row {cell.row} sets no {ID_DIMENSION}")
         return found
     row = reader.names(f"row of figure {title}", found.get("row"), labels, labels[:1])[0]

@@ -13,7 +13,7 @@ import yaml
 
 from recbole_unirep import cli
 from recbole_unirep.study.study import study
-from recbole_unirep.study.study_file import read_study, seeds_asked
+from recbole_unirep.study.study_file import id_dimension, read_study, seeds_asked
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SMALL = {"hidden_size": 16, "inner_size": 8, "n_layers": 1, "MAX_ITEM_LIST_LENGTH": 5, "epochs": 1}
@@ -45,6 +45,7 @@ def asked(tiny):
 
 def test_a_study_from_dry_run_to_report(asked, capsys):
     rows = {
+        "Codes": {"model": "UniRep", "representation": "semantic", **OF_UNIREP},
         "ID 2": {"model": "UniRep", "id_embedding_size": 2, **OF_UNIREP},
         "ID 4": {"model": "UniRep", "id_embedding_size": 4, **OF_UNIREP},
         "Pop": {"model": "Pop", "seeds": [1]},
@@ -71,7 +72,7 @@ def test_a_study_from_dry_run_to_report(asked, capsys):
         figures={
             "Quality by ID dimension": {
                 "kind": "quality_by_id_dimension",
-                "rows": ["ID 2", "ID 4"],
+                "rows": ["Codes", "ID 2", "ID 4"],
                 "metrics": ["mrr"],
             },
             "Usage": {"kind": "codebook_usage", "row": "ID 4"},
@@ -79,13 +80,14 @@ def test_a_study_from_dry_run_to_report(asked, capsys):
     )
     assert study(file, ["--dry-run"]) is None
     out = capsys.readouterr().out
-    assert "0 of 3 cells are finished, 3 are left: about 0.0 hours and 3 cells of unknown time" in out
+    assert "0 of 4 cells are finished, 4 are left: about 0.0 hours and 4 cells of unknown time" in out
     assert not Path("study").exists()
 
     study(file, ["--report-only"])
     page = Path("study/report.md").read_text()
-    assert "Empty, not run yet: ID 2 on tiny, seed 2020; ID 4 on tiny, seed 2020; Pop on tiny, seed 1." in page
-    assert "Not drawn: 2 of its 2 cells are empty." in page and "Not drawn: ID 4 on tiny, seed 2020 is empty." in page
+    empty = ("Codes on tiny, seed 2020", "ID 2 on tiny, seed 2020", "ID 4 on tiny, seed 2020", "Pop on tiny, seed 1")
+    assert f"Empty, not run yet: {'; '.join(empty)}." in page
+    assert "Not drawn: 3 of its 3 cells are empty." in page and "Not drawn: ID 4 on tiny, seed 2020 is empty." in page
 
     study(file, [])
     page = Path("study/report.md").read_text()
@@ -102,8 +104,10 @@ def test_a_study_from_dry_run_to_report(asked, capsys):
         "--id\\_embedding",
     ):
         assert text in page or text.replace("\\", "") in page, text
-    assert "3 of 3 cells are finished" in page and "Empty" not in page
+    assert "4 of 4 cells are finished" in page and "Empty" not in page
     assert len(list(Path("study/figures").glob("*.png"))) == 2
+    dimensions = {cell.row: id_dimension(cell) for cell in read_study(file, Path("study"), {}).cells}
+    assert dimensions == {"Codes": 0, "ID 2": 2, "ID 4": 4, "Pop": None}
     assert Path("study/report.html").read_text().count("data:image/png;base64") == 2
     assert Path("study/tables/overall-tiny/comparison.tex").is_file()
 
