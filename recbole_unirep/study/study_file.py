@@ -84,7 +84,7 @@ class Study(NamedTuple):
     Attributes:
         title (str): of its report.
         text (str): first paragraph of its report.
-        cells (list of Cell): of the whole grid.
+        cells (list of Cell): of the whole grid, in the order in which they run: first each row's first seed.
         ours (list of str): labels that are ours.
         tables (list of TableAsked): in order.
         figures (dict[str, dict]): what each figure shows, by title.
@@ -209,6 +209,10 @@ def _study(reader, asked, out, settings):
     cells = []
     for label, keys in rows.items():
         cells += _cells(reader, str(label), keys, {"protocol": PROTOCOLS, **common}, datasets, seeds, out, settings)
+    of_a_row = {}
+    for cell in cells:
+        of_a_row.setdefault((cell.row, cell.dataset), []).append(cell.seed)
+    cells.sort(key=lambda cell: of_a_row[cell.row, cell.dataset].index(cell.seed))  # every row has a seed before two
     labels = [str(label) for label in rows]
     models = {cell.row: cell.keys["model"] for cell in cells}
     ours = reader.names("ours", asked.get("ours"), labels, [label for label in labels if models[label] in METHODS])

@@ -207,9 +207,9 @@ def test_seeds_and_rows_of_a_study(asked):
     found = read_study(file, Path("out"), {"epochs": "2"})
     assert [(cell.row, cell.seed, cell.keys["epochs"]) for cell in found.cells] == [
         ("A b", 2020, "2"),
+        ("P", 7, "2"),  # every row's first seed before any second one
         ("A b", 2021, "2"),
         ("A b", 2022, "2"),
-        ("P", 7, "2"),
     ]
     assert found.cells[0].folder == Path("out/tiny/A_b/seed-2020")
     assert found.ours == []
