@@ -40,6 +40,7 @@ CASES = {
     "UniRep, BCE": {"model": "UniRep", "loss_type": "BCE", "dead_code_steps": 1},
     "UniRep, text and ID": {"model": "UniRep", "representation": "text_id"},
     "UniRep, projected": {"model": "UniRep", "fusion": "project"},
+    "UniRep, perceptron": {"model": "UniRep", "fusion": "mlp"},
     "SASRec, sampled softmax": {"model": "SASRec", "loss_type": "SSM", "shared_negatives": 20},
     "prefixes": {"model": "Caser"},
     "general": {"model": "BPR"},

@@ -69,7 +69,8 @@ class UnifiedItemEmbedding(nn.Module):
         tokenizer (RQVAE or None): gives semantic embeddings; None for representation 'id'.
         text (Tensor or None): item text embeddings, row 0 pads, shape: [n_items, text_dim], float32.
         id_dim (int): dimensions of the ID embedding.
-        hidden_size (int or None): size that a linear map brings both parts to; None puts them side by side.
+        fusion (nn.Module): makes embeddings [M, hidden_size] of the parts side by side.
+        hidden_size (int): size of an embedding.
         init_std (float): standard deviation of ID and special rows at the start.
         gradient_share (float): share of the items that a step over the whole table does not read through which its
             gradient goes to the encoder, above 0 and at most 1.
@@ -87,6 +88,7 @@ class UnifiedItemEmbedding(nn.Module):
         tokenizer,
         text,
         id_dim,
+        fusion,
         hidden_size,
         init_std,
         gradient_share=1.0,
@@ -98,12 +100,11 @@ class UnifiedItemEmbedding(nn.Module):
         self.n_items, self.num_embeddings = n_items, n_items + n_special
         self.n_training_items = n_training_items or n_items
         self.gradient_share = gradient_share
-        width = (tokenizer.code_dim if self.has_semantic else 0) + (id_dim if self.has_id else 0)
-        self.embedding_dim = hidden_size or width
+        self.embedding_dim = hidden_size
         self.tokenizer = tokenizer if self.has_semantic else None
         self.register_buffer("item_text_embedding", text if self.has_semantic else None)
         self.id_embedding = nn.Embedding(n_items - 1, id_dim) if self.has_id else None  # padding has no row
-        self.projection = nn.Linear(width, hidden_size) if hidden_size else None
+        self.fusion = fusion
         self.cold_id = cold_id if self.has_id and self.n_training_items < n_items else None
         if self.cold_id == "nearest":
             self.register_buffer("nearest_item", _nearest_items(text, self.n_training_items), persistent=False)
@@ -201,9 +202,7 @@ class UnifiedItemEmbedding(nn.Module):
             parts.append(semantic)
         if self.has_id:
             parts.append(self._id_rows(items, is_table))
-        rows = torch.cat(parts, dim=-1)  # [M, code_dim + id_dim]
-        if self.projection is not None:
-            rows = self.projection(rows)
+        rows = self.fusion(torch.cat(parts, dim=-1))  # [M, code_dim + id_dim] -> [M, H]
         return EncodedItems(items, rows, latent, semantic, codes)
 
     def _id_rows(self, items, is_table):

@@ -18,6 +18,7 @@ from recbole_unirep.analysis.codebook import codebook_report
 from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.data.item_text import load_item_text
 from recbole_unirep.model.backbone import BACKBONES, make_backbone
+from recbole_unirep.model.fusion import FUSIONS, KEEPS_WIDTH
 from recbole_unirep.model.item_embedding import COLD_IDS, REPRESENTATIONS, UnifiedItemEmbedding
 from recbole_unirep.tokenizer import TOKENIZERS
 from recbole_unirep.tokenizer.base import shipped_defaults
@@ -25,7 +26,6 @@ from recbole_unirep.training.causal import CAUSAL, sequence_states
 from recbole_unirep.training.losses import LOSSES, PAIRWISE, recommendation_loss
 from recbole_unirep.training.softmax import cross_entropy
 
-FUSIONS = ("concat", "project")
 QUANTIZATION_ITEMS = ("batch", "catalogue")
 QUANTIZATION_WEIGHTINGS = ("item", "occurrence")
 
@@ -76,7 +76,8 @@ class UniRep(SequentialRecommender):
             tokenizer=tokenizer,
             text=text,
             id_dim=id_dim,
-            hidden_size=hidden_size if config["fusion"] == "project" else None,
+            fusion=FUSIONS[config["fusion"]](width, hidden_size, config["fusion_hidden_units"]),
+            hidden_size=hidden_size,
             init_std=config["id_init_std"],
             gradient_share=config["table_gradient_share"],
             n_training_items=self.n_training_items,
@@ -235,7 +236,7 @@ def _check_options(config):
         "backbone": tuple(BACKBONES),
         "tokenizer": tuple(TOKENIZERS),
         "representation": tuple(REPRESENTATIONS),
-        "fusion": FUSIONS,
+        "fusion": tuple(FUSIONS),
         "loss_type": LOSSES,
         "quantization_items": QUANTIZATION_ITEMS,
         "quantization_weighting": QUANTIZATION_WEIGHTINGS,
@@ -273,16 +274,16 @@ def _check_options(config):
 
 def _hidden_size(config, width):
     """The backbone's size: side by side the parts' own, projected the backbone's."""
-    key = BACKBONES[config["backbone"]]
-    if config["fusion"] == "project":
+    key, fusion = BACKBONES[config["backbone"]], config["fusion"]
+    if fusion not in KEEPS_WIDTH:
         return config[key]
     asked = config[key]
     if asked not in (width, config.internal_config_dict[key]):
         raise ValueError(
-            f"{key}={asked} was asked, fusion: concat makes it {width}: set code_dim or id_embedding_size, or "
+            f"{key}={asked} was asked, fusion: {fusion} makes it {width}: set code_dim or id_embedding_size, or "
             f"fusion=project"
         )
-    getLogger().info(f"{key} of the backbone is {width}: the parts of an item stand side by side (fusion: concat)")
+    getLogger().info(f"{key} of the backbone is {width}: the parts of an item stand side by side (fusion: {fusion})")
     return width
 
 

@@ -3,16 +3,18 @@
 import pytest
 import torch
 
+from recbole_unirep.model.fusion import FUSIONS
 from recbole_unirep.model.item_embedding import REPRESENTATIONS, UnifiedItemEmbedding
 from recbole_unirep.tokenizer.rqvae import RQVAE
 
 N_ITEMS, TEXT_DIM, CODE_DIM, ID_DIM = 7, 5, 4, 2
 
 
-def make_table(representation, hidden_size=None, n_special=1):
+def make_table(representation, fusion="concat", hidden_size=None, n_special=1):
     torch.manual_seed(0)
     text = torch.cat([torch.zeros(1, TEXT_DIM), torch.randn(N_ITEMS - 1, TEXT_DIM)])
-    has_semantic, has_codes, _ = REPRESENTATIONS[representation]
+    has_semantic, has_codes, has_id = REPRESENTATIONS[representation]
+    width = CODE_DIM * has_semantic + ID_DIM * has_id
     tokenizer = None
     if has_semantic:
         sizes = {"text_dim": TEXT_DIM, "codebook_size": 3, "code_dim": CODE_DIM, "encoder_sizes": [6]}
@@ -27,7 +29,8 @@ def make_table(representation, hidden_size=None, n_special=1):
         tokenizer=tokenizer,
         text=text if has_semantic else None,
         id_dim=ID_DIM,
-        hidden_size=hidden_size,
+        fusion=FUSIONS[fusion](width, hidden_size, 3),
+        hidden_size=hidden_size or width,
         init_std=0.02,
     )
 
@@ -46,18 +49,31 @@ def test_a_call_and_the_weight_agree_and_padding_is_zero(representation, trainin
 
 
 @pytest.mark.parametrize(
-    ("representation", "hidden_size", "width"),
+    ("representation", "fusion", "hidden_size", "width"),
     [
-        ("unified", None, 6),
-        ("semantic", None, 4),
-        ("id", None, 2),
-        ("text", None, 4),
-        ("text_id", None, 6),
-        ("unified", 8, 8),
+        ("unified", "concat", None, 6),
+        ("semantic", "concat", None, 4),
+        ("id", "concat", None, 2),
+        ("text", "concat", None, 4),
+        ("text_id", "concat", None, 6),
+        ("unified", "mlp", None, 6),
+        ("unified", "project", 8, 8),
     ],
 )
-def test_width_follows_the_parts(representation, hidden_size, width):
-    assert make_table(representation, hidden_size).weight.shape[1] == width
+def test_width_follows_the_parts(representation, fusion, hidden_size, width):
+    assert make_table(representation, fusion, hidden_size).weight.shape[1] == width
+
+
+def test_a_perceptron_adds_to_the_parts_what_both_together_say():
+    table = make_table("unified", fusion="mlp")
+    plain = make_table("unified")
+    plain.load_state_dict({name: part for name, part in table.state_dict().items() if "fusion" not in name})
+    first, _, second = table.fusion.layers
+    parts = plain.weight[1:N_ITEMS]
+    expected = parts + torch.relu(parts @ first.weight.T + first.bias) @ second.weight.T + second.bias
+    torch.testing.assert_close(table.weight[1:N_ITEMS], expected)
+    assert torch.equal(table.weight[0], torch.zeros(CODE_DIM + ID_DIM))  # padding says nothing
+    assert torch.equal(table.weight[N_ITEMS], table.special[0])
 
 
 def test_the_row_is_the_quantized_text_beside_the_id():

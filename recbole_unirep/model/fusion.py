@@ -1,0 +1,41 @@
+"""recbole_unirep.model.fusion: how the semantic and the ID part of an item become one embedding.
+
+Reference:
+    'concat': Lin et al. "Unified Semantic and ID Representation Learning for Deep Recommenders." arXiv 2502.16474,
+        section 3.3. The other two are ours.
+"""
+
+from torch import nn
+
+
+class ResidualPerceptron(nn.Module):
+    """x + W_2 relu(W_1 x + b_1) + b_2: few numbers an item choose among as many directions as there are hidden units.
+
+    Args:
+        width (int): dimensions of x.
+        hidden_units (int): between the two layers.
+    """
+
+    def __init__(self, width, hidden_units):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(width, hidden_units), nn.ReLU(), nn.Linear(hidden_units, width))
+
+    def forward(self, x):
+        return x + self.layers(x)
+
+
+def _concat(width, hidden_size, hidden_units):
+    return nn.Identity()
+
+
+def _project(width, hidden_size, hidden_units):
+    return nn.Linear(width, hidden_size)
+
+
+def _mlp(width, hidden_size, hidden_units):
+    return ResidualPerceptron(width, hidden_units)
+
+
+# name -> maker of a module from the parts side by side [M, width] to embeddings [M, H]
+FUSIONS = {"concat": _concat, "project": _project, "mlp": _mlp}
+KEEPS_WIDTH = ("concat", "mlp")
