@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -149,6 +150,7 @@ def end_with_parent():
     """In a cell's process: interrupts it when the process that started it is gone, so that nobody trains in a folder
     which another one is about to continue.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background job is started with it ignored
 
     def wait():
         os.read(0, 1)  # answers when the other end is closed; sys.stdin would hold a lock at exit

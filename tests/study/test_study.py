@@ -120,8 +120,11 @@ def test_a_study_from_dry_run_to_report(asked, capsys):
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
 
 
-def start(*arguments):
+def start(*arguments, as_a_job=False):
+    """Starts a study; as a script's background job, which ignores Ctrl-C."""
     code = "import sys; from recbole_unirep.cli import unirep; sys.exit(unirep())"
+    if as_a_job:
+        code = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {code}"
     return subprocess.Popen(
         [sys.executable, "-c", code, "study", *arguments],
         env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
@@ -136,7 +139,7 @@ def test_a_stopped_study_goes_on_where_it_was(asked, tiny, kind):
     """Ctrl-C reaches the study and its run; after a kill of the study alone its run ends too, and lets go."""
     settings = {**SMALL, "data_path": str(tiny.parent), "protocol": ["full"], "epochs": 60, "stopping_step": 60}
     file = asked(rows={"SASRec": {"model": "SASRec"}}, seeds=[1], settings=settings)
-    process = start(file)
+    process = start(file, as_a_job=kind == signal.SIGKILL)
     curve = Path("study/tiny/SASRec/seed-1/metrics.jsonl")
     until = time.monotonic() + 120
     while not curve.is_file() or len(curve.read_text().splitlines()) < 3:
