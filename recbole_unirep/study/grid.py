@@ -76,11 +76,12 @@ def plan(cells):
         state = "interrupted" if cell.is_interrupted() else "empty"
         rows.append([cell.row, cell.dataset, cell.seed, state, "unknown" if seconds is None else f"{seconds:,.0f}"])
     table = tabulate(rows, headers=["row", "dataset", "seed", "state", "seconds"], disable_numparse=True)
-    known = f"about {total / 3600:.1f} hours" + (f" and {n_unknown} cells of unknown time" if n_unknown else "")
+    known = [f"about {total / 3600:.1f} hours"] if n_unknown < len(todo) else []
+    unknown = [f"{n_unknown} cells of unknown time"] if n_unknown else []
     return (
         (table + "\n" if rows else "")
         + f"{len(cells) - len(todo)} of {len(cells)} cells are finished"
-        + (f", {len(todo)} are left: {known}" if todo else "")
+        + (f", {len(todo)} are left: {' and '.join(known + unknown)}" if todo else "")
     )
 
 

@@ -80,7 +80,7 @@ def test_a_study_from_dry_run_to_report(asked, capsys):
     )
     assert study(file, ["--dry-run"]) is None
     out = capsys.readouterr().out
-    assert "0 of 4 cells are finished, 4 are left: about 0.0 hours and 4 cells of unknown time" in out
+    assert "0 of 4 cells are finished, 4 are left: 4 cells of unknown time" in out
     assert not Path("study").exists()
 
     study(file, ["--report-only"])
@@ -227,6 +227,6 @@ def test_seeds_asked():
 @pytest.mark.parametrize("file", sorted((CHECKOUT / "results" / "studies").glob("*.yaml")), ids=lambda path: path.stem)
 def test_committed_studies_are_understood(file):
     found = read_study(file, Path("out"), {})
-    assert found.cells and found.tables
+    assert found.cells
     folders = [cell.folder for cell in found.cells]
     assert len(set(folders)) == len(folders)
