@@ -121,10 +121,10 @@ def test_a_study_from_dry_run_to_report(asked, capsys):
 
 
 def start(*arguments, as_a_job=False):
-    """Starts a study; as a script's background job, which ignores Ctrl-C."""
-    code = "import sys; from recbole_unirep.cli import unirep; sys.exit(unirep())"
-    if as_a_job:
-        code = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {code}"
+    """Starts a study, from a terminal or as a script's background job, which is started with Ctrl-C ignored."""
+    handler = "SIG_IGN" if as_a_job else "default_int_handler"
+    code = f"import signal; signal.signal(signal.SIGINT, signal.{handler}); import sys; "
+    code += "from recbole_unirep.cli import unirep; sys.exit(unirep())"
     return subprocess.Popen(
         [sys.executable, "-c", code, "study", *arguments],
         env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
