@@ -24,8 +24,8 @@ def study(file, arguments):
 
     Args:
         file (str): the study, YAML.
-        arguments (sequence of str): `--out=..`, `--dry-run` (lists what is left), `--report-only`, and settings of
-            every cell.
+        arguments (sequence of str): `--out=..`, `--rows=A,B` (runs these alone), `--dry-run` (lists what is left),
+            `--report-only`, and settings of every cell.
 
     Returns:
         Path or None: the report's HTML page; None for a dry run.
@@ -40,26 +40,36 @@ def study(file, arguments):
     settings = split_arguments(argument for argument in arguments if argument not in flags)
     settings.pop("debug", None)
     out = Path(settings.pop("out", None) or Path(file).with_suffix(""))
+    rows = settings.pop("rows", None)
     asked = read_study(file, out, settings)
     check_cells(asked.cells)
+    to_run = asked.cells if rows is None else _of_rows(asked.cells, rows)
     if "--dry-run" in flags:
-        print(plan(asked.cells), flush=True)
+        print(plan(to_run), flush=True)
         return None
     with locked(out):
         failed = {}
         if "--report-only" not in flags:
             try:
-                failed = run_grid(asked.cells)
+                failed = run_grid(to_run)
             except KeyboardInterrupt:
                 print(f"stopped; what is trained lies in {out}; the same command continues", flush=True)
                 raise
         page = write_study_report(out, asked, file, failed)
     print(page, flush=True)
     if failed:
-        raise ValueError(
-            f"{len(failed)} of {len(asked.cells)} cells failed: " + "; ".join(map(": ".join, failed.items()))
-        )
+        raise ValueError(f"{len(failed)} of {len(to_run)} cells failed: " + "; ".join(map(": ".join, failed.items())))
     return page
+
+
+def _of_rows(cells, rows):
+    """The cells of some rows, in the order of the study."""
+    known = dict.fromkeys(cell.row for cell in cells)
+    names = [name.strip() for name in rows.split(",")]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"rows={rows} names {name}: the study's rows are {', '.join(known)}")
+    return [cell for cell in cells if cell.row in names]
 
 
 def write_study_report(out, asked, file, failed):

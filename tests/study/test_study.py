@@ -81,6 +81,11 @@ def test_a_study_from_dry_run_to_report(asked, capsys):
     assert study(file, ["--dry-run"]) is None
     out = capsys.readouterr().out
     assert "0 of 4 cells are finished, 4 are left: 4 cells of unknown time" in out
+    study(file, ["--dry-run", "--rows=Pop,ID 4"])
+    out = capsys.readouterr().out
+    assert "0 of 2 cells are finished" in out and "ID 2" not in out
+    with pytest.raises(ValueError, match="rows=ID 5 names ID 5: the study's rows are Codes, ID 2, ID 4, Pop"):
+        study(file, ["--rows=ID 5"])
     assert not Path("study").exists()
 
     study(file, ["--report-only"])
