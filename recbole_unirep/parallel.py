@@ -59,6 +59,13 @@ def all_sum(tensor):
     return tensor
 
 
+def joined(ids):
+    """The ids of all processes one after the other, of any number each, shape: [n], int64."""
+    if world_size() == 1:
+        return ids
+    return torch.tensor([item for part in gathered(ids.tolist()) for item in part], device=ids.device)
+
+
 def copy_from_main(tensor):
     """Gives a tensor the main process' values, in place."""
     if world_size() > 1:

@@ -19,7 +19,8 @@ def measures(model):
     return {
         "codebook": model.codebook_report() if hasattr(model, "codebook_report") else {},
         "item_table_parameters": item_table_parameters(model),
-        "trainable_parameters": sum(part.numel() for part in model.parameters() if part.requires_grad),
+        "trainable_parameters": sum(part.numel() for part in model.parameters() if part.requires_grad)
+        + getattr(model, "n_following_parameters", 0),
         "text_encoder": getattr(model, "text_encoder", None),
     }
 

@@ -106,7 +106,14 @@ def test_two_runs_of_one_second_have_a_folder_each(tiny, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "keys", [{}, {"loss_type": "BCE", "dead_code_steps": 3}, {"training_rows": "prefix"}, {"table_gradient_share": 0.5}]
+    "keys",
+    [
+        {},
+        {"loss_type": "BCE", "dead_code_steps": 3},
+        {"training_rows": "prefix"},
+        {"table_gradient_share": 0.5},
+        {"codebook_update": "ema", "dead_code_steps": 3},
+    ],
 )
 def test_a_resumed_run_gives_the_numbers_of_an_uninterrupted_one(tiny, tmp_path, monkeypatch, capsys, keys):
     whole = run(tiny, epochs=4, run_dir=str(tmp_path / "whole"), **keys)

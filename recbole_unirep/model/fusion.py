@@ -2,14 +2,14 @@
 
 Reference:
     'concat': Lin et al. "Unified Semantic and ID Representation Learning for Deep Recommenders." arXiv 2502.16474,
-        section 3.3. The other two are ours.
+        section 3.1. The other two are ours.
 """
 
 from torch import nn
 
 
 class ResidualPerceptron(nn.Module):
-    """x + W_2 relu(W_1 x + b_1) + b_2: few numbers an item choose among as many directions as there are hidden units.
+    """x + W_2 relu(W_1 x + b_1) + b_2: few ID dimensions may move an item in more directions than they are.
 
     Args:
         width (int): dimensions of x.

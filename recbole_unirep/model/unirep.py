@@ -7,8 +7,6 @@ The paper trains with one negative a position (equation 2); the default here is 
 RecBole's SASRec has it. `--preset=paper` is the paper's recipe.
 """
 
-from logging import getLogger
-
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from torch import nn
@@ -17,17 +15,15 @@ from recbole_unirep import parallel
 from recbole_unirep.analysis.codebook import codebook_report
 from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.data.item_text import load_item_text
-from recbole_unirep.model.backbone import BACKBONES, make_backbone
-from recbole_unirep.model.fusion import FUSIONS, KEEPS_WIDTH
-from recbole_unirep.model.item_embedding import COLD_IDS, REPRESENTATIONS, UnifiedItemEmbedding
+from recbole_unirep.model.backbone import make_backbone
+from recbole_unirep.model.fusion import FUSIONS
+from recbole_unirep.model.item_embedding import REPRESENTATIONS, UnifiedItemEmbedding
+from recbole_unirep.model.unirep_options import check_options, hidden_size
 from recbole_unirep.tokenizer import TOKENIZERS
 from recbole_unirep.tokenizer.base import shipped_defaults
-from recbole_unirep.training.causal import CAUSAL, sequence_states
-from recbole_unirep.training.losses import LOSSES, PAIRWISE, recommendation_loss
+from recbole_unirep.training.causal import sequence_states
+from recbole_unirep.training.losses import PAIRWISE, recommendation_loss
 from recbole_unirep.training.softmax import cross_entropy
-
-QUANTIZATION_ITEMS = ("batch", "catalogue")
-QUANTIZATION_WEIGHTINGS = ("item", "occurrence")
 
 
 class UniRep(SequentialRecommender):
@@ -43,7 +39,7 @@ class UniRep(SequentialRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        _check_options(config)
+        check_options(config)
         self.backbone_name = config["backbone"]
         self.loss_type = config["loss_type"]
         self.quantization_items = config["quantization_items"]
@@ -66,9 +62,9 @@ class UniRep(SequentialRecommender):
             self.register_buffer("has_text", has_text)
         id_dim = config["id_embedding_size"] if has_semantic else config["code_dim"]
         width = (config["code_dim"] if has_semantic else 0) + (id_dim if has_id else 0)
-        hidden_size = _hidden_size(config, width)
+        size = hidden_size(config, width)
 
-        self.backbone = make_backbone(self.backbone_name, config, dataset, hidden_size)
+        self.backbone = make_backbone(self.backbone_name, config, dataset, size)
         self.backbone.item_embedding = UnifiedItemEmbedding(
             n_items=self.n_items,
             n_special=self.backbone.item_embedding.num_embeddings - self.n_items,
@@ -76,14 +72,14 @@ class UniRep(SequentialRecommender):
             tokenizer=tokenizer,
             text=text,
             id_dim=id_dim,
-            fusion=FUSIONS[config["fusion"]](width, hidden_size, config["fusion_hidden_units"]),
-            hidden_size=hidden_size,
+            fusion=FUSIONS[config["fusion"]](width, size, config["fusion_hidden_units"]),
+            hidden_size=size,
             init_std=config["id_init_std"],
             gradient_share=config["table_gradient_share"],
             n_training_items=self.n_training_items,
             cold_id=config["cold_id_embedding"],
         )
-        self.output_projection = nn.Linear(hidden_size, hidden_size) if config["output_projection"] else None
+        self.output_projection = nn.Linear(size, size) if config["output_projection"] else None
         if self.has_codes and self.dead_code_steps:
             self.register_buffer("code_is_used", torch.zeros(tokenizer.quantizer.codebooks.shape[:2], dtype=torch.bool))
             self.register_buffer("n_steps_counted", torch.zeros((), dtype=torch.int64))
@@ -106,6 +102,12 @@ class UniRep(SequentialRecommender):
         """Learned numbers addressed by item or by code (the paper's Table 5)."""
         return self.item_embedding.n_table_parameters
 
+    @property
+    def n_following_parameters(self):
+        """Learned numbers that no gradient moves: codebooks that follow (codebook_update 'ema')."""
+        codebooks = self.item_embedding.tokenizer.quantizer.codebooks if self.has_codes else None
+        return 0 if codebooks is None or codebooks.requires_grad else codebooks.numel()
+
     def calculate_loss(self, interaction):
         """Losses of one of RecBole's batches, by the backbone's own objective.
 
@@ -120,6 +122,7 @@ class UniRep(SequentialRecommender):
         if self.loss_type == "SSM":
             raise ValueError("loss_type=SSM shares negatives among rows of users: use training_rows=user, or CE or BPR")
         read = torch.cat([interaction[self.ITEM_SEQ].reshape(-1), interaction[self.POS_ITEM_ID]])
+        in_use, read = map(parallel.joined, (in_use, read))  # what belongs to items every process computes alike
         with self.item_embedding.step(in_use if self._needs_few_items() else None, read) as encoded:
             if self.loss_type == "BCE" or self.output_projection:  # RecBole's own losses know neither
                 recommendation = self._last_position_loss(interaction)
@@ -195,9 +198,8 @@ class UniRep(SequentialRecommender):
             if encoded.codes is not None:
                 loss = tokenizer.quantizer.losses(encoded.latent.index_select(0, row), encoded.codes[row])
                 losses.append((loss * weight).sum())
-                if self.training and tokenizer.quantizer.codebook_update == "ema":
-                    tokenizer.quantizer.follow(encoded.latent, encoded.codes)
-                self._watch_codes(encoded)
+                if self.training:
+                    self._move_codebooks(encoded)
             text = table.item_text_embedding[encoded.items[row]]
             loss = tokenizer.reconstruction_loss(text, encoded.semantic.index_select(0, row))
             losses.append((loss * weight).sum())
@@ -213,10 +215,23 @@ class UniRep(SequentialRecommender):
         return torch.searchsorted(encoded_items, items), weight / weight.sum().clamp(min=1)
 
     @torch.no_grad()
-    def _watch_codes(self, encoded):
+    def _move_codebooks(self, encoded):
+        """What moves the codebooks beside their losses: with codebook_update 'ema' the encoded items that have text,
+        and dead codes' new places.
+        """
+        quantizer = self.item_embedding.tokenizer.quantizer
+        with torch.autocast(encoded.latent.device.type, enabled=False):  # rounded scores would choose other codes
+            if quantizer.codebook_update == "ema":
+                has_text = self.has_text[encoded.items]
+                quantizer.follow(encoded.latent[has_text], encoded.codes[has_text])
+            if self.dead_code_steps:
+                self._move_dead_codes(encoded)
+        if quantizer.codebook_update == "ema":  # sums whose order a GPU does not fix
+            for state in (quantizer.codebooks, quantizer.code_counts, quantizer.code_sums):
+                parallel.copy_from_main(state)
+
+    def _move_dead_codes(self, encoded):
         """Every `dead_code_steps` training steps, moves codes unused since then onto random residuals."""
-        if not self.dead_code_steps or not self.training:
-            return
         self.code_is_used.scatter_(1, encoded.codes.T, True)
         self.n_steps_counted += 1
         if self.n_steps_counted < self.dead_code_steps:
@@ -225,66 +240,8 @@ class UniRep(SequentialRecommender):
         generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
         quantizer.move_dead_codes(encoded.latent, self.code_is_used, generator)
         parallel.copy_from_main(quantizer.codebooks.data)  # the draw is each process' own
-        if quantizer.codebook_update == "ema":
-            parallel.copy_from_main(quantizer.code_sums)
         self.code_is_used.zero_()
         self.n_steps_counted.zero_()
-
-
-def _check_options(config):
-    ranges = {
-        "backbone": tuple(BACKBONES),
-        "tokenizer": tuple(TOKENIZERS),
-        "representation": tuple(REPRESENTATIONS),
-        "fusion": tuple(FUSIONS),
-        "loss_type": LOSSES,
-        "quantization_items": QUANTIZATION_ITEMS,
-        "quantization_weighting": QUANTIZATION_WEIGHTINGS,
-        "cold_id_embedding": COLD_IDS,
-    }
-    for key, values in ranges.items():
-        if config[key] not in values:
-            raise ValueError(f"{key}={config[key]} is not known: choose one of {', '.join(values)}")
-    if config["quantization_items"] == "catalogue" and config["quantization_weighting"] == "occurrence":
-        raise ValueError("quantization_weighting=occurrence counts a batch's items: use quantization_items=batch")
-    for key in ("level_metrics", "encoder_sizes"):
-        if not isinstance(config[key], (list, tuple)):
-            raise ValueError(f"{key}={config[key]} is no list: write --{key}=[A,B,C]")
-    if config["cold_id_embedding"] == "nearest" and not REPRESENTATIONS[config["representation"]].has_semantic:
-        raise ValueError(
-            f"cold_id_embedding=nearest goes by text, representation={config['representation']} has none: choose mean, "
-            f"zero or untrained"
-        )
-    if not 0 < config["table_gradient_share"] <= 1:
-        raise ValueError(f"table_gradient_share={config['table_gradient_share']} is no share: give 1, or less above 0")
-    sizes = config["encoder_sizes"]
-    if not all(type(size) is int and size > 0 for size in sizes):
-        raise ValueError(f"encoder_sizes={sizes} are not all whole numbers above 0: write --encoder_sizes=[512,256]")
-    if config["output_projection"] and config["backbone"] not in CAUSAL:
-        raise ValueError(
-            f"output_projection=True maps the states of {' or '.join(CAUSAL)}, the backbone is {config['backbone']}: "
-            f"leave the key out"
-        )
-    if config["loss_type"] in ("BCE", "SSM") and config["backbone"] not in CAUSAL:
-        raise ValueError(
-            f"loss_type={config['loss_type']} trains every position, which backbone {config['backbone']} can't: "
-            f"use CE or BPR, or a backbone out of {', '.join(CAUSAL)}"
-        )
-
-
-def _hidden_size(config, width):
-    """The backbone's size: side by side the parts' own, projected the backbone's."""
-    key, fusion = BACKBONES[config["backbone"]], config["fusion"]
-    if fusion not in KEEPS_WIDTH:
-        return config[key]
-    asked = config[key]
-    if asked not in (width, config.internal_config_dict[key]):
-        raise ValueError(
-            f"{key}={asked} was asked, fusion: {fusion} makes it {width}: set code_dim or id_embedding_size, or "
-            f"fusion=project"
-        )
-    getLogger().info(f"{key} of the backbone is {width}: the parts of an item stand side by side (fusion: {fusion})")
-    return width
 
 
 def _make_tokenizer(config, text, has_codes):

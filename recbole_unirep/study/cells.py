@@ -4,7 +4,6 @@ A cell lies in a folder of its own, which is the run's. A finished cell is never
 continued, and one that was run with other settings is an error before anything runs.
 """
 
-import _thread
 import contextlib
 import json
 import os
@@ -150,11 +149,11 @@ def end_with_parent():
     """In a cell's process: interrupts it when the process that started it is gone, so that nobody trains in a folder
     which another one is about to continue.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background job is started with it ignored
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which a script's background job ignores
 
     def wait():
         os.read(0, 1)  # answers when the other end is closed; sys.stdin would hold a lock at exit
-        _thread.interrupt_main()
+        os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()
 

@@ -4,6 +4,7 @@ from statistics import mean, stdev
 
 from recbole_unirep.study.document import Table
 
+PER_LEVEL = ("codebook_usage", "perplexity")
 NOTE = (
     "Of the chosen checkpoint, over all items, mean ± standard deviation over seeds. codebook_usage: share of a level's"
     " codes that some item has; perplexity: exponential of their entropy; unique_item_coverage: distinct semantic IDs "
@@ -27,7 +28,7 @@ def codebook_table(runs):
     measures = list(dict.fromkeys(name for found in labels.values() for codebook in found for name in codebook))
     if not measures:
         return None
-    measures.sort(key=lambda name: name.rstrip("0123456789") not in ("codebook_usage_", "perplexity_"))
+    measures.sort(key=_place)
     rows = [
         [
             label,
@@ -37,6 +38,12 @@ def codebook_table(runs):
         for label, found in labels.items()
     ]
     return Table("", ["model", "seeds", *measures], rows, NOTE)
+
+
+def _place(name):
+    """Sorts usage by level, then perplexity by level, then what is of the whole ID, in the order of the reports."""
+    measure, _, level = name.rpartition("_")
+    return (PER_LEVEL.index(measure), int(level)) if measure in PER_LEVEL else (len(PER_LEVEL), 0)
 
 
 def _shown(values, name):

@@ -56,14 +56,15 @@ def finished_runs(cells):
     return [FinishedRun(cell.row, cell.folder, result) for cell, result in found if result is not None]
 
 
-def plan(cells):
+def plan(cells, grid=None):
     """What is left, and how long it should take.
 
     A cell takes what the finished cells of its row take on its dataset, else what those of its row take, else those of
     its model; where nothing like it is finished its time is unknown.
 
     Args:
-        cells (list of Cell): all of the grid.
+        cells (list of Cell): those asked about.
+        grid (list of Cell or None): all of the grid, whose times are known; None: `cells` are all.
 
     Returns:
         str: a table and a line.
@@ -71,7 +72,7 @@ def plan(cells):
     todo = left(cells)
     rows, total, n_unknown = [], 0.0, 0
     for cell in todo:
-        seconds = _expected(cell, cells)
+        seconds = _expected(cell, grid or cells)
         total, n_unknown = total + (seconds or 0.0), n_unknown + (seconds is None)
         state = "interrupted" if cell.is_interrupted() else "empty"
         rows.append([cell.row, cell.dataset, cell.seed, state, "unknown" if seconds is None else f"{seconds:,.0f}"])

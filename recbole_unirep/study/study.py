@@ -45,7 +45,7 @@ def study(file, arguments):
     check_cells(asked.cells)
     to_run = asked.cells if rows is None else _of_rows(asked.cells, rows)
     if "--dry-run" in flags:
-        print(plan(to_run), flush=True)
+        print(plan(to_run, asked.cells), flush=True)
         return None
     with locked(out):
         failed = {}
@@ -65,7 +65,7 @@ def study(file, arguments):
 def _of_rows(cells, rows):
     """The cells of some rows, in the order of the study."""
     known = dict.fromkeys(cell.row for cell in cells)
-    names = [name.strip() for name in rows.split(",")]
+    names = [name.strip() for name in rows.strip("[]").split(",")]
     for name in names:
         if name not in known:
             raise ValueError(f"rows={rows} names {name}: the study's rows are {', '.join(known)}")

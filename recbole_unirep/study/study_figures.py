@@ -30,7 +30,7 @@ def _by_id_dimension(asked, found, name):
     from recbole_unirep.analysis import plots
 
     cells = [cell for cell in asked.cells if cell.row in found["rows"] and cell.dataset == found["dataset"]]
-    results = [(id_dimension(cell), cell.result()) for cell in cells]
+    results = [(int(id_dimension(cell)), cell.result()) for cell in cells]
     if any(result is None for _, result in results):
         return f"Not drawn: {sum(result is None for _, result in results)} of its {len(cells)} cells are empty."
     dimensions = sorted({dimension for dimension, _ in results})

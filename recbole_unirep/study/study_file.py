@@ -12,7 +12,7 @@ tables:
   Overall: {protocol: [uni99, full], metrics: [hit@10, ndcg@10, mrr], rows: [UniRep, SASRec CE]}
   Codebooks: {kind: codebooks, rows: [UniRep]}
 figures:
-  Quality against ID dimension: {kind: metric_by_key, key: id_embedding_dim, rows: [..], metric: ndcg@10}
+  Quality against ID dimension: {kind: quality_by_id_dimension, rows: [..], metrics: [ndcg@10]}
   Items by category: {kind: codes_by_category, row: UniRep, seed: 2020}
 """
 
@@ -24,12 +24,15 @@ import yaml
 from recbole_unirep.model import METHODS
 from recbole_unirep.model.item_embedding import REPRESENTATIONS
 from recbole_unirep.study.cells import Cell
+from recbole_unirep.study.seeds import seeds_asked
 
 KEYS = {
     "study": ("title", "text", "dataset", "datasets", "seeds", "settings", "rows", "ours", "tables", "figures"),
     "table": ("kind", "rows", "datasets", "protocol", "metrics", "published", "published_source", "text"),
 }
 TABLE_KINDS = ("quality", "codebooks")
+METRICS = ["hit@5", "ndcg@5", "hit@10", "ndcg@10", "mrr"]  # the paper's
+PROTOCOLS = ["uni99", "full", "full_unseen"]
 ROW_ONLY = ("seeds", "datasets")  # in a row, of the grid and not of the model
 FIXED = {
     "run_dir": "each cell has a folder of its own",
@@ -159,39 +162,13 @@ class _Reader:
 
 
 def id_dimension(cell):
-    """Dimensions of a cell's ID embedding, int: none where its representation has no ID; None where it does not say."""
+    """Dimensions of a cell's ID embedding, 0 where its representation has no ID; None where it does not say, as one of
+    IDs alone, whose dimensions are code_dim.
+    """
     representation = REPRESENTATIONS.get(cell.keys.get("representation"))
     if representation and not representation.has_id:
         return 0
-    return None if ID_DIMENSION not in cell.keys else int(cell.keys[ID_DIMENSION])
-
-
-FIRST_SEED = 2020
-METRICS = ["hit@5", "ndcg@5", "hit@10", "ndcg@10", "mrr"]  # the paper's
-PROTOCOLS = ["uni99", "full", "full_unseen"]
-
-
-def seeds_asked(found):
-    """Seeds: how many from 2020 on, or a list.
-
-    Args:
-        found (int, str or list of int): such as 3, '3', '2020,2021,2022' or [2020, 2021, 2022].
-
-    Returns:
-        list[int]: each once.
-
-    Raises:
-        ValueError: there is none, or one is no whole number.
-    """
-    is_list = isinstance(found, list) or "," in str(found)
-    texts = [str(part).strip() for part in (found if isinstance(found, list) else str(found).split(","))]
-    if not texts or not all(part.isdecimal() for part in texts) or len(set(texts)) < len(texts):
-        raise ValueError(f"seeds={found} is not understood: give how many, or each once, such as 2020,2021,2022")
-    if is_list:
-        return [int(part) for part in texts]
-    if not 1 <= int(texts[0]) < FIRST_SEED:
-        raise ValueError(f"seeds={found}: give how many, at least 1, or a list such as [2020, 2021, 2022]")
-    return [FIRST_SEED + number for number in range(int(texts[0]))]
+    return None if representation and not representation.has_semantic else cell.keys.get(ID_DIMENSION)
 
 
 def _study(reader, asked, out, settings):
@@ -256,7 +233,12 @@ def _cells(reader, label, keys, common, datasets, seeds, out, settings):
 
 def _table(reader, title, asked, labels, datasets):
     reader.known(f"table {title}", asked, KEYS["table"])
-    (kind,) = reader.names(f"kind of table {title}", asked.get("kind"), TABLE_KINDS, ["quality"])
+    kind = asked.get("kind", "quality")
+    if kind not in TABLE_KINDS:
+        raise reader.wrong(f"table {title} has kind {kind}: choose one of {', '.join(TABLE_KINDS)}")
+    unused = [key for key in ("protocol", "metrics") if key in asked and kind == "codebooks"]
+    if unused:
+        raise reader.wrong(f"table {title} of kind codebooks has no {' and no '.join(unused)}: leave the key out")
     return TableAsked(
         title,
         kind,

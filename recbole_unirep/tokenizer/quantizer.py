@@ -52,7 +52,7 @@ class ResidualQuantizer(nn.Module):
             its own loss alone; 'as_printed' hands on r_l - e_l, so that later commitment losses reach it too.
         codebook_gradient (bool): whether later losses reach the chosen codes as well as z.
         codebook_update (str): 'gradient' trains the codebooks by their loss; 'ema' has no such loss, `follow` sets each
-            code to the moving average of the residuals that chose it.
+            vector to the moving average of the residuals that chose it.
         codebook_decay (float): of that average, at least 0 and below 1.
         loss_reduction (str): over the dimensions of a squared error, a name in `REDUCTIONS`.
 
@@ -200,8 +200,7 @@ class ResidualQuantizer(nn.Module):
             chosen = torch.bincount(code, minlength=len(codebook)).to(counts.dtype)  # [K]
             counts.lerp_(chosen, 1 - self.codebook_decay)
             sums.lerp_(torch.zeros_like(sums).index_add_(0, code, residual), 1 - self.codebook_decay)
-            is_alive = counts > 1e-3  # a code at rest keeps its place, however small both averages are
-            codebook.copy_(torch.where(is_alive[:, None], sums / counts[:, None], codebook))
+            codebook.copy_(torch.where(chosen[:, None] > 0, sums / counts[:, None], codebook))  # the others rest
             residual = next_residual
 
     @torch.no_grad()

@@ -37,7 +37,7 @@ class RQVAE(SemanticTokenizer):
             reconstruction loss too.
 
     Raises:
-        ValueError: an option is unknown, or the number of metrics is not that of the levels.
+        ValueError: an option is unknown or goes against another, or the number of metrics is not that of the levels.
     """
 
     def __init__(
@@ -96,6 +96,8 @@ class RQVAE(SemanticTokenizer):
 
     def forward(self, x: Tensor) -> Quantized:
         """Quantized vectors through which later losses reach the encoder.
+
+        With codebook_update 'ema' whoever trains calls `quantizer.follow` after each step, as `fit` does.
 
         Args:
             x (Tensor): item text embeddings, shape: [N, text_dim].
@@ -205,15 +207,14 @@ class RQVAE(SemanticTokenizer):
         optimizer = torch.optim.Adam(self.parameters(), lr=self.fit_learning_rate)
         for _ in range(self.fit_epochs):
             for rows in torch.randperm(len(x), generator=generator).split(self.fit_batch_size):
-                part = x[rows.to(x.device)]
-                losses = self(part).losses
+                text = x[rows.to(x.device)]
+                latent = self.latent(text)
+                vectors, codes, quantization = self.quantizer(latent)
                 optimizer.zero_grad()
-                (losses.quantization + losses.reconstruction).mean().backward()
+                (quantization + self.reconstruction_loss(text, vectors)).mean().backward()
                 optimizer.step()
                 if self.quantizer.codebook_update == "ema":
-                    with torch.no_grad():
-                        latent = self.latent(part)
-                        self.quantizer.follow(latent, self.quantizer.encode(latent))
+                    self.quantizer.follow(latent, codes)
         optimizer.zero_grad()
         return self
 

@@ -12,6 +12,7 @@ from time import perf_counter
 import numpy as np
 import torch
 from recbole.data.dataloader import AbstractDataLoader, KnowledgeBasedDataLoader
+from recbole.data.interaction import Interaction
 from recbole.evaluator import Collector, Evaluator
 from recbole.trainer import NCLTrainer, PretrainTrainer, Trainer
 from recbole.utils import early_stopping
@@ -71,8 +72,8 @@ class EngineTrainer(Trainer):
         self.optimizer = self._build_optimizer(params=self.optimization.dense_parameters)
         if parallel.world_size() > 1 and type(self) is not EngineTrainer:
             raise ValueError(f"{config['model']} ({type(self).__name__}) trains in one process: leave nproc at 1")
-        has_rows = hasattr(model, "row_losses") or sequence_states(model) is not None
-        self.losses = synchronised(model, self._row_losses if has_rows else model.calculate_loss, uses_all=has_rows)
+        is_causal = sequence_states(model) is not None
+        self.losses = synchronised(model, self._losses, uses_all=is_causal and config["training_rows"] != "prefix")
         self.eval_type = config["eval_type"]
         self.eval_collector = Collector(config)
         self.evaluator = Evaluator(config)
@@ -195,7 +196,10 @@ class EngineTrainer(Trainer):
             total = total + torch.stack([part.detach().double() for part in parts])
         return mean_over_processes(tuple(total.tolist()) if isinstance(losses, tuple) else total.item())
 
-    def _row_losses(self, batch):
+    def _losses(self, batch):
+        """Losses of one of RecBole's batches, or of training rows."""
+        if isinstance(batch, Interaction):
+            return self.model.calculate_loss(batch)
         if hasattr(self.model, "row_losses"):
             return self.model.row_losses(batch)
         states, model = sequence_states(self.model), self.model

@@ -136,6 +136,7 @@ def test_an_id_models_cold_rows_stay_untrained(load, loss):
         {"loss_type": "SSM"},
         {"quantization_items": "catalogue"},
         {"dead_code_steps": 1},
+        {"codebook_update": "ema", "fusion": "mlp"},
         {"table_gradient_share": 0.5},
         {"representation": "text_id"},
     ],

@@ -10,6 +10,7 @@ from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.data.split import load_data
 from recbole_unirep.model.backbone import with_keys
 from recbole_unirep.quick_start import build_model, trains_rows
+from recbole_unirep.result import measures
 
 SMALL = {"codebook_size": 8, "code_dim": 8, "encoder_sizes": [12], "users_per_batch": 16, "text_encoder": "lexical"}
 
@@ -26,7 +27,7 @@ def interaction(data):
 
 
 @pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec", "Caser", "BERT4Rec", "NARM"])
-@pytest.mark.parametrize("fusion", ["concat", "project"])
+@pytest.mark.parametrize("fusion", ["concat", "mlp", "project"])
 def test_predict_agrees_with_full_sort_predict(tiny, backbone, fusion):
     _, data, model = prepare(tiny, backbone=backbone, fusion=fusion, MAX_ITEM_LIST_LENGTH=6)
     model.eval()
@@ -191,6 +192,24 @@ def test_codebooks_that_follow_move_in_training_alone(tiny):
     assert not torch.equal(quantizer.codebooks, before)
     loss.backward()  # which does not need the codebooks as they were
     assert not quantizer.codebooks.requires_grad
+
+
+def test_items_without_text_move_no_codebook(tiny, monkeypatch):
+    _, data, model = prepare(tiny, codebook_update="ema", dead_code_steps=0)
+    quantizer = model.item_embedding.tokenizer.quantizer
+    model.has_text[1::2] = False
+    seen = []
+    monkeypatch.setattr(quantizer, "follow", lambda z, codes: seen.append((len(z), len(codes))))
+    model.row_losses(next(iter(data.train_data)))
+    assert seen == [(int(model.has_text[1:].sum()),) * 2]
+
+
+def test_codebooks_that_follow_count_as_parameters(tiny):
+    _, _, following = prepare(tiny, codebook_update="ema")
+    _, _, trained = prepare(tiny)
+    assert following.item_table_parameters == trained.item_table_parameters
+    sizes = [measures(model)["trainable_parameters"] for model in (following, trained)]
+    assert sizes[0] == sizes[1] > following.n_following_parameters > trained.n_following_parameters == 0
 
 
 def test_the_codebook_report_is_over_all_items(tiny):

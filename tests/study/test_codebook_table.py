@@ -25,11 +25,12 @@ def test_means_and_deviations_by_hand():
             SASRec=[{}],
         )
     )
-    # Levels first, in order; of two values the standard deviation is their difference over the root of 2.
-    assert table.headers[2:] == ["codebook_usage_1", "perplexity_1", "codebook_usage_2", "unique_item_coverage"]
+    # Usage of every level, then perplexity, then the whole ID. Of two values the standard deviation is their difference
+    # over the root of 2.
+    assert table.headers[2:] == ["codebook_usage_1", "codebook_usage_2", "perplexity_1", "unique_item_coverage"]
     assert table.rows == [
-        ["hybrid", "2", "0.7500 ± 0.3536", "150.0 ± 70.7", "", "0.6000 ± 0.1414"],
-        ["cosine", "1", "0.2500", "7.0", "0.1250", ""],
+        ["hybrid", "2", "0.7500 ± 0.3536", "", "150.0 ± 70.7", "0.6000 ± 0.1414"],
+        ["cosine", "1", "0.2500", "0.1250", "7.0", ""],
     ]
 
 

@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from recbole_unirep import cli
+from recbole_unirep.study.seeds import seeds_asked
 from recbole_unirep.study.study import study
-from recbole_unirep.study.study_file import id_dimension, read_study, seeds_asked
+from recbole_unirep.study.study_file import id_dimension, read_study
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SMALL = {"hidden_size": 16, "inner_size": 8, "n_layers": 1, "MAX_ITEM_LIST_LENGTH": 5, "epochs": 1}
@@ -184,7 +185,11 @@ def test_what_is_not_understood_has_one_line_and_runs_nothing(asked, capsys, mon
         ({"tables": {"T": {"rows": ["X"]}}}, "rows of table T names X"),
         ({"tables": {"T": {"row": ["X"]}}}, "table T has a key row"),
         ({"tables": {"T": {"protocol": "uni98"}}}, "protocol of table T names uni98"),
-        ({"tables": {"T": {"kind": "bars"}}}, "kind of table T names bars: known are quality, codebooks"),
+        ({"tables": {"T": {"kind": "bars"}}}, "table T has kind bars: choose one of quality, codebooks"),
+        (
+            {"tables": {"T": {"kind": "codebooks", "metrics": ["mrr"]}}},
+            "table T of kind codebooks has no metrics: leave the key out",
+        ),
         ({"figures": {"F": {"kind": "pie"}}}, "figure F is {'kind': 'pie'}: give kind, one of"),
         ({"figures": {"F": {"kind": "quality_by_id_dimension"}}}, "row SASRec CE sets no id_embedding_size"),
         ({"figures": {"F": {"kind": "codebook_usage", "row": "Pop", "seed": 2}}}, "has seeds [1], not 2"),

@@ -100,6 +100,15 @@ def test_training_lowers_the_reconstruction_loss(text):
     assert trained(text).losses.reconstruction.mean() < untrained(text).losses.reconstruction.mean() * 3 / 4
 
 
+def test_training_alone_moves_codebooks_that_follow(text):
+    still = RQVAE.from_defaults(**TINY, codebook_update="ema", fit_epochs=0).fit(text)
+    moved = RQVAE.from_defaults(**TINY, codebook_update="ema", fit_epochs=5).fit(text)
+    assert (moved.quantizer.codebooks != still.quantizer.codebooks).any()
+    again = RQVAE.from_defaults(**TINY, codebook_update="ema", fit_epochs=5).fit(5 * text + 1).fit(text)
+    for name, part in moved.state_dict().items():
+        assert torch.equal(again.state_dict()[name], part), name
+
+
 def test_another_seed_trains_another_tokenizer(text):
     first = RQVAE.from_defaults(**TINY, fit_epochs=1, fit_seed=1).fit(text)
     second = RQVAE.from_defaults(**TINY, fit_epochs=1, fit_seed=2).fit(text)

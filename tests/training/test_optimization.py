@@ -137,7 +137,7 @@ def test_bfloat16_is_near_float32_and_leaves_float32_weights(make_trainer, model
         assert seen == {torch.bfloat16 if enable_amp else torch.float32}
         assert {part.dtype for part in trainer.model.parameters()} == {torch.float32}
     assert losses[0] != losses[1]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert losses[1] == pytest.approx(losses[0], rel=2**-8)  # what bfloat16 rounds by
 
 
 @pytest.mark.parametrize("model", ["SASRec", "UniRep"])
@@ -150,7 +150,7 @@ def test_a_sparse_step_moves_the_rows_it_touched_as_adam_does(make_trainer, mode
         before = table.weight.detach().clone()
         batch = next(iter(data.train_data))
         trainer.optimization.total_steps = 1
-        trainer.optimization.step(trainer.optimizer, sum(trainer._row_losses(batch)))
+        trainer.optimization.step(trainer.optimizer, sum(trainer._losses(batch)))
         moved.append(table.weight.detach() - before)
         assert table.weight.grad.is_sparse == sparse
     items = torch.cat([batch.inputs.flatten(), batch.targets, batch.negatives])

@@ -1,0 +1,85 @@
+"""recbole_unirep.model.unirep_options: which values of UniRep's keys go together, and the size they make."""
+
+from logging import getLogger
+
+from recbole_unirep.model.backbone import BACKBONES
+from recbole_unirep.model.fusion import FUSIONS, KEEPS_WIDTH
+from recbole_unirep.model.item_embedding import COLD_IDS, REPRESENTATIONS
+from recbole_unirep.tokenizer import TOKENIZERS
+from recbole_unirep.training.causal import CAUSAL
+from recbole_unirep.training.losses import LOSSES
+
+QUANTIZATION_ITEMS = ("batch", "catalogue")
+QUANTIZATION_WEIGHTINGS = ("item", "occurrence")
+
+
+def check_options(config):
+    """Looks at UniRep's keys.
+
+    Args:
+        config (Config): RecBole's or ours.
+
+    Raises:
+        ValueError: an option is not in its range, or goes against another.
+    """
+    ranges = {
+        "backbone": tuple(BACKBONES),
+        "tokenizer": tuple(TOKENIZERS),
+        "representation": tuple(REPRESENTATIONS),
+        "fusion": tuple(FUSIONS),
+        "loss_type": LOSSES,
+        "quantization_items": QUANTIZATION_ITEMS,
+        "quantization_weighting": QUANTIZATION_WEIGHTINGS,
+        "cold_id_embedding": COLD_IDS,
+    }
+    for key, values in ranges.items():
+        if config[key] not in values:
+            raise ValueError(f"{key}={config[key]} is not known: choose one of {', '.join(values)}")
+    if config["quantization_items"] == "catalogue" and config["quantization_weighting"] == "occurrence":
+        raise ValueError("quantization_weighting=occurrence counts a batch's items: use quantization_items=batch")
+    for key in ("level_metrics", "encoder_sizes"):
+        if not isinstance(config[key], (list, tuple)):
+            raise ValueError(f"{key}={config[key]} is no list: write --{key}=[A,B,C]")
+    if config["cold_id_embedding"] == "nearest" and not REPRESENTATIONS[config["representation"]].has_semantic:
+        raise ValueError(
+            f"cold_id_embedding=nearest goes by text, representation={config['representation']} has none: choose mean, "
+            f"zero or untrained"
+        )
+    if not 0 < config["table_gradient_share"] <= 1:
+        raise ValueError(f"table_gradient_share={config['table_gradient_share']} is no share: give 1, or less above 0")
+    sizes = config["encoder_sizes"]
+    if not all(type(size) is int and size > 0 for size in sizes):
+        raise ValueError(f"encoder_sizes={sizes} are not all whole numbers above 0: write --encoder_sizes=[512,256]")
+    if config["output_projection"] and config["backbone"] not in CAUSAL:
+        raise ValueError(
+            f"output_projection=True maps the states of {' or '.join(CAUSAL)}, the backbone is {config['backbone']}: "
+            f"leave the key out"
+        )
+    if config["loss_type"] in ("BCE", "SSM") and config["backbone"] not in CAUSAL:
+        raise ValueError(
+            f"loss_type={config['loss_type']} trains every position, which backbone {config['backbone']} can't: "
+            f"use CE or BPR, or a backbone out of {', '.join(CAUSAL)}"
+        )
+
+
+def hidden_size(config, width):
+    """The backbone's size: side by side the parts' own, projected the backbone's.
+
+    Args:
+        config (Config): RecBole's or ours.
+        width (int): dimensions of the parts side by side.
+
+    Raises:
+        ValueError: another size was asked for than the parts have.
+    """
+    key, fusion = BACKBONES[config["backbone"]], config["fusion"]
+    if fusion not in KEEPS_WIDTH:
+        return config[key]
+    asked = config[key]
+    if asked not in (width, config.internal_config_dict[key]):
+        raise ValueError(
+            f"{key}={asked} was asked, fusion: {fusion} makes it {width}: set code_dim or id_embedding_size, or "
+            f"fusion=project"
+        )
+    getLogger().info(f"{key} of the backbone is {width}: the parts of an item stand side by side (fusion: {fusion})")
+    return width
