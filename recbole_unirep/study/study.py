@@ -8,6 +8,7 @@ from pathlib import Path
 
 from recbole_unirep import parallel
 from recbole_unirep.study.codebook_table import codebook_table
+from recbole_unirep.study.compare import names
 from recbole_unirep.study.comparison import check_comparable, compare_runs
 from recbole_unirep.study.comparison_tables import comparison_table, write_comparison
 from recbole_unirep.study.document import Code, Report, Section, Table
@@ -65,11 +66,11 @@ def study(file, arguments):
 def _of_rows(cells, rows):
     """The cells of some rows, in the order of the study."""
     known = dict.fromkeys(cell.row for cell in cells)
-    names = [name.strip() for name in rows.strip("[]").split(",")]
-    for name in names:
+    asked = names({"rows": rows}, "rows", [])
+    for name in asked:
         if name not in known:
             raise ValueError(f"rows={rows} names {name}: the study's rows are {', '.join(known)}")
-    return [cell for cell in cells if cell.row in names]
+    return [cell for cell in cells if cell.row in asked]
 
 
 def write_study_report(out, asked, file, failed):

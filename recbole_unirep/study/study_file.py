@@ -209,8 +209,8 @@ def _cells(reader, label, keys, common, datasets, seeds, out, settings):
     """The cells of one row."""
     if not isinstance(keys, dict) or not keys.get("model"):
         raise reader.wrong(f"row {label} is {keys!r}: write at least model: NAME")
-    if not label.strip(". ") or "/" in label or "\\" in label:
-        raise reader.wrong(f"row '{label}' can't name a folder: take letters, digits, blanks, _ - . = ,")
+    if not label.strip(". ") or set(label) & set("/\\,"):  # a folder's name, and one of --rows=A,B
+        raise reader.wrong(f"row '{label}' can't name a folder: take letters, digits, blanks, _ - . =")
     for key, reason in FIXED.items():
         if key in keys or key in common or key in settings:
             raise reader.wrong(f"row {label} is given {key}, which is not its own to set: {reason}")

@@ -178,6 +178,7 @@ def test_what_is_not_understood_has_one_line_and_runs_nothing(asked, capsys, mon
         ({"rows": {"A": {"learning_rate": 1}}}, "row A is {'learning_rate': 1}: write at least model: NAME"),
         ({"rows": {"A": {"model": "SASRec", "learning_rat": 1}}}, "learning_rat"),
         ({"rows": {"A/B": {"model": "SASRec"}}}, "row 'A/B' can't name a folder"),
+        ({"rows": {"A, B": {"model": "SASRec"}}}, "row 'A, B' can't name a folder"),
         ({"rows": {"A": {"model": "SASRec", "seed": 1}}}, "row A is given seed"),
         ({"rows": sasrec, "datasets": ["tiny"]}, "give dataset or datasets"),
         ({"seeds": "many"}, "seeds: seeds=many is not understood"),
