@@ -23,7 +23,10 @@ from recbole_unirep.tokenizer import TOKENIZERS
 from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.training.causal import sequence_states
 from recbole_unirep.training.losses import PAIRWISE, recommendation_loss
+from recbole_unirep.training.repeats import read_items, repeats
 from recbole_unirep.training.softmax import cross_entropy
+
+REPEAT_STEP = 10.0  # an optimizer moves every number by about its learning rate: this one has several units to go
 
 
 class UniRep(SequentialRecommender):
@@ -80,6 +83,7 @@ class UniRep(SequentialRecommender):
             cold_id=config["cold_id_embedding"],
         )
         self.output_projection = nn.Linear(size, size) if config["output_projection"] else None
+        self.repeat_level = nn.Parameter(torch.zeros(())) if config["repeat_bias"] else None
         if self.has_codes and self.dead_code_steps:
             self.register_buffer("code_is_used", torch.zeros(tokenizer.quantizer.codebooks.shape[:2], dtype=torch.bool))
             self.register_buffer("n_steps_counted", torch.zeros((), dtype=torch.int64))
@@ -96,6 +100,11 @@ class UniRep(SequentialRecommender):
         if self.output_projection is None:
             return states
         return lambda item_seq: self.output_projection(states(item_seq))
+
+    @property
+    def repeat_bias(self):
+        """What is added to the score of an item that the sequence holds, shape: []; None where nothing is."""
+        return None if self.repeat_level is None else REPEAT_STEP * self.repeat_level
 
     @property
     def item_table_parameters(self):
@@ -124,7 +133,7 @@ class UniRep(SequentialRecommender):
         read = torch.cat([interaction[self.ITEM_SEQ].reshape(-1), interaction[self.POS_ITEM_ID]])
         in_use, read = map(parallel.joined, (in_use, read))  # what belongs to items every process computes alike
         with self.item_embedding.step(in_use if self._needs_few_items() else None, read) as encoded:
-            if self.loss_type == "BCE" or self.output_projection:  # RecBole's own losses know neither
+            if self.loss_type == "BCE" or self._has_own_scores():  # RecBole's own losses know neither
                 recommendation = self._last_position_loss(interaction)
             else:
                 recommendation = self.backbone.calculate_loss(interaction)
@@ -143,19 +152,32 @@ class UniRep(SequentialRecommender):
         in_use = torch.cat([read, batch.negatives])
         with self.item_embedding.step(in_use if self._needs_few_items() else None, read) as encoded:
             recommendation = recommendation_loss(
-                batch, self.sequence_states, self.item_embedding, self.n_training_items, self.loss_type
+                batch,
+                self.sequence_states,
+                self.item_embedding,
+                self.n_training_items,
+                self.loss_type,
+                self.repeat_bias,
             )
             return self._all_losses(recommendation, encoded, read)
 
     def predict(self, interaction):
-        if self.output_projection is None:
+        if not self._has_own_scores():
             return self.backbone.predict(interaction)
-        return (self._last_state(interaction) * self.item_embedding(interaction[self.ITEM_ID])).sum(dim=-1)
+        item = interaction[self.ITEM_ID]
+        scores = (self._last_state(interaction) * self.item_embedding(item)).sum(dim=-1)
+        if self.repeat_bias is not None:
+            scores = scores + self.repeat_bias * (interaction[self.ITEM_SEQ] == item[:, None]).any(dim=-1)
+        return scores
 
     def full_sort_predict(self, interaction):
-        if self.output_projection is None:
+        if not self._has_own_scores():
             return self.backbone.full_sort_predict(interaction)
-        return self._last_state(interaction) @ self.item_embedding.weight[: self.n_items].T
+        scores = self._last_state(interaction) @ self.item_embedding.weight[: self.n_items].T
+        if self.repeat_bias is not None:
+            read = self._read_items(interaction)
+            scores = scores.index_put((read.position, read.item), self.repeat_bias, accumulate=True)
+        return scores
 
     def codebook_report(self):
         """Usage and perplexity of each level, unique_item_coverage and collision_rate, over all items.
@@ -176,6 +198,15 @@ class UniRep(SequentialRecommender):
         """Whether a step reads the items of its batch alone; Caser's regularizer reads the whole table."""
         return self.loss_type != "CE" and self.quantization_items == "batch" and self.backbone_name != "Caser"
 
+    def _has_own_scores(self):
+        """Whether scores are not the backbone's own."""
+        return self.output_projection is not None or self.repeat_level is not None
+
+    def _read_items(self, interaction):
+        """Items of the sequences of one of RecBole's batches."""
+        row = torch.arange(len(interaction[self.ITEM_SEQ]), device=self.device)
+        return read_items(interaction[self.ITEM_SEQ], row, interaction[self.ITEM_SEQ_LEN] - 1)
+
     def _last_state(self, interaction):
         """What an item's embedding meets, shape: [B, H]."""
         state = self.backbone.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
@@ -184,7 +215,10 @@ class UniRep(SequentialRecommender):
     def _last_position_loss(self, interaction):
         state, target = self._last_state(interaction), interaction[self.POS_ITEM_ID]
         if self.loss_type == "CE":
-            return cross_entropy(state, self.item_embedding.weight[1 : self.n_items], target - 1)
+            again = None
+            if self.repeat_bias is not None:
+                again = repeats(self.repeat_bias, self._read_items(interaction), target, lambda items: items - 1)
+            return cross_entropy(state, self.item_embedding.weight[1 : self.n_items], target - 1, again)
         positive = (state * self.item_embedding(target)).sum(dim=-1)
         negative = (state * self.item_embedding(interaction[self.NEG_ITEM_ID])).sum(dim=-1)
         return PAIRWISE[self.loss_type](positive, negative)

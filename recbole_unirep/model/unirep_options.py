@@ -55,6 +55,11 @@ def check_options(config):
             f"output_projection=True maps the states of {' or '.join(CAUSAL)}, the backbone is {config['backbone']}: "
             f"leave the key out"
         )
+    if config["repeat_bias"] and (config["backbone"] not in CAUSAL or config["loss_type"] not in ("CE", "SSM")):
+        raise ValueError(
+            f"repeat_bias=True learns from the softmax over states of {' or '.join(CAUSAL)}, found loss_type="
+            f"{config['loss_type']} and backbone={config['backbone']}: use CE or SSM there, or leave the key out"
+        )
     if config["loss_type"] in ("BCE", "SSM") and config["backbone"] not in CAUSAL:
         raise ValueError(
             f"loss_type={config['loss_type']} trains every position, which backbone {config['backbone']} can't: "

@@ -8,6 +8,7 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_unirep.training.causal import sequence_states
+from recbole_unirep.training.repeats import read_items
 
 BLOCK = 2048  # items that are scored and counted at a time, so that they stay in the processor's cache
 PRODUCTS = 65536  # numbers that pairs multiply at a time, for the same reason
@@ -38,28 +39,31 @@ def make_scorer(model, data, *, whole, batch_size, scores_at_once, device):
 class TableScores:
     """States times the item table.
 
-    The score of a pair is defined as its product in float64 (where each term of float32 numbers is exact), rounded to
-    the table's precision, whatever the shape in which it is computed: `pairs` gives it, `blocks` gives it up to
-    `slack`. A matrix product alone does not: its last bits depend on shapes, threads and device, so that equal items
-    could differ and a target could beat itself.
+    The score of a pair is defined as its product in float64 (where each term of float32 numbers is exact), plus `bias`
+    where the row has read the item, rounded to the table's precision, whatever the shape in which it is computed:
+    `pairs` gives it, `blocks` gives it up to `slack`. A matrix product alone does not: its last bits depend on shapes,
+    threads and device, so that equal items could differ and a target could beat itself.
 
     Args:
         states (Tensor): shape: [B, H].
         table (Tensor): shape: [n_items, H].
         longest (Tensor): largest norm of a row of the table, shape: [].
         n_columns (int): items of a block.
+        bias (float): added to the scores of the items in `read`.
+        read (ReadItems or None): items that the rows have read.
 
     Raises:
         ValueError: a state or the table holds NaN or infinity.
     """
 
-    def __init__(self, states, table, longest, n_columns):
+    def __init__(self, states, table, longest, n_columns, bias=0.0, read=None):
         self.states, self.table, self.n_columns = states.to(table.dtype), table, n_columns
+        self.bias, self.read = bias, read
         # Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1: n products in any order are off by at
         # most n u / (1 - n u) times the product of the norms; eps is 2 u, and 8 covers this line and two roundings.
         per_norm = (table.size(1) + 8) * torch.finfo(table.dtype).eps
         per_norm += REDUCED_PRECISION[torch.get_float32_matmul_precision()]
-        self.slack = per_norm * self.states.norm(dim=1) * longest  # [B]
+        self.slack = per_norm * (self.states.norm(dim=1) * longest + abs(bias))  # [B]
         check_finite(self.slack)
 
     def blocks(self):
@@ -67,7 +71,11 @@ class TableScores:
         scores = self.table.new_empty(len(self.states), self.n_columns)
         for first in range(1, len(self.table), self.n_columns):
             part = self.table[first : first + self.n_columns]
-            yield first, torch.mm(self.states, part.T, out=scores[:, : len(part)])
+            torch.mm(self.states, part.T, out=scores[:, : len(part)])
+            if self.read is not None:
+                is_here = (self.read.item >= first) & (self.read.item < first + len(part))
+                scores[self.read.position[is_here], self.read.item[is_here] - first] += self.bias
+            yield first, scores[:, : len(part)]
 
     def pairs(self, rows, items):
         """Scores of pairs, shape: [P]."""
@@ -76,7 +84,10 @@ class TableScores:
             self.table.index_select(0, item).double().mul_(self.states.index_select(0, row)).sum(dim=-1)
             for row, item in zip(rows.split(n_pairs), items.split(n_pairs))
         ]
-        return torch.cat(scores).to(self.table.dtype)
+        scores = torch.cat(scores)
+        if self.read is not None:
+            scores += self.bias * self.read.has(rows, items)
+        return scores.to(self.table.dtype)
 
 
 class GivenScores:
@@ -149,6 +160,7 @@ class _TableScorer:
     def __init__(self, model, states, data, batch_size, scores_at_once, device):
         self.states, self.device = states, device
         self.table = model.item_embedding.weight[: model.n_items]
+        self.repeat_bias = getattr(model, "repeat_bias", None)
         self.longest = self.table[1:].norm(dim=1).max()
         self.item_seq = data.interactions[model.ITEM_SEQ]
         self.length = data.interactions[model.ITEM_SEQ_LEN]
@@ -158,9 +170,12 @@ class _TableScorer:
     def __call__(self, rows):
         length = self.length[rows]
         item_seq = self.item_seq[rows, : int(length.max())].to(self.device)
-        last = (length - 1).to(self.device)
-        states = self.states(item_seq)[torch.arange(len(rows), device=self.device), last]  # [B, H]
-        return TableScores(states, self.table, self.longest, self.n_columns)
+        last, row = (length - 1).to(self.device), torch.arange(len(rows), device=self.device)
+        states = self.states(item_seq)[row, last]  # [B, H]
+        if self.repeat_bias is None:
+            return TableScores(states, self.table, self.longest, self.n_columns)
+        read = read_items(item_seq, row, last)
+        return TableScores(states, self.table, self.longest, self.n_columns, float(self.repeat_bias), read)
 
 
 class _ModelScorer:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from recbole.data.interaction import Interaction
 from recbole.data.utils import get_dataloader
 from recbole.utils import init_seed
 
@@ -156,6 +157,33 @@ def test_rows_and_prefixes_have_the_same_loss_under_an_output_projection(tiny):
     torch.testing.assert_close(by_row[0], by_prefix[0])
 
 
+@pytest.mark.parametrize("keys", [{}, {"output_projection": True}, {"representation": "id"}])
+def test_what_a_sequence_has_read_gets_a_number_in_every_score_and_loss(tiny, keys):
+    still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "users_per_batch": 1000, "train_batch_size": 10000}
+    _, rows, model = prepare(tiny, repeat_bias=True, **keys, **still)
+    _, prefixes, same = prepare(tiny, repeat_bias=True, training_rows="prefix", **keys, **still)
+    _, _, plain = prepare(tiny, **keys)
+    assert model.repeat_bias.item() == 0
+    model.repeat_level.data.fill_(-0.4)
+    same.load_state_dict(model.state_dict())
+    by_row = model.row_losses(next(iter(rows.train_data)))[0]
+    by_prefix = same.calculate_loss(next(iter(prefixes.train_data)))[0]
+    torch.testing.assert_close(by_row, by_prefix)
+    assert torch.autograd.grad(by_row, model.repeat_level)[0] > 0  # lowers it: nobody takes an item twice
+
+    model.eval(), plain.eval()
+    plain.load_state_dict({name: part for name, part in model.state_dict().items() if name != "repeat_level"})
+    batch = interaction(rows)
+    with torch.no_grad():
+        difference = model.full_sort_predict(batch) - plain.full_sort_predict(batch).view(len(batch), -1)
+        is_read = torch.zeros_like(difference).scatter_(1, batch["item_id_list"], 1.0)
+        is_read[:, 0] = 0
+        torch.testing.assert_close(difference, -4 * is_read, rtol=0, atol=1e-5)
+        for item in (1, 3):
+            batch.update(Interaction({"item_id": torch.full((len(batch),), item)}))
+            torch.testing.assert_close(model.predict(batch), model.full_sort_predict(batch)[:, item])
+
+
 def test_rows_and_prefixes_have_the_same_loss_without_dropout(tiny):
     still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "users_per_batch": 1000, "train_batch_size": 10000}
     _, rows, model = prepare(tiny, **still)
@@ -225,6 +253,8 @@ def test_the_codebook_report_is_over_all_items(tiny):
     [
         ({"backbone": "SRGNN"}, "backbone=SRGNN.*SASRec, GRU4Rec"),
         ({"backbone": "Caser", "loss_type": "BCE"}, "loss_type=BCE.*Caser.*CE or BPR"),
+        ({"backbone": "NARM", "repeat_bias": True}, "repeat_bias=True.*SASRec or GRU4Rec.*CE.*NARM"),
+        ({"loss_type": "BCE", "repeat_bias": True}, "repeat_bias=True.*softmax.*BCE.*use CE or SSM"),
         ({"backbone": "NARM", "output_projection": True}, "output_projection=True.*SASRec or GRU4Rec.*NARM"),
         (
             {"backbone": "Caser", "loss_type": "SSM", "training_rows": "prefix"},

@@ -83,12 +83,13 @@ class TableOfScores(torch.nn.Module):
 
 
 class StatesAndItems(torch.nn.Module):
-    """A causal model whose state is a row of a table, whatever the user has read."""
+    """A causal model whose state is a row of a table; each user has read the item of the user's number."""
 
     ITEM_SEQ, ITEM_SEQ_LEN = "item_id_list", "item_length"
 
-    def __init__(self, states, table):
+    def __init__(self, states, table, repeat_bias=None):
         super().__init__()
+        self.repeat_bias = repeat_bias
         self.sequence_states = states.__getitem__
         self.n_items = len(table)
         self.item_embedding = torch.nn.Embedding.from_pretrained(table)
@@ -111,7 +112,7 @@ def make_targets():
 
 @pytest.fixture
 def rank():
-    """Ranks the targets by a table of scores [n_users, n_items], by (states, item table), or by a model."""
+    """Ranks targets by scores [n_users, n_items], by (states, item table[, repeat_bias]), or by a model."""
 
     def rank_by(model, data, protocols=PROTOCOLS, batch_size=7, scores_at_once=100_000, n_top=0):
         if isinstance(model, tuple):

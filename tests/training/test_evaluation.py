@@ -99,6 +99,20 @@ def test_a_causal_model_s_rankings_are_those_of_exact_products(make_targets, ran
     assert (rankings["full"].mean_ranks % 1 > 0).any()  # ties with one other item
 
 
+@pytest.mark.parametrize("block", [1, 7, 2048])
+@pytest.mark.parametrize("bias", [-3.0, 0.37])
+def test_what_a_user_has_read_counts_with_the_model_s_number(make_targets, rank, monkeypatch, block, bias):
+    monkeypatch.setattr(scorers, "BLOCK", block)
+    data, (states, table), bias = make_targets(), draw_factors(), torch.tensor(bias)
+    rankings, plain = rank((states, table, bias), data, n_top=20), rank((states, table), data, n_top=20)
+    scores, user = exact_scores(states, table), torch.arange(N_USERS)
+    exact = (states.double() * table[:N_USERS].double()).sum(dim=1) + bias
+    scores[user, user] = exact.float()
+    assert_naive(rankings, data, scores, 20)
+    assert not torch.equal(rankings["full"].items, plain["full"].items)
+    assert_same(rank((states, table, torch.tensor(0.0)), data, n_top=20), plain)
+
+
 @pytest.mark.parametrize("protocols", [["uni99"], ["full"], ["full_unseen", "uni99"]])
 @pytest.mark.parametrize("model", [draw_scores(9), draw_factors()], ids=["scores", "factors"])
 def test_a_protocol_ranks_alike_alone_and_beside_others(make_targets, rank, model, protocols):
