@@ -1,8 +1,15 @@
-"""recbole_unirep.model.backbone: RecBole's sequential models as readers of an item table that we put into them."""
+"""recbole_unirep.model.backbone: RecBole's sequential models as readers of an item table that we put into them.
+
+Reference:
+    A convolution of the last items beside attention: Jiang et al. "AdaMCT: Adaptive Mixture of CNN-Transformer for
+    Sequential Recommendation." CIKM 2023. Ours stands before the first layer and is causal.
+"""
 
 import copy
 
+import torch
 from recbole.utils import get_model
+from torch import nn
 
 # name -> the config key that sizes its item table
 BACKBONES = {
@@ -12,6 +19,26 @@ BACKBONES = {
     "BERT4Rec": "hidden_size",
     "NARM": "embedding_size",
 }
+
+
+class LocalConvolution(nn.Module):
+    """What each position adds to its item's embedding: a weighted sum of it and those just before, by dimension.
+
+    Args:
+        size (int): dimensions of an embedding.
+        width (int): items of a sum, the position's own among them.
+    """
+
+    def __init__(self, size, width):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width, size).normal_(std=0.02))  # RecBole's initializer_range
+        self.bias = nn.Parameter(torch.zeros(size))
+
+    def forward(self, x):
+        """Sums of embeddings x [B, L, H], shape: [B, L, H]; before the first one stand zeros."""
+        width = len(self.weight)
+        before = nn.functional.pad(x, (0, 0, width - 1, 0))  # [B, L + width - 1, H]
+        return self.bias + sum(before[:, k : k + x.size(1)] * weight for k, weight in enumerate(self.weight))
 
 
 def make_backbone(name, config, dataset, hidden_size):

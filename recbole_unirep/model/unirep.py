@@ -15,7 +15,7 @@ from recbole_unirep import parallel
 from recbole_unirep.analysis.codebook import codebook_report
 from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.data.item_text import load_item_text
-from recbole_unirep.model.backbone import make_backbone
+from recbole_unirep.model.backbone import LocalConvolution, make_backbone
 from recbole_unirep.model.fusion import FUSIONS
 from recbole_unirep.model.item_embedding import REPRESENTATIONS, UnifiedItemEmbedding
 from recbole_unirep.model.unirep_options import check_options, hidden_size
@@ -82,6 +82,8 @@ class UniRep(SequentialRecommender):
             n_training_items=self.n_training_items,
             cold_id=config["cold_id_embedding"],
         )
+        if config["local_convolution"]:
+            self.backbone.local_convolution = LocalConvolution(size, config["local_convolution"])
         self.output_projection = nn.Linear(size, size) if config["output_projection"] else None
         self.repeat_level = nn.Parameter(torch.zeros(())) if config["repeat_bias"] else None
         if self.has_codes and self.dead_code_steps:
@@ -199,8 +201,9 @@ class UniRep(SequentialRecommender):
         return self.loss_type != "CE" and self.quantization_items == "batch" and self.backbone_name != "Caser"
 
     def _has_own_scores(self):
-        """Whether scores are not the backbone's own."""
-        return self.output_projection is not None or self.repeat_level is not None
+        """Whether scores are not RecBole's own of the backbone."""
+        own = self.output_projection, self.repeat_level, getattr(self.backbone, "local_convolution", None)
+        return any(part is not None for part in own)
 
     def _read_items(self, interaction):
         """Items of the sequences of one of RecBole's batches."""
@@ -209,8 +212,10 @@ class UniRep(SequentialRecommender):
 
     def _last_state(self, interaction):
         """What an item's embedding meets, shape: [B, H]."""
-        state = self.backbone.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
-        return state if self.output_projection is None else self.output_projection(state)
+        item_seq, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        if self.sequence_states is None:
+            return self.backbone.forward(item_seq, length)
+        return self.sequence_states(item_seq)[torch.arange(len(length), device=length.device), length - 1]
 
     def _last_position_loss(self, interaction):
         state, target = self._last_state(interaction), interaction[self.POS_ITEM_ID]

@@ -55,6 +55,14 @@ def check_options(config):
             f"output_projection=True maps the states of {' or '.join(CAUSAL)}, the backbone is {config['backbone']}: "
             f"leave the key out"
         )
+    width = config["local_convolution"]
+    if type(width) is not int or width < 0:
+        raise ValueError(f"local_convolution={width} is no number of items: give 3, or 0 for none")
+    if width and config["backbone"] not in CAUSAL:
+        raise ValueError(
+            f"local_convolution={width} stands before {' or '.join(CAUSAL)}, the backbone is {config['backbone']}: "
+            f"leave the key out"
+        )
     if config["repeat_bias"] and (config["backbone"] not in CAUSAL or config["loss_type"] not in ("CE", "SSM")):
         raise ValueError(
             f"repeat_bias=True learns from the softmax over states of {' or '.join(CAUSAL)}, found loss_type="

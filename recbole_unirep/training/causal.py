@@ -18,7 +18,7 @@ def sasrec_states(model, item_seq):
         Tensor: shape: [B, L, H].
     """
     position = torch.arange(item_seq.size(1), device=item_seq.device)
-    hidden = model.item_embedding(item_seq) + model.position_embedding(position)
+    hidden = _read(model, item_seq) + model.position_embedding(position)
     hidden = model.dropout(model.LayerNorm(hidden))
     mask = model.get_attention_mask(item_seq)
     return model.trm_encoder(hidden, mask, output_all_encoded_layers=False)[-1]
@@ -26,8 +26,14 @@ def sasrec_states(model, item_seq):
 
 def gru4rec_states(model, item_seq):
     """States of RecBole's GRU4Rec, shapes as in `sasrec_states`."""
-    hidden, _ = model.gru_layers(model.emb_dropout(model.item_embedding(item_seq)))
+    hidden, _ = model.gru_layers(model.emb_dropout(_read(model, item_seq)))
     return model.dense(hidden)
+
+
+def _read(model, item_seq):
+    """Embeddings of the items, with what the model's `local_convolution`, if it has one, makes of those before each."""
+    items, convolution = model.item_embedding(item_seq), getattr(model, "local_convolution", None)
+    return items if convolution is None else items + convolution(items)
 
 
 CAUSAL = {"SASRec": sasrec_states, "GRU4Rec": gru4rec_states}

@@ -2,25 +2,13 @@
 
 import pytest
 import torch
-from recbole.data.interaction import Interaction
 from recbole.data.utils import get_dataloader
-from recbole.utils import init_seed
 
 from recbole_unirep.config import Config
 from recbole_unirep.data.dataset import create_dataset
-from recbole_unirep.data.split import load_data
 from recbole_unirep.model.backbone import with_keys
-from recbole_unirep.quick_start import build_model, trains_rows
+from recbole_unirep.quick_start import build_model
 from recbole_unirep.result import measures
-
-SMALL = {"codebook_size": 8, "code_dim": 8, "encoder_sizes": [12], "users_per_batch": 16, "text_encoder": "lexical"}
-
-
-def prepare(tiny, **keys):
-    config = Config("UniRep", "tiny", config_dict={"data_path": str(tiny.parent), **SMALL, **keys})
-    init_seed(config["seed"], config["reproducibility"])
-    data = load_data(config, trains_rows(config))
-    return config, data, build_model(config, data.train)
 
 
 def interaction(data):
@@ -29,8 +17,8 @@ def interaction(data):
 
 @pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec", "Caser", "BERT4Rec", "NARM"])
 @pytest.mark.parametrize("fusion", ["concat", "mlp", "project"])
-def test_predict_agrees_with_full_sort_predict(tiny, backbone, fusion):
-    _, data, model = prepare(tiny, backbone=backbone, fusion=fusion, MAX_ITEM_LIST_LENGTH=6)
+def test_predict_agrees_with_full_sort_predict(prepare, backbone, fusion):
+    _, data, model = prepare(backbone=backbone, fusion=fusion, MAX_ITEM_LIST_LENGTH=6)
     model.eval()
     with torch.no_grad():
         scores = model.full_sort_predict(interaction(data))
@@ -39,36 +27,11 @@ def test_predict_agrees_with_full_sort_predict(tiny, backbone, fusion):
     torch.testing.assert_close(single, scores.gather(1, data.test.targets.items[:, None])[:, 0])
 
 
-@pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec"])
-def test_an_output_projection_maps_what_the_backbone_says(tiny, backbone):
-    _, data, model = prepare(tiny, backbone=backbone, output_projection=True, MAX_ITEM_LIST_LENGTH=6)
-    _, _, plain = prepare(tiny, backbone=backbone, MAX_ITEM_LIST_LENGTH=6)
-    missing = plain.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("output_")})
-    assert not missing.missing_keys
-    model.eval(), plain.eval()
-    with torch.no_grad():
-        scores, single = model.full_sort_predict(interaction(data)), model.predict(interaction(data))
-        table = plain.item_embedding.weight[: plain.n_items]
-        states = model.output_projection(plain._last_state(interaction(data)))
-        length = interaction(data)["item_length"]
-        every = model.sequence_states(interaction(data)["item_id_list"])[torch.arange(len(length)), length - 1]
-    torch.testing.assert_close(scores, states @ table.T)
-    torch.testing.assert_close(every, states)
-    torch.testing.assert_close(single, scores.gather(1, data.test.targets.items[:, None])[:, 0])
-
-
-@pytest.mark.parametrize("loss_type", ["CE", "BPR"])
-def test_recbole_s_own_loader_trains_an_output_projection(tiny, loss_type):
-    _, data, model = prepare(tiny, output_projection=True, loss_type=loss_type, training_rows="prefix")
-    sum(model.calculate_loss(next(iter(data.train_data)))).backward()
-    assert model.output_projection.weight.grad.abs().sum() > 0
-
-
 @pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec", "Caser", "BERT4Rec", "NARM"])
 @pytest.mark.parametrize("loss_type", ["CE", "BPR"])
-def test_recbole_s_own_loader_trains_every_backbone(tiny, backbone, loss_type):
+def test_recbole_s_own_loader_trains_every_backbone(prepare, backbone, loss_type):
     config, data, model = prepare(
-        tiny, backbone=backbone, loss_type=loss_type, training_rows="prefix", MAX_ITEM_LIST_LENGTH=6
+        backbone=backbone, loss_type=loss_type, training_rows="prefix", MAX_ITEM_LIST_LENGTH=6
     )
     losses = model.calculate_loss(next(iter(data.train_data)))
     sum(losses).backward()
@@ -98,15 +61,15 @@ PARTS = {
     ],
 )
 @pytest.mark.parametrize("loss_type", ["CE", "BCE", "SSM"])
-def test_each_loss_reaches_its_parts(tiny, loss, codebook_gradient, reached, loss_type):
-    _, data, model = prepare(tiny, codebook_gradient=codebook_gradient, loss_type=loss_type)
+def test_each_loss_reaches_its_parts(prepare, loss, codebook_gradient, reached, loss_type):
+    _, data, model = prepare(codebook_gradient=codebook_gradient, loss_type=loss_type)
     model.row_losses(next(iter(data.train_data)))[loss].backward()
     gradients = {name: part(model).grad for name, part in PARTS.items()}
     assert {name for name, gradient in gradients.items() if gradient is not None and gradient.any()} == reached
 
 
-def test_quantization_losses_are_those_of_the_batch_s_items_by_hand(tiny):
-    _, data, model = prepare(tiny, quantization_weighting="occurrence", quantization_weight=1.0, users_per_batch=1000)
+def test_quantization_losses_are_those_of_the_batch_s_items_by_hand(prepare):
+    _, data, model = prepare(quantization_weighting="occurrence", quantization_weight=1.0, users_per_batch=1000)
     model.eval()
     batch = next(iter(data.train_data))
     _, quantization, reconstruction = model.row_losses(batch)
@@ -118,8 +81,8 @@ def test_quantization_losses_are_those_of_the_batch_s_items_by_hand(tiny):
     assert not has_text.all()
 
 
-def test_the_sampled_softmax_encodes_the_items_of_its_step_alone(tiny):
-    _, data, model = prepare(tiny, loss_type="SSM", shared_negatives=5, users_per_batch=4)
+def test_the_sampled_softmax_encodes_the_items_of_its_step_alone(prepare):
+    _, data, model = prepare(loss_type="SSM", shared_negatives=5, users_per_batch=4)
     batch, encoded = next(iter(data.train_data)), []
     encode = model.item_embedding._encode
     model.item_embedding._encode = lambda items, *read: encoded.append(items) or encode(items, *read)
@@ -129,14 +92,14 @@ def test_the_sampled_softmax_encodes_the_items_of_its_step_alone(tiny):
     assert len(encoded[0]) < model.n_items / 2
 
 
-def test_recboles_loader_has_no_shared_negatives(tiny):
-    _, data, model = prepare(tiny, loss_type="SSM")
+def test_recboles_loader_has_no_shared_negatives(prepare):
+    _, data, model = prepare(loss_type="SSM")
     with pytest.raises(ValueError, match="SSM shares negatives.*training_rows=user"):
         model.calculate_loss(interaction(data))
 
 
-def test_an_item_without_text_has_a_zero_text_vector_and_learns_an_id(tiny):
-    _, data, model = prepare(tiny)
+def test_an_item_without_text_has_a_zero_text_vector_and_learns_an_id(prepare):
+    _, data, model = prepare()
     without = torch.nonzero(~model.has_text[1:])[:, 0] + 1
     assert len(without) == 1
     table = model.item_embedding
@@ -145,49 +108,10 @@ def test_an_item_without_text_has_a_zero_text_vector_and_learns_an_id(tiny):
     assert table.id_embedding.weight.grad[without - 1].any()
 
 
-def test_rows_and_prefixes_have_the_same_loss_under_an_output_projection(tiny):
+def test_rows_and_prefixes_have_the_same_loss_without_dropout(prepare):
     still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "users_per_batch": 1000, "train_batch_size": 10000}
-    _, rows, model = prepare(tiny, output_projection=True, **still)
-    _, prefixes, same = prepare(tiny, output_projection=True, training_rows="prefix", **still)
-    same.load_state_dict(model.state_dict())
-    by_row, by_prefix = (
-        model.row_losses(next(iter(rows.train_data))),
-        same.calculate_loss(next(iter(prefixes.train_data))),
-    )
-    torch.testing.assert_close(by_row[0], by_prefix[0])
-
-
-@pytest.mark.parametrize("keys", [{}, {"output_projection": True}, {"representation": "id"}])
-def test_what_a_sequence_has_read_gets_a_number_in_every_score_and_loss(tiny, keys):
-    still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "users_per_batch": 1000, "train_batch_size": 10000}
-    _, rows, model = prepare(tiny, repeat_bias=True, **keys, **still)
-    _, prefixes, same = prepare(tiny, repeat_bias=True, training_rows="prefix", **keys, **still)
-    _, _, plain = prepare(tiny, **keys)
-    assert model.repeat_bias.item() == 0
-    model.repeat_level.data.fill_(-0.4)
-    same.load_state_dict(model.state_dict())
-    by_row = model.row_losses(next(iter(rows.train_data)))[0]
-    by_prefix = same.calculate_loss(next(iter(prefixes.train_data)))[0]
-    torch.testing.assert_close(by_row, by_prefix)
-    assert torch.autograd.grad(by_row, model.repeat_level)[0] > 0  # lowers it: nobody takes an item twice
-
-    model.eval(), plain.eval()
-    plain.load_state_dict({name: part for name, part in model.state_dict().items() if name != "repeat_level"})
-    batch = interaction(rows)
-    with torch.no_grad():
-        difference = model.full_sort_predict(batch) - plain.full_sort_predict(batch).view(len(batch), -1)
-        is_read = torch.zeros_like(difference).scatter_(1, batch["item_id_list"], 1.0)
-        is_read[:, 0] = 0
-        torch.testing.assert_close(difference, -4 * is_read, rtol=0, atol=1e-5)
-        for item in (1, 3):
-            batch.update(Interaction({"item_id": torch.full((len(batch),), item)}))
-            torch.testing.assert_close(model.predict(batch), model.full_sort_predict(batch)[:, item])
-
-
-def test_rows_and_prefixes_have_the_same_loss_without_dropout(tiny):
-    still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "users_per_batch": 1000, "train_batch_size": 10000}
-    _, rows, model = prepare(tiny, **still)
-    _, prefixes, same = prepare(tiny, training_rows="prefix", **still)
+    _, rows, model = prepare(**still)
+    _, prefixes, same = prepare(training_rows="prefix", **still)
     by_row = model.row_losses(next(iter(rows.train_data)))[0]
     with torch.no_grad():
         same.load_state_dict(model.state_dict())
@@ -199,8 +123,8 @@ def test_rows_and_prefixes_have_the_same_loss_without_dropout(tiny):
     torch.testing.assert_close(by_row + more, by_prefix, rtol=1e-4, atol=1e-5)
 
 
-def test_dead_codes_move_after_the_given_steps(tiny):
-    _, data, model = prepare(tiny, dead_code_steps=2, codebook_size=64)
+def test_dead_codes_move_after_the_given_steps(prepare):
+    _, data, model = prepare(dead_code_steps=2, codebook_size=64)
     codebooks = model.item_embedding.tokenizer.quantizer.codebooks
     batch, before = next(iter(data.train_data)), codebooks.detach().clone()
     model.row_losses(batch)
@@ -210,8 +134,8 @@ def test_dead_codes_move_after_the_given_steps(tiny):
     assert not model.code_is_used.any()
 
 
-def test_codebooks_that_follow_move_in_training_alone(tiny):
-    _, data, model = prepare(tiny, codebook_update="ema", dead_code_steps=0)
+def test_codebooks_that_follow_move_in_training_alone(prepare):
+    _, data, model = prepare(codebook_update="ema", dead_code_steps=0)
     quantizer = model.item_embedding.tokenizer.quantizer
     batch, before = next(iter(data.train_data)), quantizer.codebooks.clone()
     model.eval().row_losses(batch)
@@ -222,8 +146,8 @@ def test_codebooks_that_follow_move_in_training_alone(tiny):
     assert not quantizer.codebooks.requires_grad
 
 
-def test_items_without_text_move_no_codebook(tiny, monkeypatch):
-    _, data, model = prepare(tiny, codebook_update="ema", dead_code_steps=0)
+def test_items_without_text_move_no_codebook(prepare, monkeypatch):
+    _, data, model = prepare(codebook_update="ema", dead_code_steps=0)
     quantizer = model.item_embedding.tokenizer.quantizer
     model.has_text[1::2] = False
     seen = []
@@ -232,16 +156,16 @@ def test_items_without_text_move_no_codebook(tiny, monkeypatch):
     assert seen == [(int(model.has_text[1:].sum()),) * 2]
 
 
-def test_codebooks_that_follow_count_as_parameters(tiny):
-    _, _, following = prepare(tiny, codebook_update="ema")
-    _, _, trained = prepare(tiny)
+def test_codebooks_that_follow_count_as_parameters(prepare):
+    _, _, following = prepare(codebook_update="ema")
+    _, _, trained = prepare()
     assert following.item_table_parameters == trained.item_table_parameters
     sizes = [measures(model)["trainable_parameters"] for model in (following, trained)]
     assert sizes[0] == sizes[1] > following.n_following_parameters > trained.n_following_parameters == 0
 
 
-def test_the_codebook_report_is_over_all_items(tiny):
-    _, _, model = prepare(tiny)
+def test_the_codebook_report_is_over_all_items(prepare):
+    _, _, model = prepare()
     report = model.codebook_report()
     codes = model.item_embedding.codes()
     assert report["unique_item_coverage"] == pytest.approx(len(codes.unique(dim=0)) / (model.n_items - 1))
@@ -253,6 +177,8 @@ def test_the_codebook_report_is_over_all_items(tiny):
     [
         ({"backbone": "SRGNN"}, "backbone=SRGNN.*SASRec, GRU4Rec"),
         ({"backbone": "Caser", "loss_type": "BCE"}, "loss_type=BCE.*Caser.*CE or BPR"),
+        ({"backbone": "Caser", "local_convolution": 3}, "local_convolution=3.*SASRec or GRU4Rec.*Caser"),
+        ({"local_convolution": -1}, "local_convolution=-1 is no number of items: give 3, or 0"),
         ({"backbone": "NARM", "repeat_bias": True}, "repeat_bias=True.*SASRec or GRU4Rec.*CE.*NARM"),
         ({"loss_type": "BCE", "repeat_bias": True}, "repeat_bias=True.*softmax.*BCE.*use CE or SSM"),
         ({"backbone": "NARM", "output_projection": True}, "output_projection=True.*SASRec or GRU4Rec.*NARM"),
@@ -271,9 +197,9 @@ def test_the_codebook_report_is_over_all_items(tiny):
         ({"quantization_items": "all"}, "quantization_items=all.*batch, catalogue"),
     ],
 )
-def test_an_option_out_of_range_is_named(tiny, keys, message):
+def test_an_option_out_of_range_is_named(prepare, keys, message):
     with pytest.raises(ValueError, match=message):
-        prepare(tiny, **keys)
+        prepare(**keys)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,102 @@
+"""What UniRep adds to its backbone's reading and scores: local convolution, output projection, number of repeats."""
+
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+
+
+def interaction(data):
+    return data.test.interactions
+
+
+@pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec"])
+def test_an_output_projection_maps_what_the_backbone_says(prepare, backbone):
+    _, data, model = prepare(backbone=backbone, output_projection=True, MAX_ITEM_LIST_LENGTH=6)
+    _, _, plain = prepare(backbone=backbone, MAX_ITEM_LIST_LENGTH=6)
+    missing = plain.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("output_")})
+    assert not missing.missing_keys
+    model.eval(), plain.eval()
+    with torch.no_grad():
+        scores, single = model.full_sort_predict(interaction(data)), model.predict(interaction(data))
+        table = plain.item_embedding.weight[: plain.n_items]
+        states = model.output_projection(plain._last_state(interaction(data)))
+        length = interaction(data)["item_length"]
+        every = model.sequence_states(interaction(data)["item_id_list"])[torch.arange(len(length)), length - 1]
+    torch.testing.assert_close(scores, states @ table.T)
+    torch.testing.assert_close(every, states)
+    torch.testing.assert_close(single, scores.gather(1, data.test.targets.items[:, None])[:, 0])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec"])
+def test_a_local_convolution_adds_the_items_just_before(prepare, backbone):
+    _, data, model = prepare(backbone=backbone, local_convolution=2, MAX_ITEM_LIST_LENGTH=6)
+    _, _, plain = prepare(backbone=backbone, MAX_ITEM_LIST_LENGTH=6)
+    model.eval(), plain.eval()
+    convolution, table = model.backbone.local_convolution, model.item_embedding
+    convolution.bias.fill_(0.25)
+    item_seq = interaction(data)["item_id_list"]
+    embedded = table(item_seq)
+    before = torch.cat([torch.zeros_like(embedded[:, :1]), embedded[:, :-1]], dim=1)
+    expected = 0.25 + convolution.weight[1] * embedded + convolution.weight[0] * before
+    torch.testing.assert_close(convolution(embedded), expected)
+
+    scores = model.full_sort_predict(interaction(data))
+    torch.testing.assert_close(
+        model.predict(interaction(data)), scores.gather(1, data.test.targets.items[:, None])[:, 0]
+    )
+    changed = item_seq.clone()
+    changed[:, -1] = 1 + changed[:, -1] % 5
+    states = model.sequence_states(item_seq)
+    torch.testing.assert_close(model.sequence_states(changed)[:, :-1], states[:, :-1])  # none sees what follows it
+    for parameter in convolution.parameters():
+        parameter.zero_()
+    plain.load_state_dict({k: v for k, v in model.state_dict().items() if "local_convolution" not in k})
+    torch.testing.assert_close(model.sequence_states(item_seq), plain.sequence_states(item_seq))
+    torch.testing.assert_close(model.full_sort_predict(interaction(data)), plain.full_sort_predict(interaction(data)))
+
+
+@pytest.mark.parametrize("loss_type", ["CE", "BPR"])
+def test_recbole_s_own_loader_trains_an_output_projection(prepare, loss_type):
+    _, data, model = prepare(output_projection=True, loss_type=loss_type, training_rows="prefix")
+    sum(model.calculate_loss(next(iter(data.train_data)))).backward()
+    assert model.output_projection.weight.grad.abs().sum() > 0
+
+
+def test_rows_and_prefixes_have_the_same_loss_under_an_output_projection(prepare):
+    still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "users_per_batch": 1000, "train_batch_size": 10000}
+    _, rows, model = prepare(output_projection=True, **still)
+    _, prefixes, same = prepare(output_projection=True, training_rows="prefix", **still)
+    same.load_state_dict(model.state_dict())
+    by_row, by_prefix = (
+        model.row_losses(next(iter(rows.train_data))),
+        same.calculate_loss(next(iter(prefixes.train_data))),
+    )
+    torch.testing.assert_close(by_row[0], by_prefix[0])
+
+
+@pytest.mark.parametrize("keys", [{}, {"output_projection": True, "local_convolution": 3}, {"representation": "id"}])
+def test_what_a_sequence_has_read_gets_a_number_in_every_score_and_loss(prepare, keys):
+    still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "users_per_batch": 1000, "train_batch_size": 10000}
+    _, rows, model = prepare(repeat_bias=True, **keys, **still)
+    _, prefixes, same = prepare(repeat_bias=True, training_rows="prefix", **keys, **still)
+    _, _, plain = prepare(**keys)
+    assert model.repeat_bias.item() == 0
+    model.repeat_level.data.fill_(-0.4)
+    same.load_state_dict(model.state_dict())
+    by_row = model.row_losses(next(iter(rows.train_data)))[0]
+    by_prefix = same.calculate_loss(next(iter(prefixes.train_data)))[0]
+    torch.testing.assert_close(by_row, by_prefix)
+    assert torch.autograd.grad(by_row, model.repeat_level)[0] > 0  # lowers it: nobody takes an item twice
+
+    model.eval(), plain.eval()
+    plain.load_state_dict({name: part for name, part in model.state_dict().items() if name != "repeat_level"})
+    batch = interaction(rows)
+    with torch.no_grad():
+        difference = model.full_sort_predict(batch) - plain.full_sort_predict(batch).view(len(batch), -1)
+        is_read = torch.zeros_like(difference).scatter_(1, batch["item_id_list"], 1.0)
+        is_read[:, 0] = 0
+        torch.testing.assert_close(difference, -4 * is_read, rtol=0, atol=1e-5)
+        for item in (1, 3):
+            batch.update(Interaction({"item_id": torch.full((len(batch),), item)}))
+            torch.testing.assert_close(model.predict(batch), model.full_sort_predict(batch)[:, item])
