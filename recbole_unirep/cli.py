@@ -13,7 +13,8 @@ defaults, data and evaluation. Any key of the yaml files under properties or of 
   --model=NAME         UniRep or one of RecBole's models
   --dataset=NAME       ml-100k needs no download; a folder NAME with NAME.inter in it is a dataset
   --data_path=FOLDER   where the datasets' folders lie (dataset/)
-  --text_encoder=NAME  a sentence-transformers model, 'lexical', or NAME of the vectors <dataset>.NAME.npy
+  --text_encoder=NAME  a sentence-transformers model, 'lexical', or NAME of the vectors <dataset>.NAME.npy;
+                       [A,B] takes both
   --preset=NAME        a named group of settings, e.g. paper
   --config_files=FILE  yaml files of yours, separated by blanks
   --run_dir=FOLDER     where the run is kept (a new folder under runs/)

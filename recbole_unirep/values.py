@@ -42,6 +42,8 @@ def parse_value(key, text, loader):
         bool, int, float, str, list, tuple, dict or None: the value.
     """
     value = _literal(text, loader)
+    if key == "text_encoder" and isinstance(value, list):  # several encoders
+        return value
     if key in TEXT_KEYS and value is not None and not isinstance(value, str):
         return text
     return value

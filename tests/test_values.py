@@ -121,3 +121,9 @@ def test_a_key_given_twice_must_agree():
     assert split_arguments(["--seed=1", "--seed=1"]) == {"seed": "1"}
     with pytest.raises(ValueError, match="--seed is given twice, as '1' and '2'"):
         split_arguments(["--seed=1", "--seed=2"])
+
+
+@pytest.mark.parametrize("text", ["[mine, lexical]", "['mine', 'lexical']"])
+def test_text_encoder_may_be_a_list(text):
+    assert parse_value("text_encoder", text, LOADER) == ["mine", "lexical"]
+    assert parse_value("text_encoder", "2014", LOADER) == "2014"

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from dataset_prep.embedding import Encoding, ItemTexts, item_vectors
 from recbole_unirep import parallel
@@ -18,7 +19,7 @@ class ItemText(NamedTuple):
 
     Attributes:
         vectors (Tensor): float32, zeros for padding (row 0) and for items without text, shape: [n_items, text_dim].
-        encoder (str): what made them, as the config names it.
+        encoder (str): what made them, as the config names it; several are joined by " + ".
         dimension (int): text_dim.
         n_without_text (int): items with a zero vector, padding not counted.
     """
@@ -32,6 +33,8 @@ class ItemText(NamedTuple):
 def load_item_text(config, dataset) -> ItemText:
     """Loads the vectors of a dataset's items, and has them made where they are missing.
 
+    Those of several encoders stand side by side, each scaled to length 1.
+
     Args:
         config (Config): or any mapping that gives None for an absent key.
         dataset (Dataset): RecBole's; its items after filtering are the ones that get vectors.
@@ -43,11 +46,7 @@ def load_item_text(config, dataset) -> ItemText:
         FileNotFoundError: the `.item` file or half of a pair of vector files is missing.
         ValueError: an option, a file or the encoder is not usable.
     """
-    if not config["text_encoder"]:
-        raise ValueError(
-            f"text_encoder={config['text_encoder']} names no encoder: give a sentence-transformers model, 'lexical' or "
-            f"the NAME of your vectors, or use no text (--representation=id)"
-        )
+    encoders = _encoders(config["text_encoder"])
     fields = config["text_fields"]
     items = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
     n_training_items = getattr(dataset, "n_training_items", None)  # with split: cold_items
@@ -61,7 +60,7 @@ def load_item_text(config, dataset) -> ItemText:
         fit_items=n_training_items and items[: n_training_items - 1],
     )
     encoding = Encoding(
-        encoder=config["text_encoder"],
+        encoder=encoders[0],
         batch_size=config["text_batch_size"],
         device=config["text_device"],
         dtype=config["text_dtype"],
@@ -69,11 +68,28 @@ def load_item_text(config, dataset) -> ItemText:
         show_progress=bool(config["show_progress"]),
     )
     with parallel.main_first():  # what it encodes and stores the others find
-        encoded = torch.from_numpy(item_vectors(texts, encoding, config["text_dir"]))
+        parts = [
+            torch.from_numpy(item_vectors(texts, encoding._replace(encoder=encoder), config["text_dir"]))
+            for encoder in encoders
+        ]
+    encoded = parts[0] if len(parts) == 1 else torch.cat([functional.normalize(part, dim=1) for part in parts], dim=1)
     vectors = torch.cat([torch.zeros(1, encoded.shape[1]), encoded])  # [n_items, text_dim]
-    text = ItemText(vectors, encoding.encoder, encoded.shape[1], int((encoded == 0).all(dim=1).sum()))
+    text = ItemText(vectors, " + ".join(encoders), encoded.shape[1], int((encoded == 0).all(dim=1).sum()))
     logger.info(
         f"Item text: encoder {text.encoder}, {text.dimension} dimensions, {len(texts.items)} items, "
         f"{text.n_without_text} without text"
     )
     return text
+
+
+def _encoders(asked):
+    """Names of the encoders; ValueError where what was asked names none, or one twice."""
+    encoders = asked if isinstance(asked, (list, tuple)) else [asked]
+    if not encoders or not all(isinstance(encoder, str) and encoder for encoder in encoders):
+        raise ValueError(
+            f"text_encoder={asked} names no encoder: give a sentence-transformers model, 'lexical' or the NAME of your "
+            f"vectors, several as [A,B], or use no text (--representation=id)"
+        )
+    if len(set(encoders)) < len(encoders):
+        raise ValueError(f"text_encoder={asked} names an encoder twice: give each once")
+    return list(encoders)

@@ -38,6 +38,28 @@ def test_rows_follow_recboles_numbering_and_padding_is_zero(config, tmp_path):
     assert (text.encoder, text.dimension, text.n_without_text) == ("mine", 2, 1)
 
 
+def test_several_encoders_stand_side_by_side_each_at_length_1(config, tmp_path):
+    np.save(tmp_path / "toy.mine.npy", np.array([[3, 4], [0, 2], [0, 0]], dtype=np.float16))
+    (tmp_path / "toy.mine.json").write_text('{"items": ["a", "b", "c"]}', encoding="utf-8")
+    lexical = load_item_text(config, DATASET).vectors
+    config["text_encoder"] = ["mine", "lexical"]
+    text = load_item_text(config, DATASET)
+    assert text.encoder == "mine + lexical"
+    torch.testing.assert_close(text.vectors[:, :2], torch.tensor([[0, 0], [0, 1], [0, 0], [0.6, 0.8]]))
+    torch.testing.assert_close(text.vectors[:, 2:], lexical)
+    assert text.n_without_text == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [([], "names no encoder"), (["lexical", 3], "names no encoder"), (["lexical", "lexical"], "an encoder twice")],
+)
+def test_encoders_that_are_none_are_named(config, asked, message):
+    config["text_encoder"] = asked
+    with pytest.raises(ValueError, match=message):
+        load_item_text(config, DATASET)
+
+
 def test_item_without_a_row_is_counted_and_logged(config, caplog):
     caplog.set_level(logging.INFO)
     text = load_item_text(config, DATASET)
