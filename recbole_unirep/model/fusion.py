@@ -3,9 +3,12 @@
 Reference:
     'concat': Lin et al. "Unified Semantic and ID Representation Learning for Deep Recommenders." arXiv 2502.16474,
         section 3.1. The other two are ours.
+    Similarity by direction under a temperature: Wu et al. "Unsupervised Feature Learning via Non-Parametric Instance
+        Discrimination." CVPR 2018.
 """
 
 from torch import nn
+from torch.nn import functional
 
 
 class ResidualPerceptron(nn.Module):
@@ -24,6 +27,13 @@ class ResidualPerceptron(nn.Module):
         return x + self.layers(x)
 
 
+class UnitLength(nn.Module):
+    """Vectors [..., H] scaled to length 1; zeros stay zeros."""
+
+    def forward(self, x):
+        return functional.normalize(x, dim=-1)
+
+
 def _concat(width, hidden_size, hidden_units):
     return nn.Identity()
 
@@ -38,4 +48,22 @@ def _mlp(width, hidden_size, hidden_units):
 
 # name -> maker of a module from the parts side by side [M, width] to embeddings [M, H]
 FUSIONS = {"concat": _concat, "project": _project, "mlp": _mlp}
+SIMILARITIES = ("dot", "cosine")
 KEEPS_WIDTH = ("concat", "mlp")
+
+
+def make_fusion(name, width, hidden_size, hidden_units, similarity):
+    """What makes embeddings [M, hidden_size] of the parts side by side [M, width].
+
+    Args:
+        name (str): a key of FUSIONS.
+        width (int): dimensions of the parts side by side.
+        hidden_size (int): of an embedding.
+        hidden_units (int): of fusion 'mlp'.
+        similarity (str): a name in SIMILARITIES; under 'cosine' embeddings have length 1.
+
+    Returns:
+        nn.Module: the fusion.
+    """
+    fusion = FUSIONS[name](width, hidden_size, hidden_units)
+    return nn.Sequential(fusion, UnitLength()) if similarity == "cosine" else fusion

@@ -10,17 +10,17 @@ RecBole's SASRec has it. `--preset=paper` is the paper's recipe.
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from torch import nn
+from torch.nn import functional
 
 from recbole_unirep import parallel
 from recbole_unirep.analysis.codebook import codebook_report
 from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.data.item_text import load_item_text
 from recbole_unirep.model.backbone import LocalConvolution, make_backbone
-from recbole_unirep.model.fusion import FUSIONS
+from recbole_unirep.model.fusion import make_fusion
 from recbole_unirep.model.item_embedding import REPRESENTATIONS, UnifiedItemEmbedding
 from recbole_unirep.model.unirep_options import check_options, hidden_size
-from recbole_unirep.tokenizer import TOKENIZERS
-from recbole_unirep.tokenizer.base import shipped_defaults
+from recbole_unirep.tokenizer import make_tokenizer
 from recbole_unirep.training.causal import sequence_states
 from recbole_unirep.training.losses import PAIRWISE, recommendation_loss
 from recbole_unirep.training.repeats import read_items, repeats
@@ -60,7 +60,9 @@ class UniRep(SequentialRecommender):
             self.text_encoder, text = item_text.encoder, item_text.vectors
             has_text = text.any(dim=-1)
             is_read = has_text & (torch.arange(len(text)) < self.n_training_items)
-            tokenizer = _make_tokenizer(config, text[is_read], self.has_codes)
+            tokenizer = make_tokenizer(config["tokenizer"], config, text[is_read], config["seed"])
+            if not self.has_codes:
+                tokenizer.quantizer = None
             text = torch.where(has_text[:, None], text, tokenizer.text_mean)  # scaled, the mean is a zero vector
             self.register_buffer("has_text", has_text)
         id_dim = config["id_embedding_size"] if has_semantic else config["code_dim"]
@@ -75,7 +77,7 @@ class UniRep(SequentialRecommender):
             tokenizer=tokenizer,
             text=text,
             id_dim=id_dim,
-            fusion=FUSIONS[config["fusion"]](width, size, config["fusion_hidden_units"]),
+            fusion=make_fusion(config["fusion"], width, size, config["fusion_hidden_units"], config["similarity"]),
             hidden_size=size,
             init_std=config["id_init_std"],
             gradient_share=config["table_gradient_share"],
@@ -85,6 +87,7 @@ class UniRep(SequentialRecommender):
         if config["local_convolution"]:
             self.backbone.local_convolution = LocalConvolution(size, config["local_convolution"])
         self.output_projection = nn.Linear(size, size) if config["output_projection"] else None
+        self.temperature = config["temperature"] if config["similarity"] == "cosine" else None
         self.repeat_level = nn.Parameter(torch.zeros(())) if config["repeat_bias"] else None
         if self.has_codes and self.dead_code_steps:
             self.register_buffer("code_is_used", torch.zeros(tokenizer.quantizer.codebooks.shape[:2], dtype=torch.bool))
@@ -99,9 +102,7 @@ class UniRep(SequentialRecommender):
     def sequence_states(self):
         """Function from item ids [B, L] to states [B, L, H]; None where the backbone is not causal."""
         states = sequence_states(self.backbone)
-        if self.output_projection is None:
-            return states
-        return lambda item_seq: self.output_projection(states(item_seq))
+        return states and (lambda item_seq: self._to_score(states(item_seq)))
 
     @property
     def repeat_bias(self):
@@ -200,9 +201,20 @@ class UniRep(SequentialRecommender):
         """Whether a step reads the items of its batch alone; Caser's regularizer reads the whole table."""
         return self.loss_type != "CE" and self.quantization_items == "batch" and self.backbone_name != "Caser"
 
+    def _to_score(self, states):
+        """What of the backbone's states [..., H] an item's embedding meets."""
+        if self.output_projection is not None:
+            states = self.output_projection(states)
+        return states if self.temperature is None else functional.normalize(states, dim=-1) / self.temperature
+
     def _has_own_scores(self):
         """Whether scores are not RecBole's own of the backbone."""
-        own = self.output_projection, self.repeat_level, getattr(self.backbone, "local_convolution", None)
+        own = (
+            self.output_projection,
+            self.temperature,
+            self.repeat_level,
+            getattr(self.backbone, "local_convolution", None),
+        )
         return any(part is not None for part in own)
 
     def _read_items(self, interaction):
@@ -281,13 +293,3 @@ class UniRep(SequentialRecommender):
         parallel.copy_from_main(quantizer.codebooks.data)  # the draw is each process' own
         self.code_is_used.zero_()
         self.n_steps_counted.zero_()
-
-
-def _make_tokenizer(config, text, has_codes):
-    """The tokenizer with codebooks set from its own first encodings of the items that have text."""
-    name = config["tokenizer"]
-    tokenizer = TOKENIZERS[name](text_dim=text.shape[1], **{key: config[key] for key in shipped_defaults(name)})
-    tokenizer.initialise(text, config["seed"])
-    if not has_codes:
-        tokenizer.quantizer = None
-    return tokenizer

@@ -3,7 +3,7 @@
 from logging import getLogger
 
 from recbole_unirep.model.backbone import BACKBONES
-from recbole_unirep.model.fusion import FUSIONS, KEEPS_WIDTH
+from recbole_unirep.model.fusion import FUSIONS, KEEPS_WIDTH, SIMILARITIES
 from recbole_unirep.model.item_embedding import COLD_IDS, REPRESENTATIONS
 from recbole_unirep.tokenizer import TOKENIZERS
 from recbole_unirep.training.causal import CAUSAL
@@ -27,6 +27,7 @@ def check_options(config):
         "tokenizer": tuple(TOKENIZERS),
         "representation": tuple(REPRESENTATIONS),
         "fusion": tuple(FUSIONS),
+        "similarity": SIMILARITIES,
         "loss_type": LOSSES,
         "quantization_items": QUANTIZATION_ITEMS,
         "quantization_weighting": QUANTIZATION_WEIGHTINGS,
@@ -50,6 +51,14 @@ def check_options(config):
     sizes = config["encoder_sizes"]
     if not all(type(size) is int and size > 0 for size in sizes):
         raise ValueError(f"encoder_sizes={sizes} are not all whole numbers above 0: write --encoder_sizes=[512,256]")
+    temperature = config["temperature"]
+    if not isinstance(temperature, (int, float)) or isinstance(temperature, bool) or not temperature > 0:
+        raise ValueError(f"temperature={temperature} is no number above 0: give one, such as 0.0625")
+    if config["similarity"] == "cosine" and config["backbone"] not in CAUSAL:
+        raise ValueError(
+            f"similarity=cosine is for the states of {' or '.join(CAUSAL)}, the backbone is {config['backbone']}: "
+            f"leave the key out"
+        )
     if config["output_projection"] and config["backbone"] not in CAUSAL:
         raise ValueError(
             f"output_projection=True maps the states of {' or '.join(CAUSAL)}, the backbone is {config['backbone']}: "

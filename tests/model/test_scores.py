@@ -1,8 +1,11 @@
-"""What UniRep adds to its backbone's reading and scores: local convolution, output projection, number of repeats."""
+"""What UniRep adds to its backbone's reading and scores: local convolution, projection, cosine, repeats."""
 
 import pytest
 import torch
 from recbole.data.interaction import Interaction
+from torch.nn import functional
+
+from recbole_unirep.training.causal import sequence_states
 
 
 def interaction(data):
@@ -56,6 +59,27 @@ def test_a_local_convolution_adds_the_items_just_before(prepare, backbone):
     torch.testing.assert_close(model.full_sort_predict(interaction(data)), plain.full_sort_predict(interaction(data)))
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec"])
+def test_cosine_similarity_goes_by_direction_alone(prepare, backbone):
+    keys = {"backbone": backbone, "MAX_ITEM_LIST_LENGTH": 6, "output_projection": True}
+    _, data, model = prepare(similarity="cosine", temperature=0.5, **keys)
+    model.eval()
+    batch = interaction(data)
+    states, table = model._last_state(batch), model.item_embedding.weight
+    torch.testing.assert_close(states.norm(dim=1), torch.full((len(batch),), 2.0))
+    length = torch.ones(model.n_items)
+    length[0] = 0
+    torch.testing.assert_close(table[: model.n_items].norm(dim=1), length)
+    scores = model.full_sort_predict(batch)
+    inner = model.output_projection(sequence_states(model.backbone)(batch["item_id_list"]))
+    last = inner[torch.arange(len(batch)), batch["item_length"] - 1]
+    expected = 2 * functional.cosine_similarity(last[:, None], table[None, 1 : model.n_items], dim=-1)
+    torch.testing.assert_close(scores[:, 1:], expected)
+    assert not scores[:, 0].any()
+    torch.testing.assert_close(model.predict(batch), scores.gather(1, data.test.targets.items[:, None])[:, 0])
+
+
 @pytest.mark.parametrize("loss_type", ["CE", "BPR"])
 def test_recbole_s_own_loader_trains_an_output_projection(prepare, loss_type):
     _, data, model = prepare(output_projection=True, loss_type=loss_type, training_rows="prefix")
@@ -75,7 +99,10 @@ def test_rows_and_prefixes_have_the_same_loss_under_an_output_projection(prepare
     torch.testing.assert_close(by_row[0], by_prefix[0])
 
 
-@pytest.mark.parametrize("keys", [{}, {"output_projection": True, "local_convolution": 3}, {"representation": "id"}])
+@pytest.mark.parametrize(
+    "keys",
+    [{}, {"output_projection": True, "local_convolution": 3}, {"similarity": "cosine"}, {"representation": "id"}],
+)
 def test_what_a_sequence_has_read_gets_a_number_in_every_score_and_loss(prepare, keys):
     still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "users_per_batch": 1000, "train_batch_size": 10000}
     _, rows, model = prepare(repeat_bias=True, **keys, **still)

@@ -177,6 +177,9 @@ def test_the_codebook_report_is_over_all_items(prepare):
     [
         ({"backbone": "SRGNN"}, "backbone=SRGNN.*SASRec, GRU4Rec"),
         ({"backbone": "Caser", "loss_type": "BCE"}, "loss_type=BCE.*Caser.*CE or BPR"),
+        ({"similarity": "angle"}, "similarity=angle is not known: choose one of dot, cosine"),
+        ({"backbone": "NARM", "similarity": "cosine"}, "similarity=cosine.*SASRec or GRU4Rec.*NARM"),
+        ({"temperature": 0}, "temperature=0 is no number above 0"),
         ({"backbone": "Caser", "local_convolution": 3}, "local_convolution=3.*SASRec or GRU4Rec.*Caser"),
         ({"local_convolution": -1}, "local_convolution=-1 is no number of items: give 3, or 0"),
         ({"backbone": "NARM", "repeat_bias": True}, "repeat_bias=True.*SASRec or GRU4Rec.*CE.*NARM"),
