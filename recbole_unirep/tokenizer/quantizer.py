@@ -46,7 +46,8 @@ class ResidualQuantizer(nn.Module):
         n_levels (int): codes in a semantic ID.
         codebook_size (int): vectors each level may choose from.
         code_dim (int): dimensions of a vector.
-        level_metrics (list of str): how each level finds its nearest vector, names in `NEARNESS`.
+        level_metrics (list of str): how each level finds its nearest vector, names in `NEARNESS`; the last one holds
+            for the levels after it, too.
         commitment_weight (float): beta, the pull of the encoder towards its code.
         residual_gradient (str): 'detached' hands r_l - sg[e_l] to the next level, so that each codebook is moved by
             its own loss alone; 'as_printed' hands on r_l - e_l, so that later commitment losses reach it too.
@@ -57,7 +58,7 @@ class ResidualQuantizer(nn.Module):
         loss_reduction (str): over the dimensions of a squared error, a name in `REDUCTIONS`.
 
     Raises:
-        ValueError: an option is unknown or goes against another, or the number of metrics is not that of the levels.
+        ValueError: an option is unknown or goes against another, or there is no metric, or more than levels.
     """
 
     def __init__(
@@ -75,9 +76,10 @@ class ResidualQuantizer(nn.Module):
         loss_reduction: str,
     ):
         super().__init__()
-        if len(level_metrics) != n_levels:
+        if not 0 < len(level_metrics) <= n_levels:
             raise ValueError(
-                f"level_metrics names {len(level_metrics)} levels, n_levels is {n_levels}: give one metric per level"
+                f"level_metrics names {len(level_metrics)} levels, n_levels is {n_levels}: give one metric per level, "
+                f"where the last one holds for the levels after it"
             )
         for metric in level_metrics:
             check_option("level_metrics", metric, NEARNESS)
@@ -94,7 +96,7 @@ class ResidualQuantizer(nn.Module):
             self.register_buffer("code_sums", torch.zeros_like(codebooks))
         self.n_levels = n_levels
         self.codebook_size = codebook_size
-        self.level_metrics = list(level_metrics)
+        self.level_metrics = [*level_metrics, *[level_metrics[-1]] * (n_levels - len(level_metrics))]
         self.commitment_weight = commitment_weight
         self.residual_gradient = residual_gradient
         self.codebook_gradient = codebook_gradient

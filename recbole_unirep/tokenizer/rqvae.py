@@ -37,7 +37,7 @@ class RQVAE(SemanticTokenizer):
             reconstruction loss too.
 
     Raises:
-        ValueError: an option is unknown or goes against another, or the number of metrics is not that of the levels.
+        ValueError: an option is unknown or goes against another, or there is no metric, or more than levels.
     """
 
     def __init__(

@@ -195,7 +195,7 @@ def test_the_codebook_report_is_over_all_items(prepare):
         ({"representation": "ids"}, "representation=ids.*unified, semantic, id"),
         ({"hidden_size": 128}, "hidden_size=128.*concat makes it 16"),
         ({"n_heads": 5}, "n_heads 5 does not divide.*16"),
-        ({"level_metrics": ["cosine"]}, "level_metrics names 1 levels, n_levels is 3"),
+        ({"level_metrics": ["cosine"] * 4}, "level_metrics names 4 levels, n_levels is 3"),
         ({"quantization_items": "catalogue", "quantization_weighting": "occurrence"}, "occurrence.*batch"),
         ({"quantization_items": "all"}, "quantization_items=all.*batch, catalogue"),
     ],

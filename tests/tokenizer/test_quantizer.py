@@ -62,6 +62,15 @@ def test_algorithm_1_in_numpy_gives_the_same(metrics, reduction):
     assert quantizer.encode(z).tolist() == codes.tolist()
 
 
+def test_the_last_metric_holds_for_the_levels_after_it():
+    assert make_quantizer(level_metrics=["cosine"]).level_metrics == ["cosine"] * 3
+    short, full = (
+        make_quantizer(n_levels=4, level_metrics=["cosine", "euclidean", *more]) for more in ([], ["euclidean"] * 2)
+    )
+    z = torch.randn(10, 4)
+    assert torch.equal(short(z).codes, full(z).codes)
+
+
 @pytest.mark.parametrize("residual_gradient", ["detached", "as_printed"])
 @pytest.mark.parametrize("codebook_gradient", [False, True])
 def test_gradient_settings_do_not_change_values(residual_gradient, codebook_gradient):
@@ -83,10 +92,14 @@ def test_codebooks_of_the_paper_hold_49152_numbers():
     assert sum(p.numel() for p in make_quantizer(codebook_size=256, code_dim=64).parameters()) == 49_152
 
 
+ONE_EACH = "give one metric per level, where the last one holds for the levels after it"
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"level_metrics": ["cosine"] * 2}, "level_metrics names 2 levels, n_levels is 3: give one metric per level"),
+        ({"level_metrics": ["cosine"] * 4}, "level_metrics names 4 levels, n_levels is 3: " + ONE_EACH),
+        ({"level_metrics": []}, "level_metrics names 0 levels, n_levels is 3: " + ONE_EACH),
         ({"level_metrics": ["cosine", "l2", "cosine"]}, "level_metrics is 'l2': choose one of cosine, euclidean"),
         ({"residual_gradient": "none"}, "residual_gradient is 'none': choose one of detached, as_printed"),
         ({"loss_reduction": "max"}, "loss_reduction is 'max': choose one of sum, mean"),
