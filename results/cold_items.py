@@ -1,4 +1,4 @@
-"""Items that nobody has trained on: UniRep with each ID fallback, its unquantized control, SASRec and the text rule.
+"""Items that nobody has trained on: UniRep's best preset with each ID fallback, its controls and the text rule.
 
     python results/cold_items.py --data_path=../shared/datasets [--runs=FOLDER] [NAME ...]
 
@@ -26,12 +26,13 @@ HERE = Path(__file__).resolve().parent
 KEPT = ("config.yaml", "environment.json", "result.json", "metrics.jsonl")
 SEEDS = (2020, 2021, 2022)
 RECENCIES = (0.3, 0.5, 0.7, 0.9, 1.0)
+BEST = ["--model=UniRep", "--preset=best", "--text_encoder=minilm"]
 ROWS = {
-    "unirep": ["--model=UniRep", "--text_encoder=minilm"],
-    "text_id": ["--model=UniRep", "--text_encoder=minilm", "--representation=text_id"],
-    "sasrec": ["--model=SASRec"],
+    "unirep": BEST,
+    "text_id": [*BEST, "--representation=text_id"],
+    "id": [*BEST, "--representation=id", "--fusion=concat", "--cold_id_embedding=untrained"],
 }
-LABELS = {"unirep": "UniRep, {}", "text_id": "UniRep `text_id`, {}", "sasrec": "SASRec, untrained rows"}
+LABELS = {"unirep": "UniRep, {}", "text_id": "UniRep `text_id`, {}", "id": "UniRep `id` (SASRec), untrained rows"}
 CELLS = {f"{row}-{seed}": [*keys, f"--seed={seed}"] for seed in SEEDS for row, keys in ROWS.items()}
 for recency in RECENCIES:
     CELLS[f"textknn-{recency}"] = ["--model=TextKNN", "--text_encoder=minilm", f"--recency={recency}"]
@@ -59,7 +60,7 @@ def run(name, folder, data_path):
     kept = HERE / "cold_items" / name
     if (kept / "result.json").is_file():
         return
-    command = ["run_recbole", *CELLS[name], "--dataset=amazon-beauty", "--split=cold_items", "--stopping_step=5"]
+    command = ["run_recbole", *CELLS[name], "--dataset=amazon-beauty", "--split=cold_items"]
     command += ["--show_progress=False", f"--run_dir={folder}", f"--data_path={data_path}"]
     if (folder / "last.pt").is_file() and not (folder / "result.json").is_file():
         command = ["run_recbole", f"--resume={folder}"]
@@ -96,7 +97,7 @@ def table():
     for row in ROWS:
         kept = [HERE / "cold_items" / f"{row}-{seed}" for seed in SEEDS]
         kept = [folder for folder in kept if (folder / "result.json").is_file()]
-        if row == "sasrec":
+        if row == "id":
             yield line(LABELS[row], [read(folder / "result.json")["test_result"] for folder in kept])
             continue
         for fallback in COLD_IDS:
