@@ -33,6 +33,7 @@ SMALL = {
     "show_progress": False,
     "epochs": 2,
 }
+BEST = {"similarity": "cosine", "repeat_bias": True, "local_convolution": 3, "fusion": "mlp"}
 CASES = {
     "SASRec, softmax": {"model": "SASRec"},
     "SASRec, BCE": {"model": "SASRec", "loss_type": "BCE"},
@@ -41,6 +42,9 @@ CASES = {
     "UniRep, text and ID": {"model": "UniRep", "representation": "text_id"},
     "UniRep, projected": {"model": "UniRep", "fusion": "project"},
     "UniRep, perceptron": {"model": "UniRep", "fusion": "mlp"},
+    "UniRep, repeats": {"model": "UniRep", **BEST},
+    "UniRep, repeats and sampled softmax": {"model": "UniRep", "loss_type": "SSM", "shared_negatives": 20, **BEST},
+    "UniRep, repeats and prefixes": {"model": "UniRep", "training_rows": "prefix", **BEST},
     "SASRec, sampled softmax": {"model": "SASRec", "loss_type": "SSM", "shared_negatives": 20},
     "prefixes": {"model": "Caser"},
     "SASRec, prefixes": {"model": "SASRec", "training_rows": "prefix"},
