@@ -60,9 +60,10 @@ class UniRep(SequentialRecommender):
             self.text_encoder, text = item_text.encoder, item_text.vectors
             has_text = text.any(dim=-1)
             is_read = has_text & (torch.arange(len(text)) < self.n_training_items)
-            tokenizer = make_tokenizer(config["tokenizer"], config, text[is_read], config["seed"])
+            tokenizer = make_tokenizer(config["tokenizer"], config, text.shape[1])
             if not self.has_codes:
                 tokenizer.quantizer = None
+            tokenizer.initialise(text[is_read], config["seed"])
             text = torch.where(has_text[:, None], text, tokenizer.text_mean)  # scaled, the mean is a zero vector
             self.register_buffer("has_text", has_text)
         id_dim = config["id_embedding_size"] if has_semantic else config["code_dim"]

@@ -54,28 +54,21 @@ def check_options(config):
     temperature = config["temperature"]
     if not isinstance(temperature, (int, float)) or isinstance(temperature, bool) or not temperature > 0:
         raise ValueError(f"temperature={temperature} is no number above 0: give one, such as 0.0625")
-    if config["similarity"] == "cosine" and config["backbone"] not in CAUSAL:
-        raise ValueError(
-            f"similarity=cosine is for the states of {' or '.join(CAUSAL)}, the backbone is {config['backbone']}: "
-            f"leave the key out"
-        )
-    if config["output_projection"] and config["backbone"] not in CAUSAL:
-        raise ValueError(
-            f"output_projection=True maps the states of {' or '.join(CAUSAL)}, the backbone is {config['backbone']}: "
-            f"leave the key out"
-        )
     width = config["local_convolution"]
     if type(width) is not int or width < 0:
         raise ValueError(f"local_convolution={width} is no number of items: give 3, or 0 for none")
-    if width and config["backbone"] not in CAUSAL:
+    is_asked = {key: config[key] for key in ("output_projection", "local_convolution", "repeat_bias")}
+    is_asked["similarity"] = config["similarity"] != "dot"
+    for key in is_asked:
+        if is_asked[key] and config["backbone"] not in CAUSAL:
+            raise ValueError(
+                f"{key}={config[key]} is for backbone {' or '.join(CAUSAL)}, found {config['backbone']}: "
+                f"leave the key out"
+            )
+    if config["repeat_bias"] and config["loss_type"] not in ("CE", "SSM"):
         raise ValueError(
-            f"local_convolution={width} stands before {' or '.join(CAUSAL)}, the backbone is {config['backbone']}: "
-            f"leave the key out"
-        )
-    if config["repeat_bias"] and (config["backbone"] not in CAUSAL or config["loss_type"] not in ("CE", "SSM")):
-        raise ValueError(
-            f"repeat_bias=True learns from the softmax over states of {' or '.join(CAUSAL)}, found loss_type="
-            f"{config['loss_type']} and backbone={config['backbone']}: use CE or SSM there, or leave the key out"
+            f"repeat_bias=True learns from a softmax, found loss_type={config['loss_type']}: use CE or SSM, or leave "
+            f"the key out"
         )
     if config["loss_type"] in ("BCE", "SSM") and config["backbone"] not in CAUSAL:
         raise ValueError(

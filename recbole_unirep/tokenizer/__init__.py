@@ -6,18 +6,15 @@ from recbole_unirep.tokenizer.rqvae import RQVAE
 TOKENIZERS = {"RQVAE": RQVAE}
 
 
-def make_tokenizer(name, settings, text, seed):
-    """A tokenizer with codebooks set from its own first encodings.
+def make_tokenizer(name, settings, text_dim):
+    """A tokenizer that has seen no text yet.
 
     Args:
         name (str): a key of TOKENIZERS.
         settings (mapping): its keys, those of its yaml file; others are left alone.
-        text (Tensor): text embeddings of the items that have text, shape: [N, text_dim].
-        seed (int): the same seed gives the same codebooks.
+        text_dim (int): dimensions of an item text embedding.
 
     Returns:
-        SemanticTokenizer: not trained yet.
+        SemanticTokenizer: to be initialised.
     """
-    tokenizer = TOKENIZERS[name](text_dim=text.shape[1], **{key: settings[key] for key in shipped_defaults(name)})
-    tokenizer.initialise(text, seed)
-    return tokenizer
+    return TOKENIZERS[name](text_dim=text_dim, **{key: settings[key] for key in shipped_defaults(name)})

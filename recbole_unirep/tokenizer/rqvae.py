@@ -188,7 +188,8 @@ class RQVAE(SemanticTokenizer):
         if len(x) == 0:
             raise ValueError("the tokenizer needs the text embedding of at least one item, got none: check text_fields")
         self.set_text_statistics(x)
-        self.quantizer.initialise(self.latent(x), self.codebook_init, seed)
+        if self.quantizer is not None:  # a control without codes takes it away
+            self.quantizer.initialise(self.latent(x), self.codebook_init, seed)
 
     def fit(self, x: Tensor) -> "RQVAE":
         """Trains the RQ-VAE alone, from new parameters; torch's global random state is neither read nor changed.

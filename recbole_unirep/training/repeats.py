@@ -15,6 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+ITEMS = 2**32  # more than there are item ids: a pair of position and item is one number
+
 
 class ReadItems(NamedTuple):
     """Items that positions have read, each once a position.
@@ -31,10 +33,7 @@ class ReadItems(NamedTuple):
 
     def has(self, position, item):
         """Whether these positions have read these items, shape: [N], bool; both arguments [N], int64."""
-        if not len(self.item):
-            return torch.zeros_like(item, dtype=torch.bool)
-        size = 1 + torch.maximum(self.item.max(), item.max())
-        return torch.isin(position * size + item, self.position * size + self.item)
+        return torch.isin(position * ITEMS + item, self.position * ITEMS + self.item)
 
 
 class Repeats(NamedTuple):

@@ -160,7 +160,8 @@ class _TableScorer:
     def __init__(self, model, states, data, batch_size, scores_at_once, device):
         self.states, self.device = states, device
         self.table = model.item_embedding.weight[: model.n_items]
-        self.repeat_bias = getattr(model, "repeat_bias", None)
+        repeat_bias = getattr(model, "repeat_bias", None)
+        self.repeat_bias = None if repeat_bias is None else float(repeat_bias)
         self.longest = self.table[1:].norm(dim=1).max()
         self.item_seq = data.interactions[model.ITEM_SEQ]
         self.length = data.interactions[model.ITEM_SEQ_LEN]
@@ -175,7 +176,7 @@ class _TableScorer:
         if self.repeat_bias is None:
             return TableScores(states, self.table, self.longest, self.n_columns)
         read = read_items(item_seq, row, last)
-        return TableScores(states, self.table, self.longest, self.n_columns, float(self.repeat_bias), read)
+        return TableScores(states, self.table, self.longest, self.n_columns, self.repeat_bias, read)
 
 
 class _ModelScorer:

@@ -10,6 +10,7 @@ from recbole_unirep.data.candidates import Targets, tie_priority
 from recbole_unirep.data.sequences import UserSequences
 from recbole_unirep.data.split import HeldOut, load_data
 from recbole_unirep.quick_start import build_model, trains_rows
+from recbole_unirep.training import softmax
 from recbole_unirep.training.evaluation import PROTOCOLS, rank_targets
 
 SMALL = {
@@ -40,6 +41,12 @@ def load(tiny):
         return config, data, build_model(config, data.train)
 
     return load_all
+
+
+@pytest.fixture(params=[1, 2, 3, 7, 50], ids=lambda rows: f"{rows} rows a chunk")
+def chunk_rows(request, monkeypatch):
+    """Chunks of so many of the seven positions."""
+    monkeypatch.setattr(softmax, "_chunk_rows", lambda table: request.param)
 
 
 class MadeTargets(HeldOut):

@@ -5,16 +5,9 @@ import torch
 from torch.nn import functional as F
 
 from recbole_unirep.data.sequences import RowBatch
-from recbole_unirep.training import softmax
 from recbole_unirep.training.losses import recommendation_loss
 from recbole_unirep.training.repeats import Repeats, read_items
 from recbole_unirep.training.softmax import cross_entropy, sampled_cross_entropy
-
-
-@pytest.fixture(params=[1, 2, 3, 7, 50], ids=lambda rows: f"{rows} rows a chunk")
-def chunk_rows(request, monkeypatch):
-    """Chunks of so many of the seven positions."""
-    monkeypatch.setattr(softmax, "_chunk_rows", lambda table: request.param)
 
 
 def test_an_item_is_read_once_and_from_its_place_on():

@@ -11,12 +11,6 @@ from recbole_unirep.training import softmax
 from recbole_unirep.training.softmax import cross_entropy, sampled_cross_entropy
 
 
-@pytest.fixture(params=[1, 2, 3, 7, 50], ids=lambda rows: f"{rows} rows a chunk")
-def chunk_rows(request, monkeypatch):
-    """Chunks of so many of the seven positions."""
-    monkeypatch.setattr(softmax, "_chunk_rows", lambda table: request.param)
-
-
 def states_and_table():
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(7, 5, generator=generator) * 3
