@@ -68,7 +68,7 @@ def _command(name, arguments, usage, call):
     if not arguments:
         print(usage, end="", file=sys.stderr)
         return 2
-    if arguments[0] in ("-h", "--help"):
+    if not {"-h", "--help"}.isdisjoint(arguments):
         print(usage, end="")
         return 0
     if arguments[0] == "--version":

@@ -35,6 +35,13 @@ def test_help_is_printed_and_no_arguments_is_an_error(shell, command):
     assert shell(command) == (2, "", out)
 
 
+@pytest.mark.parametrize("arguments", [("embed", "--help"), ("compare", "--models=UniRep", "-h")])
+def test_help_is_printed_wherever_it_stands(shell, arguments):
+    code, out, error = shell("unirep", *arguments)
+    assert (code, error) == (0, "")
+    assert out.startswith("usage: unirep ")
+
+
 def test_help_names_the_keys_a_first_run_needs(shell):
     _, out, _ = shell("run_recbole", "-h")
     for key in ("model", "dataset", "data_path", "config_files", "preset", "resume", "run_dir", "text_encoder"):
