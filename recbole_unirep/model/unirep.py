@@ -17,6 +17,7 @@ from recbole_unirep.analysis.codebook import codebook_report
 from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.data.item_text import load_item_text
 from recbole_unirep.model.backbone import LocalConvolution, make_backbone
+from recbole_unirep.model.codebook_steps import move_codebooks
 from recbole_unirep.model.fusion import make_fusion
 from recbole_unirep.model.item_embedding import REPRESENTATIONS, UnifiedItemEmbedding
 from recbole_unirep.model.unirep_options import check_options, hidden_size
@@ -251,7 +252,7 @@ class UniRep(SequentialRecommender):
                 loss = tokenizer.quantizer.losses(encoded.latent.index_select(0, row), encoded.codes[row])
                 losses.append((loss * weight).sum())
                 if self.training:
-                    self._move_codebooks(encoded)
+                    move_codebooks(self, encoded)
             text = table.item_text_embedding[encoded.items[row]]
             loss = tokenizer.reconstruction_loss(text, encoded.semantic.index_select(0, row))
             losses.append((loss * weight).sum())
@@ -265,32 +266,3 @@ class UniRep(SequentialRecommender):
         weight = count.float() if self.quantization_weighting == "occurrence" else torch.ones_like(count).float()
         weight = weight * self.has_text[items]  # no text, nothing to quantize
         return torch.searchsorted(encoded_items, items), weight / weight.sum().clamp(min=1)
-
-    @torch.no_grad()
-    def _move_codebooks(self, encoded):
-        """What moves the codebooks beside their losses: with codebook_update 'ema' the encoded items that have text,
-        and dead codes' new places.
-        """
-        quantizer = self.item_embedding.tokenizer.quantizer
-        with torch.autocast(encoded.latent.device.type, enabled=False):  # rounded scores would choose other codes
-            if quantizer.codebook_update == "ema":
-                has_text = self.has_text[encoded.items]
-                quantizer.follow(encoded.latent[has_text], encoded.codes[has_text])
-            if self.dead_code_steps:
-                self._move_dead_codes(encoded)
-        if quantizer.codebook_update == "ema":  # sums whose order a GPU does not fix
-            for state in (quantizer.codebooks, quantizer.code_counts, quantizer.code_sums):
-                parallel.copy_from_main(state)
-
-    def _move_dead_codes(self, encoded):
-        """Every `dead_code_steps` training steps, moves codes unused since then onto random residuals."""
-        self.code_is_used.scatter_(1, encoded.codes.T, True)
-        self.n_steps_counted += 1
-        if self.n_steps_counted < self.dead_code_steps:
-            return
-        quantizer = self.item_embedding.tokenizer.quantizer
-        generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
-        quantizer.move_dead_codes(encoded.latent, self.code_is_used, generator)
-        parallel.copy_from_main(quantizer.codebooks.data)  # the draw is each process' own
-        self.code_is_used.zero_()
-        self.n_steps_counted.zero_()
