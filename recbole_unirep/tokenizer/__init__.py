@@ -1,20 +1,62 @@
-"""Tokenizers by name: vectors in, codes out. They know no RecBole, no users, no sequences."""
+"""Tokenizers by name: vectors or items in, codes out. They know no RecBole, no users, no sequences."""
 
+from inspect import signature
+
+from recbole_unirep.tokenizer.assigned import AssignedTokenizer
+from recbole_unirep.tokenizer.balancedrqkmeans import BalancedRQKMeans
 from recbole_unirep.tokenizer.base import shipped_defaults
+from recbole_unirep.tokenizer.categoricalids import CategoricalIDs
+from recbole_unirep.tokenizer.fused import Fused
+from recbole_unirep.tokenizer.hierarchicalkmeans import HierarchicalKMeans
+from recbole_unirep.tokenizer.itemidtokens import ItemIDTokens
+from recbole_unirep.tokenizer.keywordids import KeywordIDs
+from recbole_unirep.tokenizer.mbgen import MBGen
+from recbole_unirep.tokenizer.opq import OPQ
+from recbole_unirep.tokenizer.pq import PQ
+from recbole_unirep.tokenizer.randomids import RandomIDs
+from recbole_unirep.tokenizer.rqkmeans import RQKMeans
 from recbole_unirep.tokenizer.rqvae import RQVAE
+from recbole_unirep.tokenizer.rvq import RVQ
+from recbole_unirep.tokenizer.vq import VQ
 
-TOKENIZERS = {"RQVAE": RQVAE}
+TOKENIZERS = {
+    tokenizer.__name__: tokenizer
+    for tokenizer in (
+        RQVAE,
+        VQ,
+        RVQ,
+        RQKMeans,
+        BalancedRQKMeans,
+        MBGen,
+        PQ,
+        OPQ,
+        HierarchicalKMeans,
+        Fused,
+        RandomIDs,
+        ItemIDTokens,
+        CategoricalIDs,
+        KeywordIDs,
+    )
+}
 
 
-def make_tokenizer(name, settings, text_dim):
-    """A tokenizer that has seen no text yet.
+def reads_vectors(name):
+    """Whether a tokenizer of that name reads vectors; the others read item tokens and columns."""
+    return not issubclass(TOKENIZERS[name], AssignedTokenizer)
+
+
+def make_tokenizer(name, settings, text_dim=None):
+    """A tokenizer that has seen no items yet.
 
     Args:
         name (str): a key of TOKENIZERS.
         settings (mapping): its keys, those of its yaml file; others are left alone.
-        text_dim (int): dimensions of an item text embedding.
+        text_dim (int or None): dimensions of an item text embedding, for the tokenizers that have an encoder.
 
     Returns:
-        SemanticTokenizer: to be initialised.
+        SemanticTokenizer or AssignedTokenizer: to be fitted.
     """
-    return TOKENIZERS[name](text_dim=text_dim, **{key: settings[key] for key in shipped_defaults(name)})
+    options = {key: settings[key] for key in shipped_defaults(name)}
+    if "text_dim" in signature(TOKENIZERS[name]).parameters:
+        options["text_dim"] = text_dim
+    return TOKENIZERS[name](**options)

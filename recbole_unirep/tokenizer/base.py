@@ -37,6 +37,12 @@ class SemanticTokenizer(nn.Module, ABC):
     n_levels: int
     codebook_size: int
     code_dim: int
+    is_trained = True  # by the losses of a recommender; False where fit finds all
+
+    @property
+    def codebook_sizes(self) -> list:
+        """Codes that each level may choose from."""
+        return [self.codebook_size] * self.n_levels
 
     @classmethod
     def from_defaults(cls, **overrides: Any) -> "SemanticTokenizer":
@@ -69,8 +75,20 @@ class SemanticTokenizer(nn.Module, ABC):
             x (Tensor): text embeddings, shape: [N, text_dim].
 
         Returns:
-            Tensor: codes in 0..codebook_size-1, int64, shape: [N, n_levels].
+            Tensor: codes in 0..codebook_size-1, levels that an ID of variable length does not use hold -1, int64,
+                shape: [N, n_levels].
         """
+
+    def encode_catalogue(self, x: Tensor) -> Tensor:
+        """Codes of a whole catalogue, where a method may see to it that they are spread; else those of `encode`.
+
+        Args:
+            x (Tensor): text embeddings of all items, shape: [N, text_dim].
+
+        Returns:
+            Tensor: int64, shape: [N, n_levels].
+        """
+        return self.encode(x)
 
     @abstractmethod
     def decode(self, codes: Tensor) -> Tensor:

@@ -1,0 +1,93 @@
+"""BalancedRQKMeans: residual k-means whose clusters all hold the same number of items.
+
+Reference:
+    Deng et al. "OneRec: Unifying Retrieve and Rank with Generative Recommender and Iterative Preference Alignment",
+        arXiv:2502.18965, Algorithm 1.
+
+The algorithm gives each of K clusters |V| / K items; where K does not divide |V|, the first clusters get one more.
+Shapes: N items, K codebook_size.
+"""
+
+import torch
+from torch import Tensor
+
+from recbole_unirep.tokenizer.fitted import ResidualCodes
+
+
+class BalancedRQKMeans(ResidualCodes):
+    """Algorithm 1 on the vectors, then on the residuals of each level.
+
+    `encode` gives a vector's nearest codes; `encode_catalogue` those of the balanced clusters, for which all items must
+    be there at once.
+
+    Args:
+        n_levels (int): codes in a semantic ID.
+        codebook_size (int): clusters of each level.
+        kmeans_iterations (int): rounds of a level at most; it ends earlier when no item changes its cluster.
+        fit_seed (int): of the first centres.
+    """
+
+    def __init__(self, *, n_levels: int, codebook_size: int, kmeans_iterations: int, fit_seed: int):
+        super().__init__(
+            n_levels=n_levels,
+            codebook_size=codebook_size,
+            level_metrics=["euclidean"] * n_levels,
+            fit_items=0,  # a balance is one of all items
+            fit_seed=fit_seed,
+        )
+        self.kmeans_iterations = kmeans_iterations
+
+    @torch.no_grad()
+    def encode_catalogue(self, x: Tensor) -> Tensor:
+        """Codes of all items together, each code of a level held by equally many, shape: [N, n_levels]."""
+        self._check_width(x)
+        residual, codes = self._read(x), []
+        for codebook in self.codebooks:
+            code, _ = balanced_assignment(residual, codebook)
+            residual = residual - codebook[code]
+            codes.append(code)
+        return torch.stack(codes, dim=-1)
+
+    def _fit(self, x: Tensor) -> None:
+        generator = torch.Generator().manual_seed(self.fit_seed)
+        residual, codebooks = x, []
+        for _ in range(self.n_levels):
+            rows = torch.randperm(len(x), generator=generator)[torch.arange(self.codebook_size) % len(x)]
+            codebook, code = residual[rows], None
+            for _ in range(self.kmeans_iterations):
+                previous = code
+                code, codebook = balanced_assignment(residual, codebook)
+                if previous is not None and torch.equal(previous, code):
+                    break
+            code, _ = balanced_assignment(residual, codebook)
+            residual = residual - codebook[code]
+            codebooks.append(codebook)
+        self.codebooks = torch.stack(codebooks).to(self.codebooks.device)
+
+
+def balanced_assignment(x: Tensor, centres: Tensor) -> tuple:
+    """One round of Algorithm 1: cluster after cluster takes the nearest of the items that are left.
+
+    Args:
+        x (Tensor): items, shape: [N, D].
+        centres (Tensor): shape: [K, D].
+
+    Returns:
+        tuple[Tensor, Tensor]: the cluster of each item, int64, shape: [N]; the means of the clusters, a centre without
+        items as it was, shape: [K, D].
+    """
+    n_items, n_clusters = len(x), len(centres)
+    size, n_larger = divmod(n_items, n_clusters)
+    left = torch.arange(n_items, device=x.device)
+    cluster, means = torch.empty_like(left), centres.clone()
+    for k in range(n_clusters):
+        take = size + (k < n_larger)
+        if not take:
+            break
+        distance = (x[left] - centres[k]).square().sum(dim=-1)  # [U]
+        order = distance.argsort(stable=True)
+        taken = left[order[:take]]
+        cluster[taken] = k
+        means[k] = x[taken].mean(dim=0)
+        left = left[order[take:].sort().values]
+    return cluster, means

@@ -1,0 +1,82 @@
+"""k-means and rotations, by faiss; the only door through which it enters.
+
+Reference:
+    Matthijs Douze et al. "The Faiss library", arXiv:2401.08281.
+
+Shapes: N vectors, K clusters, D dimensions.
+"""
+
+import faiss
+import numpy as np
+import torch
+from torch import Tensor
+
+# faiss before 1.14 begins with random points and knows no other way.
+BEGINNING = (
+    {"init_method": faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS}
+    if hasattr(faiss, "ClusteringInitMethod_KMEANS_PLUS_PLUS")
+    else {}
+)
+ALL_POINTS = 2**31 - 1  # faiss draws a part of the points otherwise; whoever wants a part draws it himself
+
+
+def kmeans(x: Tensor, n_clusters: int, iterations: int, seed: int) -> Tensor:
+    """Centres of k-means; the same seed gives the same ones on the same number of threads.
+
+    Where there are fewer distinct points than clusters, the rest are copies of the first centre, so that the first of
+    equals is nearest and they stay unused.
+
+    Args:
+        x (Tensor): points, at least one, shape: [N, D].
+        n_clusters (int): K.
+        iterations (int): Lloyd's.
+        seed (int): of the first centres.
+
+    Returns:
+        Tensor: centres, float32, shape: [K, D].
+    """
+    points = _array(x)
+    n_found = min(n_clusters, len(points))
+    if n_found == len(points) or n_found > len(points) // 2:  # copies among few points are likely, and cheap to count
+        n_found = min(n_clusters, len(np.unique(points, axis=0)))
+    clustering = faiss.Kmeans(
+        points.shape[1],
+        n_found,
+        niter=iterations,
+        seed=seed,
+        min_points_per_centroid=1,
+        max_points_per_centroid=ALL_POINTS,
+        **BEGINNING,
+    )
+    clustering.train(points)
+    centres = torch.from_numpy(clustering.centroids.copy())
+    return torch.cat([centres, centres[:1].expand(n_clusters - n_found, -1)])
+
+
+def rotation(x: Tensor, n_parts: int, codebook_size: int, iterations: int) -> Tensor:
+    """OPQ's rotation, under which the parts of a vector quantize well one by one.
+
+    Args:
+        x (Tensor): points, shape: [N, D].
+        n_parts (int): parts of equal width, which divide D.
+        codebook_size (int): codes of a part; the rotation is learned with the nearest power of 2 of them, 256 at most.
+        iterations (int): alternations of quantizer and rotation.
+
+    Returns:
+        Tensor: an orthogonal matrix R, float32; x @ R.T is what is cut into parts, shape: [D, D].
+    """
+    points = _array(x)
+    width = points.shape[1]
+    n_bits = int(np.clip(round(np.log2(codebook_size)), 1, 8))
+    quantizer = faiss.ProductQuantizer(width, n_parts, min(n_bits, int(np.log2(len(points)))))
+    quantizer.cp.min_points_per_centroid = 1
+    learned = faiss.OPQMatrix(width, n_parts)
+    learned.niter = iterations
+    learned.max_train_points = len(points)
+    learned.pq = quantizer
+    learned.train(points)
+    return torch.from_numpy(faiss.vector_to_array(learned.A).reshape(width, width).copy())
+
+
+def _array(x: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(x.detach().cpu().numpy(), dtype=np.float32)

@@ -1,0 +1,115 @@
+"""What tokenizers share whose codebooks are found once and stand still.
+
+Memory does not grow with the number of vectors: fitting reads a sample, encoding goes part by part, so that both take
+vectors that lie in a memory-mapped file.
+
+Shapes: N items, K codebook_size.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from recbole_unirep.tokenizer.base import Losses, Quantized, SemanticTokenizer
+from recbole_unirep.tokenizer.distance import nearest
+
+ROWS_AT_ONCE = 2**15
+
+
+class FittedTokenizer(SemanticTokenizer):
+    """A tokenizer of vectors whose codebooks are buffers, empty until `fit`.
+
+    A subclass sets its buffers in `_fit`, and gives codes and vectors of one part in `_encode` and `_decode`.
+
+    Args:
+        fit_items (int): vectors that `fit` reads at most, drawn by fit_seed; 0 for all.
+        fit_seed (int): of all that is drawn.
+    """
+
+    is_trained = False
+
+    def __init__(self, *, fit_items: int, fit_seed: int):
+        super().__init__()
+        self.fit_items, self.fit_seed = fit_items, fit_seed
+        self.register_buffer("n_dimensions", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def code_dim(self) -> int:
+        """Dimensions of the vectors it was fitted on; 0 before."""
+        return int(self.n_dimensions)
+
+    @torch.no_grad()
+    def fit(self, x: Tensor) -> "FittedTokenizer":
+        if len(x) == 0:
+            raise ValueError(f"{type(self).__name__} needs at least one vector, got none")
+        sample = x
+        if self.fit_items and len(x) > self.fit_items:
+            generator = torch.Generator().manual_seed(self.fit_seed)
+            sample = x[torch.randperm(len(x), generator=generator)[: self.fit_items].sort().values]
+        self.n_dimensions.fill_(x.shape[1])
+        self._fit(sample.float())
+        return self
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        self._check_width(x)
+        if len(x) == 0:
+            return torch.empty(0, self.n_levels, dtype=torch.int64, device=self.n_dimensions.device)
+        return torch.cat([self._encode(self._read(part)) for part in x.split(ROWS_AT_ONCE)])
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor) -> Tensor:
+        self._check_width(None)
+        return self._decode(codes)
+
+    def forward(self, x: Tensor) -> Quantized:
+        codes = self.encode(x)
+        nothing = torch.zeros(len(x), device=codes.device)
+        return Quantized(self.decode(codes), codes, Losses(nothing, nothing))
+
+    def _read(self, part: Tensor) -> Tensor:
+        return part.to(self.n_dimensions.device, torch.float32)
+
+    def _check_width(self, x):
+        if not self.code_dim:
+            raise ValueError(f"{type(self).__name__} has seen no vectors yet: call fit first")
+        if x is not None and x.shape[-1] != self.code_dim:
+            raise ValueError(
+                f"vectors have {x.shape[-1]} dimensions, the tokenizer was made for {self.code_dim}: use the vectors "
+                f"of one text encoder"
+            )
+
+    def _load_from_state_dict(self, state_dict, prefix, *arguments):
+        for name, buffer in self._buffers.items():
+            stored = state_dict.get(prefix + name)
+            if stored is not None and buffer.shape != stored.shape:  # fitted on other vectors, or not yet
+                self._buffers[name] = torch.empty_like(stored, device=buffer.device)
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+
+class ResidualCodes(FittedTokenizer):
+    """Levels that quantize what the levels before them left over.
+
+    Args:
+        n_levels (int): codes in a semantic ID.
+        codebook_size (int): vectors each level may choose from.
+        level_metrics (list of str): how a level finds its nearest vector, one a level.
+        fit_items, fit_seed: see `FittedTokenizer`.
+    """
+
+    def __init__(self, *, n_levels: int, codebook_size: int, level_metrics: list, fit_items: int, fit_seed: int):
+        super().__init__(fit_items=fit_items, fit_seed=fit_seed)
+        self.n_levels, self.codebook_size, self.level_metrics = n_levels, codebook_size, level_metrics
+        self.register_buffer("codebooks", torch.empty(n_levels, codebook_size, 0))
+
+    def _encode(self, x):
+        residual, codes = x, []
+        for codebook, metric in zip(self.codebooks, self.level_metrics):
+            code = nearest(residual, codebook, metric)  # [N]
+            residual = residual - codebook[code]  # [N, text_dim]
+            codes.append(code)
+        return torch.stack(codes, dim=-1)
+
+    def _decode(self, codes):
+        levels = zip(self.codebooks, codes.unbind(dim=-1))
+        return sum(functional.embedding(code, codebook) for codebook, code in levels)

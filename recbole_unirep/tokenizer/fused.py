@@ -1,0 +1,94 @@
+"""Fused: residual k-means of text and collaborative vectors side by side.
+
+Reference:
+    Wenjie Wang et al. "Learnable Item Tokenization for Generative Recommendation" (LETTER), CIKM 2024,
+        arXiv:2405.07314 (why codes should know who takes what); here the vectors are joined before they are quantized.
+
+Shapes: N items, K codebook_size.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from recbole_unirep.tokenizer.clustering import kmeans
+from recbole_unirep.tokenizer.distance import nearest
+from recbole_unirep.tokenizer.fitted import ResidualCodes
+
+
+class Fused(ResidualCodes):
+    """RQKMeans of [text ; collaborative], each part at length 1 and weighted.
+
+    An item without collaborative vector (zeros: nobody has taken it yet) is encoded by its text alone.
+
+    Args:
+        n_levels (int): codes in a semantic ID.
+        codebook_size (int): clusters of each level.
+        collaborative_dim (int): how many of a vector's last dimensions are collaborative.
+        collaborative_share (float): of the squared length, 0 to 1; the rest is the text's.
+        kmeans_iterations (int): Lloyd's iterations of a level.
+        fit_items, fit_seed: see `FittedTokenizer`.
+
+    Raises:
+        ValueError: the share is none.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_levels: int,
+        codebook_size: int,
+        collaborative_dim: int,
+        collaborative_share: float,
+        kmeans_iterations: int,
+        fit_items: int,
+        fit_seed: int,
+    ):
+        if not 0 <= collaborative_share <= 1:
+            raise ValueError(f"collaborative_share={collaborative_share} is no share: give 0 to 1")
+        super().__init__(
+            n_levels=n_levels,
+            codebook_size=codebook_size,
+            level_metrics=["euclidean"] * n_levels,
+            fit_items=fit_items,
+            fit_seed=fit_seed,
+        )
+        self.collaborative_dim, self.collaborative_share = collaborative_dim, collaborative_share
+        self.kmeans_iterations = kmeans_iterations
+
+    def join(self, x: Tensor) -> Tensor:
+        """The parts at length 1, weighted, shape: [N, text_dim + collaborative_dim]; the space of `decode`."""
+        text, collaborative = self._parts(x)
+        text = functional.normalize(text, dim=-1) * (1 - self.collaborative_share) ** 0.5
+        collaborative = functional.normalize(collaborative, dim=-1) * self.collaborative_share**0.5
+        return torch.cat([text, collaborative], dim=-1)
+
+    def _fit(self, x: Tensor) -> None:
+        if x.shape[1] <= self.collaborative_dim:
+            raise ValueError(
+                f"vectors have {x.shape[1]} dimensions, of which collaborative_dim={self.collaborative_dim} leaves "
+                f"none to the text: join both, text first"
+            )
+        residual, codebooks = self.join(x), []
+        for level in range(self.n_levels):
+            codebook = kmeans(residual, self.codebook_size, self.kmeans_iterations, self.fit_seed + level)
+            residual = residual - codebook[nearest(residual, codebook, "euclidean")]
+            codebooks.append(codebook)
+        self.codebooks = torch.stack(codebooks).to(self.codebooks.device)
+
+    def _encode(self, x):
+        joined = self.join(x)
+        codes = super()._encode(joined)
+        is_new = ~self._parts(joined)[1].any(dim=-1)
+        if is_new.any():
+            residual = self._parts(joined[is_new])[0]
+            for level, codebook in enumerate(self.codebooks):
+                codebook = self._parts(codebook)[0]
+                codes[is_new, level] = code = nearest(residual, codebook, "euclidean")
+                residual = residual - codebook[code]
+        return codes
+
+    def _parts(self, x):
+        """Text and collaborative part of vectors [N, text_dim + collaborative_dim]."""
+        width = x.shape[-1] - self.collaborative_dim
+        return x[..., :width], x[..., width:]

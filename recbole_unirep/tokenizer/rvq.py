@@ -1,0 +1,96 @@
+"""RVQ: residual quantization whose codebooks are trained by steps, without encoder and decoder.
+
+Reference:
+    Ju et al. "Generative Recommendation with Semantic IDs: A Practitioner's Handbook" (GRID's R-VQ), arXiv:2507.22224.
+    Neil Zeghidour et al. "SoundStream: An End-to-End Neural Audio Codec", arXiv:2107.03312, section III.C.
+
+Written from the papers. Shapes: N items, K codebook_size.
+"""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from recbole_unirep.tokenizer.fitted import ResidualCodes
+from recbole_unirep.tokenizer.quantizer import ResidualQuantizer
+
+
+class RVQ(ResidualCodes):
+    """A ResidualQuantizer of the vectors themselves: all its levels are trained together, by batches.
+
+    Args:
+        n_levels (int): codes in a semantic ID.
+        codebook_size (int): vectors each level may choose from.
+        level_metrics, codebook_update, codebook_decay: see `ResidualQuantizer`.
+        codebook_init (str): first values of the codebooks, 'kmeans', 'sample' or 'normal'.
+        fit_epochs (int): passes over the vectors.
+        fit_batch_size (int): vectors of a step.
+        fit_learning_rate (float): Adam's, for codebook_update 'gradient'.
+        fit_items, fit_seed: see `FittedTokenizer`.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_levels: int,
+        codebook_size: int,
+        level_metrics: list,
+        codebook_update: str,
+        codebook_decay: float,
+        codebook_init: str,
+        fit_epochs: int,
+        fit_batch_size: int,
+        fit_learning_rate: float,
+        fit_items: int,
+        fit_seed: int,
+    ):
+        self.make_quantizer = partial(
+            ResidualQuantizer,
+            n_levels=n_levels,
+            codebook_size=codebook_size,
+            level_metrics=level_metrics,
+            commitment_weight=0.0,  # there is no encoder to pull
+            residual_gradient="detached",
+            codebook_gradient=False,
+            codebook_update=codebook_update,
+            codebook_decay=codebook_decay,
+            loss_reduction="sum",
+        )
+        metrics = self.make_quantizer(code_dim=1).level_metrics  # checks the options
+        super().__init__(
+            n_levels=n_levels,
+            codebook_size=codebook_size,
+            level_metrics=metrics,
+            fit_items=fit_items,
+            fit_seed=fit_seed,
+        )
+        self.codebook_init = codebook_init
+        self.fit_epochs, self.fit_batch_size, self.fit_learning_rate = fit_epochs, fit_batch_size, fit_learning_rate
+
+    def _fit(self, x: Tensor) -> None:
+        with torch.random.fork_rng(devices=[]):  # its first values are overwritten at once
+            quantizer = self.make_quantizer(code_dim=x.shape[1])
+        quantizer.initialise(x, self.codebook_init, self.fit_seed)
+        step = self._follow if quantizer.codebook_update == "ema" else self._descent(quantizer)
+        generator = torch.Generator().manual_seed(self.fit_seed)
+        for _ in range(self.fit_epochs):
+            for rows in torch.randperm(len(x), generator=generator).split(self.fit_batch_size):
+                step(quantizer, x[rows])
+        self.codebooks = quantizer.codebooks.detach().to(self.codebooks.device)
+
+    @staticmethod
+    def _follow(quantizer, part):
+        quantizer.follow(part, quantizer.encode(part))
+
+    def _descent(self, quantizer):
+        """A step down the codebook loss."""
+        optimizer = torch.optim.Adam(quantizer.parameters(), lr=self.fit_learning_rate)
+
+        @torch.enable_grad()
+        def step(quantizer, part):
+            optimizer.zero_grad()
+            quantizer(part).losses.mean().backward()
+            optimizer.step()
+
+        return step
