@@ -7,36 +7,37 @@ Reference:
     "Unified Semantic and ID Representation Learning for Deep Recommenders", arXiv:2502.16474, Tables 1, 2 and 6.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
 
-def codebook_usage(codes, codebook_size: int) -> list:
+def codebook_usage(codes, codebook_size) -> list:
     """Share of each level's codes that at least one item has, one float a level.
 
     Args:
-        codes (Tensor or ndarray): integers in 0..K-1, shape: [N, L].
-        codebook_size (int): K.
+        codes (Tensor or ndarray): integers in 0..K-1; levels that an ID does not use hold -1, shape: [N, L].
+        codebook_size (int or sequence of int): K, of all levels or of each.
 
     Raises:
         ValueError: a code lies outside its codebook.
     """
-    return (code_counts(codes, codebook_size) > 0).double().mean(dim=-1).tolist()
+    return [(counts > 0).double().mean().item() for counts in level_counts(codes, codebook_size)]
 
 
-def perplexity(codes, codebook_size: int) -> list:
-    """Exponential of each level's entropy: how many equally frequent codes would be as varied, one float a level.
+def entropy(codes, codebook_size) -> list:
+    """Entropy in bits of each level's codes over the items that have one, one float a level; arguments as above."""
+    levels = []
+    for counts in level_counts(codes, codebook_size):
+        shares = counts.double() / counts.sum().clamp(min=1)  # [K]
+        levels.append((torch.special.entr(shares).sum() / math.log(2)).item())
+    return levels
 
-    Args:
-        codes (Tensor or ndarray): integers in 0..K-1, shape: [N, L].
-        codebook_size (int): K.
 
-    Raises:
-        ValueError: a code lies outside its codebook.
-    """
-    counts = code_counts(codes, codebook_size).double()
-    shares = counts / counts.sum(dim=-1, keepdim=True)  # [L, K]
-    return torch.special.entr(shares).sum(dim=-1).exp().tolist()
+def perplexity(codes, codebook_size) -> list:
+    """2 to the entropy: how many equally frequent codes would be as varied, one float a level; arguments as above."""
+    return [2**bits for bits in entropy(codes, codebook_size)]
 
 
 def unique_item_coverage(codes) -> float:
@@ -50,12 +51,12 @@ def collision_rate(codes) -> float:
     return counts[counts > 1].sum().item() / len(codes)
 
 
-def codebook_report(codes, codebook_size: int) -> dict:
-    """All of the above under flat names, levels counted from 1.
+def codebook_report(codes, codebook_size) -> dict:
+    """Usage, perplexity and collisions under flat names, levels counted from 1.
 
     Args:
-        codes (Tensor or ndarray): integers in 0..K-1, shape: [N, L].
-        codebook_size (int): K.
+        codes (Tensor or ndarray): integers in 0..K-1; levels that an ID does not use hold -1, shape: [N, L].
+        codebook_size (int or sequence of int): K, of all levels or of each.
 
     Returns:
         dict: floats by name: codebook_usage_1, ..., perplexity_1, ..., unique_item_coverage, collision_rate.
@@ -72,15 +73,26 @@ def codebook_report(codes, codebook_size: int) -> dict:
     }
 
 
-def code_counts(codes, codebook_size: int) -> Tensor:
-    """Items that have each code of each level, int64, shape: [L, K]."""
+def level_counts(codes, codebook_size) -> list:
+    """Items that have each code, one int64 tensor [K] a level; arguments and error as above."""
     codes = torch.as_tensor(codes)
-    low, high = codes.min().item(), codes.max().item()
-    if low < 0 or high >= codebook_size:
-        raise ValueError(
-            f"codes reach from {low} to {high}, codebook_size is {codebook_size}: give the size they were made with"
-        )
-    return torch.stack([level.bincount(minlength=codebook_size) for level in codes.unbind(dim=-1)])
+    n_levels = codes.shape[1]
+    sizes = [codebook_size] * n_levels if isinstance(codebook_size, int) else list(codebook_size)
+    levels = []
+    for level, (column, size) in enumerate(zip(codes.unbind(dim=-1), sizes), start=1):
+        low, high = column.min().item(), column.max().item()
+        if low < -1 or high >= size:
+            raise ValueError(
+                f"codes reach from {low} to {high} at level {level}, codebook_size is {size}: give the size they were "
+                f"made with"
+            )
+        levels.append(column[column >= 0].bincount(minlength=size))
+    return levels
+
+
+def code_counts(codes, codebook_size: int) -> Tensor:
+    """Items that have each code of each level, where all levels have K, int64, shape: [L, K]."""
+    return torch.stack(level_counts(codes, codebook_size))
 
 
 def semantic_id_counts(codes) -> Tensor:

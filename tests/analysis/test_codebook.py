@@ -8,6 +8,7 @@ from recbole_unirep.analysis.codebook import (
     codebook_report,
     codebook_usage,
     collision_rate,
+    entropy,
     perplexity,
     unique_item_coverage,
 )
@@ -23,6 +24,17 @@ def test_statistics_by_hand(codes):
     assert perplexity(codes, 4) == pytest.approx([1.0, 5**0.6 * 2.5**0.4])
     assert unique_item_coverage(codes) == 4 / 5
     assert collision_rate(codes) == 2 / 5
+
+
+def test_levels_may_have_sizes_of_their_own_and_ids_may_end_early():
+    codes = np.array([[0, 0], [1, -1], [1, 2], [0, 2]])
+    assert codebook_usage(codes, [2, 4]) == [1.0, 0.5]
+    assert entropy(codes, [2, 4]) == pytest.approx([1.0, 0.9182958])  # of shares 1/3 and 2/3
+    assert unique_item_coverage(codes) == 1.0
+
+
+def test_a_level_that_no_item_uses_has_no_entropy():
+    assert entropy(np.array([[0, -1]]), [2, 4]) == [0.0, 0.0]
 
 
 def test_even_use_of_all_codes_has_the_perplexity_of_their_number():
@@ -54,5 +66,5 @@ def test_report_has_flat_names_and_plain_floats():
 
 
 def test_a_code_outside_its_codebook_is_an_error():
-    with pytest.raises(ValueError, match="codes reach from 0 to 3, codebook_size is 3"):
+    with pytest.raises(ValueError, match="codes reach from 0 to 3 at level 2, codebook_size is 3"):
         codebook_report(CODES, 3)

@@ -1,0 +1,70 @@
+"""Health of semantic IDs, by hand."""
+
+import numpy as np
+import pytest
+
+from recbole_unirep.analysis.health import Thresholds, findings, level_report, prefix_purity
+
+THRESHOLDS = Thresholds(usage=0.5, perplexity=0.3, coverage=0.9)
+EVEN = np.stack([np.arange(64) // 8, np.arange(64) % 8], axis=1)
+
+
+def test_numbers_of_a_level():
+    codes = np.array([[0, 0], [0, -1], [1, 1], [1, 1]])
+    first, second = level_report(codes, [2, 4])
+    assert first == {
+        "level": 1,
+        "codebook_size": 2,
+        "items": 4,
+        "usage": 1.0,
+        "dead_codes": 0,
+        "entropy": 1.0,
+        "perplexity": 2.0,
+    }
+    assert (second["items"], second["dead_codes"], second["usage"]) == (3, 2, 0.5)
+
+
+def test_a_prefix_that_tells_the_label_is_pure_and_chance_is_not():
+    labels = [f"kind {code}" for code in EVEN[:, 0]]
+    first, second = prefix_purity(EVEN, labels)
+    assert (first["prefixes"], first["purity"]) == (8, 1.0)
+    assert first["chance"] < 0.5
+    assert second["purity"] == second["chance"] == 1.0  # a prefix an item
+
+
+def test_purity_by_hand_leaves_out_what_is_unknown():
+    codes = np.array([[0], [0], [0], [1], [1], [1]])
+    (report,) = prefix_purity(codes, ["a", "a", "b", "b", None, None])
+    assert report["purity"] == 3 / 4
+
+
+def test_healthy_codes_are_without_findings():
+    assert findings(EVEN, [8, 8], THRESHOLDS) == []
+
+
+def test_more_codes_than_items_can_fill_are_no_illness():
+    assert findings(np.arange(10)[:, None], [1000], THRESHOLDS) == []
+
+
+@pytest.mark.parametrize(
+    ("codes", "sizes", "level", "message"),
+    [
+        (EVEN, [64, 8], 1, "level 1 uses 12% of its 64 codes: try codebook_init: kmeans"),
+        (
+            np.array([[0, i] for i in range(60)] + [[i, 60] for i in range(1, 8)]),
+            [8, 61],
+            1,
+            "level 1 has the perplexity",
+        ),
+        (
+            np.repeat(EVEN, 2, axis=0),
+            [8, 8],
+            0,
+            "50.0% distinct semantic IDs an item, 100.0% of 128 items share theirs",
+        ),
+    ],
+)
+def test_an_illness_is_named_with_its_remedy(codes, sizes, level, message):
+    (finding,) = findings(codes, sizes, THRESHOLDS)
+    assert finding.level == level
+    assert finding.message.startswith(message)
