@@ -6,6 +6,7 @@ Shapes: N items, D code_dim.
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
+import torch
 import yaml
 from torch import Tensor, nn
 
@@ -103,6 +104,33 @@ class SemanticTokenizer(nn.Module, ABC):
         Raises:
             ValueError: the method has no way back.
         """
+
+    @abstractmethod
+    def approximations(self, x: Tensor, codes: Tensor) -> tuple:
+        """What is quantized, and what is known of it after each level.
+
+        Args:
+            x (Tensor): text embeddings, shape: [N, text_dim].
+            codes (Tensor): their codes, shape: [N, n_levels].
+
+        Returns:
+            tuple[Tensor, list of Tensor]: vectors in the space of the codebooks, shape: [N, D]; and what the first 1, 2,
+            ..., n_levels codes stand for there, shape: [N, D] each.
+        """
+
+    @torch.no_grad()
+    def distortion(self, x: Tensor, codes: Tensor) -> list:
+        """Mean squared error after each level in proportion to the variance of what is quantized, one float a level.
+
+        Args:
+            x (Tensor): text embeddings, shape: [N, text_dim].
+            codes (Tensor): their codes, shape: [N, n_levels].
+        """
+        vectors, known = self.approximations(x, codes)
+        variance = (
+            (vectors - vectors.mean(dim=0)).square().sum(dim=-1).mean().clamp(min=torch.finfo(vectors.dtype).tiny)
+        )
+        return [((vectors - part).square().sum(dim=-1).mean() / variance).item() for part in known]
 
     @abstractmethod
     def forward(self, x: Tensor) -> Quantized:

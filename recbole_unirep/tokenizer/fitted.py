@@ -6,6 +6,9 @@ vectors that lie in a memory-mapped file.
 Shapes: N items, K codebook_size.
 """
 
+from collections.abc import Iterator
+from itertools import accumulate
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -111,5 +114,23 @@ class ResidualCodes(FittedTokenizer):
         return torch.stack(codes, dim=-1)
 
     def _decode(self, codes):
-        levels = zip(self.codebooks, codes.unbind(dim=-1))
-        return sum(functional.embedding(code, codebook) for codebook, code in levels)
+        return sum(residual_steps(self.codebooks, codes))
+
+    def approximations(self, x: Tensor, codes: Tensor) -> tuple:
+        self._check_width(x)
+        return self._quantized_space(self._read(x)), list(accumulate(residual_steps(self.codebooks, codes)))
+
+    def last_level(self, x: Tensor, codes: Tensor) -> tuple:
+        """Residuals that the last level quantizes [N, D] and its codebook [K, D]."""
+        vectors = self._quantized_space(self._read(x))
+        return vectors - sum(residual_steps(self.codebooks[:-1], codes)), self.codebooks[-1]
+
+    def _quantized_space(self, x):
+        """What of vectors x is quantized."""
+        return x
+
+
+def residual_steps(codebooks: Tensor, codes: Tensor) -> Iterator:
+    """Each level's vectors of codes [N, n_levels], whose sum they stand for, shape: [N, D] each."""
+    for codebook, code in zip(codebooks, codes.unbind(dim=-1)):
+        yield functional.embedding(code, codebook)

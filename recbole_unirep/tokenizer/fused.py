@@ -88,6 +88,9 @@ class Fused(ResidualCodes):
                 residual = residual - codebook[code]
         return codes
 
+    def _quantized_space(self, x):
+        return self.join(x)
+
     def _parts(self, x):
         """Text and collaborative part of vectors [N, text_dim + collaborative_dim]."""
         width = x.shape[-1] - self.collaborative_dim

@@ -88,7 +88,16 @@ class HierarchicalKMeans(FittedTokenizer):
         return codes
 
     def _decode(self, codes):
-        node = torch.zeros(len(codes), dtype=torch.int64, device=codes.device)
+        return self.centres[self._nodes(codes)[-1]]
+
+    def approximations(self, x: Tensor, codes: Tensor) -> tuple:
+        self._check_width(x)
+        return self._read(x), [self.centres[node] for node in self._nodes(codes)]
+
+    def _nodes(self, codes):
+        """The node that each prefix of an ID leads to, int64, shape: [N] for each level."""
+        node, nodes = torch.zeros(len(codes), dtype=torch.int64, device=codes.device), []
         for code in codes.unbind(dim=-1):
             node = torch.where(code >= 0, self.first_child[node] + code, node)
-        return self.centres[node]
+            nodes.append(node)
+        return nodes

@@ -96,6 +96,11 @@ class MBGen(SemanticTokenizer):
         nothing = torch.zeros(len(x), device=codes.device)
         return Quantized(self._vectors(codes), codes, Losses(nothing, nothing))
 
+    @torch.no_grad()
+    def approximations(self, x: Tensor, codes: Tensor) -> tuple:
+        both = self._vectors(codes)
+        return self.first.latent(x), [self.first.quantizer.decode(codes[:, :1]), both, both]
+
     def _vectors(self, codes):
         """What the first two codes stand for, shape: [N, D]; the random one stands for nothing."""
         return self.first.quantizer.decode(codes[:, :1]) + functional.embedding(codes[:, 1], self.residual_codebook)

@@ -50,5 +50,12 @@ class OPQ(PQ):
     def _encode(self, x):
         return super()._encode(x @ self.rotation.T)
 
+    def approximations(self, x: Tensor, codes: Tensor) -> tuple:
+        self._check_width(x)
+        return super().approximations(self._read(x) @ self.rotation.T, codes)
+
+    def last_level(self, x: Tensor, codes: Tensor) -> tuple:
+        return super().last_level(self._read(x) @ self.rotation.T, codes)
+
     def _decode(self, codes):
         return super()._decode(codes) @ self.rotation

@@ -43,6 +43,28 @@ class PQ(FittedTokenizer):
         parts = x.tensor_split(self.n_levels, dim=1)
         return torch.stack([nearest(part, book, "euclidean") for part, book in zip(parts, self.codebooks)], dim=-1)
 
+    def approximations(self, x: Tensor, codes: Tensor) -> tuple:
+        self._check_width(x)
+        x = self._read(x)
+        known = x.mean(dim=0).expand_as(x)
+        parts = list(zip(known.tensor_split(self.n_levels, dim=1), self.codebooks, codes.unbind(dim=-1)))
+        steps = []
+        for level in range(1, self.n_levels + 1):
+            steps.append(
+                torch.cat(
+                    [
+                        functional.embedding(code, codebook) if place < level else mean
+                        for place, (mean, codebook, code) in enumerate(parts)
+                    ],
+                    dim=-1,
+                )
+            )
+        return x, steps
+
+    def last_level(self, x: Tensor, codes: Tensor) -> tuple:
+        """Last parts of the vectors [N, D] and their codebook [K, D]; the codes before say nothing of them."""
+        return self._read(x).tensor_split(self.n_levels, dim=1)[-1], self.codebooks[-1]
+
     def _decode(self, codes):
         levels = zip(self.codebooks, codes.unbind(dim=-1))
         return torch.cat([functional.embedding(code, codebook) for codebook, code in levels], dim=-1)

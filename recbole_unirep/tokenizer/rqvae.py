@@ -9,12 +9,15 @@ The paper does not say how text vectors are scaled; `text_scaling` is ours.
 Shapes: N items, D code_dim.
 """
 
+from itertools import accumulate
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from recbole_unirep.tokenizer.base import Losses, Quantized, SemanticTokenizer, check_option
 from recbole_unirep.tokenizer.distance import squared_error
+from recbole_unirep.tokenizer.fitted import residual_steps
 from recbole_unirep.tokenizer.quantizer import CODEBOOK_INITS, ResidualQuantizer
 
 TEXT_SCALINGS = ("none", "unit", "standard")
@@ -137,6 +140,16 @@ class RQVAE(SemanticTokenizer):
         With text_scaling 'unit' they are of the scaled kind: the lengths are not known any more.
         """
         return self.decoder(self.quantizer.decode(codes)) * self.text_deviation + self.text_mean
+
+    @torch.no_grad()
+    def approximations(self, x: Tensor, codes: Tensor) -> tuple:
+        return self.latent(x), list(accumulate(residual_steps(self.quantizer.codebooks, codes)))
+
+    @torch.no_grad()
+    def last_level(self, x: Tensor, codes: Tensor) -> tuple:
+        """Residuals that the last level quantizes [N, D] and its codebook [K, D]."""
+        codebooks = self.quantizer.codebooks
+        return self.latent(x) - sum(residual_steps(codebooks[:-1], codes)), codebooks[-1]
 
     def scale_text(self, x: Tensor) -> Tensor:
         """Item text embeddings as the encoder reads and the decoder aims at them.

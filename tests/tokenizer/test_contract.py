@@ -122,6 +122,31 @@ def test_vectors_of_another_width_are_refused(name, text):
 
 
 @pytest.mark.parametrize("name", VECTORS)
+def test_what_the_levels_know_becomes_more_and_ends_in_what_the_codes_stand_for(name, text):
+    tokenizer = make_tokenizer(name).fit(text)
+    codes = tokenizer.encode(text)
+    distortion = tokenizer.distortion(text, codes)
+    assert len(distortion) == tokenizer.n_levels
+    if tokenizer.is_trained:  # two epochs are no training
+        return
+    assert distortion[-1] == min(distortion) < 1
+    vectors, known = tokenizer.approximations(text, codes)
+    if vectors.shape == text.shape and torch.allclose(vectors, text):
+        assert torch.allclose(known[-1], tokenizer.decode(codes))
+        variance = (text - text.mean(dim=0)).square().sum(dim=-1).mean()
+        error = (tokenizer.decode(codes) - text).square().sum(dim=-1).mean()
+        assert distortion[-1] == pytest.approx((error / variance).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in VECTORS if hasattr(TOKENIZERS[name], "last_level")])
+def test_the_last_code_is_the_nearest_to_what_is_left(name, text):
+    tokenizer = make_tokenizer(name).fit(text)
+    codes = tokenizer.encode(text)
+    left, codebook = tokenizer.last_level(text, codes)
+    assert torch.equal(torch.cdist(left, codebook).argmin(dim=-1), codes[:, -1])
+
+
+@pytest.mark.parametrize("name", VECTORS)
 def test_no_vectors_are_refused(name, text):
     with pytest.raises(ValueError, match="at least"):
         make_tokenizer(name).fit(text[:0])
