@@ -137,7 +137,29 @@ def _tune(arguments):
     tune(arguments)
 
 
-SUBCOMMANDS = {"compare": _compare, "embed": _embed, "figures": _figures, "study": _study, "tune": _tune}
+def _tokenize(arguments):
+    recbole_unirep.require_recbole()
+    from recbole_unirep.tokenize import tokenize
+
+    tokenize(arguments)
+
+
+def _encode_items(arguments):
+    recbole_unirep.require_recbole()
+    from recbole_unirep.tokenize import encode_items
+
+    encode_items(arguments)
+
+
+SUBCOMMANDS = {
+    "compare": _compare,
+    "embed": _embed,
+    "encode-items": _encode_items,
+    "figures": _figures,
+    "study": _study,
+    "tokenize": _tokenize,
+    "tune": _tune,
+}
 
 
 def _subcommand(arguments):

@@ -114,8 +114,8 @@ class SemanticTokenizer(nn.Module, ABC):
             codes (Tensor): their codes, shape: [N, n_levels].
 
         Returns:
-            tuple[Tensor, list of Tensor]: vectors in the space of the codebooks, shape: [N, D]; and what the first 1, 2,
-            ..., n_levels codes stand for there, shape: [N, D] each.
+            tuple[Tensor, list of Tensor]: vectors in the space of the codebooks, shape: [N, D]; and what the first 1,
+            2, ..., n_levels codes stand for there, shape: [N, D] each.
         """
 
     @torch.no_grad()
