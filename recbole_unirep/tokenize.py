@@ -5,21 +5,16 @@
 
 from logging import getLogger
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import yaml
 from recbole.utils import init_seed
-from torch.nn import functional
 
 from dataset_prep.vector_files import VectorFiles
 from recbole_unirep.analysis.codebook import collision_rate, unique_item_coverage
 from recbole_unirep.config import Config
+from recbole_unirep.data.catalogue import GRAPH, Catalogue, graph, join, load_catalogue
 from recbole_unirep.data.dataset import create_dataset
-from recbole_unirep.data.item_columns import load_items
-from recbole_unirep.data.item_graph import graph_vectors
-from recbole_unirep.data.item_text import load_item_text
 from recbole_unirep.quick_start import load_data_and_model
 from recbole_unirep.run_folder import RunLog
 from recbole_unirep.semantic_ids import SemanticIds
@@ -29,21 +24,7 @@ from recbole_unirep.tokenizer.bundle import load_bundle, save_bundle
 from recbole_unirep.tokenizer.collisions import LastLevel, resolve
 from recbole_unirep.values import parse_value, split_arguments
 
-
-class Catalogue(NamedTuple):
-    """Items and what a tokenizer reads of them.
-
-    Attributes:
-        items (list of str): item tokens, shape: [N].
-        known (Tensor or Items): vectors, shape: [N, text_dim], or tokens and columns.
-        settings (dict): of the tokenizer, but for text_dim.
-        record (dict): where all this is from.
-    """
-
-    items: list
-    known: Any
-    settings: dict
-    record: dict
+GRAPH_DIM = 64  # of the items' graph, where the tokenizer does not say
 
 
 def tokenize(arguments):
@@ -68,17 +49,18 @@ def tokenize(arguments):
         name = options.get("tokenizer", "RQKMeans")
         if name not in TOKENIZERS:
             raise ValueError(f"tokenizer={name} is not known: choose one of {', '.join(TOKENIZERS)}")
-        catalogue = _of_files(name, options) if "vectors" in options else _of_dataset(name, options)
-        folder = Path(out or f"semantic_ids/{catalogue.record['source']}-{name}")
+        catalogue, settings, record = _read(name, options)
+        folder = Path(out or f"semantic_ids/{record['source']}-{name}")
         if folder.exists():
             raise FileExistsError(f"{folder} exists: remove it, or choose another --out")
         text_dim = catalogue.known.shape[1] if reads_vectors(name) else None
-        tokenizer = make_tokenizer(name, catalogue.settings, text_dim).fit(_described(catalogue.known))
+        tokenizer = make_tokenizer(name, settings, text_dim).fit(catalogue.to_learn_from())
         codes = tokenizer.encode_catalogue(catalogue.known)
         resolved = resolve(policy, codes, catalogue.items, _last_level(tokenizer, catalogue.known, codes))
         semantic_ids = _semantic_ids(catalogue.items, resolved, tokenizer)
-        record = {**catalogue.record, "collisions": _cost(policy, tokenizer, catalogue.known, codes, resolved)}
-        settings = {**catalogue.settings, **({} if text_dim is None else {"text_dim": text_dim})}
+        record["vectors" if text_dim else "columns"] = catalogue.vectors
+        record["collisions"] = _cost(policy, tokenizer, catalogue.known, codes, resolved)
+        settings = {**settings, **({"text_dim": text_dim} if text_dim else {})}
         save_bundle(folder, semantic_ids, tokenizer, settings, record)
         getLogger().info(_summary(semantic_ids, record, folder))
         return folder
@@ -106,7 +88,7 @@ def encode_items(arguments):
         if out.exists():
             raise FileExistsError(f"{out} exists: remove it, or choose another --out")
         name = bundle.record["tokenizer"]
-        catalogue = _of_files(name, options) if "vectors" in options else _of_dataset(name, options)
+        catalogue, _, _ = _read(name, options)
         codes = bundle.tokenizer.encode(catalogue.known).numpy()
         lines = [",".join(["item", *(f"code_{level + 1}" for level in range(codes.shape[1]))])]
         for item, code in zip(catalogue.items, codes.tolist()):
@@ -115,6 +97,11 @@ def encode_items(arguments):
         known = sum(item in bundle.semantic_ids.row for item in catalogue.items)
         getLogger().info(f"{out}: codes of {len(codes)} items, {known} of which the bundle holds already")
         return out
+
+
+def _read(name, options):
+    """The items that options speak of, the tokenizer's settings, and a record of where both are from."""
+    return _of_files(name, options) if "vectors" in options else _of_dataset(name, options)
 
 
 def _of_files(name, options):
@@ -135,61 +122,41 @@ def _of_files(name, options):
         if not pair.exist():
             raise FileNotFoundError(f"{pair.matrix} is missing: give vectors [n_items, dimensions] saved by numpy.save")
     items = [str(item) for item in pairs[0].read_record().get("items", [])]
-    parts = [torch.from_numpy(pair.read(items)) for pair in pairs]
-    return Catalogue(items, _joined(parts), settings, {"source": paths[0].stem, "vectors": [p.name for p in paths]})
+    vectors = join(torch.from_numpy(pair.read(items)) for pair in pairs)
+    catalogue = Catalogue(items, vectors, vectors.any(dim=-1).nonzero()[:, 0], [path.name for path in paths])
+    return catalogue, settings, {"source": paths[0].stem}
 
 
 def _of_dataset(name, options):
     """Items of a dataset, with their text vectors or their columns."""
-    collaborative = options.get("collaborative")
-    arguments = [f"--{key}={text}" for key, text in options.items() if key != "collaborative"]
-    config = Config("UniRep", arguments=[*arguments, *([] if "tokenizer" in options else [f"--tokenizer={name}"])])
+    source = options.get("collaborative")
+    arguments = [f"--{key}={text}" for key, text in {"tokenizer": name, **options}.items() if key != "collaborative"]
+    config = Config("UniRep", arguments=arguments)
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)
     settings = {key: config[key] for key in shipped_defaults(name)}
-    items = load_items(config, dataset)
-    record = {"source": config["dataset"], "dataset": config["dataset"]}
-    if not reads_vectors(name):
-        return Catalogue(items.tokens, items, settings, {**record, "columns": list(items.columns)})
-    text = load_item_text(config, dataset)
-    parts, record["vectors"] = [text.vectors[1:]], [text.encoder]
-    if collaborative:
-        parts.append(_collaborative(collaborative, config, dataset, items.tokens, settings))
-        record["vectors"].append(f"collaborative: {collaborative}")
-    return Catalogue(items.tokens, _joined(parts), settings, record)
-
-
-def _collaborative(source, config, dataset, items, settings):
-    """Vectors of who takes an item: a trained model's item table, or the items' graph, shape: [N, D]."""
-    if source == "graph":
+    further = []
+    if source == GRAPH:
         train = dataset.build_for_rows()[0]
-        n_training = np.bincount(train.inter_feat[train.uid_field].numpy(), minlength=train.user_num) + 1
-        dim = settings.get("collaborative_dim", 64)
-        vectors = graph_vectors(train.sequences, n_training, train.item_num, dim, config["seed"])
-        return torch.from_numpy(vectors[1:])
-    _, model, data = load_data_and_model(source, str(Path(config["data_path"]).parent))
+        further = [(GRAPH, graph(train, settings.get("collaborative_dim", GRAPH_DIM), config["seed"]))]
+    elif source:
+        further = [(source, _item_table(source, config, dataset))]
+    catalogue = load_catalogue(config, dataset, name, further)
+    return catalogue, settings, {"source": config["dataset"], "dataset": config["dataset"]}
+
+
+def _item_table(run, config, dataset):
+    """The item table of a finished run, in the numbering of the dataset, shape: [N, D]."""
+    _, model, data = load_data_and_model(run, str(Path(config["data_path"]).parent))
     table = getattr(model, "item_embedding", None)
     if table is None:
-        raise ValueError(f"collaborative={source}: that model has no item table: train SASRec or GRU4Rec")
-    tokens = data.train.field2id_token[data.train.iid_field]
-    row = {str(token): number for number, token in enumerate(tokens)}
-    missing = [item for item in items if item not in row]
+        raise ValueError(f"collaborative={run}: that model has no item table: train SASRec or GRU4Rec")
+    row = {str(token): number for number, token in enumerate(data.train.field2id_token[data.train.iid_field])}
+    items = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
+    missing = sum(item not in row for item in items)
     if missing:
-        raise ValueError(f"collaborative={source} lacks {len(missing)} of {len(items)} items: train it on this dataset")
+        raise ValueError(f"collaborative={run} lacks {missing} of {len(items)} items: train it on this dataset")
     return table.weight.detach().cpu()[[row[item] for item in items]]
-
-
-def _joined(parts):
-    """Vectors side by side, several each at length 1."""
-    return parts[0] if len(parts) == 1 else torch.cat([functional.normalize(part, dim=-1) for part in parts], dim=-1)
-
-
-def _described(known):
-    """What a tokenizer learns from: of vectors those that are not zero, items with a text."""
-    if not isinstance(known, torch.Tensor):
-        return known
-    has_text = known.any(dim=-1)
-    return known if has_text.all() else known[has_text]
 
 
 def _last_level(tokenizer, known, codes):

@@ -31,6 +31,11 @@ class Items(NamedTuple):
     def __len__(self):
         return len(self.tokens)
 
+    def part(self, rows: Sequence[int]) -> "Items":
+        """Some of the items, in the order of their row numbers given."""
+        columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
+        return Items([self.tokens[row] for row in rows], columns)
+
 
 class AssignedTokenizer(nn.Module, ABC):
     """Gives codes to items by their tokens or columns; the contract of SemanticTokenizer, less vectors.

@@ -1,0 +1,79 @@
+"""catalogue: a dataset's items and what a tokenizer reads of them."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from recbole_unirep.data.cold_items import n_training_items
+from recbole_unirep.data.item_columns import load_items
+from recbole_unirep.data.item_graph import graph_vectors
+from recbole_unirep.data.item_text import load_item_text
+from recbole_unirep.tokenizer import reads_vectors
+
+GRAPH = "graph"
+
+
+class Catalogue(NamedTuple):
+    """Items and what is known of them.
+
+    Attributes:
+        items (list of str): item tokens, in RecBole's numbering without padding, shape: [N].
+        known (Tensor or Items): vectors, shape: [N, text_dim], or tokens and columns.
+        learned (Tensor): rows that a tokenizer may learn from: items that are trained and, of vectors, are not zero,
+            shape: [n], int64.
+        vectors (list of str): what the vectors are made of; of columns their names.
+    """
+
+    items: list
+    known: Any
+    learned: Tensor
+    vectors: list
+
+    def to_learn_from(self):
+        """What of the known a tokenizer learns from."""
+        return self.known[self.learned] if isinstance(self.known, Tensor) else self.known.part(self.learned.tolist())
+
+
+def load_catalogue(config, dataset, tokenizer, further=()) -> Catalogue:
+    """Reads what a tokenizer needs.
+
+    Args:
+        config (Config): ours.
+        dataset (Dataset): RecBole's, or its training part.
+        tokenizer (str): a key of TOKENIZERS.
+        further (sequence of tuple[str, Tensor]): names of further vectors, and they, in RecBole's numbering without
+            padding, shape: [N, D] each; joined to the text's.
+
+    Returns:
+        Catalogue: vectors of several sources stand side by side, each at length 1.
+    """
+    n_training = n_training_items(dataset) - 1
+    if not reads_vectors(tokenizer):
+        items = load_items(config, dataset)
+        return Catalogue(items.tokens, items, torch.arange(n_training), list(items.columns))
+    text = load_item_text(config, dataset)
+    vectors = join([text.vectors[1:], *(part for _, part in further)])
+    learned = text.vectors[1 : n_training + 1].any(dim=-1).nonzero()[:, 0]
+    tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
+    return Catalogue(tokens, vectors, learned, [text.encoder, *(name for name, _ in further)])
+
+
+def graph(train, dim, seed) -> Tensor:
+    """Vectors of items by who takes them together in training, padding left out, shape: [N, dim].
+
+    Args:
+        train (Dataset): training part of a dataset that `build_for_rows` or `build` made.
+        dim (int): dimensions.
+        seed (int): of the factorization.
+    """
+    n_rows = np.bincount(train.inter_feat[train.uid_field].numpy(), minlength=train.user_num)
+    return torch.from_numpy(graph_vectors(train.sequences, n_rows + 1, train.item_num, dim, seed)[1:])
+
+
+def join(parts) -> Tensor:
+    """Vectors side by side; several are scaled to length 1 each."""
+    parts = list(parts)
+    return parts[0] if len(parts) == 1 else torch.cat([functional.normalize(part, dim=-1) for part in parts], dim=-1)
