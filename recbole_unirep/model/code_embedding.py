@@ -1,0 +1,107 @@
+"""recbole_unirep.model.code_embedding: semantic embeddings of codes that stand still.
+
+The codes come from a tokenizer that was fitted beforehand, or from a bundle; a learned vector of each code, summed over
+an item's levels, is its semantic embedding.
+
+Reference:
+    Yupeng Hou, Zhankui He, Julian McAuley, Wayne Xin Zhao. "Learning Vector-Quantized Item Representation for
+        Transferable Sequential Recommenders", arXiv:2210.12316 (codes to summed embeddings).
+"""
+
+import torch
+from torch import nn
+
+from recbole_unirep.data.catalogue import GRAPH, graph, load_catalogue
+from recbole_unirep.semantic_ids import SemanticIds
+from recbole_unirep.tokenizer import TOKENIZERS, make_tokenizer, reads_vectors
+from recbole_unirep.tokenizer.collisions import LastLevel, resolve
+
+
+class CodeEmbedding(nn.Module):
+    """Sum of learned vectors of an item's codes.
+
+    Args:
+        codes (Tensor): row 0 pads; unused levels hold -1, shape: [n_items, L], int64.
+        codebook_sizes (list of int): codes of each level, shape: [L].
+        dim (int): dimensions of a vector.
+        init_std (float): standard deviation of the vectors at the start, before they are summed.
+    """
+
+    def __init__(self, codes, codebook_sizes, dim, init_std):
+        super().__init__()
+        first = 1 + torch.tensor([0, *codebook_sizes[:-1]]).cumsum(0)
+        self.codebook_sizes = list(codebook_sizes)
+        self.register_buffer("codes", codes)
+        self.register_buffer("first_token", first, persistent=False)
+        self.vectors = nn.EmbeddingBag(1 + sum(codebook_sizes), dim, mode="sum", padding_idx=0)
+        nn.init.normal_(self.vectors.weight, std=init_std)
+        with torch.no_grad():
+            self.vectors.weight[0] = 0
+
+    @property
+    def n_parameters(self):
+        """Learned numbers of codes; the padding row is none."""
+        return self.vectors.weight[1:].numel()
+
+    def forward(self, items):
+        """Semantic embeddings of item ids [M], shape: [M, dim], and their codes, shape: [M, L]."""
+        codes = self.codes[items]
+        tokens = torch.where(codes < 0, 0, codes + self.first_token)
+        return self.vectors(tokens), codes
+
+
+def fixed_codes(config, dataset):
+    """Codes of a dataset's items by the tokenizer that the config names, or out of a bundle.
+
+    Args:
+        config (Config): ours: tokenizer and its keys, semantic_ids, collisions, collaborative.
+        dataset (Dataset): RecBole's, the training part.
+
+    Returns:
+        tuple[Tensor, list of int]: codes with a row of -1 for padding, shape: [n_items, L], int64, and the codes that
+        each level may choose from.
+
+    Raises:
+        ValueError: the bundle lacks items, or an option does not fit the tokenizer.
+        FileNotFoundError: there is no such bundle.
+    """
+    if config["semantic_ids"]:
+        items = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
+        codes, sizes = _from_bundle(config["semantic_ids"], items)
+    else:
+        codes, sizes = _from_tokenizer(config, dataset)
+    return torch.cat([codes.new_full((1, codes.shape[1]), -1), codes]), sizes
+
+
+def _from_bundle(folder, items):
+    semantic_ids = SemanticIds.load(folder)
+    missing = [item for item in items if item not in semantic_ids.row]
+    if missing:
+        raise ValueError(
+            f"semantic_ids={folder} lacks {len(missing)} of {len(items)} items, {missing[0]!r} first: make it of this "
+            f"dataset by unirep tokenize"
+        )
+    rows = [semantic_ids.row[item] for item in items]
+    return torch.from_numpy(semantic_ids.codes[rows]), semantic_ids.codebook_sizes
+
+
+def _from_tokenizer(config, dataset):
+    name, further = config["tokenizer"], []
+    if config["collaborative"] == GRAPH:
+        further = [(GRAPH, graph(dataset, config["collaborative_dim"], config["seed"]))]
+    elif config["collaborative"]:
+        raise ValueError(
+            f"collaborative={config['collaborative']} is not known here: choose graph, or make a bundle of a run's item "
+            f"table by unirep tokenize --collaborative=RUN and give it as semantic_ids"
+        )
+    if TOKENIZERS[name].__name__ == "Fused" and not further:
+        raise ValueError("tokenizer=Fused joins text and collaborative vectors: add --collaborative=graph")
+    catalogue = load_catalogue(config, dataset, name, further)
+    text_dim = catalogue.known.shape[1] if reads_vectors(name) else None
+    tokenizer = make_tokenizer(name, config, text_dim).fit(catalogue.to_learn_from())
+    codes = tokenizer.encode_catalogue(catalogue.known)
+    last = tokenizer.last_level(catalogue.known, codes) if hasattr(tokenizer, "last_level") else None
+    resolved = resolve(config["collisions"], codes, catalogue.items, last and LastLevel(*last))
+    sizes = list(tokenizer.codebook_sizes)
+    sizes += [int(resolved[:, level].max()) + 1 for level in range(len(sizes), resolved.shape[1])]
+    return resolved, sizes
