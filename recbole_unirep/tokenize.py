@@ -10,10 +10,9 @@ import torch
 import yaml
 from recbole.utils import init_seed
 
-from dataset_prep.vector_files import VectorFiles
 from recbole_unirep.analysis.codebook import collision_rate, unique_item_coverage
 from recbole_unirep.config import Config
-from recbole_unirep.data.catalogue import GRAPH, Catalogue, graph, join, load_catalogue
+from recbole_unirep.data.catalogue import GRAPH, catalogue_of_files, graph, load_catalogue
 from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.quick_start import load_data_and_model
 from recbole_unirep.run_folder import RunLog
@@ -117,14 +116,7 @@ def _of_files(name, options):
     if unknown:
         raise ValueError(f"{name} has no key {unknown[0]}: {', '.join(settings)} are its keys")
     settings.update({key: parse_value(key, text, yaml.SafeLoader) for key, text in given.items()})
-    pairs = [VectorFiles(path, path.with_suffix(".json")) for path in paths]
-    for pair in pairs:
-        if not pair.exist():
-            raise FileNotFoundError(f"{pair.matrix} is missing: give vectors [n_items, dimensions] saved by numpy.save")
-    items = [str(item) for item in pairs[0].read_record().get("items", [])]
-    vectors = join(torch.from_numpy(pair.read(items)) for pair in pairs)
-    catalogue = Catalogue(items, vectors, vectors.any(dim=-1).nonzero()[:, 0], [path.name for path in paths])
-    return catalogue, settings, {"source": paths[0].stem}
+    return catalogue_of_files(paths), settings, {"source": paths[0].stem}
 
 
 def _of_dataset(name, options):

@@ -37,6 +37,7 @@ FLOORS = (
     ("layers", "model"),
     ("config",),
     ("quick_start",),
+    ("tokenize",),
     ("study",),
     ("cli",),
     ("__init__",),
@@ -44,6 +45,7 @@ FLOORS = (
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 ASK_DATASET_PREP = {"data", "dataset_prep", "quick_start"}
 HEAVY_GUESTS = {
+    "faiss": "recbole_unirep/tokenizer/clustering.py",
     "matplotlib": "recbole_unirep/analysis/plots.py",
     "optuna": "recbole_unirep/study/trials.py",
     "sentence_transformers": "dataset_prep/embedding.py",

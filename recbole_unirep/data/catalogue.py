@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dataset_prep.vector_files import VectorFiles
 from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.data.item_columns import load_items
 from recbole_unirep.data.item_graph import graph_vectors
@@ -59,6 +60,29 @@ def load_catalogue(config, dataset, tokenizer, further=()) -> Catalogue:
     learned = text.vectors[1 : n_training + 1].any(dim=-1).nonzero()[:, 0]
     tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
     return Catalogue(tokens, vectors, learned, [text.encoder, *(name for name, _ in further)])
+
+
+def catalogue_of_files(paths) -> Catalogue:
+    """Items of vector files, without a dataset.
+
+    Args:
+        paths (sequence of Path): NAME.npy, with NAME.json beside it that lists the item tokens in row order (`items`);
+            the first file's items are taken, in its order.
+
+    Returns:
+        Catalogue: vectors of several files stand side by side, each at length 1.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file can't be used, or lacks an item of the first.
+    """
+    pairs = [VectorFiles(path, path.with_suffix(".json")) for path in paths]
+    for pair in pairs:
+        if not pair.exist():
+            raise FileNotFoundError(f"{pair.matrix} is missing: give vectors [n_items, dimensions] saved by numpy.save")
+    items = [str(item) for item in pairs[0].read_record().get("items", [])]
+    vectors = join(torch.from_numpy(pair.read(items)) for pair in pairs)
+    return Catalogue(items, vectors, vectors.any(dim=-1).nonzero()[:, 0], [path.name for path in paths])
 
 
 def graph(train, dim, seed) -> Tensor:

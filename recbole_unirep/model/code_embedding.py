@@ -8,6 +8,8 @@ Reference:
         Transferable Sequential Recommenders", arXiv:2210.12316 (codes to summed embeddings).
 """
 
+from typing import NamedTuple, Optional
+
 import torch
 from torch import nn
 
@@ -50,7 +52,26 @@ class CodeEmbedding(nn.Module):
         return self.vectors(tokens), codes
 
 
-def fixed_codes(config, dataset):
+class FixedCodes(NamedTuple):
+    """Codes that stand still.
+
+    Attributes:
+        codes (Tensor): a row of -1 for padding, then one an item, shape: [n_items, L], int64.
+        codebook_sizes (list of int): codes that each level may choose from, shape: [L].
+        source (str or None): the text encoder behind them, None where there is none or a bundle knows it.
+    """
+
+    codes: torch.Tensor
+    codebook_sizes: list
+    source: Optional[str]
+
+
+def has_fixed_codes(config):
+    """Whether the config's codes stand still: its tokenizer is not trained along, or they are out of a bundle."""
+    return bool(config["semantic_ids"]) or not TOKENIZERS[config["tokenizer"]].is_trained
+
+
+def fixed_codes(config, dataset) -> FixedCodes:
     """Codes of a dataset's items by the tokenizer that the config names, or out of a bundle.
 
     Args:
@@ -58,8 +79,7 @@ def fixed_codes(config, dataset):
         dataset (Dataset): RecBole's, the training part.
 
     Returns:
-        tuple[Tensor, list of int]: codes with a row of -1 for padding, shape: [n_items, L], int64, and the codes that
-        each level may choose from.
+        FixedCodes: of the items, cold ones included; nothing is learned from those.
 
     Raises:
         ValueError: the bundle lacks items, or an option does not fit the tokenizer.
@@ -67,10 +87,10 @@ def fixed_codes(config, dataset):
     """
     if config["semantic_ids"]:
         items = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
-        codes, sizes = _from_bundle(config["semantic_ids"], items)
+        codes, sizes, source = _from_bundle(config["semantic_ids"], items)
     else:
-        codes, sizes = _from_tokenizer(config, dataset)
-    return torch.cat([codes.new_full((1, codes.shape[1]), -1), codes]), sizes
+        codes, sizes, source = _from_tokenizer(config, dataset)
+    return FixedCodes(torch.cat([codes.new_full((1, codes.shape[1]), -1), codes]), sizes, source)
 
 
 def _from_bundle(folder, items):
@@ -82,7 +102,7 @@ def _from_bundle(folder, items):
             f"dataset by unirep tokenize"
         )
     rows = [semantic_ids.row[item] for item in items]
-    return torch.from_numpy(semantic_ids.codes[rows]), semantic_ids.codebook_sizes
+    return torch.from_numpy(semantic_ids.codes[rows]), semantic_ids.codebook_sizes, None
 
 
 def _from_tokenizer(config, dataset):
@@ -91,10 +111,10 @@ def _from_tokenizer(config, dataset):
         further = [(GRAPH, graph(dataset, config["collaborative_dim"], config["seed"]))]
     elif config["collaborative"]:
         raise ValueError(
-            f"collaborative={config['collaborative']} is not known here: choose graph, or make a bundle of a run's item "
-            f"table by unirep tokenize --collaborative=RUN and give it as semantic_ids"
+            f"collaborative={config['collaborative']} is not known here: choose graph, or make a bundle of a run's "
+            f"item table by unirep tokenize --collaborative=RUN and give it as semantic_ids"
         )
-    if TOKENIZERS[name].__name__ == "Fused" and not further:
+    if name == "Fused" and not further:
         raise ValueError("tokenizer=Fused joins text and collaborative vectors: add --collaborative=graph")
     catalogue = load_catalogue(config, dataset, name, further)
     text_dim = catalogue.known.shape[1] if reads_vectors(name) else None
@@ -104,4 +124,4 @@ def _from_tokenizer(config, dataset):
     resolved = resolve(config["collisions"], codes, catalogue.items, last and LastLevel(*last))
     sizes = list(tokenizer.codebook_sizes)
     sizes += [int(resolved[:, level].max()) + 1 for level in range(len(sizes), resolved.shape[1])]
-    return resolved, sizes
+    return resolved, sizes, " + ".join(catalogue.vectors) if text_dim else None

@@ -47,7 +47,7 @@ class EncodedItems(NamedTuple):
     Attributes:
         items (Tensor): item ids in ascending order, padding left out, shape: [M], int64.
         rows (Tensor): their embeddings, shape: [M, H].
-        latent (Tensor or None): the encoder's output, shape: [M, code_dim].
+        latent (Tensor or None): the encoder's output, None where codes are fixed, shape: [M, code_dim].
         semantic (Tensor or None): their semantic embeddings, shape: [M, code_dim].
         codes (Tensor or None): shape: [M, n_levels], int64, where the representation has codes.
     """
@@ -66,12 +66,13 @@ class UnifiedItemEmbedding(nn.Module):
         n_items (int): number of item ids, padding included.
         n_special (int): further rows for special tokens such as BERT4Rec's mask: learned, without text.
         representation (str): a key of REPRESENTATIONS.
-        tokenizer (RQVAE or None): gives semantic embeddings; None for representation 'id'.
+        tokenizer (RQVAE or None): gives semantic embeddings of text; None for representation 'id' and fixed codes.
         text (Tensor or None): item text embeddings, row 0 pads, shape: [n_items, text_dim], float32.
         id_dim (int): dimensions of the ID embedding.
         fusion (nn.Module): makes embeddings [M, hidden_size] of the parts side by side.
         hidden_size (int): size of an embedding.
         init_std (float): standard deviation of ID and special rows at the start.
+        code_embedding (CodeEmbedding or None): gives semantic embeddings of codes that stand still.
         gradient_share (float): share of the items that a step over the whole table does not read through which its
             gradient goes to the encoder, above 0 and at most 1.
         n_training_items (int or None): number of item ids that are trained, padding included; later ones are cold.
@@ -91,6 +92,7 @@ class UnifiedItemEmbedding(nn.Module):
         fusion,
         hidden_size,
         init_std,
+        code_embedding=None,
         gradient_share=1.0,
         n_training_items=None,
         cold_id="mean",
@@ -102,6 +104,7 @@ class UnifiedItemEmbedding(nn.Module):
         self.gradient_share = gradient_share
         self.embedding_dim = hidden_size
         self.tokenizer = tokenizer if self.has_semantic else None
+        self.code_embedding = code_embedding if self.has_semantic else None
         self.register_buffer("item_text_embedding", text if self.has_semantic else None)
         self.id_embedding = nn.Embedding(n_items - 1, id_dim) if self.has_id else None  # padding has no row
         self.fusion = fusion
@@ -118,8 +121,17 @@ class UnifiedItemEmbedding(nn.Module):
     @property
     def n_table_parameters(self):
         """Learned numbers addressed by item or by code; padding and special rows not counted (the paper's Table 5)."""
-        n_codes = self.tokenizer.quantizer.codebooks.numel() if self.has_codes else 0
+        n_codes = 0
+        if self.code_embedding is not None:
+            n_codes = self.code_embedding.n_parameters
+        elif self.has_codes:
+            n_codes = self.tokenizer.quantizer.codebooks.numel()
         return n_codes + (self.id_embedding.weight.numel() if self.has_id else 0)
+
+    @property
+    def codebook_sizes(self):
+        """Codes that each level may choose from."""
+        return (self.code_embedding or self.tokenizer).codebook_sizes
 
     def forward(self, ids):
         """Embeddings of item or special-token ids.
@@ -180,6 +192,8 @@ class UnifiedItemEmbedding(nn.Module):
     @torch.no_grad()
     def codes(self):
         """Codes of every item, padding left out, shape: [n_items - 1, n_levels], int64."""
+        if self.code_embedding is not None:
+            return self.code_embedding.codes[1:]
         return self.tokenizer.encode(self.item_text_embedding[1:])
 
     def _items(self, end):
@@ -189,7 +203,10 @@ class UnifiedItemEmbedding(nn.Module):
         parts, latent, semantic, codes = [], None, None, None
         is_table = len(items) >= self.n_training_items - 1 and int(items[-1]) == len(items)  # 1, 2, ... without a gap
         first = slice(1, 1 + len(items))
-        if self.has_semantic:
+        if self.code_embedding is not None:
+            semantic, codes = self.code_embedding(items)
+            parts.append(semantic)
+        elif self.has_semantic:
             text = self._scaled_text()
             if is_table and read is not None and self.gradient_share < 1 and torch.is_grad_enabled():
                 latent = self._encode_all(text[first], read)

@@ -17,6 +17,7 @@ from recbole_unirep.analysis.codebook import codebook_report
 from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.data.item_text import load_item_text
 from recbole_unirep.model.backbone import LocalConvolution, make_backbone
+from recbole_unirep.model.code_embedding import CodeEmbedding, fixed_codes, has_fixed_codes
 from recbole_unirep.model.codebook_steps import move_codebooks
 from recbole_unirep.model.fusion import make_fusion
 from recbole_unirep.model.item_embedding import REPRESENTATIONS, UnifiedItemEmbedding
@@ -51,12 +52,19 @@ class UniRep(SequentialRecommender):
         self.dead_code_steps = config["dead_code_steps"]
 
         has_semantic, self.has_codes, has_id = REPRESENTATIONS[config["representation"]]
-        uses = {"recommendation": True, "quantization": self.has_codes, "reconstruction": has_semantic}
+        is_fixed = has_semantic and has_fixed_codes(config)
+        is_encoded = has_semantic and not is_fixed
+        uses = {"recommendation": True, "quantization": is_encoded and self.has_codes, "reconstruction": is_encoded}
         self.loss_names = [name for name, used in uses.items() if used]
         self.loss_weights = [config[f"{name}_weight"] for name in self.loss_names]
         self.n_training_items = n_training_items(dataset)
-        tokenizer = text = self.text_encoder = None
-        if has_semantic:
+        tokenizer = text = code_embedding = self.text_encoder = None
+        semantic_dim = config["code_embedding_size" if has_fixed_codes(config) else "code_dim"]
+        if is_fixed:
+            fixed = fixed_codes(config, dataset)
+            code_embedding = CodeEmbedding(fixed.codes, fixed.codebook_sizes, semantic_dim, config["id_init_std"])
+            self.text_encoder = fixed.source
+        elif has_semantic:
             item_text = load_item_text(config, dataset)
             self.text_encoder, text = item_text.encoder, item_text.vectors
             has_text = text.any(dim=-1)
@@ -67,8 +75,8 @@ class UniRep(SequentialRecommender):
             tokenizer.initialise(text[is_read], config["seed"])
             text = torch.where(has_text[:, None], text, tokenizer.text_mean)  # scaled, the mean is a zero vector
             self.register_buffer("has_text", has_text)
-        id_dim = config["id_embedding_size"] if has_semantic else config["code_dim"]
-        width = (config["code_dim"] if has_semantic else 0) + (id_dim if has_id else 0)
+        id_dim = config["id_embedding_size"] if has_semantic else semantic_dim
+        width = (semantic_dim if has_semantic else 0) + (id_dim if has_id else 0)
         size = hidden_size(config, width)
 
         self.backbone = make_backbone(self.backbone_name, config, dataset, size)
@@ -77,6 +85,7 @@ class UniRep(SequentialRecommender):
             n_special=self.backbone.item_embedding.num_embeddings - self.n_items,
             representation=config["representation"],
             tokenizer=tokenizer,
+            code_embedding=code_embedding,
             text=text,
             id_dim=id_dim,
             fusion=make_fusion(config["fusion"], width, size, config["fusion_hidden_units"], config["similarity"]),
@@ -91,7 +100,7 @@ class UniRep(SequentialRecommender):
         self.output_projection = nn.Linear(size, size) if config["output_projection"] else None
         self.temperature = config["temperature"] if config["similarity"] == "cosine" else None
         self.repeat_level = nn.Parameter(torch.zeros(())) if config["repeat_bias"] else None
-        if self.has_codes and self.dead_code_steps:
+        if tokenizer is not None and self.has_codes and self.dead_code_steps:
             self.register_buffer("code_is_used", torch.zeros(tokenizer.quantizer.codebooks.shape[:2], dtype=torch.bool))
             self.register_buffer("n_steps_counted", torch.zeros((), dtype=torch.int64))
 
@@ -119,8 +128,10 @@ class UniRep(SequentialRecommender):
     @property
     def n_following_parameters(self):
         """Learned numbers that no gradient moves: codebooks that follow (codebook_update 'ema')."""
-        codebooks = self.item_embedding.tokenizer.quantizer.codebooks if self.has_codes else None
-        return 0 if codebooks is None or codebooks.requires_grad else codebooks.numel()
+        tokenizer = self.item_embedding.tokenizer
+        if tokenizer is None or not self.has_codes or tokenizer.quantizer.codebooks.requires_grad:
+            return 0
+        return tokenizer.quantizer.codebooks.numel()
 
     def calculate_loss(self, interaction):
         """Losses of one of RecBole's batches, by the backbone's own objective.
@@ -192,8 +203,7 @@ class UniRep(SequentialRecommender):
         """
         if not self.has_codes:
             return {}
-        codebook_size = self.item_embedding.tokenizer.codebook_size
-        return codebook_report(self.item_embedding.codes().cpu().numpy(), codebook_size)
+        return codebook_report(self.item_embedding.codes().cpu().numpy(), self.item_embedding.codebook_sizes)
 
     def _id_fields(self):
         masked = [getattr(self.backbone, name, None) for name in ("MASK_ITEM_SEQ", "POS_ITEMS", "NEG_ITEMS")]
@@ -245,7 +255,7 @@ class UniRep(SequentialRecommender):
     def _all_losses(self, recommendation, encoded, read):
         """Algorithm 1's losses beside the recommendation loss, weighted."""
         losses = [recommendation]
-        if encoded.semantic is not None:
+        if encoded.latent is not None:
             row, weight = self._carriers(encoded.items, read)
             table, tokenizer = self.item_embedding, self.item_embedding.tokenizer
             if encoded.codes is not None:

@@ -3,9 +3,11 @@
 from logging import getLogger
 
 from recbole_unirep.model.backbone import BACKBONES
+from recbole_unirep.model.code_embedding import has_fixed_codes
 from recbole_unirep.model.fusion import FUSIONS, KEEPS_WIDTH, SIMILARITIES
 from recbole_unirep.model.item_embedding import COLD_IDS, REPRESENTATIONS
 from recbole_unirep.tokenizer import TOKENIZERS
+from recbole_unirep.tokenizer.collisions import POLICIES
 from recbole_unirep.training.causal import CAUSAL
 from recbole_unirep.training.losses import LOSSES
 
@@ -32,6 +34,7 @@ def check_options(config):
         "quantization_items": QUANTIZATION_ITEMS,
         "quantization_weighting": QUANTIZATION_WEIGHTINGS,
         "cold_id_embedding": COLD_IDS,
+        "collisions": tuple(POLICIES),
     }
     for key, values in ranges.items():
         if config[key] not in values:
@@ -39,7 +42,7 @@ def check_options(config):
     if config["quantization_items"] == "catalogue" and config["quantization_weighting"] == "occurrence":
         raise ValueError("quantization_weighting=occurrence counts a batch's items: use quantization_items=batch")
     for key in ("level_metrics", "encoder_sizes"):
-        if not isinstance(config[key], (list, tuple)):
+        if config[key] is not None and not isinstance(config[key], (list, tuple)):
             raise ValueError(f"{key}={config[key]} is no list: write --{key}=[A,B,C]")
     if config["cold_id_embedding"] == "nearest" and not REPRESENTATIONS[config["representation"]].has_semantic:
         raise ValueError(
@@ -48,7 +51,12 @@ def check_options(config):
         )
     if not 0 < config["table_gradient_share"] <= 1:
         raise ValueError(f"table_gradient_share={config['table_gradient_share']} is no share: give 1, or less above 0")
-    sizes = config["encoder_sizes"]
+    if has_fixed_codes(config) and config["representation"] in ("text", "text_id"):
+        raise ValueError(
+            f"representation={config['representation']} is an encoder without its quantization, tokenizer="
+            f"{config['tokenizer']} trains none along: use tokenizer=RQVAE, or another representation"
+        )
+    sizes = config["encoder_sizes"] or []
     if not all(type(size) is int and size > 0 for size in sizes):
         raise ValueError(f"encoder_sizes={sizes} are not all whole numbers above 0: write --encoder_sizes=[512,256]")
     temperature = config["temperature"]

@@ -1,0 +1,115 @@
+"""UniRep over codes that stand still: every tokenizer by name, and bundles."""
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_unirep.model.code_embedding import CodeEmbedding
+from recbole_unirep.semantic_ids import SemanticIds
+from recbole_unirep.tokenizer import TOKENIZERS
+
+SMALL = {
+    "VQ": {"codebook_size": 4},
+    "RVQ": {"codebook_size": 4, "fit_epochs": 1},
+    "RQKMeans": {"codebook_size": 4},
+    "BalancedRQKMeans": {"codebook_size": 4},
+    "MBGen": {"codebook_size": 4, "fit_epochs": 1},
+    "PQ": {"codebook_size": 4, "n_levels": 2, "lexical_dim": 8},
+    "OPQ": {"codebook_size": 4, "n_levels": 2, "lexical_dim": 8, "opq_iterations": 2},
+    "HierarchicalKMeans": {"codebook_size": 3},
+    "Fused": {"codebook_size": 4, "collaborative": "graph", "collaborative_dim": 4},
+    "RandomIDs": {"codebook_size": 4},
+    "ItemIDTokens": {"codebook_size": 3},
+    "CategoricalIDs": {"id_columns": ["title"]},
+    "KeywordIDs": {"codebook_size": 8, "id_columns": ["title"]},
+}
+
+
+def test_vectors_of_an_items_codes_are_summed_and_what_is_not_used_adds_nothing():
+    codes = torch.tensor([[-1, -1], [0, 2], [1, -1]])
+    embedding = CodeEmbedding(codes, [2, 3], dim=4, init_std=1.0)
+    assert embedding.n_parameters == 5 * 4
+    vectors, found = embedding(torch.tensor([0, 1, 2]))
+    weight = embedding.vectors.weight
+    assert not vectors[0].any()
+    torch.testing.assert_close(vectors[1], weight[1] + weight[5])
+    torch.testing.assert_close(vectors[2], weight[2])
+    assert torch.equal(found, codes)
+
+
+@pytest.mark.parametrize("name", [name for name in TOKENIZERS if not TOKENIZERS[name].is_trained])
+def test_every_tokenizer_serves_unirep_by_its_name(prepare, name):
+    _, data, model = prepare(tokenizer=name, code_embedding_size=8, **SMALL[name])
+    _, _, again = prepare(tokenizer=name, code_embedding_size=8, seed=7, **SMALL[name])
+    codes = model.item_embedding.codes()
+    assert codes.shape == (model.n_items - 1, len(model.item_embedding.codebook_sizes))
+    if name != "Fused":  # whose graph is factorized by the seed
+        assert torch.equal(again.item_embedding.codes(), codes)
+    assert model.loss_names == ["recommendation"]
+    assert set(model.codebook_report()) > {"unique_item_coverage", "collision_rate"}
+    n_numbers = 8 * sum(model.item_embedding.codebook_sizes) + 8 * (model.n_items - 1)
+    assert model.item_table_parameters == n_numbers
+
+    losses = model.row_losses(next(iter(data.train_data)))
+    sum(losses).backward()
+    assert model.item_embedding.code_embedding.vectors.weight.grad.any()
+    table = model.eval().item_embedding.weight
+    assert torch.equal(model.item_embedding(torch.arange(1, model.n_items)), table[1 : model.n_items])
+
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again.eval().item_embedding.weight, table)
+
+
+def test_semantic_alone_gives_items_of_one_id_one_vector(prepare):
+    _, _, model = prepare(tokenizer="VQ", representation="semantic", code_embedding_size=8, codebook_size=2)
+    codes, table = model.item_embedding.codes()[:, 0], model.eval().item_embedding.weight[1 : model.n_items]
+    for code in (0, 1):
+        rows = table[codes == code]
+        assert len(rows) > 1 and (rows == rows[0]).all()
+
+
+def test_a_policy_makes_ids_unique(prepare):
+    keys = {"tokenizer": "RQKMeans", "codebook_size": 4, "n_levels": 2}
+    _, _, model = prepare(**keys)
+    _, _, apart = prepare(collisions="append", **keys)
+    assert model.codebook_report()["unique_item_coverage"] < 1
+    assert apart.codebook_report()["unique_item_coverage"] == 1
+    assert len(apart.item_embedding.codebook_sizes) == 3
+
+
+def test_codes_come_out_of_a_bundle_by_item_token(prepare, tmp_path):
+    config, data, _ = prepare(representation="id")
+    items = [str(token) for token in data.train.field2id_token["item_id"][1:]]
+    codes = np.arange(len(items))[:, None] % 5
+    order = np.random.default_rng(0).permutation(len(items))
+    SemanticIds([items[row] for row in order], codes[order], [5]).save(tmp_path / "ids", {}, {})
+    _, _, model = prepare(semantic_ids=str(tmp_path / "ids"))
+    assert np.array_equal(model.item_embedding.codes().numpy(), codes)
+    SemanticIds(items[1:], codes[1:], [5]).save(tmp_path / "fewer", {}, {})
+    with pytest.raises(ValueError, match=f"fewer lacks 1 of {len(items)} items, '{items[0]}' first"):
+        prepare(semantic_ids=str(tmp_path / "fewer"))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"tokenizer": "RQKMeans", "representation": "text_id"}, "text_id is an encoder without its quantization"),
+        ({"tokenizer": "RQKMeans", "collisions": "drop"}, "collisions=drop is not known: choose one of leave, append"),
+        ({"tokenizer": "Fused"}, "tokenizer=Fused joins text and collaborative vectors: add --collaborative=graph"),
+        ({"tokenizer": "RQKMeans", "collaborative": "run"}, "collaborative=run is not known here: choose graph"),
+        ({"tokenizer": "CategoricalIDs", "id_columns": ["colour"]}, "there is no column colour: the .item file has"),
+        ({"tokenizer": "RandomIDs", "collisions": "sinkhorn"}, "this tokenizer's last level has none"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(prepare, keys, message):
+    with pytest.raises(ValueError, match=message):
+        prepare(**keys)
+
+
+def test_nothing_is_learned_from_cold_items(prepare, monkeypatch):
+    seen = []
+    fit = TOKENIZERS["RQKMeans"].fit
+    monkeypatch.setattr(TOKENIZERS["RQKMeans"], "fit", lambda self, x: (seen.append(len(x)), fit(self, x))[1])
+    _, _, model = prepare(tokenizer="RQKMeans", codebook_size=4, split="cold_items", cold_item_share=0.2)
+    assert seen[0] <= model.n_training_items - 1 < model.n_items - 1
+    assert (model.item_embedding.codes() >= 0).all()
