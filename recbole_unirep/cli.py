@@ -35,6 +35,15 @@ usage: unirep COMMAND [--KEY=VALUE ...]
              compare --dataset=NAME --models=A,B [--seeds=3] [--protocol=uni99,full,full_unseen] [--metrics=hit@10,..]
              [--ours=A] [--out=FOLDER] [--KEY=VALUE] [--A.KEY=VALUE], or compare RUN RUN ... [--out=FOLDER];
              started again it continues
+  tokenize   semantic IDs of a catalogue, as a bundle:
+             tokenize --dataset=NAME [--tokenizer=RQKMeans] [--collisions=leave] [--collaborative=RUN|graph]
+             [--out=FOLDER] [--KEY=VALUE], or tokenize --vectors="A.npy B.npy" ...
+  encode-items
+             codes of new items by a bundle's tokenizer:
+             encode-items BUNDLE --vectors="NEW.npy" | --dataset=NAME [--out=FILE.csv]
+  inspect    whether semantic IDs are healthy; exit code 1 where they are not:
+             inspect BUNDLE|RUN [--data_path=FOLDER] [--item=TOKEN] [--min_usage=0.5] [--min_perplexity=0.1]
+             [--min_coverage=0.8] [--out=FOLDER]
   figures    draw a finished run: figures RUN [--out=FOLDER] [--data_path=FOLDER] [--category_field=COLUMN];
              learning curve, codebook usage, items by category, t-SNE, as PNG, SVG and JSON in RUN/figures
   study      run the grid of a study file and write its report:
@@ -75,7 +84,7 @@ def _command(name, arguments, usage, call):
         print(f"recbole-unirep {recbole_unirep.__version__}")
         return 0
     try:
-        call(arguments)
+        return call(arguments) or 0
     except KeyboardInterrupt:
         return 130
     except (ValueError, OSError, ImportError) as error:
@@ -83,7 +92,6 @@ def _command(name, arguments, usage, call):
             raise
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    return 0
 
 
 def _train(arguments):
@@ -151,11 +159,19 @@ def _encode_items(arguments):
     encode_items(arguments)
 
 
+def _inspect(arguments):
+    recbole_unirep.require_recbole()
+    from recbole_unirep.study.inspect_ids import inspect_ids
+
+    return 0 if inspect_ids(arguments) else 1
+
+
 SUBCOMMANDS = {
     "compare": _compare,
     "embed": _embed,
     "encode-items": _encode_items,
     "figures": _figures,
+    "inspect": _inspect,
     "study": _study,
     "tokenize": _tokenize,
     "tune": _tune,
@@ -166,4 +182,4 @@ def _subcommand(arguments):
     name = arguments[0]
     if name not in SUBCOMMANDS:
         raise ValueError(f"command '{name}' is unknown: known are {', '.join(SUBCOMMANDS)}")
-    SUBCOMMANDS[name](arguments[1:])
+    return SUBCOMMANDS[name](arguments[1:])

@@ -3,12 +3,14 @@
 `tokenize` reads from top to bottom: items and what is known of them, tokenizer, codes, collisions, bundle.
 """
 
+from hashlib import sha256
 from logging import getLogger
 from pathlib import Path
 
 import torch
 import yaml
 from recbole.utils import init_seed
+from torch.nn import functional
 
 from recbole_unirep.analysis.codebook import collision_rate, unique_item_coverage
 from recbole_unirep.config import Config
@@ -23,6 +25,7 @@ from recbole_unirep.tokenizer.bundle import load_bundle, save_bundle
 from recbole_unirep.tokenizer.collisions import LastLevel, resolve
 from recbole_unirep.values import parse_value, split_arguments
 
+TEXT_SETTINGS = ("text_encoder", "text_fields", "lexical_dim")  # what makes a text's vector
 GRAPH_DIM = 64  # of the items' graph, where the tokenizer does not say
 
 
@@ -58,6 +61,8 @@ def tokenize(arguments):
         resolved = resolve(policy, codes, catalogue.items, _last_level(tokenizer, catalogue.known, codes))
         semantic_ids = _semantic_ids(catalogue.items, resolved, tokenizer)
         record["vectors" if text_dim else "columns"] = catalogue.vectors
+        if text_dim:
+            record["vectors_sha256"] = sha256(catalogue.known.contiguous().numpy().tobytes()).hexdigest()
         record["collisions"] = _cost(policy, tokenizer, catalogue.known, codes, resolved)
         settings = {**settings, **({"text_dim": text_dim} if text_dim else {})}
         save_bundle(folder, semantic_ids, tokenizer, settings, record)
@@ -87,8 +92,11 @@ def encode_items(arguments):
         if out.exists():
             raise FileExistsError(f"{out} exists: remove it, or choose another --out")
         name = bundle.record["tokenizer"]
+        if "vectors" not in options:
+            known = bundle.record.get("text", {}).items()
+            options = {**{key: str(value) for key, value in known if value is not None}, **options}
         catalogue, _, _ = _read(name, options)
-        codes = bundle.tokenizer.encode(catalogue.known).numpy()
+        codes = bundle.tokenizer.encode(_with_nobody(catalogue.known, bundle)).numpy()
         lines = [",".join(["item", *(f"code_{level + 1}" for level in range(codes.shape[1]))])]
         for item, code in zip(catalogue.items, codes.tolist()):
             lines.append(",".join([_quoted(item), *("" if value < 0 else str(value) for value in code)]))
@@ -96,6 +104,14 @@ def encode_items(arguments):
         known = sum(item in bundle.semantic_ids.row for item in catalogue.items)
         getLogger().info(f"{out}: codes of {len(codes)} items, {known} of which the bundle holds already")
         return out
+
+
+def _with_nobody(known, bundle):
+    """Vectors of items that nobody has taken yet: where the tokenizer joins collaborative ones, zeros stand for them."""
+    n_missing = bundle.record["settings"].get("collaborative_dim", 0)
+    if n_missing and known.shape[1] + n_missing == bundle.record["settings"]["text_dim"]:
+        return torch.cat([functional.normalize(known, dim=-1), known.new_zeros(len(known), n_missing)], dim=-1)
+    return known
 
 
 def _read(name, options):
@@ -134,7 +150,10 @@ def _of_dataset(name, options):
     elif source:
         further = [(source, _item_table(source, config, dataset))]
     catalogue = load_catalogue(config, dataset, name, further)
-    return catalogue, settings, {"source": config["dataset"], "dataset": config["dataset"]}
+    record = {"source": config["dataset"], "dataset": config["dataset"]}
+    if reads_vectors(name):
+        record["text"] = {key: config[key] for key in TEXT_SETTINGS}
+    return catalogue, settings, record
 
 
 def _item_table(run, config, dataset):

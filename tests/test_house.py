@@ -47,6 +47,7 @@ ASK_DATASET_PREP = {"data", "dataset_prep", "quick_start"}
 HEAVY_GUESTS = {
     "faiss": "recbole_unirep/tokenizer/clustering.py",
     "matplotlib": "recbole_unirep/analysis/plots.py",
+    "plotly": "recbole_unirep/analysis/charts.py",
     "optuna": "recbole_unirep/study/trials.py",
     "sentence_transformers": "dataset_prep/embedding.py",
 }

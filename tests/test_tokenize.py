@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_unirep import cli
+from recbole_unirep import cli, run_recbole
 from recbole_unirep.semantic_ids import SemanticIds
 from recbole_unirep.tokenizer.bundle import WEIGHTS, load_bundle
 
@@ -45,7 +45,7 @@ def test_a_dataset_becomes_a_bundle_and_the_bundle_encodes_it_alike(shell, tmp_p
     assert bundle.record["collisions"]["changed_items"] == 0
 
     table = tmp_path / "codes.csv"
-    assert shell("encode-items", str(out), *shell.data, f"--out={table}")[0] == 0
+    assert shell("encode-items", str(out), *shell.data[:2], f"--out={table}")[0] == 0  # the bundle knows the encoder
     lines = table.read_text(encoding="utf-8").splitlines()
     assert lines[0] == "item,code_1,code_2,code_3"
     for line in lines[1:]:
@@ -110,12 +110,16 @@ def test_text_and_graph_are_joined(shell, tmp_path):
     assert (code, error) == (0, "")
     assert load_bundle(out).record["vectors"] == ["lexical", "graph"]
     assert load_bundle(out).record["settings"]["text_dim"] == 13
+    # New items come with their text alone; at their first level most get the code that they have with the graph, too.
+    assert shell("encode-items", str(out), *shell.data[:2], f"--out={tmp_path}/codes.csv")[0] == 0
+    lines = (tmp_path / "codes.csv").read_text(encoding="utf-8").splitlines()[1:]
+    ids = SemanticIds.load(out)
+    first = [int(line.split(",")[1]) == ids.id_of(line.split(",")[0])[0] for line in lines]
+    assert 0.3 < sum(first) / len(first)
 
 
 def test_a_trained_models_items_are_joined(shell, tmp_path):
     run = tmp_path / "run"
-    from recbole_unirep import run_recbole
-
     run_recbole(arguments=["--model=SASRec", *shell.data[:2], "--epochs=1", "--hidden_size=8", "--n_heads=2",
                            "--inner_size=8", f"--run_dir={run}"])  # fmt: skip
     out = tmp_path / "ids"

@@ -50,6 +50,20 @@ class Picture(NamedTuple):
     caption: str
 
 
+class Chart(NamedTuple):
+    """An interactive chart, for HTML pages alone.
+
+    Attributes:
+        name (str): of the element that holds it, once a report.
+        figure (plotly.graph_objects.Figure): the chart.
+        caption (str): below it.
+    """
+
+    name: str
+    figure: Any
+    caption: str
+
+
 class Code(NamedTuple):
     """Lines set as they are, such as commands."""
 
@@ -80,4 +94,4 @@ class Report(NamedTuple):
     sections: list
 
 
-Part = Union[str, Table, Picture, Code]
+Part = Union[str, Table, Picture, Chart, Code]

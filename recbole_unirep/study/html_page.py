@@ -1,13 +1,14 @@
-"""A report as one HTML page that needs nothing else: no script, no other file, light or dark as the reader's screen.
+"""A report as one HTML page that needs nothing else: no network, no other file, light or dark as the reader's screen.
 
-It is well-formed XML too, so that any parser reads it.
+Without interactive charts it has no script and is well-formed XML too, so that any parser reads it.
 """
 
 import base64
 import html
 import re
 
-from recbole_unirep.study.document import Cell, Code, Picture, Report, Table
+from recbole_unirep.analysis.charts import chart_html
+from recbole_unirep.study.document import Cell, Chart, Code, Picture, Report, Table
 from recbole_unirep.study.markdown_page import aligned_right
 
 CODE = re.compile(r"`([^`\n]+)`")
@@ -35,6 +36,7 @@ tbody tr:nth-child(even) { background: var(--stripe); } .number { text-align: ri
 .note, figcaption { color: var(--faint); font-size: .9rem; max-width: 46rem; }
 figure { margin: 1.5rem 0; } img { display: block; min-width: 40rem; max-width: 100%; height: auto; background: #ffffff;
   border-radius: 6px; }
+.chart { background: #ffffff; border-radius: 6px; min-width: 40rem; }
 """
 
 
@@ -52,8 +54,9 @@ def html_page(report: Report, pictures: dict) -> str:
     if len(report.sections) > 2:
         entries = (f'<li><a href="#s{n}">{_inline(s.title)}</a></li>' for n, s in enumerate(report.sections, start=1))
         body.append(f"<nav><ol>{''.join(entries)}</ol></nav>")
+    charts = [part for section in report.sections for part in section.parts if isinstance(part, Chart)]
     for number, section in enumerate(report.sections, start=1):
-        blocks = "\n".join(_block(part, pictures) for part in section.parts)
+        blocks = "\n".join(_block(part, pictures, charts) for part in section.parts)
         body.append(f'<section id="s{number}">\n<h2>{_inline(section.title)}</h2>\n{blocks}\n</section>')
     joined = "\n".join(body)
     return f"""<!DOCTYPE html>
@@ -71,7 +74,7 @@ def html_page(report: Report, pictures: dict) -> str:
 """
 
 
-def _block(part, pictures):
+def _block(part, pictures, charts):
     if isinstance(part, Table):
         return _table(part)
     if isinstance(part, Picture):
@@ -79,6 +82,12 @@ def _block(part, pictures):
         image = f'<img alt="{_escape(part.name.replace("_", " "))}" src="data:image/png;base64,{data}"/>'
         return (
             f'<figure id="{_escape(part.name)}"><div class="wide">{image}</div>'
+            f"<figcaption>{_inline(part.caption)}</figcaption></figure>"
+        )
+    if isinstance(part, Chart):
+        with_library = not any(part is other for other in charts[1:])
+        return (
+            f'<figure><div class="wide chart">{chart_html(part.figure, part.name, with_library)}</div>'
             f"<figcaption>{_inline(part.caption)}</figcaption></figure>"
         )
     if isinstance(part, Code):

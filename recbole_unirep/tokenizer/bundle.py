@@ -61,7 +61,10 @@ def load_bundle(folder: Path) -> Bundle:
     name, settings = record.get("tokenizer"), record.get("settings")
     if name not in TOKENIZERS or not isinstance(settings, dict):
         raise ValueError(f"{folder} was made by tokenizer {name!r}, which is not known: {', '.join(TOKENIZERS)} are")
-    tokenizer = make_tokenizer(name, settings, settings.get("text_dim"))
+    try:
+        tokenizer = make_tokenizer(name, settings, settings.get("text_dim"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder} has settings that {name} does not take ({error}): make the bundle anew") from error
     try:
         tokenizer.load_state_dict(load(read_file(folder, record, WEIGHTS)))
     except (SafetensorError, RuntimeError) as error:

@@ -1,0 +1,165 @@
+"""Semantic IDs looked into: the codes of a bundle or of a finished run, with what is known of the items."""
+
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+import numpy as np
+import torch
+
+from recbole_unirep.config import Config
+from recbole_unirep.data.catalogue import load_catalogue
+from recbole_unirep.data.dataset import create_dataset
+from recbole_unirep.data.item_categories import telling_names
+from recbole_unirep.data.item_columns import load_items
+from recbole_unirep.model.item_embedding import UnifiedItemEmbedding
+from recbole_unirep.quick_start import load_data_and_model
+from recbole_unirep.semantic_ids import RECORD
+from recbole_unirep.tokenizer import reads_vectors
+from recbole_unirep.tokenizer.bundle import load_bundle
+
+TITLES, CATEGORIES = ("title", "name", "movie_title"), ("categories", "category", "class", "genres", "genre")
+LABELS = {"category": CATEGORIES, "brand": ("brand", "store")}
+
+
+class Inspected(NamedTuple):
+    """Items with codes, and what is known of them.
+
+    Attributes:
+        name (str): what they are of.
+        items (list of str): tokens, shape: [N].
+        codes (ndarray): unused levels hold -1, shape: [N, L], int64.
+        codebook_sizes (list of int): shape: [L].
+        titles (list of str): the token where an item has none, shape: [N].
+        labels (dict[str, list]): 'category' and 'brand' where the dataset has them, None where an item has none.
+        vectors (dict[str, ndarray]): 'text' and 'ID' vectors of the items where there are any, shape: [N, D] each.
+        distortion (list of float or None): after each level, in proportion to the variance.
+    """
+
+    name: str
+    items: list
+    codes: np.ndarray
+    codebook_sizes: list
+    titles: list
+    labels: dict
+    vectors: dict
+    distortion: Optional[list]
+
+
+def read_inspected(folder, data_path=None) -> Inspected:
+    """Reads a bundle or a run.
+
+    Args:
+        folder (str or Path): of either.
+        data_path (str or None): where the datasets lie now; None is where the run found them. A bundle's dataset is
+            read only where it is given.
+
+    Returns:
+        Inspected: all that can be known.
+
+    Raises:
+        FileNotFoundError: the folder holds neither, or a file is missing.
+        ValueError: what lies there can't be read back, or the run's model has no codes.
+    """
+    if (Path(folder) / RECORD).is_file():
+        return _of_bundle(folder, data_path)
+    return _of_run(folder, data_path)
+
+
+def _of_bundle(folder, data_path):
+    bundle = load_bundle(folder)
+    ids, record, tokenizer = bundle.semantic_ids, bundle.record, bundle.tokenizer
+    items, vectors, distortion = None, {}, None
+    if data_path is not None and "dataset" in record:
+        keys = {"data_path": str(data_path), "tokenizer": record["tokenizer"], **record["settings"]}
+        keys.pop("text_dim", None)
+        config = Config("UniRep", record["dataset"], config_dict={**keys, **record.get("text", {})})
+        dataset = create_dataset(config)
+        items = _in_order(load_items(config, dataset), ids.items)
+        if "text" in record:
+            catalogue = load_catalogue(config, dataset, "RQVAE")
+            row = {item: number for number, item in enumerate(catalogue.items)}
+            vectors["text"] = catalogue.known[[row[item] for item in ids.items]].numpy()
+            if len(record["vectors"]) == 1 and reads_vectors(record["tokenizer"]):
+                codes = torch.from_numpy(ids.codes[:, : tokenizer.n_levels])
+                distortion = tokenizer.distortion(torch.from_numpy(vectors["text"]), codes)
+    name = f"{record['tokenizer']} of {record.get('dataset', record.get('source', 'vectors'))}"
+    return _with_columns(name, ids.items, ids.codes, ids.codebook_sizes, items, vectors, distortion)
+
+
+@torch.no_grad()
+def _of_run(folder, data_path):
+    config, model, data = load_data_and_model(folder, data_path)
+    table = getattr(model, "item_embedding", None)
+    if not isinstance(table, UnifiedItemEmbedding) or not table.has_codes:
+        raise ValueError(f"{folder}: {config['model']} has no codes: inspect a run of UniRep, or a bundle")
+    items = load_items(config, data.train)
+    codes, vectors, distortion = table.codes(), {}, None
+    if table.item_text_embedding is not None:
+        text = table.item_text_embedding[1:]
+        vectors["text"] = text.cpu().numpy()
+        distortion = table.tokenizer.distortion(text, codes)
+    if table.has_id:
+        vectors["ID"] = table.id_embedding.weight.cpu().numpy()
+    name = f"{config['model']} on {config['dataset']}, seed {config['seed']}"
+    return _with_columns(name, items.tokens, codes.cpu().numpy(), table.codebook_sizes, items, vectors, distortion)
+
+
+def _in_order(items, tokens):
+    row = {item: number for number, item in enumerate(items.tokens)}
+    missing = [item for item in tokens if item not in row]
+    if missing:
+        raise ValueError(
+            f"the dataset lacks {len(missing)} items of the bundle, {missing[0]!r} first: give the one it is of"
+        )
+    return items.part([row[item] for item in tokens])
+
+
+def _with_columns(name, tokens, codes, sizes, items, vectors, distortion):
+    columns = items.columns if items is not None else {}
+    title = next((columns[key] for key in TITLES if key in columns), [""] * len(tokens))
+    titles = [text or token for text, token in zip(title, tokens)]
+    labels = {}
+    for label, usual in LABELS.items():
+        key = next((key for key in usual if key in columns), None)
+        if key is not None:
+            cells = [[cell] if isinstance(cell, str) and cell else list(cell) for cell in columns[key]]
+            names, _ = telling_names(cells)
+            labels[label] = [name if cell else None for name, cell in zip(names, cells)]
+    return Inspected(name, list(tokens), codes, list(sizes), titles, labels, vectors, distortion)
+
+
+def neighbours(inspected: Inspected, item: str, count: int) -> dict:
+    """Items nearest to an item, by each way in which items lie near each other.
+
+    Args:
+        inspected (Inspected): the items.
+        item (str): its token.
+        count (int): how many of each.
+
+    Returns:
+        dict[str, list of tuple[str, str, str]]: 'text' and 'ID' by cosine where there are vectors, 'code' by leading
+        codes that are shared, then by all that are; token, title and how near, nearest first.
+
+    Raises:
+        ValueError: there is no such item.
+    """
+    if item not in inspected.items:
+        raise ValueError(f"item={item} is not among the {len(inspected.items)} items: give an item token")
+    row = inspected.items.index(item)
+    equal = inspected.codes == inspected.codes[row]
+    leading = np.cumprod(equal, axis=1).sum(axis=1)
+    near = {
+        "code": (
+            leading * (equal.shape[1] + 1) + equal.sum(axis=1),
+            lambda r: f"{leading[r]} of {equal.shape[1]} leading codes",
+        )
+    }
+    for name, vectors in inspected.vectors.items():
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)
+        cosines = unit @ unit[row]
+        near[name] = cosines, lambda r, cosines=cosines: f"{cosines[r]:.3f}"
+    found = {}
+    for name, (nearness, said) in near.items():
+        order = [r for r in np.argsort(-nearness, kind="stable") if r != row][:count]
+        found[name] = [(inspected.items[r], inspected.titles[r], said(r)) for r in order]
+    return found
