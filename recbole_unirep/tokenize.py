@@ -107,7 +107,7 @@ def encode_items(arguments):
 
 
 def _with_nobody(known, bundle):
-    """Vectors of items that nobody has taken yet: where the tokenizer joins collaborative ones, zeros stand for them."""
+    """Vectors of items that nobody has taken yet: zeros stand for the collaborative ones that a tokenizer joins."""
     n_missing = bundle.record["settings"].get("collaborative_dim", 0)
     if n_missing and known.shape[1] + n_missing == bundle.record["settings"]["text_dim"]:
         return torch.cat([functional.normalize(known, dim=-1), known.new_zeros(len(known), n_missing)], dim=-1)

@@ -147,11 +147,22 @@ def _unified_vectors(table):
             vectors[name] = _array(encoded.semantic)
         if table.has_id:
             vectors["ID embedding"] = _array(table.id_embedding.weight)
-        if table.has_codes:
+        if table.code_embedding is not None:
+            codebooks = _fixed_codebooks(table.code_embedding)
+        elif table.has_codes:
             quantizer = table.tokenizer.quantizer
             codes = encoded.codes.cpu().numpy()
             codebooks = Codebooks(codes, _array(quantizer.codebooks), list(quantizer.level_metrics))
     return vectors, codebooks
+
+
+def _fixed_codebooks(embedding):
+    """Codes that stand still and their learned vectors; None where levels differ in size or IDs in length."""
+    codes, sizes = embedding.codes[1:].cpu().numpy(), embedding.codebook_sizes
+    if len(set(sizes)) > 1 or (codes < 0).any():
+        return None
+    vectors = _array(embedding.vectors.weight[1:]).reshape(len(sizes), sizes[0], -1)
+    return Codebooks(codes, vectors, ["euclidean"] * len(sizes))
 
 
 def _array(tensor):

@@ -92,6 +92,20 @@ def test_a_model_without_codes_has_the_other_figures(tiny, monkeypatch, capsys, 
     assert drawn == {"learning_curve", *(["item_maps_by_category"] if parts else [])}
 
 
+def test_codes_that_stand_still_are_drawn_where_all_levels_are_alike(tiny, monkeypatch, capsys):
+    run = trained(tiny, tokenizer="RQKMeans", code_embedding_size=8)
+    arrays = read_run(run)
+    assert arrays.codebooks.vectors.shape == (3, 8, 8)
+    assert figures(monkeypatch, capsys, run)[0] == 0
+    assert {path.stem for path in (run / "figures").glob("*.png")} > OF_CODES
+
+
+def test_ids_of_unlike_levels_have_the_figures_that_need_no_codebooks(tiny):
+    run = trained(tiny, tokenizer="HierarchicalKMeans", code_embedding_size=8)
+    arrays = read_run(run)
+    assert arrays.codebooks is None and list(arrays.vectors) == ["semantic embedding", "ID embedding"]
+
+
 def test_a_learning_curve_has_the_validated_epochs(tmp_path):
     lines = ['{"epoch": 0, "train_loss": 1}', '{"epoch": 1, "valid_score": 0.1}', '{"epoch": 3, "valid_score": 0.3}']
     file = tmp_path / "metrics.jsonl"
