@@ -151,7 +151,8 @@ LEAST = {
             "pair_batch_size", "fusion_hidden_units",
             "MAX_ITEM_LIST_LENGTH", "n_layers", "n_heads", "hidden_size", "inner_size", "embedding_size",
             "id_embedding_size", "n_levels", "codebook_size", "code_dim", "lexical_dim", "text_batch_size",
-            "shared_negatives",
+            "shared_negatives", "kmeans_iterations", "opq_iterations", "leaf_items", "code_embedding_size",
+            "collaborative_dim", "fit_batch_size",
         ),
         1,
     ),
@@ -159,7 +160,7 @@ LEAST = {
         (
             "seed", "tie_seed", "candidates_seed", "cold_item_seed", "cold_item_share", "stopping_step", "eval_step",
             "learning_rate", "weight_decay", "dead_code_steps", "recommendation_weight", "quantization_weight",
-            "reconstruction_weight", "commitment_weight",
+            "reconstruction_weight", "commitment_weight", "fit_items", "fit_seed", "fit_epochs", "collaborative_share",
         ),
         0,
     ),

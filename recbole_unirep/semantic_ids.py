@@ -87,9 +87,8 @@ class SemanticIds:
         return sorted((list(group) for group in groups), key=lambda group: (-len(group), self.row[group[0]]))
 
     def tokens(self) -> np.ndarray:
-        """Codes made unique across levels, 0 pads, int64, shape: [N, L]; level l begins at 1 + sizes before it."""
-        first = 1 + np.cumsum([0, *self.codebook_sizes[:-1]])
-        return np.where(self.codes < 0, 0, self.codes + first)
+        """Codes made unique across levels, 0 pads, int64, shape: [N, L]."""
+        return np.where(self.codes < 0, 0, self.codes + np.array(first_tokens(self.codebook_sizes)))
 
     def save(self, folder: Path, record: Mapping[str, Any], further: Mapping[str, bytes]) -> None:
         """Writes a bundle, whole or not at all.
@@ -137,6 +136,11 @@ class SemanticIds:
         except (SafetensorError, KeyError) as error:
             raise ValueError(f"{Path(folder) / CODES} holds no codes ({error}): make the bundle anew") from error
         return cls(record["items"], codes, record["codebook_sizes"])
+
+
+def first_tokens(codebook_sizes: Sequence[int]) -> list:
+    """Token of each level's code 0: tokens are codes made unique across levels, and 0 pads, shape: [L]."""
+    return [1 + sum(codebook_sizes[:level]) for level in range(len(codebook_sizes))]
 
 
 def read_record(folder: Path) -> dict:

@@ -3,30 +3,30 @@
 `tokenize` reads from top to bottom: items and what is known of them, tokenizer, codes, collisions, bundle.
 """
 
+import csv
 from hashlib import sha256
 from logging import getLogger
 from pathlib import Path
 
 import torch
 import yaml
-from recbole.utils import init_seed
 from torch.nn import functional
 
 from recbole_unirep.analysis.codebook import collision_rate, unique_item_coverage
 from recbole_unirep.config import Config
 from recbole_unirep.data.catalogue import GRAPH, catalogue_of_files, graph, load_catalogue
 from recbole_unirep.data.dataset import create_dataset
+from recbole_unirep.known_keys import check_values
 from recbole_unirep.quick_start import load_data_and_model
 from recbole_unirep.run_folder import RunLog
 from recbole_unirep.semantic_ids import SemanticIds
 from recbole_unirep.tokenizer import TOKENIZERS, make_tokenizer, reads_vectors
 from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.tokenizer.bundle import load_bundle, save_bundle
-from recbole_unirep.tokenizer.collisions import LastLevel, resolve
+from recbole_unirep.tokenizer.collisions import catalogue_codes
 from recbole_unirep.values import parse_value, split_arguments
 
 TEXT_SETTINGS = ("text_encoder", "text_fields", "lexical_dim")  # what makes a text's vector
-GRAPH_DIM = 64  # of the items' graph, where the tokenizer does not say
 
 
 def tokenize(arguments):
@@ -34,7 +34,7 @@ def tokenize(arguments):
 
     Args:
         arguments (sequence of str): `--tokenizer=..`, `--dataset=..` or `--vectors="A.npy B.npy"`, `--collisions=..`,
-            `--collaborative=RUN|graph`, `--out=FOLDER` and keys of the tokenizer and of item texts.
+            `--collaborative=RUN|graph` (Fused), `--out=FOLDER` and keys of the tokenizer and of item texts.
 
     Returns:
         Path: the bundle.
@@ -57,13 +57,12 @@ def tokenize(arguments):
             raise FileExistsError(f"{folder} exists: remove it, or choose another --out")
         text_dim = catalogue.known.shape[1] if reads_vectors(name) else None
         tokenizer = make_tokenizer(name, settings, text_dim).fit(catalogue.to_learn_from())
-        codes = tokenizer.encode_catalogue(catalogue.known)
-        resolved = resolve(policy, codes, catalogue.items, _last_level(tokenizer, catalogue.known, codes))
-        semantic_ids = _semantic_ids(catalogue.items, resolved, tokenizer)
+        codes = catalogue_codes(tokenizer, catalogue.known, catalogue.items, policy)
+        semantic_ids = SemanticIds(catalogue.items, codes.resolved.numpy(), codes.codebook_sizes)
         record["vectors" if text_dim else "columns"] = catalogue.vectors
         if text_dim:
-            record["vectors_sha256"] = sha256(catalogue.known.contiguous().numpy().tobytes()).hexdigest()
-        record["collisions"] = _cost(policy, tokenizer, catalogue.known, codes, resolved)
+            record["vectors_sha256"] = sha256(catalogue.known.contiguous().numpy()).hexdigest()
+        record["collisions"] = _cost(policy, tokenizer, catalogue.known, codes)
         settings = {**settings, **({"text_dim": text_dim} if text_dim else {})}
         save_bundle(folder, semantic_ids, tokenizer, settings, record)
         getLogger().info(_summary(semantic_ids, record, folder))
@@ -78,7 +77,8 @@ def encode_items(arguments):
             bundle had them, or `--dataset=..` and keys of item texts, and `--out=FILE.csv`.
 
     Returns:
-        Path: a CSV file: item, code_1, code_2, ...; unused levels are empty.
+        Path: a CSV file: item, code_1, code_2, ...; unused levels are empty. They are the tokenizer's own codes: a
+        policy for collisions speaks of a whole catalogue.
 
     Raises:
         ValueError: the items can't be encoded.
@@ -95,12 +95,14 @@ def encode_items(arguments):
         if "vectors" not in options:
             known = bundle.record.get("text", {}).items()
             options = {**{key: str(value) for key, value in known if value is not None}, **options}
-        catalogue, _, _ = _read(name, options)
+        reads = "RQKMeans" if name == "Fused" else name  # of new items nobody knows yet who takes them
+        catalogue, _, _ = _read(reads, options)
         codes = bundle.tokenizer.encode(_with_nobody(catalogue.known, bundle)).numpy()
-        lines = [",".join(["item", *(f"code_{level + 1}" for level in range(codes.shape[1]))])]
-        for item, code in zip(catalogue.items, codes.tolist()):
-            lines.append(",".join([_quoted(item), *("" if value < 0 else str(value) for value in code)]))
-        out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        with open(out, "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["item", *(f"code_{level + 1}" for level in range(codes.shape[1]))])
+            for item, code in zip(catalogue.items, codes.tolist()):
+                writer.writerow([item, *("" if value < 0 else value for value in code)])
         known = sum(item in bundle.semantic_ids.row for item in catalogue.items)
         getLogger().info(f"{out}: codes of {len(codes)} items, {known} of which the bundle holds already")
         return out
@@ -131,24 +133,26 @@ def _of_files(name, options):
     unknown = [key for key in given if key not in settings]
     if unknown:
         raise ValueError(f"{name} has no key {unknown[0]}: {', '.join(settings)} are its keys")
-    settings.update({key: parse_value(key, text, yaml.SafeLoader) for key, text in given.items()})
-    return catalogue_of_files(paths), settings, {"source": paths[0].stem}
+    given = {key: parse_value(key, text, yaml.SafeLoader) for key, text in given.items()}
+    check_values(given, settings)
+    return catalogue_of_files(paths), {**settings, **given}, {"source": paths[0].stem}
 
 
 def _of_dataset(name, options):
     """Items of a dataset, with their text vectors or their columns."""
-    source = options.get("collaborative")
+    source = options.get("collaborative", GRAPH if name == "Fused" else None)
+    if source and name != "Fused":
+        raise ValueError(f"collaborative={source} is for tokenizer=Fused, found {name}: leave it out")
     arguments = [f"--{key}={text}" for key, text in {"tokenizer": name, **options}.items() if key != "collaborative"]
     config = Config("UniRep", arguments=arguments)
-    init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)
     settings = {key: config[key] for key in shipped_defaults(name)}
     further = []
     if source == GRAPH:
-        train = dataset.build_for_rows()[0]
-        further = [(GRAPH, graph(train, settings.get("collaborative_dim", GRAPH_DIM), config["seed"]))]
+        further = [(GRAPH, graph(dataset.build_for_rows()[0], settings["collaborative_dim"], config["seed"]))]
     elif source:
         further = [(source, _item_table(source, config, dataset))]
+        settings["collaborative_dim"] = further[0][1].shape[1]
     catalogue = load_catalogue(config, dataset, name, further)
     record = {"source": config["dataset"], "dataset": config["dataset"]}
     if reads_vectors(name):
@@ -170,28 +174,20 @@ def _item_table(run, config, dataset):
     return table.weight.detach().cpu()[[row[item] for item in items]]
 
 
-def _last_level(tokenizer, known, codes):
-    found = tokenizer.last_level(known, codes) if hasattr(tokenizer, "last_level") else None
-    return found and LastLevel(*found)
-
-
-def _semantic_ids(items, codes, tokenizer):
-    sizes = list(tokenizer.codebook_sizes)
-    sizes += [int(codes[:, level].max()) + 1 for level in range(len(sizes), codes.shape[1])]
-    return SemanticIds(items, codes.numpy(), sizes)
-
-
-def _cost(policy, tokenizer, known, codes, resolved):
-    """What a policy costs and gives."""
+def _cost(policy, tokenizer, known, codes):
+    """What a policy costs and gives, before and after."""
+    plain, resolved, _ = codes
+    before_and_after = plain, resolved
     cost = {
         "policy": policy,
-        "changed_items": int((resolved[:, : codes.shape[1]] != codes).any(dim=-1).sum()),
-        "unique_item_coverage": [unique_item_coverage(codes), unique_item_coverage(resolved)],
-        "collision_rate": [collision_rate(codes), collision_rate(resolved)],
+        "changed_items": int((resolved[:, : plain.shape[1]] != plain).any(dim=-1).sum()),
+        "unique_item_coverage": list(map(unique_item_coverage, before_and_after)),
+        "collision_rate": list(map(collision_rate, before_and_after)),
     }
     if isinstance(known, torch.Tensor):
-        both = (tokenizer.distortion(known, part[:, : codes.shape[1]])[-1] for part in (codes, resolved))
-        cost["distortion"] = list(both)
+        before = tokenizer.distortion(known, plain)[-1]
+        after = tokenizer.distortion(known, resolved[:, : plain.shape[1]])[-1] if cost["changed_items"] else before
+        cost["distortion"] = [before, after]
     return cost
 
 
@@ -208,7 +204,3 @@ def _summary(semantic_ids, record, folder):
     if "distortion" in cost:
         lines.append("distortion {:.4f} before, {:.4f} after".format(*cost["distortion"]))
     return "\n".join([*lines, str(folder)])
-
-
-def _quoted(text):
-    return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\n') else text

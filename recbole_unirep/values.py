@@ -18,7 +18,6 @@ TEXT_KEYS = {
     "relation_kg_num_interval",
     "resume",
     "semantic_ids",
-    "collaborative",
     "collisions",
     "run_dir",
     "text_dir",

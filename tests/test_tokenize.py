@@ -91,7 +91,7 @@ def test_a_policy_says_what_it_costs_and_gives(shell, vectors, tmp_path, policy)
     assert before < 1
     assert after == 1 if policy == "append" else after > before
     assert cost["distortion"][1] >= cost["distortion"][0] - 1e-6
-    assert cost["changed_items"] == (0 if policy == "append" else cost["changed_items"])
+    assert (cost["changed_items"] == 0) == (policy == "append")
 
 
 def test_columns_become_ids_without_vectors(shell, tmp_path):
@@ -105,7 +105,7 @@ def test_columns_become_ids_without_vectors(shell, tmp_path):
 
 def test_text_and_graph_are_joined(shell, tmp_path):
     out = tmp_path / "ids"
-    keys = ("--tokenizer=Fused", "--codebook_size=4", "--collaborative_dim=5", "--collaborative=graph")
+    keys = ("--tokenizer=Fused", "--codebook_size=4", "--collaborative_dim=5")
     code, _, error = shell("tokenize", *shell.data, *keys, f"--out={out}")
     assert (code, error) == (0, "")
     assert load_bundle(out).record["vectors"] == ["lexical", "graph"]
@@ -123,7 +123,7 @@ def test_a_trained_models_items_are_joined(shell, tmp_path):
     run_recbole(arguments=["--model=SASRec", *shell.data[:2], "--epochs=1", "--hidden_size=8", "--n_heads=2",
                            "--inner_size=8", f"--run_dir={run}"])  # fmt: skip
     out = tmp_path / "ids"
-    keys = ("--tokenizer=Fused", "--codebook_size=4", "--collaborative_dim=8", f"--collaborative={run}")
+    keys = ("--tokenizer=Fused", "--codebook_size=4", f"--collaborative={run}")
     code, _, error = shell("tokenize", *shell.data, *keys, f"--out={out}")
     assert code == 0, error
     assert load_bundle(out).record["settings"]["text_dim"] == 16
@@ -137,6 +137,8 @@ def test_a_trained_models_items_are_joined(shell, tmp_path):
         (["--vectors="], 'vectors is empty: write --vectors="A.npy B.npy"'),
         (["--vectors=a.npy", "--n_level=3"], "RQKMeans has no key n_level: n_levels"),
         (["--vectors=a.npy"], "a.npy is missing: give vectors"),
+        (["--vectors=a.npy", "--codebook_size=many"], "codebook_size=many is no number"),
+        (["--dataset=tiny", "--collaborative=graph"], "collaborative=graph is for tokenizer=Fused, found RQKMeans"),
         ([], "no dataset is given"),
     ],
 )

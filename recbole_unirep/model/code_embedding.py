@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from recbole_unirep.data.catalogue import GRAPH, graph, load_catalogue
-from recbole_unirep.semantic_ids import SemanticIds
+from recbole_unirep.semantic_ids import SemanticIds, first_tokens, read_record
 from recbole_unirep.tokenizer import TOKENIZERS, make_tokenizer, reads_vectors
-from recbole_unirep.tokenizer.collisions import LastLevel, resolve
+from recbole_unirep.tokenizer.collisions import catalogue_codes
 
 
 class CodeEmbedding(nn.Module):
@@ -31,10 +31,9 @@ class CodeEmbedding(nn.Module):
 
     def __init__(self, codes, codebook_sizes, dim, init_std):
         super().__init__()
-        first = 1 + torch.tensor([0, *codebook_sizes[:-1]]).cumsum(0)
         self.codebook_sizes = list(codebook_sizes)
         self.register_buffer("codes", codes)
-        self.register_buffer("first_token", first, persistent=False)
+        self.register_buffer("first_token", torch.tensor(first_tokens(codebook_sizes)), persistent=False)
         self.vectors = nn.EmbeddingBag(1 + sum(codebook_sizes), dim, mode="sum", padding_idx=0)
         nn.init.normal_(self.vectors.weight, std=init_std)
         with torch.no_grad():
@@ -58,7 +57,7 @@ class FixedCodes(NamedTuple):
     Attributes:
         codes (Tensor): a row of -1 for padding, then one an item, shape: [n_items, L], int64.
         codebook_sizes (list of int): codes that each level may choose from, shape: [L].
-        source (str or None): the text encoder behind them, None where there is none or a bundle knows it.
+        source (str or None): the vectors behind them, None where there are none.
     """
 
     codes: torch.Tensor
@@ -75,7 +74,7 @@ def fixed_codes(config, dataset) -> FixedCodes:
     """Codes of a dataset's items by the tokenizer that the config names, or out of a bundle.
 
     Args:
-        config (Config): ours: tokenizer and its keys, semantic_ids, collisions, collaborative.
+        config (Config): ours: tokenizer and its keys, semantic_ids, collisions.
         dataset (Dataset): RecBole's, the training part.
 
     Returns:
@@ -102,26 +101,16 @@ def _from_bundle(folder, items):
             f"dataset by unirep tokenize"
         )
     rows = [semantic_ids.row[item] for item in items]
-    return torch.from_numpy(semantic_ids.codes[rows]), semantic_ids.codebook_sizes, None
+    source = " + ".join(read_record(folder).get("vectors", ())) or None
+    return torch.from_numpy(semantic_ids.codes[rows]), semantic_ids.codebook_sizes, source
 
 
 def _from_tokenizer(config, dataset):
     name, further = config["tokenizer"], []
-    if config["collaborative"] == GRAPH:
+    if name == "Fused":
         further = [(GRAPH, graph(dataset, config["collaborative_dim"], config["seed"]))]
-    elif config["collaborative"]:
-        raise ValueError(
-            f"collaborative={config['collaborative']} is not known here: choose graph, or make a bundle of a run's "
-            f"item table by unirep tokenize --collaborative=RUN and give it as semantic_ids"
-        )
-    if name == "Fused" and not further:
-        raise ValueError("tokenizer=Fused joins text and collaborative vectors: add --collaborative=graph")
     catalogue = load_catalogue(config, dataset, name, further)
     text_dim = catalogue.known.shape[1] if reads_vectors(name) else None
     tokenizer = make_tokenizer(name, config, text_dim).fit(catalogue.to_learn_from())
-    codes = tokenizer.encode_catalogue(catalogue.known)
-    last = tokenizer.last_level(catalogue.known, codes) if hasattr(tokenizer, "last_level") else None
-    resolved = resolve(config["collisions"], codes, catalogue.items, last and LastLevel(*last))
-    sizes = list(tokenizer.codebook_sizes)
-    sizes += [int(resolved[:, level].max()) + 1 for level in range(len(sizes), resolved.shape[1])]
-    return resolved, sizes, " + ".join(catalogue.vectors) if text_dim else None
+    codes = catalogue_codes(tokenizer, catalogue.known, catalogue.items, config["collisions"])
+    return codes.resolved, codes.codebook_sizes, " + ".join(catalogue.vectors) if text_dim else None

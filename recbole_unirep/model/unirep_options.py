@@ -7,6 +7,7 @@ from recbole_unirep.model.code_embedding import has_fixed_codes
 from recbole_unirep.model.fusion import FUSIONS, KEEPS_WIDTH, SIMILARITIES
 from recbole_unirep.model.item_embedding import COLD_IDS, REPRESENTATIONS
 from recbole_unirep.tokenizer import TOKENIZERS
+from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.tokenizer.collisions import POLICIES
 from recbole_unirep.training.causal import CAUSAL
 from recbole_unirep.training.losses import LOSSES
@@ -42,7 +43,7 @@ def check_options(config):
     if config["quantization_items"] == "catalogue" and config["quantization_weighting"] == "occurrence":
         raise ValueError("quantization_weighting=occurrence counts a batch's items: use quantization_items=batch")
     for key in ("level_metrics", "encoder_sizes"):
-        if config[key] is not None and not isinstance(config[key], (list, tuple)):
+        if key in shipped_defaults(config["tokenizer"]) and not isinstance(config[key], (list, tuple)):
             raise ValueError(f"{key}={config[key]} is no list: write --{key}=[A,B,C]")
     if config["cold_id_embedding"] == "nearest" and not REPRESENTATIONS[config["representation"]].has_semantic:
         raise ValueError(
@@ -51,12 +52,8 @@ def check_options(config):
         )
     if not 0 < config["table_gradient_share"] <= 1:
         raise ValueError(f"table_gradient_share={config['table_gradient_share']} is no share: give 1, or less above 0")
-    if has_fixed_codes(config) and config["representation"] in ("text", "text_id"):
-        raise ValueError(
-            f"representation={config['representation']} is an encoder without its quantization, tokenizer="
-            f"{config['tokenizer']} trains none along: use tokenizer=RQVAE, or another representation"
-        )
-    sizes = config["encoder_sizes"] or []
+    _check_codes(config)
+    sizes = config["encoder_sizes"] if "encoder_sizes" in shipped_defaults(config["tokenizer"]) else ()
     if not all(type(size) is int and size > 0 for size in sizes):
         raise ValueError(f"encoder_sizes={sizes} are not all whole numbers above 0: write --encoder_sizes=[512,256]")
     temperature = config["temperature"]
@@ -82,6 +79,31 @@ def check_options(config):
         raise ValueError(
             f"loss_type={config['loss_type']} trains every position, which backbone {config['backbone']} can't: "
             f"use CE or BPR, or a backbone out of {', '.join(CAUSAL)}"
+        )
+
+
+def _check_codes(config):
+    """Codes that stand still, or are trained along: what goes with which."""
+    is_fixed = has_fixed_codes(config)
+    if is_fixed and config["representation"] in ("text", "text_id"):
+        raise ValueError(
+            f"representation={config['representation']} is an encoder without its quantization, codes that stand still "
+            f"have none: use tokenizer=RQVAE without semantic_ids, or another representation"
+        )
+    if is_fixed and config["cold_id_embedding"] == "nearest":
+        raise ValueError("cold_id_embedding=nearest goes by encoded text, fixed codes have none: choose mean or zero")
+    if config["collisions"] != "leave" and (config["semantic_ids"] or not is_fixed):
+        found = (
+            f"semantic_ids={config['semantic_ids']}" if config["semantic_ids"] else f"tokenizer={config['tokenizer']}"
+        )
+        raise ValueError(
+            f"collisions={config['collisions']} is for a tokenizer that is fitted here and stands still, found "
+            f"{found}: give it to unirep tokenize, or leave it out"
+        )
+    if config["semantic_ids"] and config["split"] == "cold_items":
+        raise ValueError(
+            f"semantic_ids={config['semantic_ids']} were learned from cold items too: use --tokenizer=NAME with "
+            f"split=cold_items, which is fitted on the warm ones"
         )
 
 

@@ -54,13 +54,11 @@ class Chart(NamedTuple):
     """An interactive chart, for HTML pages alone.
 
     Attributes:
-        name (str): of the element that holds it, once a report.
-        figure (plotly.graph_objects.Figure): the chart.
+        html (str): the element that draws it; of a page's charts the first brings the library.
         caption (str): below it.
     """
 
-    name: str
-    figure: Any
+    html: str
     caption: str
 
 

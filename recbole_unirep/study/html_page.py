@@ -7,7 +7,6 @@ import base64
 import html
 import re
 
-from recbole_unirep.analysis.charts import chart_html
 from recbole_unirep.study.document import Cell, Chart, Code, Picture, Report, Table
 from recbole_unirep.study.markdown_page import aligned_right
 
@@ -54,9 +53,8 @@ def html_page(report: Report, pictures: dict) -> str:
     if len(report.sections) > 2:
         entries = (f'<li><a href="#s{n}">{_inline(s.title)}</a></li>' for n, s in enumerate(report.sections, start=1))
         body.append(f"<nav><ol>{''.join(entries)}</ol></nav>")
-    charts = [part for section in report.sections for part in section.parts if isinstance(part, Chart)]
     for number, section in enumerate(report.sections, start=1):
-        blocks = "\n".join(_block(part, pictures, charts) for part in section.parts)
+        blocks = "\n".join(_block(part, pictures) for part in section.parts)
         body.append(f'<section id="s{number}">\n<h2>{_inline(section.title)}</h2>\n{blocks}\n</section>')
     joined = "\n".join(body)
     return f"""<!DOCTYPE html>
@@ -74,7 +72,7 @@ def html_page(report: Report, pictures: dict) -> str:
 """
 
 
-def _block(part, pictures, charts):
+def _block(part, pictures):
     if isinstance(part, Table):
         return _table(part)
     if isinstance(part, Picture):
@@ -85,11 +83,8 @@ def _block(part, pictures, charts):
             f"<figcaption>{_inline(part.caption)}</figcaption></figure>"
         )
     if isinstance(part, Chart):
-        with_library = not any(part is other for other in charts[1:])
-        return (
-            f'<figure><div class="wide chart">{chart_html(part.figure, part.name, with_library)}</div>'
-            f"<figcaption>{_inline(part.caption)}</figcaption></figure>"
-        )
+        caption = f"<figcaption>{_inline(part.caption)}</figcaption>"
+        return f'<figure><div class="wide chart">{part.html}</div>{caption}</figure>'
     if isinstance(part, Code):
         return f"<pre>{_escape(part.text.strip())}</pre>"
     return f"<p>{_inline(part)}</p>"

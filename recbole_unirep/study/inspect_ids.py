@@ -3,12 +3,12 @@
 import csv
 from pathlib import Path
 
-import numpy as np
 from tabulate import tabulate
 
 from recbole_unirep.analysis.codebook import collision_rate, unique_item_coverage
 from recbole_unirep.analysis.health import Thresholds, findings, level_report, prefix_purity
 from recbole_unirep.run_folder import write_json
+from recbole_unirep.semantic_ids import SemanticIds
 from recbole_unirep.study.html_page import html_page
 from recbole_unirep.study.inspection import Inspected, neighbours, read_inspected
 from recbole_unirep.study.inspection_page import Inspection, level_table, overall, page, purity_table, spelled
@@ -49,15 +49,13 @@ def look(inspected: Inspected, thresholds: Thresholds, item=None) -> Inspection:
     levels = level_report(codes, sizes)
     for level, distortion in zip(levels, inspected.distortion or ()):
         level["distortion"] = distortion
-    group, counts = np.unique(codes, axis=0, return_inverse=True, return_counts=True)[1:]
-    group = group.reshape(-1)
-    shared = [number for number in np.argsort(-counts, kind="stable") if counts[number] > 1]
+    ids = SemanticIds(inspected.items, codes, sizes)
     return Inspection(
         levels,
         {name: prefix_purity(codes, labels) for name, labels in inspected.labels.items()},
         unique_item_coverage(codes),
         collision_rate(codes),
-        [np.flatnonzero(group == number).tolist() for number in shared],
+        [[ids.row[item] for item in group] for group in ids.collisions()],
         None if item is None else neighbours(inspected, item, N_NEIGHBOURS),
         findings(codes, sizes, thresholds),
     )
@@ -126,13 +124,17 @@ def _options(arguments):
     unknown = [name for name in options if name not in OPTIONS]
     if unknown:
         raise ValueError(f"inspect: there is no --{unknown[0]}: known are --{'=.., --'.join(OPTIONS)}=..")
-    limits = {}
-    for name, default in DEFAULTS._asdict().items():
-        text = options.pop(f"min_{name}", str(default))
-        try:
-            limits[name] = float(text)
-        except ValueError:
-            limits[name] = -1.0
-        if not 0 <= limits[name] <= 1:
-            raise ValueError(f"min_{name}={text} is no share: give 0 to 1") from None
+    limits = {
+        name: _share(f"min_{name}", options.pop(f"min_{name}", default)) for name, default in DEFAULTS._asdict().items()
+    }
     return {**options, "thresholds": Thresholds(**limits)}
+
+
+def _share(name, given):
+    try:
+        share = float(given)
+    except ValueError:
+        share = None
+    if share is None or not 0 <= share <= 1:
+        raise ValueError(f"{name}={given} is no share: give 0 to 1")
+    return share

@@ -64,7 +64,8 @@ def _histograms(inspected):
     caption = "Items that have each code, fullest code first."
     if len(counts) > N_LEVELS_SHOWN:
         caption += f" The first {N_LEVELS_SHOWN} of {len(counts)} levels."
-    return Chart("histograms", charts.code_histograms(counts[:N_LEVELS_SHOWN]), caption)
+    figure = charts.code_histograms(counts[:N_LEVELS_SHOWN])
+    return Chart(charts.chart_html(figure, "histograms", with_library=True), caption)  # the first of the page
 
 
 def _heat_map(inspected):
@@ -76,7 +77,8 @@ def _heat_map(inspected):
     fullest = [int(code) for code in np.argsort(-counts, kind="stable")[:N_CODES_SHOWN] if counts[code]]
     shares = np.stack([np.bincount(group[codes == code], minlength=len(names)) / counts[code] for code in fullest])
     caption = f"The {len(fullest)} fullest codes of level {level + 1}: which categories their items are of."
-    return Chart("categories", charts.category_heat_map(shares, fullest, names, level + 1), caption)
+    figure = charts.category_heat_map(shares, fullest, names, level + 1)
+    return Chart(charts.chart_html(figure, "categories", with_library=False), caption)
 
 
 def _telling_level(inspected):
@@ -107,7 +109,8 @@ def _map(inspected):
         f"{len(rows):,} items by t-SNE of {said}, coloured by their code at level {level + 1} (the fullest ones); the "
         f"mouse shows title and semantic ID."
     )
-    return Chart("map", charts.item_map(points, groups, hover), caption)
+    figure = charts.item_map(points, groups, hover)
+    return Chart(charts.chart_html(figure, "map", with_library=False), caption)
 
 
 def _collision_table(inspected, found):

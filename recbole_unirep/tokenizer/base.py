@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from recbole_unirep.shipped import shipped_file
 
+ROWS_AT_ONCE = 2**15  # vectors that are worked on together
+
 
 class Losses(NamedTuple):
     """Losses of a tokenizer, one number per vector, shape: [N] each."""
@@ -114,8 +116,8 @@ class SemanticTokenizer(nn.Module, ABC):
             codes (Tensor): their codes, shape: [N, n_levels].
 
         Returns:
-            tuple[Tensor, list of Tensor]: vectors in the space of the codebooks, shape: [N, D]; and what the first 1,
-            2, ..., n_levels codes stand for there, shape: [N, D] each.
+            tuple[Tensor, iterable of Tensor]: vectors in the space of the codebooks, shape: [N, D]; and what the first
+            1, 2, ..., n_levels codes stand for there, one after the other, shape: [N, D] each.
         """
 
     @torch.no_grad()
@@ -126,11 +128,14 @@ class SemanticTokenizer(nn.Module, ABC):
             x (Tensor): text embeddings, shape: [N, text_dim].
             codes (Tensor): their codes, shape: [N, n_levels].
         """
-        vectors, known = self.approximations(x, codes)
-        variance = (
-            (vectors - vectors.mean(dim=0)).square().sum(dim=-1).mean().clamp(min=torch.finfo(vectors.dtype).tiny)
-        )
-        return [((vectors - part).square().sum(dim=-1).mean() / variance).item() for part in known]
+        n, total, square, errors = len(x), 0.0, 0.0, [0.0] * self.n_levels
+        for part, its_codes in zip(x.split(ROWS_AT_ONCE), codes.split(ROWS_AT_ONCE)):
+            vectors, known = self.approximations(part, its_codes)
+            total, square = total + vectors.double().sum(dim=0), square + vectors.double().square().sum()
+            for level, approximation in enumerate(known):
+                errors[level] += (vectors - approximation).double().square().sum().item()
+        variance = max((square - total.square().sum() / n).item(), torch.finfo(torch.float32).tiny)
+        return [error / variance for error in errors]
 
     @abstractmethod
     def forward(self, x: Tensor) -> Quantized:

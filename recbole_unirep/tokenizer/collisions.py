@@ -12,7 +12,7 @@ Shapes: N items, L levels, K codebook_size, D dimensions.
 """
 
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,6 +34,40 @@ class LastLevel(NamedTuple):
 
     residual: Tensor
     codebook: Tensor
+
+
+class CatalogueCodes(NamedTuple):
+    """Codes of a catalogue.
+
+    Attributes:
+        plain (Tensor): as the tokenizer gives them, int64, shape: [N, L].
+        resolved (Tensor): under a policy, int64, shape: [N, L], or [N, L + 1] under 'append'.
+        codebook_sizes (list of int): codes that each level of the resolved may choose from.
+    """
+
+    plain: Tensor
+    resolved: Tensor
+    codebook_sizes: list
+
+
+def catalogue_codes(tokenizer: Any, known: Any, items: list, policy: str) -> CatalogueCodes:
+    """Codes of a catalogue by a fitted tokenizer.
+
+    Args:
+        tokenizer (SemanticTokenizer or AssignedTokenizer): fitted.
+        known (Tensor or Items): what it reads of the items.
+        items (list of str): item tokens.
+        policy (str): a key of POLICIES.
+
+    Raises:
+        ValueError: the policy is unknown, or the tokenizer has no last level that it could choose from.
+    """
+    plain, last = tokenizer.encode_catalogue(known), None
+    if policy in ANEW and hasattr(tokenizer, "last_level"):
+        last = LastLevel(*tokenizer.last_level(known, plain))
+    resolved, sizes = resolve(policy, plain, items, last), list(tokenizer.codebook_sizes)
+    sizes += [int(resolved[:, level].max()) + 1 for level in range(len(sizes), resolved.shape[1])]
+    return CatalogueCodes(plain, resolved, sizes)
 
 
 def resolve(policy: str, codes: Tensor, items: list, last_level: LastLevel) -> Tensor:

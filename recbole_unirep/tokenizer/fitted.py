@@ -1,22 +1,18 @@
 """What tokenizers share whose codebooks are found once and stand still.
 
-Memory does not grow with the number of vectors: fitting reads a sample, encoding goes part by part, so that both take
-vectors that lie in a memory-mapped file.
+Encoding goes part by part and fitting reads fit_items vectors, so that memory does not grow with their number and they
+may lie in a memory-mapped file; with fit_items 0 fitting reads all.
 
 Shapes: N items, K codebook_size.
 """
 
-from collections.abc import Iterator
 from itertools import accumulate
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from recbole_unirep.tokenizer.base import Losses, Quantized, SemanticTokenizer
-from recbole_unirep.tokenizer.distance import nearest
-
-ROWS_AT_ONCE = 2**15
+from recbole_unirep.tokenizer.base import ROWS_AT_ONCE, Losses, Quantized, SemanticTokenizer
+from recbole_unirep.tokenizer.residual import residual_codes, residual_steps
 
 
 class FittedTokenizer(SemanticTokenizer):
@@ -106,19 +102,14 @@ class ResidualCodes(FittedTokenizer):
         self.register_buffer("codebooks", torch.empty(n_levels, codebook_size, 0))
 
     def _encode(self, x):
-        residual, codes = x, []
-        for codebook, metric in zip(self.codebooks, self.level_metrics):
-            code = nearest(residual, codebook, metric)  # [N]
-            residual = residual - codebook[code]  # [N, text_dim]
-            codes.append(code)
-        return torch.stack(codes, dim=-1)
+        return residual_codes(x, self.codebooks, self.level_metrics)
 
     def _decode(self, codes):
         return sum(residual_steps(self.codebooks, codes))
 
     def approximations(self, x: Tensor, codes: Tensor) -> tuple:
         self._check_width(x)
-        return self._quantized_space(self._read(x)), list(accumulate(residual_steps(self.codebooks, codes)))
+        return self._quantized_space(self._read(x)), accumulate(residual_steps(self.codebooks, codes))
 
     def last_level(self, x: Tensor, codes: Tensor) -> tuple:
         """Residuals that the last level quantizes [N, D] and its codebook [K, D]."""
@@ -128,9 +119,3 @@ class ResidualCodes(FittedTokenizer):
     def _quantized_space(self, x):
         """What of vectors x is quantized."""
         return x
-
-
-def residual_steps(codebooks: Tensor, codes: Tensor) -> Iterator:
-    """Each level's vectors of codes [N, n_levels], whose sum they stand for, shape: [N, D] each."""
-    for codebook, code in zip(codebooks, codes.unbind(dim=-1)):
-        yield functional.embedding(code, codebook)

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from recbole_unirep.tokenizer.clustering import kmeans
-from recbole_unirep.tokenizer.distance import nearest
-from recbole_unirep.tokenizer.fitted import ResidualCodes
+from recbole_unirep.tokenizer.residual import residual_codes
+from recbole_unirep.tokenizer.rqkmeans import RQKMeans
 
 
-class Fused(ResidualCodes):
+class Fused(RQKMeans):
     """RQKMeans of [text ; collaborative], each part at length 1 and weighted.
 
     An item without collaborative vector (zeros: nobody has taken it yet) is encoded by its text alone.
@@ -49,12 +48,11 @@ class Fused(ResidualCodes):
         super().__init__(
             n_levels=n_levels,
             codebook_size=codebook_size,
-            level_metrics=["euclidean"] * n_levels,
+            kmeans_iterations=kmeans_iterations,
             fit_items=fit_items,
             fit_seed=fit_seed,
         )
         self.collaborative_dim, self.collaborative_share = collaborative_dim, collaborative_share
-        self.kmeans_iterations = kmeans_iterations
 
     def join(self, x: Tensor) -> Tensor:
         """The parts at length 1, weighted, shape: [N, text_dim + collaborative_dim]; the space of `decode`."""
@@ -69,23 +67,15 @@ class Fused(ResidualCodes):
                 f"vectors have {x.shape[1]} dimensions, of which collaborative_dim={self.collaborative_dim} leaves "
                 f"none to the text: join both, text first"
             )
-        residual, codebooks = self.join(x), []
-        for level in range(self.n_levels):
-            codebook = kmeans(residual, self.codebook_size, self.kmeans_iterations, self.fit_seed + level)
-            residual = residual - codebook[nearest(residual, codebook, "euclidean")]
-            codebooks.append(codebook)
-        self.codebooks = torch.stack(codebooks).to(self.codebooks.device)
+        super()._fit(self.join(x))
 
     def _encode(self, x):
         joined = self.join(x)
         codes = super()._encode(joined)
         is_new = ~self._parts(joined)[1].any(dim=-1)
         if is_new.any():
-            residual = self._parts(joined[is_new])[0]
-            for level, codebook in enumerate(self.codebooks):
-                codebook = self._parts(codebook)[0]
-                codes[is_new, level] = code = nearest(residual, codebook, "euclidean")
-                residual = residual - codebook[code]
+            text, books = self._parts(joined[is_new])[0], self._parts(self.codebooks)[0]
+            codes[is_new] = residual_codes(text, books, self.level_metrics)
         return codes
 
     def _quantized_space(self, x):

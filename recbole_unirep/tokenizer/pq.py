@@ -31,9 +31,11 @@ class PQ(FittedTokenizer):
         super().__init__(fit_items=fit_items, fit_seed=fit_seed)
         self.n_levels, self.codebook_size, self.kmeans_iterations = n_levels, codebook_size, kmeans_iterations
         self.register_buffer("codebooks", torch.empty(n_levels, codebook_size, 0))
+        self.register_buffer("mean", torch.empty(0))  # of what was fitted, shape: [text_dim]
 
     def _fit(self, x: Tensor) -> None:
         check_parts(self.n_levels, x.shape[1])
+        self.mean = x.mean(dim=0).to(self.codebooks.device)
         seeds = range(self.fit_seed, self.fit_seed + self.n_levels)
         parts = x.tensor_split(self.n_levels, dim=1)
         codebooks = [kmeans(part, self.codebook_size, self.kmeans_iterations, seed) for part, seed in zip(parts, seeds)]
@@ -45,25 +47,18 @@ class PQ(FittedTokenizer):
 
     def approximations(self, x: Tensor, codes: Tensor) -> tuple:
         self._check_width(x)
-        x = self._read(x)
-        known = x.mean(dim=0).expand_as(x)
-        parts = list(zip(known.tensor_split(self.n_levels, dim=1), self.codebooks, codes.unbind(dim=-1)))
-        steps = []
-        for level in range(1, self.n_levels + 1):
-            steps.append(
-                torch.cat(
-                    [
-                        functional.embedding(code, codebook) if place < level else mean
-                        for place, (mean, codebook, code) in enumerate(parts)
-                    ],
-                    dim=-1,
-                )
-            )
-        return x, steps
+        return self._read(x), self._growing(codes)
 
     def last_level(self, x: Tensor, codes: Tensor) -> tuple:
         """Last parts of the vectors [N, D] and their codebook [K, D]; the codes before say nothing of them."""
         return self._read(x).tensor_split(self.n_levels, dim=1)[-1], self.codebooks[-1]
+
+    def _growing(self, codes):
+        """The mean, of which one part after the other is what its code stands for."""
+        known = self.mean.repeat(len(codes), 1)
+        for part, codebook, code in zip(known.tensor_split(self.n_levels, dim=1), self.codebooks, codes.unbind(dim=-1)):
+            part.copy_(functional.embedding(code, codebook))
+            yield known
 
     def _decode(self, codes):
         levels = zip(self.codebooks, codes.unbind(dim=-1))

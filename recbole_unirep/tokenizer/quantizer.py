@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from recbole_unirep.tokenizer.base import Quantized, check_option
 from recbole_unirep.tokenizer.distance import NEARNESS, REDUCTIONS, nearest, squared_error
+from recbole_unirep.tokenizer.residual import residual_codes, residual_steps
 
 RESIDUAL_GRADIENTS = ("detached", "as_printed")
 CODEBOOK_UPDATES = ("gradient", "ema")
@@ -147,12 +148,7 @@ class ResidualQuantizer(nn.Module):
     @torch.no_grad()
     def encode(self, z: Tensor) -> Tensor:
         """Codes of encoded vectors z [N, D], int64, shape: [N, n_levels]."""
-        residual, codes = z, []
-        for codebook, metric in zip(self.codebooks, self.level_metrics):
-            code = nearest(residual, codebook, metric)  # [N]
-            residual = residual - codebook[code]  # [N, D]
-            codes.append(code)
-        return torch.stack(codes, dim=-1)
+        return residual_codes(z, self.codebooks, self.level_metrics)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Sum of the codes' vectors, z_hat of Algorithm 1.
@@ -163,7 +159,7 @@ class ResidualQuantizer(nn.Module):
         Returns:
             Tensor: z_hat, shape: [N, D].
         """
-        return sum(functional.embedding(code, codebook) for codebook, code in zip(self.codebooks, codes.unbind(dim=-1)))
+        return sum(residual_steps(self.codebooks, codes))
 
     @torch.no_grad()
     def initialise(self, z: Tensor, codebook_init: str, seed: int) -> None:

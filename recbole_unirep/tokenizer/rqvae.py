@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from recbole_unirep.tokenizer.base import Losses, Quantized, SemanticTokenizer, check_option
 from recbole_unirep.tokenizer.distance import squared_error
-from recbole_unirep.tokenizer.fitted import residual_steps
 from recbole_unirep.tokenizer.quantizer import CODEBOOK_INITS, ResidualQuantizer
+from recbole_unirep.tokenizer.residual import residual_steps
 
 TEXT_SCALINGS = ("none", "unit", "standard")
 
@@ -143,7 +143,7 @@ class RQVAE(SemanticTokenizer):
 
     @torch.no_grad()
     def approximations(self, x: Tensor, codes: Tensor) -> tuple:
-        return self.latent(x), list(accumulate(residual_steps(self.quantizer.codebooks, codes)))
+        return self.latent(x), accumulate(residual_steps(self.quantizer.codebooks, codes))
 
     @torch.no_grad()
     def last_level(self, x: Tensor, codes: Tensor) -> tuple:

@@ -131,11 +131,21 @@ def test_what_the_levels_know_becomes_more_and_ends_in_what_the_codes_stand_for(
         return
     assert distortion[-1] == min(distortion) < 1
     vectors, known = tokenizer.approximations(text, codes)
+    *_, known = known
     if vectors.shape == text.shape and torch.allclose(vectors, text):
-        assert torch.allclose(known[-1], tokenizer.decode(codes))
+        assert torch.allclose(known, tokenizer.decode(codes))
         variance = (text - text.mean(dim=0)).square().sum(dim=-1).mean()
         error = (tokenizer.decode(codes) - text).square().sum(dim=-1).mean()
         assert distortion[-1] == pytest.approx((error / variance).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_distortion_is_the_same_in_parts(name, text, monkeypatch):
+    tokenizer = make_tokenizer(name).fit(text)
+    codes = tokenizer.encode(text)
+    whole = tokenizer.distortion(text, codes)
+    monkeypatch.setattr("recbole_unirep.tokenizer.base.ROWS_AT_ONCE", 7)
+    assert tokenizer.distortion(text, codes) == pytest.approx(whole, rel=1e-4)
 
 
 @pytest.mark.parametrize("name", [name for name in VECTORS if hasattr(TOKENIZERS[name], "last_level")])

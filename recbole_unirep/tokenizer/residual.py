@@ -1,0 +1,38 @@
+"""Residual quantization by codebooks that are there: each level quantizes what the levels before it left over.
+
+Shapes: N vectors, K codes, D dimensions, L levels.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from recbole_unirep.tokenizer.distance import nearest
+
+
+@torch.no_grad()
+def residual_codes(x: Tensor, codebooks: Tensor, level_metrics: Sequence[str]) -> Tensor:
+    """Codes of vectors, coarse to fine.
+
+    Args:
+        x (Tensor): shape: [N, D].
+        codebooks (Tensor): shape: [L, K, D].
+        level_metrics (sequence of str): how each level finds its nearest vector, shape: [L].
+
+    Returns:
+        Tensor: int64, shape: [N, L].
+    """
+    residual, codes = x, []
+    for codebook, metric in zip(codebooks, level_metrics):
+        code = nearest(residual, codebook, metric)  # [N]
+        residual = residual - codebook[code]  # [N, D]
+        codes.append(code)
+    return torch.stack(codes, dim=-1)
+
+
+def residual_steps(codebooks: Tensor, codes: Tensor) -> Iterator:
+    """Each level's vectors of codes [N, L], whose sum they stand for, shape: [N, D] each."""
+    for codebook, code in zip(codebooks, codes.unbind(dim=-1)):
+        yield functional.embedding(code, codebook)
