@@ -95,7 +95,7 @@ def _run(config, protocols, log, started, callback_fn):
         if config["train_stage"] == "pretrain" and hasattr(trainer, "pretrain"):
             trainer, pretrain_seconds = hand_over(
                 trainer,
-                data.train_data,
+                _pretraining_data(config, data),
                 lambda **keys: _trainer(config, build_model(with_keys(config, **keys), data.train)),
             )
         if config["resume"] and (folder / LAST).is_file():
@@ -256,6 +256,11 @@ def _data(config):
     if RECBOLE in protocols_asked(config["protocol"]):
         return load_recbole_data(config)
     return load_data(config, one_row_a_user=trains_rows(config))
+
+
+def _pretraining_data(config, data):
+    """RecBole's rows, whatever the fine-tuning has."""
+    return load_data(config, one_row_a_user=False).train_data if trains_rows(config) else data.train_data
 
 
 def _folder(config, fingerprint):

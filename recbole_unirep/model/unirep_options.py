@@ -14,6 +14,7 @@ from recbole_unirep.training.losses import LOSSES
 
 QUANTIZATION_ITEMS = ("batch", "catalogue")
 QUANTIZATION_WEIGHTINGS = ("item", "occurrence")
+CAUSAL_BACKBONES = tuple(name for name in BACKBONES if name in CAUSAL)
 
 
 def check_options(config):
@@ -65,9 +66,9 @@ def check_options(config):
     is_asked = {key: config[key] for key in ("output_projection", "local_convolution", "repeat_bias")}
     is_asked["similarity"] = config["similarity"] != "dot"
     for key in is_asked:
-        if is_asked[key] and config["backbone"] not in CAUSAL:
+        if is_asked[key] and config["backbone"] not in CAUSAL_BACKBONES:
             raise ValueError(
-                f"{key}={config[key]} is for backbone {' or '.join(CAUSAL)}, found {config['backbone']}: "
+                f"{key}={config[key]} is for backbone {' or '.join(CAUSAL_BACKBONES)}, found {config['backbone']}: "
                 f"leave the key out"
             )
     if config["repeat_bias"] and config["loss_type"] not in ("CE", "SSM"):
@@ -75,10 +76,10 @@ def check_options(config):
             f"repeat_bias=True learns from a softmax, found loss_type={config['loss_type']}: use CE or SSM, or leave "
             f"the key out"
         )
-    if config["loss_type"] in ("BCE", "SSM") and config["backbone"] not in CAUSAL:
+    if config["loss_type"] in ("BCE", "SSM") and config["backbone"] not in CAUSAL_BACKBONES:
         raise ValueError(
             f"loss_type={config['loss_type']} trains every position, which backbone {config['backbone']} can't: "
-            f"use CE or BPR, or a backbone out of {', '.join(CAUSAL)}"
+            f"use CE or BPR, or a backbone out of {', '.join(CAUSAL_BACKBONES)}"
         )
 
 

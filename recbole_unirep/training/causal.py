@@ -30,13 +30,37 @@ def gru4rec_states(model, item_seq):
     return model.dense(hidden)
 
 
+def forward_states(model, item_seq):
+    """States by RecBole's own forward, which picks the last position by `gather_indexes`; shapes as in `sasrec_states`.
+
+    For models whose other steps treat every position alike and see none after it.
+    """
+    model.gather_indexes = lambda states, _: states
+    try:
+        return model(item_seq, item_seq_len=item_seq.new_ones(len(item_seq)))
+    finally:
+        del model.gather_indexes
+
+
+def s3rec_states(model, item_seq):
+    """States of RecBole's S3Rec as it is fine-tuned, shapes as in `sasrec_states`."""
+    return model(item_seq, bidirectional=False)
+
+
 def _read(model, item_seq):
     """Embeddings of the items, with what the model's `local_convolution`, if it has one, makes of those before each."""
     items, convolution = model.item_embedding(item_seq), getattr(model, "local_convolution", None)
     return items if convolution is None else items + convolution(items)
 
 
-CAUSAL = {"SASRec": sasrec_states, "GRU4Rec": gru4rec_states}
+CAUSAL = {
+    "SASRec": sasrec_states,
+    "GRU4Rec": gru4rec_states,
+    "SASRecF": forward_states,
+    "FDSA": forward_states,
+    "GRU4RecF": forward_states,
+    "S3Rec": s3rec_states,
+}
 
 
 def sequence_states(model):

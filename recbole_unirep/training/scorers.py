@@ -159,7 +159,7 @@ class _TableScorer:
 
     def __init__(self, model, states, data, batch_size, scores_at_once, device):
         self.states, self.device = states, device
-        self.table = model.item_embedding.weight[: model.n_items]
+        self.table = model.item_embedding.weight[: len(data.item_tokens)]  # some have rows of special tokens
         repeat_bias = getattr(model, "repeat_bias", None)
         self.repeat_bias = None if repeat_bias is None else float(repeat_bias)
         self.longest = self.table[1:].norm(dim=1).max()

@@ -25,7 +25,9 @@ SMALL = {
 FEATURES = {
     "load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "categories"]},
     "selected_features": ["categories"],
+    "item_attribute": "categories",
 }
+WITH_FEATURES = ("FDSA", "FM", "GRU4RecF", "SASRecF", "S3Rec")
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def load(tiny):
     """Config, data and model, seeded, as a run has them before it trains."""
 
     def load_all(model, **keys):
-        features = FEATURES if model in ("FDSA", "FM") else {}
+        features = FEATURES if model in WITH_FEATURES else {}
         config = Config(model, "tiny", config_dict={"data_path": str(tiny.parent), **SMALL, **features, **keys})
         init_seed(config["seed"], config["reproducibility"])
         data = load_data(config, one_row_a_user=trains_rows(config))

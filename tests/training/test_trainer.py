@@ -148,12 +148,13 @@ def test_an_epoch_leaves_a_line(make_trainer, tmp_path):
     assert lines[trainer.best_epoch]["valid_score"] == score
 
 
-def test_the_mean_loss_does_not_depend_on_the_engine(make_trainer, tmp_path):
+@pytest.mark.parametrize("model", ["GRU4Rec", "FDSA"])
+def test_the_mean_loss_does_not_depend_on_the_engine(make_trainer, tmp_path, model):
     """Without dropout and steps, one row a user and one row a target give the mean over the same targets."""
     keys = {"learning_rate": 0.0, "epochs": 1, "loss_type": "BPR", "dropout_prob": 0.0, "users_per_batch": 100}
     losses = []
     for rows in ("user", "prefix"):
-        trainer, data = make_trainer(tmp_path / rows, "GRU4Rec", training_rows=rows, train_batch_size=10_000, **keys)
+        trainer, data = make_trainer(tmp_path / rows, model, training_rows=rows, train_batch_size=10_000, **keys)
         trainer.model.item_embedding.weight.data.zero_()  # every score is 0
         trainer.fit(data.train_data)
         losses.append(records(tmp_path / rows)[0]["train_loss"])
