@@ -9,6 +9,8 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
+from recbole_unirep.data.item_transitions import following_counts
+
 WINDOW = 5  # items of a user that stand so near count as taken together
 
 
@@ -25,14 +27,7 @@ def graph_vectors(sequences, n_training, n_items, dim, seed):
     Returns:
         np.ndarray: zeros for an item without neighbours, float32, shape: [n_items, dim].
     """
-    is_training = sequences.is_among_first(n_training)
-    users = np.repeat(np.arange(len(sequences.offsets) - 1), np.diff(sequences.offsets))[is_training]
-    items = sequences.items[is_training]
-    counts = sparse.csr_array((n_items, n_items), dtype=np.float64)
-    for step in range(1, WINDOW + 1):
-        same_user = users[:-step] == users[step:]
-        pair = items[:-step][same_user], items[step:][same_user]
-        counts += sparse.csr_array((np.full(len(pair[0]), 1 / step), pair), shape=(n_items, n_items))
+    counts = following_counts(sequences, n_training, n_items, WINDOW)
     counts = (counts + counts.T).tocoo()
     total, of_item = counts.sum(), counts.sum(axis=0)
     information = np.log(counts.data * total / (of_item[counts.row] * of_item[counts.col])).clip(min=0)

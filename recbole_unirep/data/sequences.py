@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy import sparse
-from torch import Tensor
+from torch import Tensor, nn
 
 USERS_AT_ONCE = 65_536  # whose tokens are joined for the fingerprint
 
@@ -118,6 +118,11 @@ class RowBatch(NamedTuple):
 
     def to(self, device):
         return RowBatch(*(part.to(device) for part in self))
+
+    def whole_rows(self):
+        """Inputs and, behind each row's last one, its target, shape: [B, L + 1], int64."""
+        last = self.targets[self.is_target.sum(dim=1).cumsum(dim=0) - 1]  # [B]; a row ends with a target
+        return nn.functional.pad(self.inputs, (0, 1)).scatter(1, (self.inputs > 0).sum(dim=1)[:, None], last[:, None])
 
     def share(self, rank, world_size):
         """Every `world_size`-th row, from row `rank` on.

@@ -16,19 +16,18 @@ from recbole_unirep import parallel
 from recbole_unirep.analysis.codebook import codebook_report
 from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.data.item_text import load_item_text
+from recbole_unirep.data.item_transitions import item_transitions
 from recbole_unirep.model.backbone import LocalConvolution, make_backbone
 from recbole_unirep.model.code_embedding import CodeEmbedding, fixed_codes, has_fixed_codes
 from recbole_unirep.model.codebook_steps import move_codebooks
 from recbole_unirep.model.fusion import make_fusion
 from recbole_unirep.model.item_embedding import REPRESENTATIONS, UnifiedItemEmbedding
+from recbole_unirep.model.score_bias import ScoreBias
 from recbole_unirep.model.unirep_options import check_options, hidden_size
 from recbole_unirep.tokenizer import make_tokenizer
 from recbole_unirep.training.causal import sequence_states
 from recbole_unirep.training.losses import PAIRWISE, recommendation_loss
-from recbole_unirep.training.repeats import read_items, repeats
 from recbole_unirep.training.softmax import cross_entropy
-
-REPEAT_STEP = 10.0  # an optimizer moves every number by about its learning rate: this one has several units to go
 
 
 class UniRep(SequentialRecommender):
@@ -99,7 +98,10 @@ class UniRep(SequentialRecommender):
             self.backbone.local_convolution = LocalConvolution(size, config["local_convolution"])
         self.output_projection = nn.Linear(size, size) if config["output_projection"] else None
         self.temperature = config["temperature"] if config["similarity"] == "cosine" else None
-        self.repeat_level = nn.Parameter(torch.zeros(())) if config["repeat_bias"] else None
+        self.score_additions, n_last = None, config["transition_bias"]
+        if config["repeat_bias"] or n_last:
+            followers = item_transitions(dataset) if n_last else None
+            self.score_additions = ScoreBias(config["repeat_bias"], n_last, followers)
         if tokenizer is not None and self.has_codes and self.dead_code_steps:
             self.register_buffer("code_is_used", torch.zeros(tokenizer.quantizer.codebooks.shape[:2], dtype=torch.bool))
             self.register_buffer("n_steps_counted", torch.zeros((), dtype=torch.int64))
@@ -114,11 +116,6 @@ class UniRep(SequentialRecommender):
         """Function from item ids [B, L] to states [B, L, H]; None where the backbone is not causal."""
         states = sequence_states(self.backbone)
         return states and (lambda item_seq: self._to_score(states(item_seq)))
-
-    @property
-    def repeat_bias(self):
-        """What is added to the score of an item that the sequence holds, shape: []; None where nothing is."""
-        return None if self.repeat_level is None else REPEAT_STEP * self.repeat_level
 
     @property
     def item_table_parameters(self):
@@ -173,7 +170,7 @@ class UniRep(SequentialRecommender):
                 self.item_embedding,
                 self.n_training_items,
                 self.loss_type,
-                self.repeat_bias,
+                self.score_additions,
             )
             return self._all_losses(recommendation, encoded, read)
 
@@ -182,17 +179,17 @@ class UniRep(SequentialRecommender):
             return self.backbone.predict(interaction)
         item = interaction[self.ITEM_ID]
         scores = (self._last_state(interaction) * self.item_embedding(item)).sum(dim=-1)
-        if self.repeat_bias is not None:
-            scores = scores + self.repeat_bias * (interaction[self.ITEM_SEQ] == item[:, None]).any(dim=-1)
+        if self.score_additions is not None:
+            scores = scores + self._additions(interaction).summed().of(torch.arange(len(item), device=item.device), item)
         return scores
 
     def full_sort_predict(self, interaction):
         if not self._has_own_scores():
             return self.backbone.full_sort_predict(interaction)
         scores = self._last_state(interaction) @ self.item_embedding.weight[: self.n_items].T
-        if self.repeat_bias is not None:
-            read = self._read_items(interaction)
-            scores = scores.index_put((read.position, read.item), self.repeat_bias, accumulate=True)
+        if self.score_additions is not None:
+            position, item, value = self._additions(interaction)
+            scores = scores.index_put((position, item), value, accumulate=True)
         return scores
 
     def codebook_report(self):
@@ -224,15 +221,17 @@ class UniRep(SequentialRecommender):
         own = (
             self.output_projection,
             self.temperature,
-            self.repeat_level,
+            self.score_additions,
             getattr(self.backbone, "local_convolution", None),
         )
         return any(part is not None for part in own)
 
-    def _read_items(self, interaction):
-        """Items of the sequences of one of RecBole's batches."""
-        row = torch.arange(len(interaction[self.ITEM_SEQ]), device=self.device)
-        return read_items(interaction[self.ITEM_SEQ], row, interaction[self.ITEM_SEQ_LEN] - 1)
+    def _additions(self, interaction, targets=None):
+        """ScoreAdditions of one of RecBole's batches; targets [B], where they are trained, stand behind the sequences."""
+        rows, length = functional.pad(interaction[self.ITEM_SEQ], (0, 1)), interaction[self.ITEM_SEQ_LEN]
+        if targets is not None:
+            rows = rows.scatter(1, length[:, None], targets[:, None])
+        return self.score_additions(rows, torch.arange(len(rows), device=rows.device), length - 1)
 
     def _last_state(self, interaction):
         """What an item's embedding meets, shape: [B, H]."""
@@ -244,10 +243,10 @@ class UniRep(SequentialRecommender):
     def _last_position_loss(self, interaction):
         state, target = self._last_state(interaction), interaction[self.POS_ITEM_ID]
         if self.loss_type == "CE":
-            again = None
-            if self.repeat_bias is not None:
-                again = repeats(self.repeat_bias, self._read_items(interaction), target, lambda items: items - 1)
-            return cross_entropy(state, self.item_embedding.weight[1 : self.n_items], target - 1, again)
+            added = None
+            if self.score_additions is not None:
+                added = self._additions(interaction, target).among(target, lambda items: items - 1)
+            return cross_entropy(state, self.item_embedding.weight[1 : self.n_items], target - 1, added)
         positive = (state * self.item_embedding(target)).sum(dim=-1)
         negative = (state * self.item_embedding(interaction[self.NEG_ITEM_ID])).sum(dim=-1)
         return PAIRWISE[self.loss_type](positive, negative)

@@ -60,10 +60,13 @@ def check_options(config):
     temperature = config["temperature"]
     if not isinstance(temperature, (int, float)) or isinstance(temperature, bool) or not temperature > 0:
         raise ValueError(f"temperature={temperature} is no number above 0: give one, such as 0.0625")
+    n_last = config["transition_bias"]
+    if type(n_last) is not int or n_last < 0:
+        raise ValueError(f"transition_bias={n_last} is no number of items: give 3, or 0 for none")
     width = config["local_convolution"]
     if type(width) is not int or width < 0:
         raise ValueError(f"local_convolution={width} is no number of items: give 3, or 0 for none")
-    is_asked = {key: config[key] for key in ("output_projection", "local_convolution", "repeat_bias")}
+    is_asked = {key: config[key] for key in ("output_projection", "local_convolution", "repeat_bias", "transition_bias")}
     is_asked["similarity"] = config["similarity"] != "dot"
     for key in is_asked:
         if is_asked[key] and config["backbone"] not in CAUSAL_BACKBONES:
@@ -71,11 +74,12 @@ def check_options(config):
                 f"{key}={config[key]} is for backbone {' or '.join(CAUSAL_BACKBONES)}, found {config['backbone']}: "
                 f"leave the key out"
             )
-    if config["repeat_bias"] and config["loss_type"] not in ("CE", "SSM"):
-        raise ValueError(
-            f"repeat_bias=True learns from a softmax, found loss_type={config['loss_type']}: use CE or SSM, or leave "
-            f"the key out"
-        )
+    for key in ("repeat_bias", "transition_bias"):
+        if config[key] and config["loss_type"] not in ("CE", "SSM"):
+            raise ValueError(
+                f"{key}={config[key]} learns from a softmax, found loss_type={config['loss_type']}: use CE or SSM, or "
+                f"leave the key out"
+            )
     if config["loss_type"] in ("BCE", "SSM") and config["backbone"] not in CAUSAL_BACKBONES:
         raise ValueError(
             f"loss_type={config['loss_type']} trains every position, which backbone {config['backbone']} can't: "

@@ -8,7 +8,6 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_unirep.training.causal import sequence_states
-from recbole_unirep.training.repeats import read_items
 
 BLOCK = 2048  # items that are scored and counted at a time, so that they stay in the processor's cache
 PRODUCTS = 65536  # numbers that pairs multiply at a time, for the same reason
@@ -39,8 +38,8 @@ def make_scorer(model, data, *, whole, batch_size, scores_at_once, device):
 class TableScores:
     """States times the item table.
 
-    The score of a pair is defined as its product in float64 (where each term of float32 numbers is exact), plus `bias`
-    where the row has read the item, rounded to the table's precision, whatever the shape in which it is computed:
+    The score of a pair is defined as its product in float64 (where each term of float32 numbers is exact), plus what
+    `additions` hold for it, rounded to the table's precision, whatever the shape in which it is computed:
     `pairs` gives it, `blocks` gives it up to `slack`. A matrix product alone does not: its last bits depend on shapes,
     threads and device, so that equal items could differ and a target could beat itself.
 
@@ -49,21 +48,22 @@ class TableScores:
         table (Tensor): shape: [n_items, H].
         longest (Tensor): largest norm of a row of the table, shape: [].
         n_columns (int): items of a block.
-        bias (float): added to the scores of the items in `read`.
-        read (ReadItems or None): items that the rows have read.
+        additions (ScoreAdditions or None): added to scores, every pair once.
 
     Raises:
         ValueError: a state or the table holds NaN or infinity.
     """
 
-    def __init__(self, states, table, longest, n_columns, bias=0.0, read=None):
+    def __init__(self, states, table, longest, n_columns, additions=None):
         self.states, self.table, self.n_columns = states.to(table.dtype), table, n_columns
-        self.bias, self.read = bias, read
+        self.additions = additions
         # Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1: n products in any order are off by at
         # most n u / (1 - n u) times the product of the norms; eps is 2 u, and 8 covers this line and two roundings.
         per_norm = (table.size(1) + 8) * torch.finfo(table.dtype).eps
         per_norm += REDUCED_PRECISION[torch.get_float32_matmul_precision()]
-        self.slack = per_norm * (self.states.norm(dim=1) * longest + abs(bias))  # [B]
+        self.slack = per_norm * self.states.norm(dim=1) * longest  # [B]
+        if additions is not None and len(additions.value):
+            self.slack += per_norm * additions.value.abs().max()
         check_finite(self.slack)
 
     def blocks(self):
@@ -72,9 +72,10 @@ class TableScores:
         for first in range(1, len(self.table), self.n_columns):
             part = self.table[first : first + self.n_columns]
             torch.mm(self.states, part.T, out=scores[:, : len(part)])
-            if self.read is not None:
-                is_here = (self.read.item >= first) & (self.read.item < first + len(part))
-                scores[self.read.position[is_here], self.read.item[is_here] - first] += self.bias
+            if self.additions is not None:
+                row, item, value = self.additions
+                is_here = (item >= first) & (item < first + len(part))
+                scores[row[is_here], item[is_here] - first] += value[is_here]
             yield first, scores[:, : len(part)]
 
     def pairs(self, rows, items):
@@ -85,8 +86,8 @@ class TableScores:
             for row, item in zip(rows.split(n_pairs), items.split(n_pairs))
         ]
         scores = torch.cat(scores)
-        if self.read is not None:
-            scores += self.bias * self.read.has(rows, items)
+        if self.additions is not None:
+            scores += self.additions.of(rows, items)
         return scores.to(self.table.dtype)
 
 
@@ -160,8 +161,7 @@ class _TableScorer:
     def __init__(self, model, states, data, batch_size, scores_at_once, device):
         self.states, self.device = states, device
         self.table = model.item_embedding.weight[: len(data.item_tokens)]  # some have rows of special tokens
-        repeat_bias = getattr(model, "repeat_bias", None)
-        self.repeat_bias = None if repeat_bias is None else float(repeat_bias)
+        self.score_additions = getattr(model, "score_additions", None)
         self.longest = self.table[1:].norm(dim=1).max()
         self.item_seq = data.interactions[model.ITEM_SEQ]
         self.length = data.interactions[model.ITEM_SEQ_LEN]
@@ -173,10 +173,8 @@ class _TableScorer:
         item_seq = self.item_seq[rows, : int(length.max())].to(self.device)
         last, row = (length - 1).to(self.device), torch.arange(len(rows), device=self.device)
         states = self.states(item_seq)[row, last]  # [B, H]
-        if self.repeat_bias is None:
-            return TableScores(states, self.table, self.longest, self.n_columns)
-        read = read_items(item_seq, row, last)
-        return TableScores(states, self.table, self.longest, self.n_columns, self.repeat_bias, read)
+        additions = self.score_additions and self.score_additions(item_seq, row, last)
+        return TableScores(states, self.table, self.longest, self.n_columns, additions and additions.summed())
 
 
 class _ModelScorer:

@@ -6,6 +6,7 @@ from recbole.data.interaction import Interaction
 from torch.nn import functional
 
 from recbole_unirep.training.causal import sequence_states
+from recbole_unirep.training.evaluation import rank_targets
 
 
 def interaction(data):
@@ -99,6 +100,10 @@ def test_rows_and_prefixes_have_the_same_loss_under_an_output_projection(prepare
     torch.testing.assert_close(by_row[0], by_prefix[0])
 
 
+def without_additions(model):
+    return {name: part for name, part in model.state_dict().items() if not name.startswith("score_additions")}
+
+
 @pytest.mark.parametrize(
     "keys",
     [{}, {"output_projection": True, "local_convolution": 3}, {"similarity": "cosine"}, {"representation": "id"}],
@@ -108,16 +113,17 @@ def test_what_a_sequence_has_read_gets_a_number_in_every_score_and_loss(prepare,
     _, rows, model = prepare(repeat_bias=True, **keys, **still)
     _, prefixes, same = prepare(repeat_bias=True, training_rows="prefix", **keys, **still)
     _, _, plain = prepare(**keys)
-    assert model.repeat_bias.item() == 0
-    model.repeat_level.data.fill_(-0.4)
+    bias = model.score_additions
+    assert bias.repeat_bias.item() == 0
+    bias.repeat_level.data.fill_(-0.4)
     same.load_state_dict(model.state_dict())
     by_row = model.row_losses(next(iter(rows.train_data)))[0]
     by_prefix = same.calculate_loss(next(iter(prefixes.train_data)))[0]
     torch.testing.assert_close(by_row, by_prefix)
-    assert torch.autograd.grad(by_row, model.repeat_level)[0] > 0  # lowers it: nobody takes an item twice
+    assert torch.autograd.grad(by_row, bias.repeat_level)[0] > 0  # lowers it: nobody takes an item twice
 
     model.eval(), plain.eval()
-    plain.load_state_dict({name: part for name, part in model.state_dict().items() if name != "repeat_level"})
+    plain.load_state_dict(without_additions(model))
     batch = interaction(rows)
     with torch.no_grad():
         difference = model.full_sort_predict(batch) - plain.full_sort_predict(batch).view(len(batch), -1)
@@ -127,3 +133,44 @@ def test_what_a_sequence_has_read_gets_a_number_in_every_score_and_loss(prepare,
         for item in (1, 3):
             batch.update(Interaction({"item_id": torch.full((len(batch),), item)}))
             torch.testing.assert_close(model.predict(batch), model.full_sort_predict(batch)[:, item])
+
+
+@pytest.mark.parametrize("training_rows", ["user", "prefix"])
+def test_followers_of_the_last_items_gain_in_every_score_and_learn_by_how_much(prepare, training_rows):
+    keys = {"transition_bias": 2, "repeat_bias": True, "training_rows": training_rows}
+    _, data, model = prepare(**keys, users_per_batch=1000, train_batch_size=10000)
+    _, _, plain = prepare()
+    bias = model.score_additions
+    bias.transition_level.data.copy_(torch.tensor([0.3, 0.1]))
+    batch = next(iter(data.train_data))
+    loss = (model.row_losses(batch) if training_rows == "user" else model.calculate_loss(batch))[0]
+    assert torch.autograd.grad(loss, bias.transition_level)[0].ne(0).all()
+
+    model.eval(), plain.eval()
+    plain.load_state_dict(without_additions(model))
+    batch = interaction(data)
+    with torch.no_grad():
+        difference = model.full_sort_predict(batch) - plain.full_sort_predict(batch).view(len(batch), -1)
+        expected = torch.zeros_like(difference)
+        for row, (items, length) in enumerate(zip(batch["item_id_list"].tolist(), batch["item_length"].tolist())):
+            for item, weight in zip(items[:length][::-1], (3.0, 1.0)):
+                entries = slice(bias.offsets[item], bias.offsets[item + 1])
+                expected[row, bias.items[entries]] += weight * bias.values[entries]
+        torch.testing.assert_close(difference, expected, rtol=0, atol=1e-5)
+        assert expected.abs().sum() > 1
+        item = expected.argmax(dim=1)
+        batch.update(Interaction({"item_id": item}))
+        torch.testing.assert_close(model.predict(batch), model.full_sort_predict(batch).gather(1, item[:, None])[:, 0])
+
+
+def test_rankings_have_the_followers_of_the_last_items(prepare):
+    """The engine's ranks are those of the model's own scores."""
+    config, data, model = prepare(transition_bias=3, repeat_bias=True, similarity="cosine")
+    model.score_additions.transition_level.data.fill_(0.5)
+    model.eval()
+    sizes = {"batch_size": 7, "scores_at_once": 1000, "n_top": 0, "device": torch.device("cpu")}
+    ranks = rank_targets(model, data.test, ["full"], **sizes)["full"].ranks
+    with torch.no_grad():
+        scores = model.full_sort_predict(data.test.interactions)[:, 1:]
+    target = scores.gather(1, data.test.targets.items[:, None] - 1)
+    assert ((scores > target).sum(dim=1) + 1).tolist() == ranks.tolist()

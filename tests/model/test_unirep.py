@@ -184,6 +184,9 @@ def test_the_codebook_report_is_over_all_items(prepare):
         ({"local_convolution": -1}, "local_convolution=-1 is no number of items: give 3, or 0"),
         ({"backbone": "NARM", "repeat_bias": True}, "repeat_bias=True.*SASRec or GRU4Rec.*NARM"),
         ({"loss_type": "BCE", "repeat_bias": True}, "repeat_bias=True.*softmax.*BCE.*use CE or SSM"),
+        ({"loss_type": "BPR", "transition_bias": 3}, "transition_bias=3.*softmax.*BPR.*use CE or SSM"),
+        ({"backbone": "Caser", "transition_bias": 3}, "transition_bias=3.*SASRec or GRU4Rec.*Caser"),
+        ({"transition_bias": -1}, "transition_bias=-1.*give 3, or 0"),
         ({"backbone": "NARM", "output_projection": True}, "output_projection=True.*SASRec or GRU4Rec.*NARM"),
         (
             {"backbone": "Caser", "loss_type": "SSM", "training_rows": "prefix"},

@@ -1,5 +1,7 @@
 """Configs, data and models of the tiny dataset; targets and scores made for a test."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from recbole_unirep.data.split import HeldOut, load_data
 from recbole_unirep.quick_start import build_model, trains_rows
 from recbole_unirep.training import softmax
 from recbole_unirep.training.evaluation import PROTOCOLS, rank_targets
+from recbole_unirep.training.repeats import repeats
 
 SMALL = {
     "hidden_size": 16,
@@ -98,7 +101,7 @@ class StatesAndItems(torch.nn.Module):
 
     def __init__(self, states, table, repeat_bias=None):
         super().__init__()
-        self.repeat_bias = repeat_bias
+        self.score_additions = None if repeat_bias is None else partial(repeats, torch.as_tensor(repeat_bias))
         self.sequence_states = states.__getitem__
         self.n_items = len(table)
         self.item_embedding = torch.nn.Embedding.from_pretrained(table)

@@ -1,0 +1,74 @@
+"""item_transitions: which items followed which in the training interactions, counted."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+WINDOW = 3  # items of a user that stand so near count, at one over their distance
+
+
+class ItemTransitions(NamedTuple):
+    """Followers of every item: those of item i are the entries `offsets[i]` to `offsets[i + 1]`.
+
+    Attributes:
+        offsets (Tensor): shape: [n_items + 1], int64.
+        items (Tensor): followers, shape: [N], int64.
+        values (Tensor): how often, at one over the distance, times the item's scale; shape: [N], float32.
+        scale (Tensor): one over the square root of all that followed an item; shape: [n_items], float32.
+    """
+
+    offsets: Tensor
+    items: Tensor
+    values: Tensor
+    scale: Tensor
+
+
+def following_counts(sequences, n_training, n_items, window):
+    """How often an item stood at most so far behind another, at one over the distance.
+
+    Args:
+        sequences (UserSequences): each user's items in time order.
+        n_training (np.ndarray): how many of each user's are training, shape: [n_users].
+        n_items (int): number of item ids, padding included.
+        window (int): the largest distance.
+
+    Returns:
+        sparse.csr_array: row: the earlier item, column: the later one; shape: [n_items, n_items], float64.
+    """
+    is_training = sequences.is_among_first(n_training)
+    users = np.repeat(np.arange(len(sequences.offsets) - 1), np.diff(sequences.offsets))[is_training]
+    items = sequences.items[is_training]
+    counts = sparse.csr_array((n_items, n_items), dtype=np.float64)
+    for step in range(1, window + 1):
+        same_user = users[:-step] == users[step:]
+        pair = items[:-step][same_user], items[step:][same_user]
+        counts += sparse.csr_array((np.full(len(pair[0]), 1 / step), pair), shape=(n_items, n_items))
+    return counts
+
+
+def item_transitions(train):
+    """Followers of every item in training.
+
+    Args:
+        train (Dataset): training part of a dataset that `build_for_rows` or `build` made.
+
+    Returns:
+        ItemTransitions: over all item ids.
+
+    Raises:
+        ValueError: the dataset is RecBole's own, which does not hold each user's items in a row.
+    """
+    if not hasattr(train, "sequences"):
+        raise ValueError(
+            "transition_bias counts what follows what in each user's items, which RecBole's own dataset does not hold: "
+            "use run_recbole of recbole_unirep under a protocol other than recbole, or leave the key out"
+        )
+    n_rows = np.bincount(train.inter_feat[train.uid_field].numpy(), minlength=train.user_num)
+    counts = following_counts(train.sequences, n_rows + 1, train.item_num, WINDOW)
+    scale = 1 / np.sqrt(np.maximum(counts.sum(axis=1), 1))
+    values = counts.data * np.repeat(scale, np.diff(counts.indptr))
+    index = (torch.from_numpy(part.astype(np.int64)) for part in (counts.indptr, counts.indices))
+    return ItemTransitions(*index, *(torch.from_numpy(part.astype(np.float32)) for part in (values, scale)))
