@@ -19,22 +19,11 @@ from torch.nn import functional
 
 from recbole_unirep.tokenizer.base import Quantized, check_option
 from recbole_unirep.tokenizer.distance import NEARNESS, REDUCTIONS, nearest, squared_error
+from recbole_unirep.tokenizer.gradients import GRADIENT_ESTIMATORS
 from recbole_unirep.tokenizer.residual import residual_codes, residual_steps
 
 RESIDUAL_GRADIENTS = ("detached", "as_printed")
 CODEBOOK_UPDATES = ("gradient", "ema")
-
-
-class _StraightThrough(torch.autograd.Function):
-    """z_hat to the last bit, with the gradient of z and, where it takes one, of z_hat."""
-
-    @staticmethod
-    def forward(ctx, z, z_hat):
-        return z_hat.view_as(z_hat)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return gradient, gradient
 
 
 class ResidualQuantizer(nn.Module):
@@ -53,6 +42,8 @@ class ResidualQuantizer(nn.Module):
         residual_gradient (str): 'detached' hands r_l - sg[e_l] to the next level, so that each codebook is moved by
             its own loss alone; 'as_printed' hands on r_l - e_l, so that later commitment losses reach it too.
         codebook_gradient (bool): whether later losses reach the chosen codes as well as z.
+        gradient_estimator (str): of later losses with respect to z: 'straight_through' hands on that of z_hat, 'rotation'
+            turns and stretches it as z is onto z_hat.
         codebook_update (str): 'gradient' trains the codebooks by their loss; 'ema' has no such loss, `follow` sets each
             vector to the moving average of the residuals that chose it.
         codebook_decay (float): of that average, at least 0 and below 1.
@@ -72,6 +63,7 @@ class ResidualQuantizer(nn.Module):
         commitment_weight: float,
         residual_gradient: str,
         codebook_gradient: bool,
+        gradient_estimator: str,
         codebook_update: str,
         codebook_decay: float,
         loss_reduction: str,
@@ -86,6 +78,11 @@ class ResidualQuantizer(nn.Module):
             check_option("level_metrics", metric, NEARNESS)
         check_option("residual_gradient", residual_gradient, RESIDUAL_GRADIENTS)
         check_option("codebook_update", codebook_update, CODEBOOK_UPDATES)
+        check_option("gradient_estimator", gradient_estimator, GRADIENT_ESTIMATORS)
+        if gradient_estimator == "rotation" and codebook_gradient:
+            raise ValueError(
+                "gradient_estimator=rotation moves z alone: use codebook_gradient=False, or straight_through"
+            )
         check_option("loss_reduction", loss_reduction, REDUCTIONS)
         codebooks = torch.randn(n_levels, codebook_size, code_dim)
         if codebook_update == "gradient":
@@ -101,12 +98,13 @@ class ResidualQuantizer(nn.Module):
         self.commitment_weight = commitment_weight
         self.residual_gradient = residual_gradient
         self.codebook_gradient = codebook_gradient
+        self.gradient_estimator = gradient_estimator
         self.codebook_update = codebook_update
         self.codebook_decay = codebook_decay
         self.loss_reduction = loss_reduction
 
     def forward(self, z: Tensor) -> Quantized:
-        """Quantizes vectors; gradients pass straight through to them.
+        """Quantizes vectors; gradients pass through to them by `gradient_estimator`.
 
         Args:
             z (Tensor): encoded vectors, shape: [N, D].
@@ -122,7 +120,7 @@ class ResidualQuantizer(nn.Module):
         codes = self.encode(z)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.codebook_gradient):
             z_hat = self.decode(codes)
-        return _StraightThrough.apply(z, z_hat), codes
+        return GRADIENT_ESTIMATORS[self.gradient_estimator].apply(z, z_hat), codes
 
     def losses(self, z: Tensor, codes: Tensor) -> Tensor:
         """Codebook and commitment losses summed over levels, for callers that need them of some vectors alone.

@@ -36,7 +36,7 @@ class RQVAE(SemanticTokenizer):
         fit_learning_rate (float): Adam's learning rate in `fit`.
         fit_seed (int): seed of `fit`.
         n_levels, codebook_size, code_dim, level_metrics, commitment_weight, residual_gradient, codebook_gradient,
-            codebook_update, codebook_decay, loss_reduction: see `ResidualQuantizer`; `loss_reduction` holds for the
+            gradient_estimator, codebook_update, codebook_decay, loss_reduction: see `ResidualQuantizer`; `loss_reduction` holds for the
             reconstruction loss too.
 
     Raises:
@@ -55,6 +55,7 @@ class RQVAE(SemanticTokenizer):
         commitment_weight: float,
         residual_gradient: str,
         codebook_gradient: bool,
+        gradient_estimator: str,
         codebook_update: str,
         codebook_decay: float,
         codebook_init: str,
@@ -78,6 +79,7 @@ class RQVAE(SemanticTokenizer):
             commitment_weight=commitment_weight,
             residual_gradient=residual_gradient,
             codebook_gradient=codebook_gradient,
+            gradient_estimator=gradient_estimator,
             codebook_update=codebook_update,
             codebook_decay=codebook_decay,
             loss_reduction=loss_reduction,

@@ -53,6 +53,7 @@ class RVQ(ResidualCodes):
             commitment_weight=0.0,  # there is no encoder to pull
             residual_gradient="detached",
             codebook_gradient=False,
+            gradient_estimator="straight_through",
             codebook_update=codebook_update,
             codebook_decay=codebook_decay,
             loss_reduction="sum",

@@ -7,6 +7,7 @@ The case: the encoder is the identity, so z = x = (3, 1); the decoder doubles. L
 import pytest
 import torch
 
+from recbole_unirep.tokenizer.gradients import Rotation
 from recbole_unirep.tokenizer.rqvae import RQVAE
 
 X = torch.tensor([[3.0, 1.0]])
@@ -93,3 +94,50 @@ def test_downstream_loss_moves_the_encoder_and_codebooks_if_asked(residual_gradi
     chosen = [1.0, 2.0] if codebook_gradient else [0.0, 0.0]
     assert codebooks == [[[0.0, 0.0], chosen], [chosen, [0.0, 0.0]]]
     assert decoder == [[0.0, 0.0], NOTHING]
+
+
+def test_rotation_turns_and_stretches_the_gradient_as_z_onto_z_hat():
+    """In the plane: z = (3, 1) onto (2.5, 1.5) is a turn by the angle between them, and a stretch."""
+    z = torch.tensor([[3.0, 1.0]], dtype=torch.float64, requires_grad=True)
+    z_hat = torch.tensor([[2.5, 1.5]], dtype=torch.float64)
+    moved = Rotation.apply(z, z_hat)
+    assert torch.equal(moved, z_hat)
+    angle = torch.atan2(z_hat[0, 1], z_hat[0, 0]) - torch.atan2(z[0, 1], z[0, 0]).detach()
+    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()]).view(2, 2) * z_hat.norm() / z.norm()
+    torch.testing.assert_close(turn @ z[0], z_hat[0])
+    gradient = torch.tensor([[1.0, -4.0]], dtype=torch.float64)
+    (found,) = torch.autograd.grad(moved, z, gradient)
+    torch.testing.assert_close(found[0], (turn.T @ gradient[0]).detach())
+
+
+def test_rotation_in_many_dimensions_is_a_turn_and_a_stretch():
+    """The map that the gradient belongs to sends z onto z_hat and keeps proportions; a latent of zeros stays finite."""
+    generator = torch.Generator().manual_seed(0)
+    z, z_hat = torch.randn(2, 5, 7, generator=generator, dtype=torch.float64).unbind()
+    jacobian = torch.autograd.functional.jacobian
+    maps = [jacobian(lambda x, h=h: Rotation.apply(x[None], h[None])[0], x) for x, h in zip(z, z_hat)]
+    maps = torch.stack(maps)  # [5, 7, 7]
+    torch.testing.assert_close((maps @ z[..., None])[..., 0], z_hat)
+    stretch = z_hat.norm(dim=1) / z.norm(dim=1)
+    torch.testing.assert_close(maps.transpose(1, 2) @ maps, stretch.square()[:, None, None] * torch.eye(7).double())
+    zero = torch.zeros(1, 7, requires_grad=True)
+    assert torch.autograd.grad(Rotation.apply(zero, torch.zeros(1, 7)).sum(), zero)[0].isfinite().all()
+
+
+def test_a_tokenizer_passes_gradients_by_rotation():
+    tokenizer = make_case("detached", False)
+    tokenizer.quantizer.gradient_estimator = "rotation"
+    weight = torch.tensor([[1.0, -4.0]])
+    vectors, codes = tokenizer.quantizer.quantize(tokenizer.latent(X))
+    z, codebooks, *_ = gradients(tokenizer, (vectors * weight).sum())
+    x = X.clone().requires_grad_()
+    expected = torch.autograd.grad(Rotation.apply(x, torch.tensor([[2.5, 1.5]])), x, weight)[0][0]
+    assert z == expected.tolist() and codebooks == [NOTHING, NOTHING]
+    assert vectors.tolist() == [[2.5, 1.5]]
+
+
+def test_rotation_and_gradients_to_the_codes_exclude_each_other():
+    with pytest.raises(ValueError, match="gradient_estimator=rotation.*codebook_gradient=False"):
+        RQVAE.from_defaults(text_dim=2, gradient_estimator="rotation", codebook_gradient=True)
+    with pytest.raises(ValueError, match="gradient_estimator is 'turn'.*straight_through, rotation"):
+        RQVAE.from_defaults(text_dim=2, gradient_estimator="turn")

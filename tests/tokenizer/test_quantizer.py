@@ -14,6 +14,7 @@ OPTIONS = {
     "commitment_weight": 0.25,
     "residual_gradient": "detached",
     "codebook_gradient": False,
+    "gradient_estimator": "straight_through",
     "codebook_update": "gradient",
     "codebook_decay": 0.9,
     "loss_reduction": "sum",
