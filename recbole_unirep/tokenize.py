@@ -20,7 +20,7 @@ from recbole_unirep.known_keys import check_values
 from recbole_unirep.quick_start import load_data_and_model
 from recbole_unirep.run_folder import RunLog
 from recbole_unirep.semantic_ids import SemanticIds
-from recbole_unirep.tokenizer import TOKENIZERS, make_tokenizer, reads_vectors
+from recbole_unirep.tokenizer import TOKENIZERS, is_collaborative, make_tokenizer, reads_vectors
 from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.tokenizer.bundle import load_bundle, save_bundle
 from recbole_unirep.tokenizer.collisions import catalogue_codes
@@ -34,7 +34,7 @@ def tokenize(arguments):
 
     Args:
         arguments (sequence of str): `--tokenizer=..`, `--dataset=..` or `--vectors="A.npy B.npy"`, `--collisions=..`,
-            `--collaborative=RUN|graph` (Fused), `--out=FOLDER` and keys of the tokenizer and of item texts.
+            `--collaborative=RUN|graph` (Fused, LETTER), `--out=FOLDER` and keys of the tokenizer and of item texts.
 
     Returns:
         Path: the bundle.
@@ -95,7 +95,7 @@ def encode_items(arguments):
         if "vectors" not in options:
             known = bundle.record.get("text", {}).items()
             options = {**{key: str(value) for key, value in known if value is not None}, **options}
-        reads = "RQKMeans" if name == "Fused" else name  # of new items nobody knows yet who takes them
+        reads = "RQKMeans" if is_collaborative(name) else name  # of new items nobody knows yet who takes them
         catalogue, _, _ = _read(reads, options)
         codes = bundle.tokenizer.encode(_with_nobody(catalogue.known, bundle)).numpy()
         with open(out, "w", encoding="utf-8", newline="") as file:
@@ -140,9 +140,10 @@ def _of_files(name, options):
 
 def _of_dataset(name, options):
     """Items of a dataset, with their text vectors or their columns."""
-    source = options.get("collaborative", GRAPH if name == "Fused" else None)
-    if source and name != "Fused":
-        raise ValueError(f"collaborative={source} is for tokenizer=Fused, found {name}: leave it out")
+    source = options.get("collaborative", GRAPH if is_collaborative(name) else None)
+    if source and not is_collaborative(name):
+        able = " or ".join(filter(is_collaborative, TOKENIZERS))
+        raise ValueError(f"collaborative={source} is for tokenizer={able}, found {name}: leave it out")
     arguments = [f"--{key}={text}" for key, text in {"tokenizer": name, **options}.items() if key != "collaborative"]
     config = Config("UniRep", arguments=arguments)
     dataset = create_dataset(config)

@@ -103,9 +103,10 @@ def test_columns_become_ids_without_vectors(shell, tmp_path):
     assert "categories" in bundle.record["columns"] and "distortion" not in bundle.record["collisions"]
 
 
-def test_text_and_graph_are_joined(shell, tmp_path):
+@pytest.mark.parametrize("more", [["Fused"], ["LETTER", "--code_dim=5", "--code_clusters=2", "--encoder_sizes=[8]"]])
+def test_text_and_graph_are_joined(shell, tmp_path, more):
     out = tmp_path / "ids"
-    keys = ("--tokenizer=Fused", "--codebook_size=4", "--collaborative_dim=5")
+    keys = (f"--tokenizer={more[0]}", "--codebook_size=4", "--collaborative_dim=5", *more[1:])
     code, _, error = shell("tokenize", *shell.data, *keys, f"--out={out}")
     assert (code, error) == (0, "")
     assert load_bundle(out).record["vectors"] == ["lexical", "graph"]
@@ -138,7 +139,7 @@ def test_a_trained_models_items_are_joined(shell, tmp_path):
         (["--vectors=a.npy", "--n_level=3"], "RQKMeans has no key n_level: n_levels"),
         (["--vectors=a.npy"], "a.npy is missing: give vectors"),
         (["--vectors=a.npy", "--codebook_size=many"], "codebook_size=many is no number"),
-        (["--dataset=tiny", "--collaborative=graph"], "collaborative=graph is for tokenizer=Fused, found RQKMeans"),
+        (["--dataset=tiny", "--collaborative=graph"], "collaborative=graph is for tokenizer=Fused or LETTER, found RQKMeans"),
         ([], "no dataset is given"),
     ],
 )

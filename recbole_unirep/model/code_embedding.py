@@ -15,7 +15,7 @@ from torch import nn
 
 from recbole_unirep.data.catalogue import GRAPH, graph, load_catalogue
 from recbole_unirep.semantic_ids import SemanticIds, first_tokens, read_record
-from recbole_unirep.tokenizer import TOKENIZERS, make_tokenizer, reads_vectors
+from recbole_unirep.tokenizer import TOKENIZERS, is_collaborative, make_tokenizer, reads_vectors
 from recbole_unirep.tokenizer.collisions import catalogue_codes
 
 
@@ -107,7 +107,7 @@ def _from_bundle(folder, items):
 
 def _from_tokenizer(config, dataset):
     name, further = config["tokenizer"], []
-    if name == "Fused":
+    if is_collaborative(name):
         further = [(GRAPH, graph(dataset, config["collaborative_dim"], config["seed"]))]
     catalogue = load_catalogue(config, dataset, name, further)
     text_dim = catalogue.known.shape[1] if reads_vectors(name) else None

@@ -10,6 +10,7 @@ from recbole_unirep.tokenizer.fused import Fused
 from recbole_unirep.tokenizer.hierarchicalkmeans import HierarchicalKMeans
 from recbole_unirep.tokenizer.itemidtokens import ItemIDTokens
 from recbole_unirep.tokenizer.keywordids import KeywordIDs
+from recbole_unirep.tokenizer.letter import LETTER
 from recbole_unirep.tokenizer.mbgen import MBGen
 from recbole_unirep.tokenizer.opq import OPQ
 from recbole_unirep.tokenizer.pq import PQ
@@ -32,6 +33,7 @@ TOKENIZERS = {
         OPQ,
         HierarchicalKMeans,
         Fused,
+        LETTER,
         RandomIDs,
         ItemIDTokens,
         CategoricalIDs,
@@ -43,6 +45,11 @@ TOKENIZERS = {
 def reads_vectors(name):
     """Whether a tokenizer of that name reads vectors; the others read item tokens and columns."""
     return not issubclass(TOKENIZERS[name], AssignedTokenizer)
+
+
+def is_collaborative(name):
+    """Whether a tokenizer of that name reads collaborative vectors beside the text's."""
+    return getattr(TOKENIZERS[name], "is_collaborative", False)
 
 
 def make_tokenizer(name, settings, text_dim=None):

@@ -41,6 +41,7 @@ class SemanticTokenizer(nn.Module, ABC):
     codebook_size: int
     code_dim: int
     is_trained = True  # by the losses of a recommender; False where fit finds all
+    is_collaborative = False  # whether vectors are [text ; collaborative]
 
     @property
     def codebook_sizes(self) -> list:

@@ -32,6 +32,8 @@ class Fused(RQKMeans):
         ValueError: the share is none.
     """
 
+    is_collaborative = True
+
     def __init__(
         self,
         *,

@@ -222,17 +222,26 @@ class RQVAE(SemanticTokenizer):
         self.initialise(x, self.fit_seed)
         optimizer = torch.optim.Adam(self.parameters(), lr=self.fit_learning_rate)
         for _ in range(self.fit_epochs):
+            self._begin_epoch(generator)
             for rows in torch.randperm(len(x), generator=generator).split(self.fit_batch_size):
                 text = x[rows.to(x.device)]
                 latent = self.latent(text)
                 vectors, codes, quantization = self.quantizer(latent)
+                loss = (quantization + self.reconstruction_loss(text, vectors)).mean()
                 optimizer.zero_grad()
-                (quantization + self.reconstruction_loss(text, vectors)).mean().backward()
+                (loss + self._regularization(text, vectors, codes, generator)).backward()
                 optimizer.step()
                 if self.quantizer.codebook_update == "ema":
                     self.quantizer.follow(latent, codes)
         optimizer.zero_grad()
         return self
+
+    def _begin_epoch(self, generator):
+        """What a subclass does before each epoch of `fit`."""
+
+    def _regularization(self, x, vectors, codes, generator):
+        """What a subclass adds to the loss of a step of `fit`, shape: []."""
+        return 0.0
 
     def _read_text(self, x: Tensor) -> Tensor:
         """Item text embeddings [N, text_dim] in the type of the parameters; ValueError for another width."""
