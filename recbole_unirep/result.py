@@ -21,7 +21,7 @@ def measures(model):
         "item_table_parameters": item_table_parameters(model),
         "trainable_parameters": sum(part.numel() for part in model.parameters() if part.requires_grad)
         + getattr(model, "n_following_parameters", 0),
-        "transition_counts": getattr(getattr(model, "score_additions", None), "n_counts", 0),
+        "counted_numbers": getattr(getattr(model, "score_bias", None), "n_counts", 0),
         "text_encoder": getattr(model, "text_encoder", None),
     }
 
@@ -79,6 +79,6 @@ def table(result, folder):
     item_table = result["item_table_parameters"]
     sizes = "" if item_table is None else f"item table {item_table:,} parameters, "
     sizes += f"all {result['trainable_parameters']:,} parameters"
-    if result["transition_counts"]:
-        sizes += f", {result['transition_counts']:,} counted transitions"
+    if result["counted_numbers"]:
+        sizes += f", {result['counted_numbers']:,} counted numbers"
     return f"{title}\n{tabulate(rows, headers=['protocol', *columns], floatfmt='.4f')}\n{sizes}\n{folder}"

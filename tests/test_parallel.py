@@ -33,7 +33,15 @@ SMALL = {
     "show_progress": False,
     "epochs": 2,
 }
-BEST = {"similarity": "cosine", "repeat_bias": True, "transition_bias": 2, "local_convolution": 3, "fusion": "mlp"}
+BEST = {
+    "similarity": "cosine",
+    "repeat_bias": True,
+    "transition_bias": 2,
+    "history_similarity": True,
+    "popularity_bias": True,
+    "local_convolution": 3,
+    "fusion": "mlp",
+}
 CASES = {
     "SASRec, softmax": {"model": "SASRec"},
     "SASRec, BCE": {"model": "SASRec", "loss_type": "BCE"},

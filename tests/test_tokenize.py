@@ -139,7 +139,10 @@ def test_a_trained_models_items_are_joined(shell, tmp_path):
         (["--vectors=a.npy", "--n_level=3"], "RQKMeans has no key n_level: n_levels"),
         (["--vectors=a.npy"], "a.npy is missing: give vectors"),
         (["--vectors=a.npy", "--codebook_size=many"], "codebook_size=many is no number"),
-        (["--dataset=tiny", "--collaborative=graph"], "collaborative=graph is for tokenizer=Fused or LETTER, found RQKMeans"),
+        (
+            ["--dataset=tiny", "--collaborative=graph"],
+            "collaborative=graph is for tokenizer=Fused or LETTER, found RQKMeans",
+        ),
         ([], "no dataset is given"),
     ],
 )

@@ -26,19 +26,19 @@ class ItemTransitions(NamedTuple):
     scale: Tensor
 
 
-def following_counts(sequences, n_training, n_items, window):
+def following_counts(sequences, n_first, n_items, window):
     """How often an item stood at most so far behind another, at one over the distance.
 
     Args:
         sequences (UserSequences): each user's items in time order.
-        n_training (np.ndarray): how many of each user's are training, shape: [n_users].
+        n_first (np.ndarray): how many of each user's count, shape: [n_users].
         n_items (int): number of item ids, padding included.
         window (int): the largest distance.
 
     Returns:
         sparse.csr_array: row: the earlier item, column: the later one; shape: [n_items, n_items], float64.
     """
-    is_training = sequences.is_among_first(n_training)
+    is_training = sequences.is_among_first(n_first)
     users = np.repeat(np.arange(len(sequences.offsets) - 1), np.diff(sequences.offsets))[is_training]
     items = sequences.items[is_training]
     counts = sparse.csr_array((n_items, n_items), dtype=np.float64)
@@ -59,16 +59,36 @@ def item_transitions(train):
         ItemTransitions: over all item ids.
 
     Raises:
-        ValueError: the dataset is RecBole's own, which does not hold each user's items in a row.
+        ValueError: as `n_training`.
     """
-    if not hasattr(train, "sequences"):
-        raise ValueError(
-            "transition_bias counts what follows what in each user's items, which RecBole's own dataset does not hold: "
-            "use run_recbole of recbole_unirep under a protocol other than recbole, or leave the key out"
-        )
-    n_rows = np.bincount(train.inter_feat[train.uid_field].numpy(), minlength=train.user_num)
-    counts = following_counts(train.sequences, n_rows + 1, train.item_num, WINDOW)
+    n_first = n_training(train, "transition_bias")
+    counts = following_counts(train.sequences, n_first, train.item_num, WINDOW)
     scale = 1 / np.sqrt(np.maximum(counts.sum(axis=1), 1))
     values = counts.data * np.repeat(scale, np.diff(counts.indptr))
     index = (torch.from_numpy(part.astype(np.int64)) for part in (counts.indptr, counts.indices))
     return ItemTransitions(*index, *(torch.from_numpy(part.astype(np.float32)) for part in (values, scale)))
+
+
+def item_counts(train):
+    """How often each item stands in training, shape: [n_items], float32; argument and errors as above."""
+    n_first = n_training(train, "popularity_bias")
+    counts = train.sequences.item_counts(n_first, train.item_num)
+    return torch.from_numpy(counts.astype(np.float32))
+
+
+def n_training(train, key):
+    """How many of each user's items are training, shape: [n_users].
+
+    Args:
+        train (Dataset): as above.
+        key (str): of the config, that needs them.
+
+    Raises:
+        ValueError: the dataset is RecBole's own, which does not hold each user's items in a row.
+    """
+    if not hasattr(train, "sequences"):
+        raise ValueError(
+            f"{key} counts what each user took, which RecBole's own dataset does not hold: use run_recbole of "
+            f"recbole_unirep under a protocol other than recbole, or leave the key out"
+        )
+    return np.bincount(train.inter_feat[train.uid_field].numpy(), minlength=train.user_num) + 1

@@ -15,30 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-COLD_IDS = ("mean", "zero", "nearest", "untrained")
-
-
-class Representation(NamedTuple):
-    """What an item's embedding is made of.
-
-    Attributes:
-        has_semantic (bool): whether it has a semantic part.
-        has_codes (bool): whether that part is quantized.
-        has_id (bool): whether it has an ID part.
-    """
-
-    has_semantic: bool
-    has_codes: bool
-    has_id: bool
-
-
-REPRESENTATIONS = {
-    "unified": Representation(True, True, True),
-    "semantic": Representation(True, True, False),
-    "id": Representation(False, False, True),
-    "text": Representation(True, False, False),
-    "text_id": Representation(True, False, True),
-}
+from recbole_unirep.model.representation import REPRESENTATIONS
 
 
 class EncodedItems(NamedTuple):
@@ -101,8 +78,7 @@ class UnifiedItemEmbedding(nn.Module):
         self.has_semantic, self.has_codes, self.has_id = REPRESENTATIONS[representation]
         self.n_items, self.num_embeddings = n_items, n_items + n_special
         self.n_training_items = n_training_items or n_items
-        self.gradient_share = gradient_share
-        self.embedding_dim = hidden_size
+        self.gradient_share, self.embedding_dim = gradient_share, hidden_size
         self.tokenizer = tokenizer if self.has_semantic else None
         self.code_embedding = code_embedding if self.has_semantic else None
         self.register_buffer("item_text_embedding", text if self.has_semantic else None)
@@ -114,9 +90,10 @@ class UnifiedItemEmbedding(nn.Module):
         self.special = nn.Parameter(torch.empty(n_special, self.embedding_dim).normal_(std=init_std))
         if self.has_id:
             nn.init.normal_(self.id_embedding.weight, std=init_std)
-        self._step = None  # table, the row of each id and whether it is the whole one, while a step lasts
-        self._table = None  # (versions, table) outside of training
-        self._text = None  # (versions, scaled text)
+        self._step = None  # while one lasts: table, the row of each id, whether it is the whole one, encoded items
+        self._kept = None  # outside of training: versions, table, encoded items
+        self._directions = None  # encoded items, their directions
+        self._text = None  # versions, scaled text
 
     @property
     def n_table_parameters(self):
@@ -143,7 +120,7 @@ class UnifiedItemEmbedding(nn.Module):
             Tensor: shape: [*ids.shape, H].
         """
         if self._step is not None:
-            table, row, _ = self._step
+            table, row = self._step[:2]
             return F.embedding(ids if row is None else row[ids], table)
         if self._can_keep():
             return F.embedding(ids, self.weight)
@@ -160,10 +137,26 @@ class UnifiedItemEmbedding(nn.Module):
             return self._step[0]
         if not self._can_keep():
             return self._assemble(self._encode(self._items(self.n_items)))[0]
-        versions = _versions(self.state_dict(keep_vars=True).values())
-        if self._table is None or self._table[0] != versions:
-            self._table = versions, self._assemble(self._encode(self._items(self.n_items)))[0]
-        return self._table[1]
+        return self._keep()[1]
+
+    @torch.no_grad()
+    def directions(self, ids):
+        """By what items are alike: their semantic embeddings, where there are none their ID embeddings, centred.
+
+        Within a step, or where `weight` is kept; no gradient goes through it.
+
+        Args:
+            ids (Tensor): item ids, any shape, int64; 0 gives zeros.
+
+        Returns:
+            Tensor: of length 1, float32, shape: [*ids.shape, D].
+        """
+        row, encoded = (None, self._keep()[2]) if self._step is None else (self._step[1], self._step[3])
+        if self._directions is None or self._directions[0] is not encoded:
+            vectors = (encoded.rows if encoded.semantic is None else encoded.semantic).float()
+            unit = F.normalize(vectors - vectors.mean(dim=0), dim=-1)
+            self._directions = encoded, torch.cat([unit.new_zeros(1, unit.size(1)), unit])
+        return F.embedding(ids if row is None else row[ids], self._directions[1])
 
     @contextmanager
     def step(self, ids=None, read=None):
@@ -183,11 +176,11 @@ class UnifiedItemEmbedding(nn.Module):
         else:
             items = torch.unique(ids[(ids > 0) & (ids < self.n_items)])
         encoded = self._encode(items, read)
-        self._step = *self._assemble(encoded), ids is None
+        self._step = *self._assemble(encoded), ids is None, encoded
         try:
             yield encoded
         finally:
-            self._step = None
+            self._step = self._directions = None
 
     @torch.no_grad()
     def codes(self):
@@ -195,6 +188,14 @@ class UnifiedItemEmbedding(nn.Module):
         if self.code_embedding is not None:
             return self.code_embedding.codes[1:]
         return self.tokenizer.encode(self.item_text_embedding[1:])
+
+    def _keep(self):
+        """Versions of the tensors behind the table, the table and the encoded items, made anew when one changes."""
+        versions = _versions(self.state_dict(keep_vars=True).values())
+        if self._kept is None or self._kept[0] != versions:
+            encoded = self._encode(self._items(self.n_items))
+            self._kept = versions, self._assemble(encoded)[0], encoded
+        return self._kept
 
     def _items(self, end):
         return torch.arange(1, end, device=self.special.device)

@@ -16,13 +16,13 @@ from recbole_unirep import parallel
 from recbole_unirep.analysis.codebook import codebook_report
 from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.data.item_text import load_item_text
-from recbole_unirep.data.item_transitions import item_transitions
 from recbole_unirep.model.backbone import LocalConvolution, make_backbone
 from recbole_unirep.model.code_embedding import CodeEmbedding, fixed_codes, has_fixed_codes
 from recbole_unirep.model.codebook_steps import move_codebooks
 from recbole_unirep.model.fusion import make_fusion
-from recbole_unirep.model.item_embedding import REPRESENTATIONS, UnifiedItemEmbedding
-from recbole_unirep.model.score_bias import ScoreBias
+from recbole_unirep.model.item_embedding import UnifiedItemEmbedding
+from recbole_unirep.model.representation import REPRESENTATIONS
+from recbole_unirep.model.score_bias import KEYS, ScoreBias
 from recbole_unirep.model.unirep_options import check_options, hidden_size
 from recbole_unirep.tokenizer import make_tokenizer
 from recbole_unirep.training.causal import sequence_states
@@ -98,10 +98,8 @@ class UniRep(SequentialRecommender):
             self.backbone.local_convolution = LocalConvolution(size, config["local_convolution"])
         self.output_projection = nn.Linear(size, size) if config["output_projection"] else None
         self.temperature = config["temperature"] if config["similarity"] == "cosine" else None
-        self.score_additions, n_last = None, config["transition_bias"]
-        if config["repeat_bias"] or n_last:
-            followers = item_transitions(dataset) if n_last else None
-            self.score_additions = ScoreBias(config["repeat_bias"], n_last, followers)
+        has_bias = any(config[key] for key in KEYS)
+        self.score_bias = ScoreBias(config, dataset, self.item_embedding.directions) if has_bias else None
         if tokenizer is not None and self.has_codes and self.dead_code_steps:
             self.register_buffer("code_is_used", torch.zeros(tokenizer.quantizer.codebooks.shape[:2], dtype=torch.bool))
             self.register_buffer("n_steps_counted", torch.zeros((), dtype=torch.int64))
@@ -170,7 +168,7 @@ class UniRep(SequentialRecommender):
                 self.item_embedding,
                 self.n_training_items,
                 self.loss_type,
-                self.score_additions,
+                self.score_bias,
             )
             return self._all_losses(recommendation, encoded, read)
 
@@ -179,18 +177,27 @@ class UniRep(SequentialRecommender):
             return self.backbone.predict(interaction)
         item = interaction[self.ITEM_ID]
         scores = (self._last_state(interaction) * self.item_embedding(item)).sum(dim=-1)
-        if self.score_additions is not None:
-            scores = scores + self._additions(interaction).summed().of(torch.arange(len(item), device=item.device), item)
-        return scores
+        if self.score_bias is None:
+            return scores
+        additions, features = self.score_bias(*self._places(interaction))
+        row = torch.arange(len(item), device=item.device)
+        if additions is not None:
+            scores = scores + additions.of(row, item)
+        return scores if features is None else scores + features.pairs(row, item).to(scores.dtype)
 
     def full_sort_predict(self, interaction):
         if not self._has_own_scores():
             return self.backbone.full_sort_predict(interaction)
         scores = self._last_state(interaction) @ self.item_embedding.weight[: self.n_items].T
-        if self.score_additions is not None:
-            position, item, value = self._additions(interaction)
-            scores = scores.index_put((position, item), value, accumulate=True)
-        return scores
+        if self.score_bias is None:
+            return scores
+        additions, features = self.score_bias(*self._places(interaction))
+        if additions is not None:
+            scores = scores.index_put((additions.position, additions.item), additions.value, accumulate=True)
+        if features is None:
+            return scores
+        items = torch.arange(self.n_items, device=scores.device)
+        return scores + features.block(items, len(scores)).to(scores.dtype)
 
     def codebook_report(self):
         """Usage and perplexity of each level, unique_item_coverage and collision_rate, over all items.
@@ -221,17 +228,17 @@ class UniRep(SequentialRecommender):
         own = (
             self.output_projection,
             self.temperature,
-            self.score_additions,
+            self.score_bias,
             getattr(self.backbone, "local_convolution", None),
         )
         return any(part is not None for part in own)
 
-    def _additions(self, interaction, targets=None):
-        """ScoreAdditions of one of RecBole's batches; targets [B], where they are trained, stand behind the sequences."""
+    def _places(self, interaction, targets=None):
+        """Rows, row and place of one of RecBole's batches; targets [B], where they are trained, stand behind."""
         rows, length = functional.pad(interaction[self.ITEM_SEQ], (0, 1)), interaction[self.ITEM_SEQ_LEN]
         if targets is not None:
             rows = rows.scatter(1, length[:, None], targets[:, None])
-        return self.score_additions(rows, torch.arange(len(rows), device=rows.device), length - 1)
+        return rows, torch.arange(len(rows), device=rows.device), length - 1
 
     def _last_state(self, interaction):
         """What an item's embedding meets, shape: [B, H]."""
@@ -243,10 +250,11 @@ class UniRep(SequentialRecommender):
     def _last_position_loss(self, interaction):
         state, target = self._last_state(interaction), interaction[self.POS_ITEM_ID]
         if self.loss_type == "CE":
-            added = None
-            if self.score_additions is not None:
-                added = self._additions(interaction, target).among(target, lambda items: items - 1)
-            return cross_entropy(state, self.item_embedding.weight[1 : self.n_items], target - 1, added)
+            added = ()
+            if self.score_bias is not None:
+                scored = torch.arange(1, self.n_items, device=target.device)
+                added = self.score_bias.of_softmax(*self._places(interaction, target), target, scored)
+            return cross_entropy(state, self.item_embedding.weight[1 : self.n_items], target - 1, *added)
         positive = (state * self.item_embedding(target)).sum(dim=-1)
         negative = (state * self.item_embedding(interaction[self.NEG_ITEM_ID])).sum(dim=-1)
         return PAIRWISE[self.loss_type](positive, negative)

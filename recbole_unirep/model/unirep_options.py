@@ -5,7 +5,8 @@ from logging import getLogger
 from recbole_unirep.model.backbone import BACKBONES
 from recbole_unirep.model.code_embedding import has_fixed_codes
 from recbole_unirep.model.fusion import FUSIONS, KEEPS_WIDTH, SIMILARITIES
-from recbole_unirep.model.item_embedding import COLD_IDS, REPRESENTATIONS
+from recbole_unirep.model.representation import COLD_IDS, REPRESENTATIONS
+from recbole_unirep.model.score_bias import KEYS
 from recbole_unirep.tokenizer import TOKENIZERS
 from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.tokenizer.collisions import POLICIES
@@ -66,7 +67,7 @@ def check_options(config):
     width = config["local_convolution"]
     if type(width) is not int or width < 0:
         raise ValueError(f"local_convolution={width} is no number of items: give 3, or 0 for none")
-    is_asked = {key: config[key] for key in ("output_projection", "local_convolution", "repeat_bias", "transition_bias")}
+    is_asked = {key: config[key] for key in ("output_projection", "local_convolution", *KEYS)}
     is_asked["similarity"] = config["similarity"] != "dot"
     for key in is_asked:
         if is_asked[key] and config["backbone"] not in CAUSAL_BACKBONES:
@@ -74,7 +75,7 @@ def check_options(config):
                 f"{key}={config[key]} is for backbone {' or '.join(CAUSAL_BACKBONES)}, found {config['backbone']}: "
                 f"leave the key out"
             )
-    for key in ("repeat_bias", "transition_bias"):
+    for key in KEYS:
         if config[key] and config["loss_type"] not in ("CE", "SSM"):
             raise ValueError(
                 f"{key}={config[key]} learns from a softmax, found loss_type={config['loss_type']}: use CE or SSM, or "

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import yaml
 
 from recbole_unirep.model import METHODS
-from recbole_unirep.model.item_embedding import REPRESENTATIONS
+from recbole_unirep.model.representation import REPRESENTATIONS
 from recbole_unirep.study.cells import Cell
 from recbole_unirep.study.seeds import seeds_asked
 

@@ -65,8 +65,8 @@ class LETTER(RQVAE):
             )
         if not 0 < collaborative_dim < text_dim:
             raise ValueError(
-                f"vectors have {text_dim} dimensions, of which collaborative_dim={collaborative_dim} leaves none to the "
-                f"text: join both, text first"
+                f"vectors have {text_dim} dimensions, of which collaborative_dim={collaborative_dim} leaves none to "
+                f"the text: join both, text first"
             )
         if not 0 < code_clusters <= codebook_size // 2:
             raise ValueError(

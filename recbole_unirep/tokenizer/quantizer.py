@@ -42,8 +42,8 @@ class ResidualQuantizer(nn.Module):
         residual_gradient (str): 'detached' hands r_l - sg[e_l] to the next level, so that each codebook is moved by
             its own loss alone; 'as_printed' hands on r_l - e_l, so that later commitment losses reach it too.
         codebook_gradient (bool): whether later losses reach the chosen codes as well as z.
-        gradient_estimator (str): of later losses with respect to z: 'straight_through' hands on that of z_hat, 'rotation'
-            turns and stretches it as z is onto z_hat.
+        gradient_estimator (str): of later losses with respect to z: 'straight_through' hands on that of z_hat,
+            'rotation' turns and stretches it as z is onto z_hat.
         codebook_update (str): 'gradient' trains the codebooks by their loss; 'ema' has no such loss, `follow` sets each
             vector to the moving average of the residuals that chose it.
         codebook_decay (float): of that average, at least 0 and below 1.

@@ -36,8 +36,8 @@ class RQVAE(SemanticTokenizer):
         fit_learning_rate (float): Adam's learning rate in `fit`.
         fit_seed (int): seed of `fit`.
         n_levels, codebook_size, code_dim, level_metrics, commitment_weight, residual_gradient, codebook_gradient,
-            gradient_estimator, codebook_update, codebook_decay, loss_reduction: see `ResidualQuantizer`; `loss_reduction` holds for the
-            reconstruction loss too.
+            gradient_estimator, codebook_update, codebook_decay, loss_reduction: see `ResidualQuantizer`;
+            `loss_reduction` holds for the reconstruction loss too.
 
     Raises:
         ValueError: an option is unknown or goes against another, or there is no metric, or more than levels.

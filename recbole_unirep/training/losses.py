@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from recbole_unirep import parallel
 from recbole_unirep.training.causal import CAUSAL
+from recbole_unirep.training.score_additions import place_among
 from recbole_unirep.training.softmax import cross_entropy, sampled_cross_entropy
 
 
@@ -52,7 +53,7 @@ def is_row_loss(model, loss_type, trains_rows):
     return needs_rows
 
 
-def recommendation_loss(batch, sequence_states, item_embedding, n_items, loss_type, score_additions=None):
+def recommendation_loss(batch, sequence_states, item_embedding, n_items, loss_type, score_bias=None):
     """Loss of one batch of training rows.
 
     Args:
@@ -61,35 +62,32 @@ def recommendation_loss(batch, sequence_states, item_embedding, n_items, loss_ty
         item_embedding (nn.Module): answers a call on ids and `.weight`.
         n_items (int): number of item ids, padding included; further rows of the table are special tokens.
         loss_type (str): a name in LOSSES; 'SSM' is the sampled softmax.
-        score_additions (callable or None): rows [B, L + 1], row and place [P] to ScoreAdditions; with 'CE' and 'SSM'.
+        score_bias (ScoreBias or None): what is added to scores; with 'CE' and 'SSM'.
 
     Returns:
         Tensor: mean over the positions, shape: []. Of several processes each has its rows' part, times their number:
         the mean of their losses and of their gradients is that of the whole batch.
     """
     share = batch.share(parallel.rank(), parallel.world_size())
-    part = _mean_loss(share.batch, sequence_states, item_embedding, n_items, loss_type, score_additions)
+    part = _mean_loss(share.batch, sequence_states, item_embedding, n_items, loss_type, score_bias)
     return part * (share.weight * parallel.world_size())
 
 
-def _mean_loss(batch, sequence_states, item_embedding, n_items, loss_type, score_additions):
+def _mean_loss(batch, sequence_states, item_embedding, n_items, loss_type, score_bias):
     """Mean loss over the positions of a batch, shape: []."""
     states = sequence_states(batch.inputs)[batch.is_target]  # [P, H]
-    additions = score_additions and score_additions(batch.whole_rows(), *batch.is_target.nonzero(as_tuple=True))
+    added = ()
+    if score_bias is not None:
+        scored = torch.arange(1, n_items, device=states.device) if loss_type == "CE" else batch.negatives
+        added = score_bias.of_softmax(
+            batch.whole_rows(), *batch.is_target.nonzero(as_tuple=True), batch.targets, scored
+        )
     if loss_type == "CE":
-        added = additions and additions.among(batch.targets, lambda items: items - 1)
-        return cross_entropy(states, item_embedding.weight[1:n_items], batch.targets - 1, added)
+        return cross_entropy(states, item_embedding.weight[1:n_items], batch.targets - 1, *added)
     positives = item_embedding(batch.targets)  # [P, H]
     if loss_type == "SSM":
-        own = _place(batch.targets, batch.negatives)
-        added = additions and additions.among(batch.targets, lambda items: _place(items, batch.negatives))
-        return sampled_cross_entropy(states, positives, item_embedding(batch.negatives), batch.log_weights, own, added)
+        own = place_among(batch.targets, batch.negatives)
+        return sampled_cross_entropy(states, positives, item_embedding(batch.negatives), batch.log_weights, own, *added)
     positive = (states * positives).sum(dim=-1)  # [P]
     negative = (states * item_embedding(batch.negatives)).sum(dim=-1)  # [P]
     return PAIRWISE[loss_type](positive, negative)
-
-
-def _place(items, among):
-    """Place of each item in an ascending list, -1 where it is not in it."""
-    place = torch.searchsorted(among, items).clamp(max=len(among) - 1)
-    return torch.where(among[place] == items, place, -1)

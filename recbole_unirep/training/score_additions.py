@@ -44,19 +44,19 @@ class ScoreAdditions(NamedTuple):
         place = torch.searchsorted(keys, asked).clamp(max=len(keys) - 1)
         return self.value[place] * (keys[place] == asked)
 
-    def among(self, targets, column_of):
+    def among(self, targets, scored):
         """Of P positions' additions those that a softmax meets.
 
         Args:
             targets (Tensor): item of each position, shape: [P], int64.
-            column_of (callable): item ids [K] to their places among the scored ones, -1 where they are none.
+            scored (Tensor): the scored items, ascending, shape: [N], int64.
 
         Returns:
             SoftmaxAdditions: of P positions.
         """
         is_own = self.item == targets[self.position]
         own = self.value.new_zeros(len(targets)).index_add(0, self.position[is_own], self.value[is_own])
-        column = column_of(self.item)
+        column = place_among(self.item, scored)
         is_scored = (column >= 0).nonzero()[:, 0]
         order = is_scored[self.position[is_scored].argsort(stable=True)]
         return SoftmaxAdditions(own, self.value[order], self.position[order], column[order])
@@ -80,3 +80,9 @@ class SoftmaxAdditions(NamedTuple):
     value: Tensor
     position: Tensor
     column: Tensor
+
+
+def place_among(items, scored):
+    """Place of each item in an ascending list, -1 where it is not in it."""
+    place = torch.searchsorted(scored, items).clamp(max=len(scored) - 1)
+    return torch.where(scored[place] == items, place, -1)

@@ -39,31 +39,30 @@ class TableScores:
     """States times the item table.
 
     The score of a pair is defined as its product in float64 (where each term of float32 numbers is exact), plus what
-    `additions` hold for it, rounded to the table's precision, whatever the shape in which it is computed:
-    `pairs` gives it, `blocks` gives it up to `slack`. A matrix product alone does not: its last bits depend on shapes,
-    threads and device, so that equal items could differ and a target could beat itself.
+    `additions` and `features` hold for it, rounded to the table's precision, whatever the shape in which it is
+    computed: `pairs` gives it, `blocks` gives it up to `slack`. A matrix product alone does not: its last bits depend
+    on shapes, threads and device, so that equal items could differ and a target could beat itself.
 
     Args:
         states (Tensor): shape: [B, H].
         table (Tensor): shape: [n_items, H].
         longest (Tensor): largest norm of a row of the table, shape: [].
         n_columns (int): items of a block.
-        additions (ScoreAdditions or None): added to scores, every pair once.
+        additions (ScoreAdditions or None): added to few scores, every pair once.
+        features (ScoreFeatures or None): added to all scores.
 
     Raises:
         ValueError: a state or the table holds NaN or infinity.
     """
 
-    def __init__(self, states, table, longest, n_columns, additions=None):
+    def __init__(self, states, table, longest, n_columns, additions=None, features=None):
         self.states, self.table, self.n_columns = states.to(table.dtype), table, n_columns
-        self.additions = additions
-        # Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1: n products in any order are off by at
-        # most n u / (1 - n u) times the product of the norms; eps is 2 u, and 8 covers this line and two roundings.
-        per_norm = (table.size(1) + 8) * torch.finfo(table.dtype).eps
-        per_norm += REDUCED_PRECISION[torch.get_float32_matmul_precision()]
-        self.slack = per_norm * self.states.norm(dim=1) * longest  # [B]
+        self.additions, self.features = additions, features
+        self.slack = _rounding(table.size(1), table.dtype) * self.states.norm(dim=1) * longest  # [B]
         if additions is not None and len(additions.value):
-            self.slack += per_norm * additions.value.abs().max()
+            self.slack += _rounding(1, table.dtype) * additions.value.abs().max()
+        if features is not None:
+            self.slack += _rounding(features.n_terms, table.dtype) * features.largest
         check_finite(self.slack)
 
     def blocks(self):
@@ -76,6 +75,9 @@ class TableScores:
                 row, item, value = self.additions
                 is_here = (item >= first) & (item < first + len(part))
                 scores[row[is_here], item[is_here] - first] += value[is_here]
+            if self.features is not None:
+                items = torch.arange(first, first + len(part), device=part.device)
+                scores[:, : len(part)] += self.features.block(items, len(self.states))
             yield first, scores[:, : len(part)]
 
     def pairs(self, rows, items):
@@ -88,7 +90,18 @@ class TableScores:
         scores = torch.cat(scores)
         if self.additions is not None:
             scores += self.additions.of(rows, items)
+        if self.features is not None:
+            scores += self.features.pairs(rows, items)
         return scores.to(self.table.dtype)
+
+
+def _rounding(n_terms, dtype):
+    """What the product of so many terms may be off by, in proportion to the product of the norms.
+
+    Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1: n products in any order are off by at most
+    n u / (1 - n u) times the product of the norms; eps is 2 u, and 8 covers this line and what is added.
+    """
+    return (n_terms + 8) * torch.finfo(dtype).eps + REDUCED_PRECISION[torch.get_float32_matmul_precision()]
 
 
 class GivenScores:
@@ -161,7 +174,7 @@ class _TableScorer:
     def __init__(self, model, states, data, batch_size, scores_at_once, device):
         self.states, self.device = states, device
         self.table = model.item_embedding.weight[: len(data.item_tokens)]  # some have rows of special tokens
-        self.score_additions = getattr(model, "score_additions", None)
+        self.score_bias = getattr(model, "score_bias", None)
         self.longest = self.table[1:].norm(dim=1).max()
         self.item_seq = data.interactions[model.ITEM_SEQ]
         self.length = data.interactions[model.ITEM_SEQ_LEN]
@@ -173,8 +186,8 @@ class _TableScorer:
         item_seq = self.item_seq[rows, : int(length.max())].to(self.device)
         last, row = (length - 1).to(self.device), torch.arange(len(rows), device=self.device)
         states = self.states(item_seq)[row, last]  # [B, H]
-        additions = self.score_additions and self.score_additions(item_seq, row, last)
-        return TableScores(states, self.table, self.longest, self.n_columns, additions and additions.summed())
+        added = () if self.score_bias is None else self.score_bias(item_seq, row, last)
+        return TableScores(states, self.table, self.longest, self.n_columns, *added)
 
 
 class _ModelScorer:

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from recbole_unirep.model.fusion import FUSIONS
-from recbole_unirep.model.item_embedding import REPRESENTATIONS, UnifiedItemEmbedding
+from recbole_unirep.model.item_embedding import UnifiedItemEmbedding
+from recbole_unirep.model.representation import REPRESENTATIONS
 from recbole_unirep.tokenizer.rqvae import RQVAE
 
 N_ITEMS, TEXT_DIM, CODE_DIM, ID_DIM = 7, 5, 4, 2

@@ -100,8 +100,8 @@ def test_rows_and_prefixes_have_the_same_loss_under_an_output_projection(prepare
     torch.testing.assert_close(by_row[0], by_prefix[0])
 
 
-def without_additions(model):
-    return {name: part for name, part in model.state_dict().items() if not name.startswith("score_additions")}
+def without_bias(model):
+    return {name: part for name, part in model.state_dict().items() if not name.startswith("score_bias")}
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ def test_what_a_sequence_has_read_gets_a_number_in_every_score_and_loss(prepare,
     _, rows, model = prepare(repeat_bias=True, **keys, **still)
     _, prefixes, same = prepare(repeat_bias=True, training_rows="prefix", **keys, **still)
     _, _, plain = prepare(**keys)
-    bias = model.score_additions
-    assert bias.repeat_bias.item() == 0
+    bias = model.score_bias
+    assert bias.weights == {"repeat_bias": 0}
     bias.repeat_level.data.fill_(-0.4)
     same.load_state_dict(model.state_dict())
     by_row = model.row_losses(next(iter(rows.train_data)))[0]
@@ -123,7 +123,7 @@ def test_what_a_sequence_has_read_gets_a_number_in_every_score_and_loss(prepare,
     assert torch.autograd.grad(by_row, bias.repeat_level)[0] > 0  # lowers it: nobody takes an item twice
 
     model.eval(), plain.eval()
-    plain.load_state_dict(without_additions(model))
+    plain.load_state_dict(without_bias(model))
     batch = interaction(rows)
     with torch.no_grad():
         difference = model.full_sort_predict(batch) - plain.full_sort_predict(batch).view(len(batch), -1)
@@ -140,14 +140,14 @@ def test_followers_of_the_last_items_gain_in_every_score_and_learn_by_how_much(p
     keys = {"transition_bias": 2, "repeat_bias": True, "training_rows": training_rows}
     _, data, model = prepare(**keys, users_per_batch=1000, train_batch_size=10000)
     _, _, plain = prepare()
-    bias = model.score_additions
+    bias = model.score_bias
     bias.transition_level.data.copy_(torch.tensor([0.3, 0.1]))
     batch = next(iter(data.train_data))
     loss = (model.row_losses(batch) if training_rows == "user" else model.calculate_loss(batch))[0]
     assert torch.autograd.grad(loss, bias.transition_level)[0].ne(0).all()
 
     model.eval(), plain.eval()
-    plain.load_state_dict(without_additions(model))
+    plain.load_state_dict(without_bias(model))
     batch = interaction(data)
     with torch.no_grad():
         difference = model.full_sort_predict(batch) - plain.full_sort_predict(batch).view(len(batch), -1)
@@ -163,14 +163,67 @@ def test_followers_of_the_last_items_gain_in_every_score_and_learn_by_how_much(p
         torch.testing.assert_close(model.predict(batch), model.full_sort_predict(batch).gather(1, item[:, None])[:, 0])
 
 
-def test_rankings_have_the_followers_of_the_last_items(prepare):
-    """The engine's ranks are those of the model's own scores."""
-    config, data, model = prepare(transition_bias=3, repeat_bias=True, similarity="cosine")
-    model.score_additions.transition_level.data.fill_(0.5)
+ALL_BIASES = {"transition_bias": 3, "repeat_bias": True, "history_similarity": True, "popularity_bias": True}
+
+
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
+def test_rankings_have_what_is_added_to_scores(prepare, similarity):
+    """The engine's ranks are those of the model's own scores, of all items and of pairs."""
+    config, data, model = prepare(similarity=similarity, **ALL_BIASES)
+    model.score_bias.transition_level.data.fill_(0.5)
+    model.score_bias.feature_level.data.copy_(torch.tensor([0.4, 0.2]))
     model.eval()
     sizes = {"batch_size": 7, "scores_at_once": 1000, "n_top": 0, "device": torch.device("cpu")}
     ranks = rank_targets(model, data.test, ["full"], **sizes)["full"].ranks
+    batch, targets = data.test.interactions, data.test.targets.items
     with torch.no_grad():
-        scores = model.full_sort_predict(data.test.interactions)[:, 1:]
-    target = scores.gather(1, data.test.targets.items[:, None] - 1)
+        scores = model.full_sort_predict(batch)
+        batch.update(Interaction({"item_id": targets}))
+        torch.testing.assert_close(model.predict(batch), scores.gather(1, targets[:, None])[:, 0])
+    scores, target = scores[:, 1:], scores.gather(1, targets[:, None])
     assert ((scores > target).sum(dim=1) + 1).tolist() == ranks.tolist()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("representation", ["unified", "id", "text_id"])
+def test_items_like_one_of_the_sequence_and_popular_ones_gain(prepare, representation):
+    _, data, model = prepare(history_similarity=True, popularity_bias=True, representation=representation)
+    _, _, plain = prepare(representation=representation)
+    model.score_bias.feature_level.data.copy_(torch.tensor([0.3, 0.1]))
+    model.eval(), plain.eval()
+    plain.load_state_dict(without_bias(model))
+    batch = interaction(data)
+    difference = model.full_sort_predict(batch) - plain.full_sort_predict(batch).view(len(batch), -1)
+
+    table, everything = model.item_embedding, torch.arange(1, model.n_items)
+    with table.step(everything) as encoded:
+        vectors = encoded.rows if encoded.semantic is None else encoded.semantic
+    unit = functional.normalize(vectors - vectors.mean(dim=0), dim=-1)
+    counts = torch.zeros(model.n_items)
+    for user in range(1, len(data.train.sequences.offsets) - 1):
+        counts[data.train.sequences.of(user)[:-2]] += 1
+    for row, (items, length) in enumerate(zip(batch["item_id_list"], batch["item_length"].tolist())):
+        most = (unit[items[:length] - 1] @ unit.T).amax(dim=0)
+        expected = 3 * most + torch.log1p(counts[1:])
+        torch.testing.assert_close(difference[row, 1:], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("loss_type", ["CE", "SSM"])
+def test_weights_of_what_is_added_have_the_gradient_of_the_loss(prepare, loss_type):
+    """Against differences of the loss, in training, where counts of a row's own are taken out."""
+    still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "dead_code_steps": 0}
+    _, data, model = prepare(loss_type=loss_type, shared_negatives=30, **ALL_BIASES, **still)
+    model.double()
+    batch = next(iter(data.train_data))
+    levels = [model.score_bias.repeat_level, model.score_bias.transition_level, model.score_bias.feature_level]
+    for level in levels:
+        level.data.uniform_(-0.1, 0.1)
+    found = torch.autograd.grad(model.row_losses(batch)[0], levels)
+    for level, gradient in zip(levels, found):
+        for place in range(level.numel()):
+            losses = []
+            for step in (1e-5, -2e-5):
+                level.data.view(-1)[place] += step
+                losses.append(model.row_losses(batch)[0].item())
+            level.data.view(-1)[place] += 1e-5
+            assert gradient.view(-1)[place].item() == pytest.approx((losses[0] - losses[1]) / 2e-5, rel=1e-3, abs=1e-7)

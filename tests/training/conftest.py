@@ -1,7 +1,5 @@
 """Configs, data and models of the tiny dataset; targets and scores made for a test."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
@@ -101,7 +99,9 @@ class StatesAndItems(torch.nn.Module):
 
     def __init__(self, states, table, repeat_bias=None):
         super().__init__()
-        self.score_additions = None if repeat_bias is None else partial(repeats, torch.as_tensor(repeat_bias))
+        self.score_bias = None
+        if repeat_bias is not None:
+            self.score_bias = lambda *places: (repeats(torch.as_tensor(repeat_bias), *places).summed(), None)
         self.sequence_states = states.__getitem__
         self.n_items = len(table)
         self.item_embedding = torch.nn.Embedding.from_pretrained(table)

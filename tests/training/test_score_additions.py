@@ -32,8 +32,7 @@ def test_pairs_add_up():
     nothing = ScoreAdditions(*(part[:0] for part in summed))
     assert nothing.summed().of(*asked).tolist() == [0.0] * 5
 
-    column = torch.tensor([-1, -1, 0, -1, -1, -1, -1, 1])  # items 2 and 7 are scored
-    softmax = joined.among(torch.tensor([7, 3]), column.__getitem__)
+    softmax = joined.among(torch.tensor([7, 3]), torch.tensor([2, 7]))
     assert softmax.own.tolist() == [2.0, 1.5]
     assert [part.tolist() for part in softmax[1:]] == [[2.0, 4.0], [0, 1], [1, 0]]
 
@@ -83,6 +82,14 @@ def test_the_sampled_softmax_is_torchs_with_its_gradients(chunk_rows):
     torch.testing.assert_close(found, torch.autograd.grad(expected, (states, table, bias)))
 
 
+class OnlyRepeats:
+    def __init__(self, bias):
+        self.bias = bias
+
+    def of_softmax(self, rows, row, place, targets, scored):
+        return repeats(self.bias, rows, row, place).among(targets, scored), None
+
+
 @pytest.mark.parametrize("loss_type", ["CE", "SSM"])
 def test_users_who_take_nothing_twice_push_the_number_down_and_others_up(loss_type):
     item_embedding = torch.nn.Embedding(8, 4)
@@ -97,7 +104,7 @@ def test_users_who_take_nothing_twice_push_the_number_down_and_others_up(loss_ty
             negatives=torch.tensor([1, 2, 5]),
             log_weights=torch.zeros(3),
         )
-        loss = recommendation_loss(batch, item_embedding, item_embedding, 7, loss_type, lambda *places: repeats(bias, *places))
+        loss = recommendation_loss(batch, item_embedding, item_embedding, 7, loss_type, OnlyRepeats(bias))
         return torch.autograd.grad(loss, bias)[0].item()
 
     assert gradient([1, 2, 3], [2, 3, 4]) > 0
