@@ -37,8 +37,8 @@ BEST = {
     "similarity": "cosine",
     "repeat_bias": True,
     "transition_bias": 2,
-    "history_similarity": True,
-    "popularity_bias": True,
+    "history_similarity": 2.0,
+    "popularity_bias": 0.5,
     "local_convolution": 3,
     "fusion": "mlp",
 }

@@ -1,4 +1,8 @@
-"""recbole_unirep.model.score_bias: what UniRep adds to the product of state and item, each with a learned weight."""
+"""recbole_unirep.model.score_bias: what UniRep adds to the product of state and item.
+
+Learned numbers for few pairs (items that the sequence holds, followers of its last ones), and in ranking alone features
+of all pairs whose weights are settings (likeness to an item of the sequence, popularity).
+"""
 
 import torch
 from torch import nn
@@ -10,14 +14,14 @@ from recbole_unirep.training.score_features import HistorySimilarity, Popularity
 from recbole_unirep.training.transitions import transition_additions
 
 STEP = 10.0  # an optimizer moves every number by about its learning rate: these have several units to go
-KEYS = ("repeat_bias", "transition_bias", "history_similarity", "popularity_bias")
+LEARNED, RANKING = ("repeat_bias", "transition_bias"), ("history_similarity", "popularity_bias")
 
 
 class ScoreBias(nn.Module):
-    """Items gain that a sequence holds, that often follow its last ones, that are like one of it, that are popular.
+    """What is added to scores.
 
     Args:
-        config (Config): its KEYS.
+        config (Config): its keys in LEARNED and RANKING.
         dataset (recbole Dataset): the training part.
         directions (callable): item ids to vectors of length 1, see `UnifiedItemEmbedding.directions`.
     """
@@ -26,31 +30,32 @@ class ScoreBias(nn.Module):
         super().__init__()
         self.directions = directions
         self.repeat_level = nn.Parameter(torch.zeros(())) if config["repeat_bias"] else None
-        self.transition_level = self.feature_level = None
+        self.transition_level = None
         if config["transition_bias"]:
             self.transition_level = nn.Parameter(torch.zeros(config["transition_bias"]))
             for name, part in item_transitions(dataset)._asdict().items():
                 self.register_buffer(name, part)
-        self.features = [key for key in ("history_similarity", "popularity_bias") if config[key]]
-        if self.features:
-            self.feature_level = nn.Parameter(torch.zeros(len(self.features)))
+        self.feature_weights = {key: config[key] for key in RANKING if config[key]}
         self.register_buffer("item_counts", item_counts(dataset) if config["popularity_bias"] else None)
 
     @property
+    def is_learned(self):
+        """Whether training has a part of it."""
+        return self.repeat_level is not None or self.transition_level is not None
+
+    @property
     def weights(self):
-        """What each key has learned, by name: a number, or one for each of the last items.
+        """What each key adds, by name: a number, or one for each of the last items.
 
         Returns:
             dict[str, float or list[float]]: of the keys in use.
         """
-        found = {}
+        learned = {}
         if self.repeat_level is not None:
-            found["repeat_bias"] = STEP * self.repeat_level.item()
+            learned["repeat_bias"] = STEP * self.repeat_level.item()
         if self.transition_level is not None:
-            found["transition_bias"] = (STEP * self.transition_level).tolist()
-        if self.feature_level is not None:
-            found.update(zip(self.features, (STEP * self.feature_level).tolist()))
-        return found
+            learned["transition_bias"] = (STEP * self.transition_level).tolist()
+        return {**learned, **self.feature_weights}
 
     @property
     def n_counts(self):
@@ -58,35 +63,18 @@ class ScoreBias(nn.Module):
         n_followers = 0 if self.transition_level is None else len(self.items)
         return n_followers + (0 if self.item_counts is None else len(self.item_counts) - 1)
 
-    def forward(self, rows, row, place):
-        """What is added to any score.
+    def learned(self, rows, row, place):
+        """What training and ranking add to the scores of few pairs.
 
         Args:
-            rows (Tensor): item ids, 0 pads on the right, shape: [B, L], int64.
-            row (Tensor): row of each position, ascending, shape: [P], int64.
+            rows (Tensor): item ids, 0 pads on the right; in training with the items that follow, whose counts are taken
+                out; shape: [B, L], int64.
+            row (Tensor): row of each position, shape: [P], int64.
             place (Tensor): its last place, shape: [P], int64.
 
         Returns:
-            tuple: ScoreAdditions, every pair once, and ScoreFeatures of P positions; None for what there is not.
+            ScoreAdditions or None: of P positions.
         """
-        additions = self._additions(rows, row, place)
-        return additions and additions.summed(), self._features(rows, row, place, own=0)
-
-    def of_softmax(self, rows, row, place, targets, scored):
-        """What is added in training.
-
-        Args:
-            rows, row, place: as above, the rows with the items that follow: their own counts are taken out.
-            targets (Tensor): item of each position, shape: [P], int64.
-            scored (Tensor): items of the softmax, ascending, shape: [N], int64.
-
-        Returns:
-            tuple: SoftmaxAdditions and SoftmaxFeatures; None for what there is not.
-        """
-        additions, features = self._additions(rows, row, place), self._features(rows, row, place, own=1)
-        return additions and additions.among(targets, scored), features and features.among(targets, scored)
-
-    def _additions(self, rows, row, place):
         parts = []
         if self.repeat_level is not None:
             parts.append(repeats(STEP * self.repeat_level, rows, row, place))
@@ -95,11 +83,22 @@ class ScoreBias(nn.Module):
             parts.append(transition_additions(STEP * self.transition_level, transitions, WINDOW, rows, row, place))
         return ScoreAdditions.joined(parts) if parts else None
 
-    def _features(self, rows, row, place, own):
-        if self.feature_level is None:
-            return None
+    def forward(self, rows, last):
+        """What ranking adds.
+
+        Args:
+            rows (Tensor): item ids, 0 pads on the right, shape: [B, L], int64.
+            last (Tensor): last place of each row, shape: [B], int64.
+
+        Returns:
+            tuple: ScoreAdditions, every pair once, and ScoreFeatures of B rows; None for what there is not.
+        """
+        additions = self.learned(rows, torch.arange(len(rows), device=rows.device), last)
         made = {
-            "history_similarity": lambda: HistorySimilarity(self.directions, rows, row, place),
-            "popularity_bias": lambda: Popularity(self.item_counts, own),
+            "history_similarity": lambda: HistorySimilarity(self.directions, rows, last),
+            "popularity_bias": lambda: Popularity(self.item_counts),
         }
-        return ScoreFeatures(STEP * self.feature_level, [made[key]() for key in self.features])
+        features = [made[key]() for key in self.feature_weights]
+        return additions and additions.summed(), ScoreFeatures(
+            [*self.feature_weights.values()], features
+        ) if features else None

@@ -22,7 +22,7 @@ from recbole_unirep.model.codebook_steps import move_codebooks
 from recbole_unirep.model.fusion import make_fusion
 from recbole_unirep.model.item_embedding import UnifiedItemEmbedding
 from recbole_unirep.model.representation import REPRESENTATIONS
-from recbole_unirep.model.score_bias import KEYS, ScoreBias
+from recbole_unirep.model.score_bias import LEARNED, RANKING, ScoreBias
 from recbole_unirep.model.unirep_options import check_options, hidden_size
 from recbole_unirep.tokenizer import make_tokenizer
 from recbole_unirep.training.causal import sequence_states
@@ -98,7 +98,7 @@ class UniRep(SequentialRecommender):
             self.backbone.local_convolution = LocalConvolution(size, config["local_convolution"])
         self.output_projection = nn.Linear(size, size) if config["output_projection"] else None
         self.temperature = config["temperature"] if config["similarity"] == "cosine" else None
-        has_bias = any(config[key] for key in KEYS)
+        has_bias = any(config[key] for key in (*LEARNED, *RANKING))
         self.score_bias = ScoreBias(config, dataset, self.item_embedding.directions) if has_bias else None
         if tokenizer is not None and self.has_codes and self.dead_code_steps:
             self.register_buffer("code_is_used", torch.zeros(tokenizer.quantizer.codebooks.shape[:2], dtype=torch.bool))
@@ -168,7 +168,7 @@ class UniRep(SequentialRecommender):
                 self.item_embedding,
                 self.n_training_items,
                 self.loss_type,
-                self.score_bias,
+                self._learned_bias,
             )
             return self._all_losses(recommendation, encoded, read)
 
@@ -179,7 +179,7 @@ class UniRep(SequentialRecommender):
         scores = (self._last_state(interaction) * self.item_embedding(item)).sum(dim=-1)
         if self.score_bias is None:
             return scores
-        additions, features = self.score_bias(*self._places(interaction))
+        additions, features = self.score_bias(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN] - 1)
         row = torch.arange(len(item), device=item.device)
         if additions is not None:
             scores = scores + additions.of(row, item)
@@ -191,13 +191,13 @@ class UniRep(SequentialRecommender):
         scores = self._last_state(interaction) @ self.item_embedding.weight[: self.n_items].T
         if self.score_bias is None:
             return scores
-        additions, features = self.score_bias(*self._places(interaction))
+        additions, features = self.score_bias(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN] - 1)
         if additions is not None:
             scores = scores.index_put((additions.position, additions.item), additions.value, accumulate=True)
         if features is None:
             return scores
         items = torch.arange(self.n_items, device=scores.device)
-        return scores + features.block(items, len(scores)).to(scores.dtype)
+        return scores + features.block(items).to(scores.dtype)
 
     def codebook_report(self):
         """Usage and perplexity of each level, unique_item_coverage and collision_rate, over all items.
@@ -233,12 +233,10 @@ class UniRep(SequentialRecommender):
         )
         return any(part is not None for part in own)
 
-    def _places(self, interaction, targets=None):
-        """Rows, row and place of one of RecBole's batches; targets [B], where they are trained, stand behind."""
-        rows, length = functional.pad(interaction[self.ITEM_SEQ], (0, 1)), interaction[self.ITEM_SEQ_LEN]
-        if targets is not None:
-            rows = rows.scatter(1, length[:, None], targets[:, None])
-        return rows, torch.arange(len(rows), device=rows.device), length - 1
+    @property
+    def _learned_bias(self):
+        """What training adds to scores, None where nothing."""
+        return self.score_bias.learned if self.score_bias is not None and self.score_bias.is_learned else None
 
     def _last_state(self, interaction):
         """What an item's embedding meets, shape: [B, H]."""
@@ -250,11 +248,13 @@ class UniRep(SequentialRecommender):
     def _last_position_loss(self, interaction):
         state, target = self._last_state(interaction), interaction[self.POS_ITEM_ID]
         if self.loss_type == "CE":
-            added = ()
-            if self.score_bias is not None:
+            added = None
+            if self._learned_bias is not None:
+                length, row = interaction[self.ITEM_SEQ_LEN], torch.arange(len(target), device=target.device)
+                rows = functional.pad(interaction[self.ITEM_SEQ], (0, 1)).scatter(1, length[:, None], target[:, None])
                 scored = torch.arange(1, self.n_items, device=target.device)
-                added = self.score_bias.of_softmax(*self._places(interaction, target), target, scored)
-            return cross_entropy(state, self.item_embedding.weight[1 : self.n_items], target - 1, *added)
+                added = self._learned_bias(rows, row, length - 1).among(target, scored)
+            return cross_entropy(state, self.item_embedding.weight[1 : self.n_items], target - 1, added)
         positive = (state * self.item_embedding(target)).sum(dim=-1)
         negative = (state * self.item_embedding(interaction[self.NEG_ITEM_ID])).sum(dim=-1)
         return PAIRWISE[self.loss_type](positive, negative)

@@ -1,12 +1,13 @@
 """recbole_unirep.model.unirep_options: which values of UniRep's keys go together, and the size they make."""
 
+import math
 from logging import getLogger
 
 from recbole_unirep.model.backbone import BACKBONES
 from recbole_unirep.model.code_embedding import has_fixed_codes
 from recbole_unirep.model.fusion import FUSIONS, KEEPS_WIDTH, SIMILARITIES
 from recbole_unirep.model.representation import COLD_IDS, REPRESENTATIONS
-from recbole_unirep.model.score_bias import KEYS
+from recbole_unirep.model.score_bias import LEARNED, RANKING
 from recbole_unirep.tokenizer import TOKENIZERS
 from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.tokenizer.collisions import POLICIES
@@ -64,10 +65,13 @@ def check_options(config):
     n_last = config["transition_bias"]
     if type(n_last) is not int or n_last < 0:
         raise ValueError(f"transition_bias={n_last} is no number of items: give 3, or 0 for none")
+    for key in RANKING:
+        if not math.isfinite(config[key]):
+            raise ValueError(f"{key}={config[key]} is no weight: give a number, 0 for none")
     width = config["local_convolution"]
     if type(width) is not int or width < 0:
         raise ValueError(f"local_convolution={width} is no number of items: give 3, or 0 for none")
-    is_asked = {key: config[key] for key in ("output_projection", "local_convolution", *KEYS)}
+    is_asked = {key: config[key] for key in ("output_projection", "local_convolution", *LEARNED, *RANKING)}
     is_asked["similarity"] = config["similarity"] != "dot"
     for key in is_asked:
         if is_asked[key] and config["backbone"] not in CAUSAL_BACKBONES:
@@ -75,7 +79,7 @@ def check_options(config):
                 f"{key}={config[key]} is for backbone {' or '.join(CAUSAL_BACKBONES)}, found {config['backbone']}: "
                 f"leave the key out"
             )
-    for key in KEYS:
+    for key in LEARNED:
         if config[key] and config["loss_type"] not in ("CE", "SSM"):
             raise ValueError(
                 f"{key}={config[key]} learns from a softmax, found loss_type={config['loss_type']}: use CE or SSM, or "

@@ -53,7 +53,7 @@ def is_row_loss(model, loss_type, trains_rows):
     return needs_rows
 
 
-def recommendation_loss(batch, sequence_states, item_embedding, n_items, loss_type, score_bias=None):
+def recommendation_loss(batch, sequence_states, item_embedding, n_items, loss_type, additions_of=None):
     """Loss of one batch of training rows.
 
     Args:
@@ -62,32 +62,31 @@ def recommendation_loss(batch, sequence_states, item_embedding, n_items, loss_ty
         item_embedding (nn.Module): answers a call on ids and `.weight`.
         n_items (int): number of item ids, padding included; further rows of the table are special tokens.
         loss_type (str): a name in LOSSES; 'SSM' is the sampled softmax.
-        score_bias (ScoreBias or None): what is added to scores; with 'CE' and 'SSM'.
+        additions_of (callable or None): rows [B, L + 1], row and place [P] to ScoreAdditions; with 'CE' and 'SSM'.
 
     Returns:
         Tensor: mean over the positions, shape: []. Of several processes each has its rows' part, times their number:
         the mean of their losses and of their gradients is that of the whole batch.
     """
     share = batch.share(parallel.rank(), parallel.world_size())
-    part = _mean_loss(share.batch, sequence_states, item_embedding, n_items, loss_type, score_bias)
+    part = _mean_loss(share.batch, sequence_states, item_embedding, n_items, loss_type, additions_of)
     return part * (share.weight * parallel.world_size())
 
 
-def _mean_loss(batch, sequence_states, item_embedding, n_items, loss_type, score_bias):
+def _mean_loss(batch, sequence_states, item_embedding, n_items, loss_type, additions_of):
     """Mean loss over the positions of a batch, shape: []."""
     states = sequence_states(batch.inputs)[batch.is_target]  # [P, H]
-    added = ()
-    if score_bias is not None:
+    added = None
+    if additions_of is not None:
+        additions = additions_of(batch.whole_rows(), *batch.is_target.nonzero(as_tuple=True))
         scored = torch.arange(1, n_items, device=states.device) if loss_type == "CE" else batch.negatives
-        added = score_bias.of_softmax(
-            batch.whole_rows(), *batch.is_target.nonzero(as_tuple=True), batch.targets, scored
-        )
+        added = additions.among(batch.targets, scored)
     if loss_type == "CE":
-        return cross_entropy(states, item_embedding.weight[1:n_items], batch.targets - 1, *added)
+        return cross_entropy(states, item_embedding.weight[1:n_items], batch.targets - 1, added)
     positives = item_embedding(batch.targets)  # [P, H]
     if loss_type == "SSM":
         own = place_among(batch.targets, batch.negatives)
-        return sampled_cross_entropy(states, positives, item_embedding(batch.negatives), batch.log_weights, own, *added)
+        return sampled_cross_entropy(states, positives, item_embedding(batch.negatives), batch.log_weights, own, added)
     positive = (states * positives).sum(dim=-1)  # [P]
     negative = (states * item_embedding(batch.negatives)).sum(dim=-1)  # [P]
     return PAIRWISE[loss_type](positive, negative)

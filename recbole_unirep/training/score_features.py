@@ -1,121 +1,95 @@
-"""recbole_unirep.training.score_features: learned weights of what is known of every pair of position and item.
+"""recbole_unirep.training.score_features: what ranking adds to the scores of all pairs of user and item.
 
-Each feature is a number of a pair that no gradient reaches; its weight is learned, and weight times number is added to
-the pair's score. A feature offers
-    columns(items): what it needs of scored items [N], prepared once;
-    chunk(columns, part): its numbers for the positions of a slice, shape: [C, N], float32;
-    pairs(position, item): its numbers of single pairs [K], in float64;
+Each feature is a number of a pair, its weight a setting chosen on validation; the model is trained without them. A
+learned weight was smaller and worse: the model then learns less of what the feature says already.
+
+A feature offers
+    block(items): its numbers of all rows and of items [N], up to rounding, shape: [B, N], float32;
+    pairs(row, item): its numbers of single pairs [K], float64;
     largest: a bound of its numbers;
     n_terms: products that a number sums.
 
-Shapes: P positions, B rows of L places, N scored items, D dimensions.
+Shapes: B rows of L places, N items, D dimensions.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 
 class HistorySimilarity:
-    """Cosine of an item and the item most like it among those that a position has read.
+    """Cosine of an item and the item most like it among those that a row has read.
 
     Reference:
         Khattab and Zaharia, "ColBERT: Efficient and Effective Passage Search via Contextualized Late Interaction over
-            BERT", SIGIR 2020 (the maximum of similarities, where a sum would lose the nearest one).
+            BERT", SIGIR 2020 (the maximum of similarities, where a mean would lose the nearest one).
 
     Args:
         directions (callable): item ids to vectors of length 1, zeros for 0; [...] to [..., D].
-        rows (Tensor): item ids, 0 pads on the right, shape: [B, L], int64.
-        row (Tensor): row of each position, ascending, shape: [P], int64.
-        place (Tensor): its last place, shape: [P], int64.
+        rows (Tensor): item ids, shape: [B, L], int64.
+        last (Tensor): the last place that a row has read, shape: [B], int64.
     """
 
     largest = 1.0
 
-    def __init__(self, directions, rows, row, place):
-        self.directions, self.row, self.place = directions, row, place
-        self.read = directions(rows)  # [B, L, D]
+    def __init__(self, directions, rows, last):
+        is_read = torch.arange(rows.size(1), device=rows.device) <= last[:, None]
+        self.directions = directions
+        self.read = directions(torch.where(is_read, rows, rows[:, :1]))  # [B, L, D], the first one in place of padding
         self.n_terms = self.read.size(2)
 
-    def columns(self, items):
-        return self.directions(items)
-
-    def chunk(self, columns, part):
-        row, place = self.row[part], self.place[part]
-        first, end = int(row[0]), int(row[-1]) + 1
-        most, best = columns.new_empty(len(row), len(columns)), None
-        for at in range(int(place.max()) + 1):
-            similarity = self.read[first:end, at] @ columns.T  # [R, N]
-            best = similarity if best is None else torch.maximum(best, similarity, out=best)
-            ends_here = (place == at).nonzero()[:, 0]
-            most[ends_here] = best[row[ends_here] - first]
+    def block(self, items):
+        columns, most = self.directions(items).T, None
+        for read in self.read.unbind(dim=1):
+            most = read @ columns if most is None else torch.maximum(most, read @ columns, out=most)
         return most
 
-    def pairs(self, position, item):
-        row, place = self.row[position], self.place[position]
+    def pairs(self, row, item):
         vectors, most = self.directions(item).double(), None
-        for at in range(int(place.max()) + 1 if len(place) else 0):
-            similarity = (self.read[row, at].double() * vectors).sum(dim=-1).masked_fill(place < at, -torch.inf)
+        for read in self.read.unbind(dim=1):
+            similarity = (read[row].double() * vectors).sum(dim=-1)
             most = similarity if most is None else torch.maximum(most, similarity, out=most)
-        return vectors.new_zeros(0) if most is None else most
+        return most
 
 
 class Popularity:
     """Logarithm of one and how often an item stands in training.
 
     Args:
-        counts (Tensor): of each item id, shape: [n_items].
-        own (int): what is taken off the count of single pairs: 1 in training, where they are targets that are counted.
+        counts (Tensor): of each item id, shape: [n_items], float32.
     """
 
     n_terms = 1
 
-    def __init__(self, counts, own):
-        self.counts, self.own = counts, own
+    def __init__(self, counts):
+        self.counts = counts
         self.largest = float(torch.log1p(counts.max()))
 
-    def columns(self, items):
-        return torch.log1p(self.counts[items])
+    def block(self, items):
+        return torch.log1p(self.counts[items])[None]
 
-    def chunk(self, columns, part):
-        return columns.expand(part.stop - part.start, -1)
-
-    def pairs(self, position, item):
-        return torch.log1p((self.counts[item] - self.own).clamp(min=0).double())
+    def pairs(self, row, item):
+        return torch.log1p(self.counts[item].double())
 
 
 class ScoreFeatures(NamedTuple):
     """Features and their weights.
 
     Attributes:
-        weights (Tensor): may carry a gradient, shape: [F].
+        weights (list of float): F of them.
         features (list): F of them.
     """
 
-    weights: Tensor
+    weights: list
     features: list
 
-    def among(self, targets, items):
-        """What a softmax over items [N] needs, for positions with targets [P].
+    def block(self, items):
+        """What is added to the scores of all rows and items [N], up to rounding, shape: [B, N] or [1, N]."""
+        return sum(weight * feature.block(items) for weight, feature in zip(self.weights, self.features))
 
-        Returns:
-            SoftmaxFeatures: of P positions.
-        """
-        position = torch.arange(len(targets), device=targets.device)
-        own = torch.stack([feature.pairs(position, targets) for feature in self.features], dim=1)
-        return SoftmaxFeatures(self.weights, own, self.features, [feature.columns(items) for feature in self.features])
-
-    def pairs(self, position, item):
+    def pairs(self, row, item):
         """What is added to scores of pairs, float64, shape: [K]."""
-        weights = self.weights.double()
-        return sum(weight * feature.pairs(position, item) for weight, feature in zip(weights, self.features))
-
-    def block(self, items, n_positions):
-        """What is added to the scores of all positions and items [N], up to rounding, shape: [P, N]."""
-        every = slice(0, n_positions)
-        parts = (feature.chunk(feature.columns(items), every) for feature in self.features)
-        return sum(weight * part for weight, part in zip(self.weights, parts))
+        return sum(weight * feature.pairs(row, item) for weight, feature in zip(self.weights, self.features))
 
     @property
     def n_terms(self):
@@ -124,25 +98,5 @@ class ScoreFeatures(NamedTuple):
 
     @property
     def largest(self):
-        """A bound of what is added, shape: []."""
-        return sum(weight.abs() * feature.largest for weight, feature in zip(self.weights, self.features))
-
-
-class SoftmaxFeatures(NamedTuple):
-    """What a softmax needs of features.
-
-    Attributes:
-        weights (Tensor): shape: [F].
-        own (Tensor): numbers of each position's own item, shape: [P, F], float64.
-        features (list): F of them.
-        columns (list): what each needs of the scored items.
-    """
-
-    weights: Tensor
-    own: Tensor
-    features: list
-    columns: Any
-
-    def chunk(self, part):
-        """Numbers of each feature for the positions of a slice, shape: [C, N] each."""
-        return [feature.chunk(columns, part) for feature, columns in zip(self.features, self.columns)]
+        """A bound of what is added."""
+        return sum(abs(weight) * feature.largest for weight, feature in zip(self.weights, self.features))

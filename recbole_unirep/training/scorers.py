@@ -77,7 +77,7 @@ class TableScores:
                 scores[row[is_here], item[is_here] - first] += value[is_here]
             if self.features is not None:
                 items = torch.arange(first, first + len(part), device=part.device)
-                scores[:, : len(part)] += self.features.block(items, len(self.states))
+                scores[:, : len(part)] += self.features.block(items)
             yield first, scores[:, : len(part)]
 
     def pairs(self, rows, items):
@@ -186,7 +186,7 @@ class _TableScorer:
         item_seq = self.item_seq[rows, : int(length.max())].to(self.device)
         last, row = (length - 1).to(self.device), torch.arange(len(rows), device=self.device)
         states = self.states(item_seq)[row, last]  # [B, H]
-        added = () if self.score_bias is None else self.score_bias(item_seq, row, last)
+        added = () if self.score_bias is None else self.score_bias(item_seq, last)
         return TableScores(states, self.table, self.longest, self.n_columns, *added)
 
 

@@ -19,41 +19,30 @@ CHUNK_CELLS = {"cpu": 2**21, "cuda": 2**27}  # logits held at once: what a CPU's
 class _FusedSoftmax(torch.autograd.Function):
     """Mean of -log(e^p / (e^p + sum of e^(s + w))), p a position's own score, s its scores of a table's rows.
 
-    `added_own` is part of p; `added` of s, at the pairs of position and row that `pairs` names; the features' numbers
-    times `feature_weights` are part of both.
+    `added_own` is part of p; `added` of s, at the pairs of position and row that `pairs` names.
     """
 
     @staticmethod
-    def forward(
-        ctx, states, positives, table, added_own, added, feature_weights, log_weights, own, pairs, features, chunk_rows
-    ):
+    def forward(ctx, states, positives, table, added_own, added, log_weights, own, pairs, chunk_rows):
         positive = (states * positives).sum(dim=-1)  # [P]
         if pairs is not None:
             positive += added_own
             first_pair = torch.searchsorted(pairs[0], torch.arange(len(states) + 1, device=states.device))
             added_gradient = torch.empty_like(added)
-        if features is not None:
-            own_features = features.own.to(states.dtype)  # [P, F]
-            positive += own_features @ feature_weights
-            features_gradient = torch.zeros_like(feature_weights)
         positive_share = torch.empty_like(positive)  # probability of the position's own item
         states_gradient, table_gradient = torch.empty_like(states), torch.zeros_like(table)
         buffer = states.new_empty(min(chunk_rows, len(states)), len(table))
         loss = states.new_zeros(())
         for start in range(0, len(states), chunk_rows):
-            rows = slice(start, min(start + chunk_rows, len(states)))
+            rows = slice(start, start + chunk_rows)
             state, scores = states[rows], buffer[: len(states[rows])]  # [C, H], [C, N]
             torch.mm(state, table.T, out=scores)
             if log_weights is not None:
                 scores += log_weights
             if pairs is not None:
-                part = slice(first_pair[start], first_pair[rows.stop])
+                part = slice(first_pair[start], first_pair[min(start + chunk_rows, len(states))])
                 at = pairs[0][part] - start, pairs[1][part]
                 scores.index_put_(at, added[part], accumulate=True)
-            if features is not None:
-                numbers = features.chunk(rows)
-                for weight, number in zip(feature_weights, numbers):
-                    scores.addcmul_(number.to(scores.dtype), weight)
             has_own = (own[rows] >= 0).nonzero()[:, 0]
             scores[has_own, own[rows][has_own]] = -torch.inf  # counted once, as the position's own
             top = torch.maximum(scores.amax(dim=-1), positive[rows])  # [C]
@@ -64,43 +53,38 @@ class _FusedSoftmax(torch.autograd.Function):
             positive_share[rows] = own_mass / total
             if pairs is not None:
                 added_gradient[part] = scores[at] / total[at[0]] / len(states)
-            if features is not None:
-                share = [((scores * number).sum(dim=-1) / total).sum() for number in numbers]
-                features_gradient += torch.stack(share) / len(states)
             scale = 1 / (total * len(states))[:, None]
             torch.mm(scores, table, out=states_gradient[rows]).mul_(scale)
             table_gradient.addmm_(scores.T, state * scale)
         pull = ((positive_share - 1) / len(states))[:, None]
         gradients = [states_gradient.addcmul_(pull, positives), pull * states, table_gradient]
-        gradients += [None, None] if pairs is None else [pull[:, 0], added_gradient]
-        gradients.append(None if features is None else features_gradient + pull[:, 0] @ own_features)
+        if pairs is not None:
+            gradients += [pull[:, 0], added_gradient]
         ctx.save_for_backward(*gradients)
         return loss / len(states)
 
     @staticmethod
     def backward(ctx, gradient):
-        parts = [None if part is None else gradient * part for part in ctx.saved_tensors]
-        return *parts, *[None] * 5
+        parts = [gradient * part for part in ctx.saved_tensors]
+        return *parts, *[None] * (9 - len(parts))
 
 
-def cross_entropy(states, table, targets, additions=None, features=None):
+def cross_entropy(states, table, targets, additions=None):
     """Softmax cross entropy over the rows of a table.
 
     Args:
         states (Tensor): shape: [P, H].
         table (Tensor): one row an item, shape: [N, H].
         targets (Tensor): row of each position's next item, shape: [P], int64.
-        additions (SoftmaxAdditions or None): what is added to few scores; columns are rows of the table.
-        features (SoftmaxFeatures or None): what is added to all scores; columns are rows of the table.
+        additions (SoftmaxAdditions or None): what is added to scores; columns are rows of the table.
 
     Returns:
         Tensor: mean over positions, float32 at least, shape: [].
     """
-    positives = torch.nn.functional.embedding(targets, table)
-    return _softmax_loss(states, positives, table, None, targets, additions, features)
+    return _softmax_loss(states, torch.nn.functional.embedding(targets, table), table, None, targets, additions)
 
 
-def sampled_cross_entropy(states, positives, negatives, log_weights, own, additions=None, features=None):
+def sampled_cross_entropy(states, positives, negatives, log_weights, own, additions=None):
     """Softmax cross entropy whose normaliser is estimated from negatives that all positions share.
 
     A negative counts e^score / (expected count), so that the sum over negatives is an unbiased estimate of the sum
@@ -113,16 +97,15 @@ def sampled_cross_entropy(states, positives, negatives, log_weights, own, additi
         negatives (Tensor): rows of the drawn items, each once, shape: [S, H].
         log_weights (Tensor): log(times drawn / expected times) of each drawn item, shape: [S], float32.
         own (Tensor): place of each position's next item among the negatives, -1 where it is not, shape: [P], int64.
-        additions (SoftmaxAdditions or None): what is added to few scores; columns are places among the negatives.
-        features (SoftmaxFeatures or None): what is added to all scores; columns are places among the negatives.
+        additions (SoftmaxAdditions or None): what is added to scores; columns are places among the negatives.
 
     Returns:
         Tensor: mean over positions, float32 at least, shape: [].
     """
-    return _softmax_loss(states, positives, negatives, log_weights, own, additions, features)
+    return _softmax_loss(states, positives, negatives, log_weights, own, additions)
 
 
-def _softmax_loss(states, positives, table, log_weights, own, additions, features):
+def _softmax_loss(states, positives, table, log_weights, own, additions):
     dtype = torch.promote_types(states.dtype, torch.float32)  # mixed precision would lose the small probabilities
     if log_weights is not None:
         log_weights = log_weights.to(dtype)
@@ -132,8 +115,7 @@ def _softmax_loss(states, positives, table, log_weights, own, additions, feature
         if additions is not None:
             added = additions.own.to(dtype), additions.value.to(dtype)
             pairs = additions.position, additions.column
-        weights = None if features is None else features.weights.to(dtype)
-        return _FusedSoftmax.apply(*parts, *added, weights, log_weights, own, pairs, features, _chunk_rows(table))
+        return _FusedSoftmax.apply(*parts, *added, log_weights, own, pairs, _chunk_rows(table))
 
 
 def _chunk_rows(table):

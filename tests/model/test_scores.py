@@ -163,7 +163,7 @@ def test_followers_of_the_last_items_gain_in_every_score_and_learn_by_how_much(p
         torch.testing.assert_close(model.predict(batch), model.full_sort_predict(batch).gather(1, item[:, None])[:, 0])
 
 
-ALL_BIASES = {"transition_bias": 3, "repeat_bias": True, "history_similarity": True, "popularity_bias": True}
+ALL_BIASES = {"transition_bias": 3, "repeat_bias": True, "history_similarity": 4.0, "popularity_bias": 2.0}
 
 
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
@@ -171,7 +171,6 @@ def test_rankings_have_what_is_added_to_scores(prepare, similarity):
     """The engine's ranks are those of the model's own scores, of all items and of pairs."""
     config, data, model = prepare(similarity=similarity, **ALL_BIASES)
     model.score_bias.transition_level.data.fill_(0.5)
-    model.score_bias.feature_level.data.copy_(torch.tensor([0.4, 0.2]))
     model.eval()
     sizes = {"batch_size": 7, "scores_at_once": 1000, "n_top": 0, "device": torch.device("cpu")}
     ranks = rank_targets(model, data.test, ["full"], **sizes)["full"].ranks
@@ -187,9 +186,8 @@ def test_rankings_have_what_is_added_to_scores(prepare, similarity):
 @torch.no_grad()
 @pytest.mark.parametrize("representation", ["unified", "id", "text_id"])
 def test_items_like_one_of_the_sequence_and_popular_ones_gain(prepare, representation):
-    _, data, model = prepare(history_similarity=True, popularity_bias=True, representation=representation)
+    _, data, model = prepare(history_similarity=3, popularity_bias=1.0, representation=representation)
     _, _, plain = prepare(representation=representation)
-    model.score_bias.feature_level.data.copy_(torch.tensor([0.3, 0.1]))
     model.eval(), plain.eval()
     plain.load_state_dict(without_bias(model))
     batch = interaction(data)
@@ -209,13 +207,13 @@ def test_items_like_one_of_the_sequence_and_popular_ones_gain(prepare, represent
 
 
 @pytest.mark.parametrize("loss_type", ["CE", "SSM"])
-def test_weights_of_what_is_added_have_the_gradient_of_the_loss(prepare, loss_type):
+def test_learned_numbers_have_the_gradient_of_the_loss(prepare, loss_type):
     """Against differences of the loss, in training, where counts of a row's own are taken out."""
     still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "dead_code_steps": 0}
     _, data, model = prepare(loss_type=loss_type, shared_negatives=30, **ALL_BIASES, **still)
     model.double()
     batch = next(iter(data.train_data))
-    levels = [model.score_bias.repeat_level, model.score_bias.transition_level, model.score_bias.feature_level]
+    levels = [model.score_bias.repeat_level, model.score_bias.transition_level]
     for level in levels:
         level.data.uniform_(-0.1, 0.1)
     found = torch.autograd.grad(model.row_losses(batch)[0], levels)

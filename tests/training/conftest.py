@@ -101,7 +101,8 @@ class StatesAndItems(torch.nn.Module):
         super().__init__()
         self.score_bias = None
         if repeat_bias is not None:
-            self.score_bias = lambda *places: (repeats(torch.as_tensor(repeat_bias), *places).summed(), None)
+            bias = torch.as_tensor(repeat_bias)
+            self.score_bias = lambda rows, last: (repeats(bias, rows, torch.arange(len(rows)), last).summed(), None)
         self.sequence_states = states.__getitem__
         self.n_items = len(table)
         self.item_embedding = torch.nn.Embedding.from_pretrained(table)

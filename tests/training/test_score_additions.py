@@ -1,5 +1,7 @@
 """Learned numbers added to scores: of which pairs, their softmax. Rankings are in test_evaluation."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -82,14 +84,6 @@ def test_the_sampled_softmax_is_torchs_with_its_gradients(chunk_rows):
     torch.testing.assert_close(found, torch.autograd.grad(expected, (states, table, bias)))
 
 
-class OnlyRepeats:
-    def __init__(self, bias):
-        self.bias = bias
-
-    def of_softmax(self, rows, row, place, targets, scored):
-        return repeats(self.bias, rows, row, place).among(targets, scored), None
-
-
 @pytest.mark.parametrize("loss_type", ["CE", "SSM"])
 def test_users_who_take_nothing_twice_push_the_number_down_and_others_up(loss_type):
     item_embedding = torch.nn.Embedding(8, 4)
@@ -104,7 +98,7 @@ def test_users_who_take_nothing_twice_push_the_number_down_and_others_up(loss_ty
             negatives=torch.tensor([1, 2, 5]),
             log_weights=torch.zeros(3),
         )
-        loss = recommendation_loss(batch, item_embedding, item_embedding, 7, loss_type, OnlyRepeats(bias))
+        loss = recommendation_loss(batch, item_embedding, item_embedding, 7, loss_type, partial(repeats, bias))
         return torch.autograd.grad(loss, bias)[0].item()
 
     assert gradient([1, 2, 3], [2, 3, 4]) > 0
