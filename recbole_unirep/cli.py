@@ -44,6 +44,9 @@ usage: unirep COMMAND [--KEY=VALUE ...]
   inspect    whether semantic IDs are healthy; exit code 1 where they are not:
              inspect BUNDLE|RUN [--data_path=FOLDER] [--item=TOKEN] [--min_usage=0.5] [--min_perplexity=0.1]
              [--min_coverage=0.8] [--out=FOLDER]
+  rank-weights
+             a finished UniRep's validation under other weights of what ranking adds to scores, without training:
+             rank-weights RUN --history_similarity=0,1.5,3 --popularity_bias=0,0.2 [--data_path=FOLDER]
   figures    draw a finished run: figures RUN [--out=FOLDER] [--data_path=FOLDER] [--category_field=COLUMN];
              learning curve, codebook usage, items by category, t-SNE, as PNG, SVG and JSON in RUN/figures
   study      run the grid of a study file and write its report:
@@ -166,12 +169,20 @@ def _inspect(arguments):
     return 0 if inspect_ids(arguments) else 1
 
 
+def _rank_weights(arguments):
+    recbole_unirep.require_recbole()
+    from recbole_unirep.study.rank_weights import rank_weights
+
+    rank_weights(arguments)
+
+
 SUBCOMMANDS = {
     "compare": _compare,
     "embed": _embed,
     "encode-items": _encode_items,
     "figures": _figures,
     "inspect": _inspect,
+    "rank-weights": _rank_weights,
     "study": _study,
     "tokenize": _tokenize,
     "tune": _tune,

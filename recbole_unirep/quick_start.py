@@ -135,12 +135,13 @@ def _run(config, protocols, log, started, callback_fn):
     return result
 
 
-def load_data_and_model(run, data_path=None):
+def load_data_and_model(run, data_path=None, **keys):
     """Reads a run back: the same data, the chosen checkpoint, ranking identically.
 
     Args:
         run (str or Path): folder of a run.
         data_path (str or None): where the datasets lie now; None is where the run found them.
+        **keys: settings of ranking that should differ from the run's.
 
     Returns:
         tuple[Config, AbstractRecommender, Data]: the model in evaluation mode.
@@ -150,7 +151,7 @@ def load_data_and_model(run, data_path=None):
         ValueError: the checkpoint is damaged, or the data have changed since.
     """
     moved = {} if data_path is None else {"data_path": str(data_path)}
-    config = Config(config_file_list=[_saved_config(run)], config_dict=moved)
+    config = Config(config_file_list=[_saved_config(run)], config_dict={**moved, **keys})
     init_seed(config["seed"], config["reproducibility"])
     data = _data(config)
     _check_data(run, data.fingerprint)

@@ -36,7 +36,8 @@ class ScoreBias(nn.Module):
             for name, part in item_transitions(dataset)._asdict().items():
                 self.register_buffer(name, part)
         self.feature_weights = {key: config[key] for key in RANKING if config[key]}
-        self.register_buffer("item_counts", item_counts(dataset) if config["popularity_bias"] else None)
+        counts = item_counts(dataset) if config["popularity_bias"] else None
+        self.register_buffer("item_counts", counts, persistent=False)  # a checkpoint may be ranked with other weights
 
     @property
     def is_learned(self):

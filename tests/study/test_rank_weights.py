@@ -1,0 +1,62 @@
+"""Weights of ranking over one checkpoint: the same numbers as runs that have them."""
+
+import csv
+import json
+
+import pytest
+
+from recbole_unirep.quick_start import run_recbole
+from recbole_unirep.study.rank_weights import rank_weights
+
+SMALL = {"codebook_size": 8, "code_dim": 8, "encoder_sizes": [12], "text_encoder": "lexical", "lexical_dim": 8}
+KEYS = {**SMALL, "users_per_batch": 16, "epochs": 1, "protocol": [], "topk": [10], "show_progress": False}
+
+
+@pytest.fixture
+def train(tiny, tmp_path):
+    def run(model="UniRep", **keys):
+        folder = tmp_path / f"run-{len(list(tmp_path.glob('run-*')))}"
+        keys = {**(KEYS if model == "UniRep" else {"epochs": 1, "protocol": []}), **keys}
+        result = run_recbole(model, "tiny", config_dict={**keys, "data_path": str(tiny.parent), "run_dir": str(folder)})
+        return folder, result
+
+    return run
+
+
+def test_every_combination_is_what_a_run_with_it_has(train):
+    """A run's validation of one epoch, of the same seed, with the weights in its config."""
+    folder, plain = train()
+    table = rank_weights([str(folder), "--history_similarity=0,2", "--popularity_bias=0.5"])
+    with open(table, encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["history_similarity"], row["popularity_bias"]) for row in rows] == [("0.0", "0.5"), ("2.0", "0.5")]
+    found = set()
+    for row in rows:
+        weights = {key: float(row[key]) for key in ("history_similarity", "popularity_bias")}
+        _, asked = train(**weights)
+        assert float(row["full ndcg@10"]) == pytest.approx(asked["best_valid_result"]["ndcg@10"], abs=2e-6)
+        found.add(row["full ndcg@10"])
+    assert len(found) == 2 and plain["best_valid_result"]["ndcg@10"] not in map(float, found)
+    record = json.loads((folder / "rank_weights.json").read_text(encoding="utf-8"))
+    assert record["split"] == "validation" and record["best by full ndcg@10"]["full ndcg@10"] == max(map(float, found))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "rank-weights reads a finished run: write unirep rank-weights RUN"),
+        (["RUN"], "no weights are given: write --history_similarity=0,1.5,3"),
+        (["RUN", "--temperature=1"], "there is no --temperature: known are --history_similarity, --popularity_bias"),
+        (["RUN", "--history_similarity=much"], "history_similarity=much are no numbers"),
+        (["RUN", "--history_similarity=1"], "RUN holds no run"),
+    ],
+)
+def test_bad_input_is_named(arguments, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        rank_weights(arguments)
+
+
+def test_other_models_have_no_weights(train):
+    folder, _ = train("SASRec")
+    with pytest.raises(ValueError, match="history_similarity, popularity_bias are UniRep's"):
+        rank_weights([str(folder), "--popularity_bias=1"])
