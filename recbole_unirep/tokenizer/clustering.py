@@ -17,10 +17,11 @@ BEGINNING = (
     if hasattr(faiss, "ClusteringInitMethod_KMEANS_PLUS_PLUS")
     else {}
 )
+POINTS_A_CLUSTER = 4  # fewer, and there is nothing to gain from rounds
 ALL_POINTS = 2**31 - 1  # faiss draws a part of the points otherwise; whoever wants a part draws it himself
 
 
-def kmeans(x: Tensor, n_clusters: int, iterations: int, seed: int) -> Tensor:
+def kmeans(x: Tensor, n_clusters: int, iterations: int, seed: int, begins_twice: bool = False) -> Tensor:
     """Centres of k-means; the same seed gives the same ones on the same number of threads.
 
     Where there are fewer distinct points than clusters, the rest are copies of the first centre, so that the first of
@@ -31,6 +32,9 @@ def kmeans(x: Tensor, n_clusters: int, iterations: int, seed: int) -> Tensor:
         n_clusters (int): K.
         iterations (int): Lloyd's.
         seed (int): of the first centres.
+        begins_twice (bool): beside k-means++, which finds clusters that lie apart, rounds over more and more principal
+            dimensions (faiss' ProgressiveDimClustering), where there are points enough for them; the centres nearer to
+            the points are kept. Ten times the iterations.
 
     Returns:
         Tensor: centres, float32, shape: [K, D].
@@ -39,9 +43,17 @@ def kmeans(x: Tensor, n_clusters: int, iterations: int, seed: int) -> Tensor:
     n_found = min(n_clusters, len(points))
     if n_found == len(points) or n_found > len(points) // 2:  # copies among few points are likely, and cheap to count
         n_found = min(n_clusters, len(np.unique(points, axis=0)))
+    found = [_plus_plus(points, n_found, iterations, seed)]
+    if begins_twice and len(points) >= max(points.shape[1], POINTS_A_CLUSTER * n_found):
+        found.append(_progressive(points, n_found, iterations, seed))
+    centres = torch.from_numpy(min(found, key=lambda centres: _error(points, centres)))
+    return torch.cat([centres, centres[:1].expand(n_clusters - n_found, -1)])
+
+
+def _plus_plus(points, n_clusters, iterations, seed):
     clustering = faiss.Kmeans(
         points.shape[1],
-        n_found,
+        n_clusters,
         niter=iterations,
         seed=seed,
         min_points_per_centroid=1,
@@ -49,8 +61,23 @@ def kmeans(x: Tensor, n_clusters: int, iterations: int, seed: int) -> Tensor:
         **BEGINNING,
     )
     clustering.train(points)
-    centres = torch.from_numpy(clustering.centroids.copy())
-    return torch.cat([centres, centres[:1].expand(n_clusters - n_found, -1)])
+    return clustering.centroids.copy()
+
+
+def _progressive(points, n_clusters, iterations, seed):
+    settings = faiss.ProgressiveDimClusteringParameters()
+    settings.niter, settings.seed = iterations, seed
+    settings.min_points_per_centroid, settings.max_points_per_centroid = 1, ALL_POINTS
+    clustering = faiss.ProgressiveDimClustering(points.shape[1], n_clusters, settings)
+    clustering.train(len(points), faiss.swig_ptr(points), faiss.ProgressiveDimIndexFactory())
+    return faiss.vector_to_array(clustering.centroids).reshape(n_clusters, -1).copy()
+
+
+def _error(points, centres):
+    """Sum of the squared distances to the nearest centres."""
+    index = faiss.IndexFlatL2(points.shape[1])
+    index.add(centres)
+    return index.search(points, 1)[0].sum(dtype=np.float64)
 
 
 def rotation(x: Tensor, n_parts: int, codebook_size: int, iterations: int) -> Tensor:

@@ -51,6 +51,7 @@ class Fused(RQKMeans):
             n_levels=n_levels,
             codebook_size=codebook_size,
             kmeans_iterations=kmeans_iterations,
+            refinement_rounds=0,  # new items are encoded by a part of the vectors, whose levels stay as they are
             fit_items=fit_items,
             fit_seed=fit_seed,
         )

@@ -21,6 +21,7 @@ class VQ(RQKMeans):
             n_levels=1,
             codebook_size=codebook_size,
             kmeans_iterations=kmeans_iterations,
+            refinement_rounds=0,  # of one codebook k-means has found all
             fit_items=fit_items,
             fit_seed=fit_seed,
         )

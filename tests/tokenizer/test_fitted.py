@@ -11,7 +11,8 @@ from recbole_unirep.tokenizer.hierarchicalkmeans import HierarchicalKMeans
 from recbole_unirep.tokenizer.mbgen import MBGen
 from recbole_unirep.tokenizer.opq import OPQ
 from recbole_unirep.tokenizer.pq import PQ
-from recbole_unirep.tokenizer.rqkmeans import RQKMeans
+from recbole_unirep.tokenizer.residual import residual_codes
+from recbole_unirep.tokenizer.rqkmeans import RQKMeans, refined
 from recbole_unirep.tokenizer.rvq import RVQ
 from recbole_unirep.tokenizer.vq import VQ
 
@@ -196,3 +197,26 @@ def test_a_share_is_a_share(share):
 def test_text_must_be_there_beside_the_collaborative_part():
     with pytest.raises(ValueError, match="vectors have 3 dimensions, of which collaborative_dim=3 leaves none"):
         Fused.from_defaults(collaborative_dim=3).fit(noise(10, 3))
+
+
+def test_refinement_leaves_less_and_never_more():
+    x = noise(300, 6)
+    plain = RQKMeans.from_defaults(n_levels=3, codebook_size=8, refinement_rounds=0).fit(x)
+    rounds = [RQKMeans.from_defaults(n_levels=3, codebook_size=8, refinement_rounds=n).fit(x) for n in (1, 3, 12)]
+    left = [tokenizer.distortion(x, tokenizer.encode(x))[-1] for tokenizer in (plain, *rounds)]
+    assert left == sorted(left, reverse=True)
+    assert left[-1] < 0.98 * left[0]
+
+
+def test_a_refined_codebook_is_the_mean_of_what_the_others_leave():
+    """One round by hand, over fixed codes: level after level, each with the new vectors of those before it."""
+    x = noise(40, 3)
+    codebooks = torch.stack([noise(4, 3, seed=1), 0.3 * noise(4, 3, seed=2)])
+    codes = residual_codes(x, codebooks, ["euclidean"] * 2)
+    expected = codebooks.clone()
+    for level, other in ((0, 1), (1, 0)):
+        for code in range(4):
+            members = codes[:, level] == code
+            if members.any():
+                expected[level, code] = (x[members] - expected[other][codes[members, other]]).mean(dim=0)
+    torch.testing.assert_close(refined(x, codebooks, 1), expected)
