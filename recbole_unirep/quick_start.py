@@ -76,7 +76,8 @@ def _run(config, protocols, log, started, callback_fn):
     """The pipeline of one process."""
     for note in config.notes if not config["resume"] else ():
         getLogger().info(note)
-    in_rows_of_users = trains_rows(config) and config["training_rows"] == "user"
+    pretrains = config["train_stage"] == "pretrain"  # on RecBole's rows
+    in_rows_of_users = not pretrains and trains_rows(config) and config["training_rows"] == "user"
     if in_rows_of_users and "train_batch_size" in config.external_config_dict and not config["resume"]:
         getLogger().info(f"train_batch_size is not used by {config['model']} in rows of users: users_per_batch is")
     init_seed(config["seed"], config["reproducibility"])
@@ -92,7 +93,7 @@ def _run(config, protocols, log, started, callback_fn):
     trainer = _trainer(config, model)
     pretrain_seconds = None
     try:
-        if config["train_stage"] == "pretrain" and hasattr(trainer, "pretrain"):
+        if pretrains and hasattr(trainer, "pretrain"):
             trainer, pretrain_seconds = hand_over(
                 trainer,
                 _pretraining_data(config, data),

@@ -16,12 +16,14 @@ def measures(model):
     Returns:
         dict: plain values for result.json.
     """
+    bias = getattr(model, "score_bias", None)
     return {
         "codebook": model.codebook_report() if hasattr(model, "codebook_report") else {},
         "item_table_parameters": item_table_parameters(model),
         "trainable_parameters": sum(part.numel() for part in model.parameters() if part.requires_grad)
         + getattr(model, "n_following_parameters", 0),
-        "counted_numbers": getattr(getattr(model, "score_bias", None), "n_counts", 0),
+        "counted_numbers": 0 if bias is None else bias.n_counts,
+        "score_weights": {} if bias is None else bias.weights,
         "text_encoder": getattr(model, "text_encoder", None),
     }
 

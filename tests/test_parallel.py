@@ -52,7 +52,7 @@ CASES = {
     "UniRep, perceptron": {"model": "UniRep", "fusion": "mlp"},
     "UniRep, repeats": {"model": "UniRep", **BEST},
     "UniRep, repeats and sampled softmax": {"model": "UniRep", "loss_type": "SSM", "shared_negatives": 20, **BEST},
-    "UniRep, repeats and prefixes": {"model": "UniRep", "training_rows": "prefix", **BEST},
+    "UniRep, repeats and prefixes": {"model": "UniRep", **BEST, "training_rows": "prefix", "transition_bias": 0},
     "SASRec, sampled softmax": {"model": "SASRec", "loss_type": "SSM", "shared_negatives": 20},
     "prefixes": {"model": "Caser"},
     "SASRec, prefixes": {"model": "SASRec", "training_rows": "prefix"},

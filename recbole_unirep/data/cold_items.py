@@ -80,6 +80,7 @@ def check_cold_items(config, learns_in_rows):
         config (Config): ours.
         learns_in_rows (bool): whether our rows train the model.
     """
+    learns_in_rows = learns_in_rows and config["train_stage"] != "pretrain"  # which has RecBole's rows
     learns_by_rule = config["MODEL_TYPE"] == ModelType.TRADITIONAL or hasattr(config.model_class, "learns_nothing")
     if cold_items_asked(config) and not (learns_in_rows or learns_by_rule):
         raise ValueError(

@@ -7,7 +7,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-WINDOW = 3  # items of a user that stand so near count, at one over their distance
+from recbole_unirep.data.sequences import WINDOW
 
 
 class ItemTransitions(NamedTuple):
@@ -84,11 +84,11 @@ def n_training(train, key):
         key (str): of the config, that needs them.
 
     Raises:
-        ValueError: the dataset is RecBole's own, which does not hold each user's items in a row.
+        ValueError: the dataset is stock RecBole's, which does not hold each user's items in a row.
     """
     if not hasattr(train, "sequences"):
         raise ValueError(
-            f"{key} counts what each user took, which RecBole's own dataset does not hold: use run_recbole of "
-            f"recbole_unirep under a protocol other than recbole, or leave the key out"
+            f"{key} counts what each user took, which stock RecBole's dataset does not hold: use run_recbole of "
+            f"recbole_unirep, or leave the key out"
         )
     return np.bincount(train.inter_feat[train.uid_field].numpy(), minlength=train.user_num) + 1

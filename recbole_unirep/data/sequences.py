@@ -12,6 +12,7 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
+WINDOW = 3  # items of a user that stand so near are counted as following each other
 USERS_AT_ONCE = 65_536  # whose tokens are joined for the fingerprint
 
 
@@ -107,6 +108,8 @@ class RowBatch(NamedTuple):
         targets (Tensor): next items of those positions, row by row, shape: [P], int64.
         negatives (Tensor): `Negatives.items`, shape: [P], [S] or, where the loss needs none, [0]; int64.
         log_weights (Tensor): `Negatives.log_weights`, shape: [S] or [0], float32.
+        following (Tensor): training items of the user after the last input, the first of them its target, 0 where there
+            are no more, shape: [B, WINDOW], int64.
     """
 
     users: Tensor
@@ -115,14 +118,15 @@ class RowBatch(NamedTuple):
     targets: Tensor
     negatives: Tensor
     log_weights: Tensor
+    following: Tensor
 
     def to(self, device):
         return RowBatch(*(part.to(device) for part in self))
 
     def whole_rows(self):
-        """Inputs and, behind each row's last one, its target, shape: [B, L + 1], int64."""
-        last = self.targets[self.is_target.sum(dim=1).cumsum(dim=0) - 1]  # [B]; a row ends with a target
-        return nn.functional.pad(self.inputs, (0, 1)).scatter(1, (self.inputs > 0).sum(dim=1)[:, None], last[:, None])
+        """Inputs and, behind each row's last one, those that follow, shape: [B, L + WINDOW], int64."""
+        place = (self.inputs > 0).sum(dim=1)[:, None] + torch.arange(WINDOW, device=self.inputs.device)
+        return nn.functional.pad(self.inputs, (0, WINDOW)).scatter(1, place, self.following)
 
     def share(self, rank, world_size):
         """Every `world_size`-th row, from row `rank` on.
@@ -147,6 +151,7 @@ class RowBatch(NamedTuple):
             targets=self.targets[targets],
             negatives=self.negatives if is_shared else self.negatives[targets],
             log_weights=self.log_weights,
+            following=self.following[is_mine],
         )
         return Share(part, len(part.targets) / len(self.targets) if rank < n_rows else 0.0)
 
@@ -185,6 +190,7 @@ class TrainingRows:
         self.sequences, self.n_training = sequences, n_training
         self.max_length, self.one_target = max_length, one_target
         self.items = torch.from_numpy(sequences.items)
+        self.end = torch.from_numpy(sequences.offsets[:-1] + n_training)  # of each user's training items
         self.rows_per_batch, self.negatives, self.seed = rows_per_batch, negatives, seed
         self.epoch = 0
 
@@ -245,7 +251,9 @@ class TrainingRows:
         targets = self.items[place[is_target] + 1]  # [P]
         users = self.user[rows]
         negatives = self.negatives.draw(users[:, None].expand_as(is_target)[is_target], generator)
-        return RowBatch(users, inputs, is_target, targets, *negatives)
+        after = self.start[rows, None] + length + torch.arange(WINDOW)  # [B, WINDOW]
+        following = self.items[after.clamp(max=len(self.items) - 1)] * (after < self.end[users, None])
+        return RowBatch(users, inputs, is_target, targets, *negatives, following)
 
 
 def _cut(sequences, n_training, max_length, one_target, draw):

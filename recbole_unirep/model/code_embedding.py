@@ -58,11 +58,14 @@ class FixedCodes(NamedTuple):
         codes (Tensor): a row of -1 for padding, then one an item, shape: [n_items, L], int64.
         codebook_sizes (list of int): codes that each level may choose from, shape: [L].
         source (str or None): the vectors behind them, None where there are none.
+        is_known (Tensor): False where an item's vector is zero and its codes say nothing; items of a bundle count as
+            known, shape: [n_items], bool.
     """
 
     codes: torch.Tensor
     codebook_sizes: list
     source: Optional[str]
+    is_known: torch.Tensor
 
 
 def has_fixed_codes(config):
@@ -86,10 +89,11 @@ def fixed_codes(config, dataset) -> FixedCodes:
     """
     if config["semantic_ids"]:
         items = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
-        codes, sizes, source = _from_bundle(config["semantic_ids"], items)
+        codes, sizes, source, is_known = _from_bundle(config["semantic_ids"], items)
     else:
-        codes, sizes, source = _from_tokenizer(config, dataset)
-    return FixedCodes(torch.cat([codes.new_full((1, codes.shape[1]), -1), codes]), sizes, source)
+        codes, sizes, source, is_known = _from_tokenizer(config, dataset)
+    codes = torch.cat([codes.new_full((1, codes.shape[1]), -1), codes])
+    return FixedCodes(codes, sizes, source, torch.cat([is_known.new_zeros(1), is_known]))
 
 
 def _from_bundle(folder, items):
@@ -102,7 +106,8 @@ def _from_bundle(folder, items):
         )
     rows = [semantic_ids.row[item] for item in items]
     source = " + ".join(read_record(folder).get("vectors", ())) or None
-    return torch.from_numpy(semantic_ids.codes[rows]), semantic_ids.codebook_sizes, source
+    codes = torch.from_numpy(semantic_ids.codes[rows])
+    return codes, semantic_ids.codebook_sizes, source, torch.ones(len(codes), dtype=torch.bool)
 
 
 def _from_tokenizer(config, dataset):
@@ -113,4 +118,6 @@ def _from_tokenizer(config, dataset):
     text_dim = catalogue.known.shape[1] if reads_vectors(name) else None
     tokenizer = make_tokenizer(name, config, text_dim).fit(catalogue.to_learn_from())
     codes = catalogue_codes(tokenizer, catalogue.known, catalogue.items, config["collisions"])
-    return codes.resolved, codes.codebook_sizes, " + ".join(catalogue.vectors) if text_dim else None
+    if not text_dim:
+        return codes.resolved, codes.codebook_sizes, None, torch.ones(len(codes.resolved), dtype=torch.bool)
+    return codes.resolved, codes.codebook_sizes, " + ".join(catalogue.vectors), catalogue.known.any(dim=-1)

@@ -9,31 +9,12 @@ for special tokens. Within `step` every row is encoded at most once.
 
 import math
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from recbole_unirep.model.representation import REPRESENTATIONS
-
-
-class EncodedItems(NamedTuple):
-    """Rows encoded for one step.
-
-    Attributes:
-        items (Tensor): item ids in ascending order, padding left out, shape: [M], int64.
-        rows (Tensor): their embeddings, shape: [M, H].
-        latent (Tensor or None): the encoder's output, None where codes are fixed, shape: [M, code_dim].
-        semantic (Tensor or None): their semantic embeddings, shape: [M, code_dim].
-        codes (Tensor or None): shape: [M, n_levels], int64, where the representation has codes.
-    """
-
-    items: torch.Tensor
-    rows: torch.Tensor
-    latent: torch.Tensor
-    semantic: torch.Tensor
-    codes: torch.Tensor
+from recbole_unirep.model.representation import REPRESENTATIONS, EncodedItems
 
 
 class UnifiedItemEmbedding(nn.Module):
@@ -90,7 +71,7 @@ class UnifiedItemEmbedding(nn.Module):
         self.special = nn.Parameter(torch.empty(n_special, self.embedding_dim).normal_(std=init_std))
         if self.has_id:
             nn.init.normal_(self.id_embedding.weight, std=init_std)
-        self._step = None  # while one lasts: table, the row of each id, whether it is the whole one, encoded items
+        self._step = None  # while one lasts: table, the row of each id, whether it is the whole one
         self._kept = None  # outside of training: versions, table, encoded items
         self._directions = None  # encoded items, their directions
         self._text = None  # versions, scaled text
@@ -120,7 +101,7 @@ class UnifiedItemEmbedding(nn.Module):
             Tensor: shape: [*ids.shape, H].
         """
         if self._step is not None:
-            table, row = self._step[:2]
+            table, row, _ = self._step
             return F.embedding(ids if row is None else row[ids], table)
         if self._can_keep():
             return F.embedding(ids, self.weight)
@@ -143,20 +124,23 @@ class UnifiedItemEmbedding(nn.Module):
     def directions(self, ids):
         """By what items are alike: their semantic embeddings, where there are none their ID embeddings, centred.
 
-        Within a step, or where `weight` is kept; no gradient goes through it.
+        Centred by the mean of the items that are trained; no gradient goes through it. A cold item has none where its
+        ID embedding is no more than a mean or zeros.
 
         Args:
             ids (Tensor): item ids, any shape, int64; 0 gives zeros.
 
         Returns:
-            Tensor: of length 1, float32, shape: [*ids.shape, D].
+            Tensor: of length 1, or zeros, float32, shape: [*ids.shape, D].
         """
-        row, encoded = (None, self._keep()[2]) if self._step is None else (self._step[1], self._step[3])
+        encoded, n_trained = self._keep()[2], self.n_training_items - 1
         if self._directions is None or self._directions[0] is not encoded:
             vectors = (encoded.rows if encoded.semantic is None else encoded.semantic).float()
-            unit = F.normalize(vectors - vectors.mean(dim=0), dim=-1)
+            unit = F.normalize(vectors - vectors[:n_trained].mean(dim=0), dim=-1)
+            if encoded.semantic is None and self.cold_id in ("mean", "zero"):
+                unit[n_trained:] = 0
             self._directions = encoded, torch.cat([unit.new_zeros(1, unit.size(1)), unit])
-        return F.embedding(ids if row is None else row[ids], self._directions[1])
+        return F.embedding(ids, self._directions[1])
 
     @contextmanager
     def step(self, ids=None, read=None):
@@ -176,11 +160,11 @@ class UnifiedItemEmbedding(nn.Module):
         else:
             items = torch.unique(ids[(ids > 0) & (ids < self.n_items)])
         encoded = self._encode(items, read)
-        self._step = *self._assemble(encoded), ids is None, encoded
+        self._step = *self._assemble(encoded), ids is None
         try:
             yield encoded
         finally:
-            self._step = self._directions = None
+            self._step = None
 
     @torch.no_grad()
     def codes(self):

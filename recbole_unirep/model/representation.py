@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import torch
+
 COLD_IDS = ("mean", "zero", "nearest", "untrained")
 
 
@@ -26,3 +28,21 @@ REPRESENTATIONS = {
     "text": Representation(True, False, False),
     "text_id": Representation(True, False, True),
 }
+
+
+class EncodedItems(NamedTuple):
+    """Rows encoded for one step.
+
+    Attributes:
+        items (Tensor): item ids in ascending order, padding left out, shape: [M], int64.
+        rows (Tensor): their embeddings, shape: [M, H].
+        latent (Tensor or None): the encoder's output, None where codes are fixed, shape: [M, code_dim].
+        semantic (Tensor or None): their semantic embeddings, shape: [M, code_dim].
+        codes (Tensor or None): shape: [M, n_levels], int64, where the representation has codes.
+    """
+
+    items: torch.Tensor
+    rows: torch.Tensor
+    latent: torch.Tensor
+    semantic: torch.Tensor
+    codes: torch.Tensor

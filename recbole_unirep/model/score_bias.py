@@ -7,7 +7,8 @@ of all pairs whose weights are settings (likeness to an item of the sequence, po
 import torch
 from torch import nn
 
-from recbole_unirep.data.item_transitions import WINDOW, ItemTransitions, item_counts, item_transitions
+from recbole_unirep.data.item_transitions import ItemTransitions, item_counts, item_transitions
+from recbole_unirep.data.sequences import WINDOW
 from recbole_unirep.training.repeats import repeats
 from recbole_unirep.training.score_additions import ScoreAdditions
 from recbole_unirep.training.score_features import HistorySimilarity, Popularity, ScoreFeatures

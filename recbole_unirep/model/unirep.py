@@ -61,6 +61,7 @@ class UniRep(SequentialRecommender):
         semantic_dim = config["code_embedding_size" if has_fixed_codes(config) else "code_dim"]
         if is_fixed:
             fixed = fixed_codes(config, dataset)
+            self.register_buffer("has_text", fixed.is_known)
             code_embedding = CodeEmbedding(fixed.codes, fixed.codebook_sizes, semantic_dim, config["id_init_std"])
             self.text_encoder = fixed.source
         elif has_semantic:
@@ -99,7 +100,7 @@ class UniRep(SequentialRecommender):
         self.output_projection = nn.Linear(size, size) if config["output_projection"] else None
         self.temperature = config["temperature"] if config["similarity"] == "cosine" else None
         has_bias = any(config[key] for key in (*LEARNED, *RANKING))
-        self.score_bias = ScoreBias(config, dataset, self.item_embedding.directions) if has_bias else None
+        self.score_bias = ScoreBias(config, dataset, self._directions) if has_bias else None
         if tokenizer is not None and self.has_codes and self.dead_code_steps:
             self.register_buffer("code_is_used", torch.zeros(tokenizer.quantizer.codebooks.shape[:2], dtype=torch.bool))
             self.register_buffer("n_steps_counted", torch.zeros((), dtype=torch.int64))
@@ -144,7 +145,8 @@ class UniRep(SequentialRecommender):
         read = torch.cat([interaction[self.ITEM_SEQ].reshape(-1), interaction[self.POS_ITEM_ID]])
         in_use, read = map(parallel.joined, (in_use, read))  # what belongs to items every process computes alike
         with self.item_embedding.step(in_use if self._needs_few_items() else None, read) as encoded:
-            if self.loss_type == "BCE" or self._has_own_scores():  # RecBole's own losses know neither
+            own = self._has_own_products() or self._learned_bias is not None
+            if self.loss_type == "BCE" or own:  # RecBole's own losses know neither
                 recommendation = self._last_position_loss(interaction)
             else:
                 recommendation = self.backbone.calculate_loss(interaction)
@@ -173,7 +175,7 @@ class UniRep(SequentialRecommender):
             return self._all_losses(recommendation, encoded, read)
 
     def predict(self, interaction):
-        if not self._has_own_scores():
+        if not self._has_own_products() and self.score_bias is None:
             return self.backbone.predict(interaction)
         item = interaction[self.ITEM_ID]
         scores = (self._last_state(interaction) * self.item_embedding(item)).sum(dim=-1)
@@ -186,7 +188,7 @@ class UniRep(SequentialRecommender):
         return scores if features is None else scores + features.pairs(row, item).to(scores.dtype)
 
     def full_sort_predict(self, interaction):
-        if not self._has_own_scores():
+        if not self._has_own_products() and self.score_bias is None:
             return self.backbone.full_sort_predict(interaction)
         scores = self._last_state(interaction) @ self.item_embedding.weight[: self.n_items].T
         if self.score_bias is None:
@@ -223,15 +225,15 @@ class UniRep(SequentialRecommender):
             states = self.output_projection(states)
         return states if self.temperature is None else functional.normalize(states, dim=-1) / self.temperature
 
-    def _has_own_scores(self):
-        """Whether scores are not RecBole's own of the backbone."""
-        own = (
-            self.output_projection,
-            self.temperature,
-            self.score_bias,
-            getattr(self.backbone, "local_convolution", None),
-        )
+    def _has_own_products(self):
+        """Whether the products of state and item are not RecBole's own of the backbone."""
+        own = (self.output_projection, self.temperature, getattr(self.backbone, "local_convolution", None))
         return any(part is not None for part in own)
+
+    def _directions(self, ids):
+        """By what items are alike; those without text are like none."""
+        directions = self.item_embedding.directions(ids)
+        return directions * self.has_text[ids][..., None] if hasattr(self, "has_text") else directions
 
     @property
     def _learned_bias(self):

@@ -13,6 +13,7 @@ from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.tokenizer.collisions import POLICIES
 from recbole_unirep.training.causal import CAUSAL
 from recbole_unirep.training.losses import LOSSES
+from recbole_unirep.training.protocols import RECBOLE, protocols_asked
 
 QUANTIZATION_ITEMS = ("batch", "catalogue")
 QUANTIZATION_WEIGHTINGS = ("item", "occurrence")
@@ -65,6 +66,13 @@ def check_options(config):
     n_last = config["transition_bias"]
     if type(n_last) is not int or n_last < 0:
         raise ValueError(f"transition_bias={n_last} is no number of items: give 3, or 0 for none")
+    in_our_rows = config["training_rows"] in ("user", "target") and RECBOLE not in protocols_asked(config["protocol"])
+    if n_last and not in_our_rows:
+        raise ValueError(
+            f"transition_bias={n_last} leaves out what a row itself counts later, which RecBole's own rows don't hold: "
+            f"use run_recbole of recbole_unirep with training_rows=user and a protocol other than {RECBOLE}, or leave "
+            f"the key out"
+        )
     for key in RANKING:
         if not math.isfinite(config[key]):
             raise ValueError(f"{key}={config[key]} is no weight: give a number, 0 for none")

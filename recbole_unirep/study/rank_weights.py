@@ -5,6 +5,7 @@ them; the test items are not ranked.
 """
 
 import csv
+import math
 from itertools import product
 from logging import getLogger
 from pathlib import Path
@@ -15,12 +16,11 @@ from recbole_unirep.model import MODELS
 from recbole_unirep.model.score_bias import RANKING
 from recbole_unirep.quick_start import load_data_and_model
 from recbole_unirep.run_folder import RunLog, environment, write_json
-from recbole_unirep.training.protocols import evaluate_protocols
+from recbole_unirep.training.evaluation import PROTOCOLS
+from recbole_unirep.training.protocols import RECBOLE, evaluate_protocols, protocols_asked
 from recbole_unirep.values import split_arguments
 
 FILE, RECORD = "rank_weights.csv", "rank_weights.json"
-METRICS = ("hit@10", "ndcg@10", "mrr")
-PROTOCOLS = ("full", "uni99")
 
 
 def rank_weights(arguments):
@@ -28,7 +28,8 @@ def rank_weights(arguments):
 
     Args:
         arguments (sequence of str): the run's folder, then `--history_similarity=A,B,..`, `--popularity_bias=A,B,..`
-            and `--data_path=FOLDER`; a key that is left out keeps the run's value.
+            and `--data_path=FOLDER`; a key that is left out keeps the run's value. The protocols are the run's and
+            full, whose metric that chose the checkpoint chooses the weights, too.
 
     Returns:
         Path: the table, `rank_weights.csv` in the run's folder.
@@ -47,22 +48,29 @@ def rank_weights(arguments):
         raise ValueError(f"rank-weights: no weights are given: write --{RANKING[0]}=0,1.5,3")
     with RunLog(speaks=True):
         config, model, data = load_data_and_model(run, data_path, **dict.fromkeys(asked, 1.0))
+        protocols = protocols_asked(config["protocol"])
+        if RECBOLE in protocols:
+            raise ValueError(f"{run} was ranked by RecBole itself (protocol={RECBOLE}): train under another protocol")
         if config["model"] not in MODELS or getattr(model, "score_bias", None) is None:
             raise ValueError(f"{run} is a run of {config['model']}: {', '.join(RANKING)} are UniRep's")
+        protocols = [name for name in PROTOCOLS if name == "full" or name in protocols]
         rows = []
         for weights in product(*asked.values()):
             model.score_bias.feature_weights.update(zip(asked, weights))
-            found = evaluate_protocols(model, data.valid, PROTOCOLS, config, None)
-            rows.append({**dict(zip(asked, weights)), **_chosen(found)})
-            getLogger().info(", ".join(f"{key} {value:g}" for key, value in rows[-1].items()))
+            found = evaluate_protocols(model, data.valid, protocols, config, None)
+            numbers = {f"{name} {metric}": round(found[name][metric], 6) for name in found for metric in found[name]}
+            rows.append({**dict(zip(asked, weights)), **numbers})
+            getLogger().info(", ".join(f"{key} {value:g}" for key, value in zip(asked, weights)))
         with open(run / FILE, "w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, rows[0].keys())
             writer.writeheader()
             writer.writerows(rows)
-        best = max(rows, key=lambda row: row["full ndcg@10"])
-        record = {"split": "validation", "arguments": list(arguments[1:]), "best by full ndcg@10": best}
+        judge = f"full {config['valid_metric'].lower()}"
+        best = (max if config["valid_metric_bigger"] else min)(rows, key=lambda row: row[judge])
+        record = {"split": "validation", "arguments": list(arguments[1:]), "judge": judge, "best": best}
         write_json(run / RECORD, {**record, **environment(config["device"])})
-        getLogger().info(f"{tabulate(rows, headers='keys', floatfmt='.4f')}\nbest: {best}\n{run / FILE}")
+        chosen = ", ".join(f"{key} {best[key]:g}" for key in asked)
+        getLogger().info(f"{tabulate(rows, headers='keys', floatfmt='.4f')}\nbest by {judge}: {chosen}\n{run / FILE}")
     return run / FILE
 
 
@@ -71,15 +79,9 @@ def _numbers(key, text):
     if key not in RANKING:
         raise ValueError(f"rank-weights: there is no --{key}: known are --{', --'.join((*RANKING, 'data_path'))}")
     try:
-        return [float(number) for number in text.split(",")]
+        numbers = [float(number) for number in text.split(",")]
     except ValueError as error:
         raise ValueError(f"{key}={text} are no numbers: write --{key}=0,1.5,3") from error
-
-
-def _chosen(found):
-    return {
-        f"{protocol} {metric}": round(found[protocol][metric], 6)
-        for protocol in PROTOCOLS
-        for metric in METRICS
-        if metric in found[protocol]
-    }
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{key}={text} are not all finite: write --{key}=0,1.5,3")
+    return numbers

@@ -97,6 +97,11 @@ class LETTER(RQVAE):
         self.collaborative_dim = collaborative_dim
         self.collaborative_weight, self.diversity_weight = collaborative_weight, diversity_weight
         self.code_clusters = code_clusters
+        self.register_buffer("is_fitted", torch.zeros((), dtype=torch.bool))
+
+    def fit(self, x: Tensor) -> "LETTER":
+        self.is_fitted.fill_(len(x) > 0)
+        return super().fit(x)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Text embeddings that codes [N, L] stand for, and zeros for the collaborative part, shape: [N, text_dim]."""
@@ -120,6 +125,8 @@ class LETTER(RQVAE):
                 f"vectors have {x.shape[-1]} dimensions, the tokenizer was made for text_dim {width}, of which "
                 f"{self.collaborative_dim} are collaborative: join text and collaborative vectors"
             )
+        if not self.is_fitted:
+            raise ValueError("LETTER has seen no vectors yet: call fit first")
         return super()._read_text(x[..., : self.text_dim])
 
 

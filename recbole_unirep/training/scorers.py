@@ -83,16 +83,16 @@ class TableScores:
     def pairs(self, rows, items):
         """Scores of pairs, shape: [P]."""
         n_pairs = max(1, PRODUCTS // self.table.size(1))
-        scores = [
-            self.table.index_select(0, item).double().mul_(self.states.index_select(0, row)).sum(dim=-1)
-            for row, item in zip(rows.split(n_pairs), items.split(n_pairs))
-        ]
-        scores = torch.cat(scores)
+        parts = zip(rows.split(n_pairs), items.split(n_pairs))
+        scores = torch.cat([self._products(row, item) for row, item in parts])
         if self.additions is not None:
             scores += self.additions.of(rows, items)
-        if self.features is not None:
-            scores += self.features.pairs(rows, items)
         return scores.to(self.table.dtype)
+
+    def _products(self, rows, items):
+        """Products of pairs and their features, float64, shape: [P]."""
+        products = self.table.index_select(0, items).double().mul_(self.states.index_select(0, rows)).sum(dim=-1)
+        return products if self.features is None else products + self.features.pairs(rows, items)
 
 
 def _rounding(n_terms, dtype):

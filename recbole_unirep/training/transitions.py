@@ -1,9 +1,9 @@
 """recbole_unirep.training.transitions: learned weights of how often an item has followed the last ones.
 
 An ID embedding of few numbers can't remember which of many similar items followed which. Counts of training can: the
-followers of a sequence's last items gain score in proportion, one learned weight a place. What a row itself has counted
-is taken out again while it is trained, so that a weight learns what other users' rows are worth, as when users are
-ranked whose next item is not counted.
+followers of a sequence's last items gain score in proportion, one learned weight a place. What a row itself counts
+after a place is taken out again while it is trained, so that a weight learns what is known before the next item is, as
+when users are ranked.
 
 Reference:
     Rendle et al., "Factorizing Personalized Markov Chains for Next-Basket Recommendation", WWW 2010, learns transitions
@@ -43,13 +43,14 @@ def transition_additions(weights, transitions, window, rows, row, place):
 
 
 def _own(weights, scale, window, last, rows, row, place):
-    """What the rows themselves have counted: minus the share of each next item within the window."""
-    for ahead in range(1, window + 1):
-        following = _items(rows, row, place + ahead)  # [P]
-        for lag in range(min(window + 1 - ahead, len(weights))):
-            position = ((following > 0) & (last[:, lag] > 0)).nonzero()[:, 0]
-            share = scale[last[position, lag]] / (ahead + lag)
-            yield ScoreAdditions(position, following[position], -weights[lag] * share)
+    """What the rows themselves count after their places: minus the share of each pair that starts at a last item."""
+    is_it = (rows[row][:, None] == last[..., None]) & (last > 0)[..., None]  # [P, W, L]
+    position, lag, at = is_it.nonzero(as_tuple=True)
+    share = -weights[lag] * scale[last[position, lag]]
+    for step in range(1, window + 1):
+        following = _items(rows, row[position], at + step)
+        is_ahead = ((following > 0) & (at + step > place[position])).nonzero()[:, 0]
+        yield ScoreAdditions(position[is_ahead], following[is_ahead], share[is_ahead] / step)
 
 
 def _items(rows, row, place):

@@ -135,7 +135,7 @@ def test_what_a_sequence_has_read_gets_a_number_in_every_score_and_loss(prepare,
             torch.testing.assert_close(model.predict(batch), model.full_sort_predict(batch)[:, item])
 
 
-@pytest.mark.parametrize("training_rows", ["user", "prefix"])
+@pytest.mark.parametrize("training_rows", ["user", "target"])
 def test_followers_of_the_last_items_gain_in_every_score_and_learn_by_how_much(prepare, training_rows):
     keys = {"transition_bias": 2, "repeat_bias": True, "training_rows": training_rows}
     _, data, model = prepare(**keys, users_per_batch=1000, train_batch_size=10000)
@@ -143,7 +143,7 @@ def test_followers_of_the_last_items_gain_in_every_score_and_learn_by_how_much(p
     bias = model.score_bias
     bias.transition_level.data.copy_(torch.tensor([0.3, 0.1]))
     batch = next(iter(data.train_data))
-    loss = (model.row_losses(batch) if training_rows == "user" else model.calculate_loss(batch))[0]
+    loss = model.row_losses(batch)[0]
     assert torch.autograd.grad(loss, bias.transition_level)[0].ne(0).all()
 
     model.eval(), plain.eval()
@@ -161,6 +161,57 @@ def test_followers_of_the_last_items_gain_in_every_score_and_learn_by_how_much(p
         item = expected.argmax(dim=1)
         batch.update(Interaction({"item_id": item}))
         torch.testing.assert_close(model.predict(batch), model.full_sort_predict(batch).gather(1, item[:, None])[:, 0])
+
+
+@pytest.mark.parametrize("length", [50, 4])
+def test_followers_count_alike_in_rows_of_users_and_of_targets(prepare, length):
+    """Without dropout; cut rows know what follows them. A row's own future is not counted in either."""
+    still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "users_per_batch": 1000, "train_batch_size": 10000}
+    still |= {"MAX_ITEM_LIST_LENGTH": length, "transition_bias": 3, "dead_code_steps": 0}
+    gradients = []
+    for training_rows in ("user", "target"):
+        _, data, model = prepare(training_rows=training_rows, **still)
+        model.item_embedding.id_embedding.weight.data.zero_()
+        model.item_embedding.tokenizer.quantizer.codebooks.data.zero_()  # every product is the same
+        (batch,) = data.train_data
+        gradients.append(torch.autograd.grad(model.row_losses(batch)[0], model.score_bias.transition_level)[0])
+    torch.testing.assert_close(*gradients)
+    assert gradients[0].abs().min() > 0
+
+
+@torch.no_grad()
+def test_items_without_text_are_like_none(prepare, tiny):
+    lines = (tiny / "tiny.item").read_text(encoding="utf-8").splitlines()
+    empty = [lines[0], *(f"{line.split(chr(9))[0]}\t\t\t" if n < 30 else line for n, line in enumerate(lines[1:]))]
+    (tiny / "tiny.item").write_text("\n".join(empty) + "\n", encoding="utf-8")
+    for keys in ({}, {"tokenizer": "RQKMeans", "codebook_size": 4}):
+        _, data, model = prepare(history_similarity=1.0, **keys)
+        model.eval()
+        ids = torch.arange(model.n_items)
+        has_text = torch.tensor([False] + [not str(t)[1:].isdigit() or 30 <= int(str(t)[1:]) < 119
+                                           for t in data.train.field2id_token["item_id"][1:]])  # fmt: skip
+        length = model._directions(ids).norm(dim=1)
+        torch.testing.assert_close(length, has_text.float())
+
+
+@torch.no_grad()
+def test_cold_items_without_ids_of_their_own_are_like_none(prepare):
+    _, _, model = prepare(history_similarity=1.0, representation="id", split="cold_items", cold_item_share=0.2)
+    length = model.eval().item_embedding.directions(torch.arange(1, model.n_items)).norm(dim=1)
+    n_trained = model.n_training_items - 1
+    assert not length[n_trained:].any() and len(length[n_trained:]) > 5
+    torch.testing.assert_close(length[:n_trained], torch.ones(n_trained))
+
+
+def test_weights_of_ranking_change_no_loss(prepare):
+    losses = []
+    for keys in ({}, {"history_similarity": 2.0, "popularity_bias": 0.5}):
+        for rows in ("user", "prefix"):
+            _, data, model = prepare(training_rows=rows, hidden_dropout_prob=0.0, attn_dropout_prob=0.0, **keys)
+            batch = next(iter(data.train_data))
+            torch.manual_seed(0)
+            losses.append((model.row_losses if rows == "user" else model.calculate_loss)(batch)[0].item())
+    assert losses[:2] == losses[2:]
 
 
 ALL_BIASES = {"transition_bias": 3, "repeat_bias": True, "history_similarity": 4.0, "popularity_bias": 2.0}
@@ -197,6 +248,8 @@ def test_items_like_one_of_the_sequence_and_popular_ones_gain(prepare, represent
     with table.step(everything) as encoded:
         vectors = encoded.rows if encoded.semantic is None else encoded.semantic
     unit = functional.normalize(vectors - vectors.mean(dim=0), dim=-1)
+    if encoded.semantic is not None:
+        unit[~model.has_text[1:]] = 0  # one item of the dataset
     counts = torch.zeros(model.n_items)
     for user in range(1, len(data.train.sequences.offsets) - 1):
         counts[data.train.sequences.of(user)[:-2]] += 1

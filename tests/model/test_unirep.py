@@ -187,6 +187,7 @@ def test_the_codebook_report_is_over_all_items(prepare):
         ({"loss_type": "BPR", "transition_bias": 3}, "transition_bias=3.*softmax.*BPR.*use CE or SSM"),
         ({"backbone": "Caser", "transition_bias": 3}, "transition_bias=3.*SASRec or GRU4Rec.*Caser"),
         ({"transition_bias": -1}, "transition_bias=-1.*give 3, or 0"),
+        ({"transition_bias": 2, "training_rows": "prefix"}, "transition_bias=2.*use run_recbole.*training_rows=user"),
         ({"history_similarity": float("inf")}, "history_similarity=inf is no weight: give a number"),
         ({"backbone": "BERT4Rec", "popularity_bias": 0.5}, "popularity_bias=0.5.*SASRec or GRU4Rec.*BERT4Rec"),
         ({"backbone": "NARM", "output_projection": True}, "output_projection=True.*SASRec or GRU4Rec.*NARM"),

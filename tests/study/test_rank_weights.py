@@ -38,7 +38,7 @@ def test_every_combination_is_what_a_run_with_it_has(train):
         found.add(row["full ndcg@10"])
     assert len(found) == 2 and plain["best_valid_result"]["ndcg@10"] not in map(float, found)
     record = json.loads((folder / "rank_weights.json").read_text(encoding="utf-8"))
-    assert record["split"] == "validation" and record["best by full ndcg@10"]["full ndcg@10"] == max(map(float, found))
+    assert record["split"] == "validation" and record["best"]["full ndcg@10"] == max(map(float, found))
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,27 @@ def test_every_combination_is_what_a_run_with_it_has(train):
         (["RUN"], "no weights are given: write --history_similarity=0,1.5,3"),
         (["RUN", "--temperature=1"], "there is no --temperature: known are --history_similarity, --popularity_bias"),
         (["RUN", "--history_similarity=much"], "history_similarity=much are no numbers"),
+        (["RUN", "--popularity_bias=0,inf"], "popularity_bias=0,inf are not all finite"),
         (["RUN", "--history_similarity=1"], "RUN holds no run"),
     ],
 )
 def test_bad_input_is_named(arguments, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         rank_weights(arguments)
+
+
+def test_the_run_s_own_metric_and_protocols_are_taken(train):
+    folder, _ = train(topk=[5], valid_metric="NDCG@5", protocol=["full_unseen"])
+    table = rank_weights([str(folder), "--popularity_bias=0,1"])
+    header = table.read_text(encoding="utf-8").splitlines()[0]
+    assert "full ndcg@5" in header and "full_unseen hit@5" in header and "uni99" not in header
+    assert json.loads((folder / "rank_weights.json").read_text(encoding="utf-8"))["judge"] == "full ndcg@5"
+
+
+def test_a_run_under_recboles_own_protocol_is_refused(train):
+    folder, _ = train(protocol="recbole", loss_type="CE")
+    with pytest.raises(ValueError, match="was ranked by RecBole itself"):
+        rank_weights([str(folder), "--popularity_bias=1"])
 
 
 def test_other_models_have_no_weights(train):

@@ -30,6 +30,7 @@ def test_only_targets_are_trained_and_padding_and_special_rows_are_no_items(loss
         targets=torch.tensor([1, 5, 4]),
         negatives=torch.tensor([2, 2, 6] if loss_type != "SSM" else [2, 4, 5]),
         log_weights=torch.tensor([0.5, 0.0, -1.0]),
+        following=torch.tensor([[5, 0, 0], [4, 0, 0]]),
     )
     loss = recommendation_loss(batch, item_embedding, item_embedding, 7, loss_type)  # a state is the item itself
     table = item_embedding.weight

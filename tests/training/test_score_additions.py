@@ -97,6 +97,7 @@ def test_users_who_take_nothing_twice_push_the_number_down_and_others_up(loss_ty
             targets=torch.tensor(targets),
             negatives=torch.tensor([1, 2, 5]),
             log_weights=torch.zeros(3),
+            following=torch.tensor([[targets[-1], 0, 0]]),
         )
         loss = recommendation_loss(batch, item_embedding, item_embedding, 7, loss_type, partial(repeats, bias))
         return torch.autograd.grad(loss, bias)[0].item()

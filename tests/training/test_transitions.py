@@ -15,7 +15,9 @@ WEIGHTS = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
 @pytest.fixture
 def histories():
     draw = np.random.RandomState(1)
-    return [draw.permutation(np.arange(1, N_ITEMS))[: draw.randint(2, 8)].tolist() for _ in range(12)]
+    once = [draw.permutation(np.arange(1, N_ITEMS))[: draw.randint(2, 8)].tolist() for _ in range(8)]
+    again = [draw.randint(1, 4, draw.randint(2, 8)).tolist() for _ in range(6)]  # users who take items twice and more
+    return once + again
 
 
 def counted(histories):
@@ -62,7 +64,7 @@ def test_the_weights_have_their_gradient(histories):
     assert torch.autograd.gradcheck(total, WEIGHTS.clone().requires_grad_())
 
 
-def test_rows_end_with_their_last_target():
+def test_rows_go_on_with_what_follows():
     batch = RowBatch(
         users=torch.tensor([1, 2]),
         inputs=torch.tensor([[4, 2, 5], [3, 0, 0]]),
@@ -70,5 +72,6 @@ def test_rows_end_with_their_last_target():
         targets=torch.tensor([5, 8, 6]),
         negatives=torch.tensor([]),
         log_weights=torch.tensor([]),
+        following=torch.tensor([[8, 1, 0], [6, 0, 0]]),
     )
-    assert batch.whole_rows().tolist() == [[4, 2, 5, 8], [3, 6, 0, 0]]
+    assert batch.whole_rows().tolist() == [[4, 2, 5, 8, 1, 0], [3, 6, 0, 0, 0, 0]]
