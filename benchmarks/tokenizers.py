@@ -1,0 +1,116 @@
+"""Tokenizers side by side on this machine, and results/tokenizer_benchmarks.md written from what was measured.
+
+    python benchmarks/tokenizers.py --data_path=../shared/datasets [--repeats=3] [--peers=FOLDER] [beauty|million ...]
+
+Against faiss (installed with this package) and vector-quantize-pytorch 1.32.0 (`pip install vector-quantize-pytorch`);
+with --peers, a folder that holds a checkout of EdoardoBotta/RQ-VAE-Recommender, against its training step too. Each
+measure is a process of its own; the sides take turns, and medians are compared.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from recbole_unirep.run_folder import environment, write_json
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE.parent / "results"
+QUANTIZERS = {  # side -> what it is
+    "rqkmeans": "RQKMeans",
+    "rqkmeans_unrefined": "RQKMeans, refinement_rounds 0",
+    "faiss_rq_beam_1": "faiss ResidualQuantizer, beam 1",
+    "faiss_rq_beam_5": "faiss ResidualQuantizer, beam 5",
+    "residualvq": "vector-quantize-pytorch ResidualVQ",
+    "pq": "PQ",
+    "faiss_pq": "faiss ProductQuantizer",
+}
+TRAINERS = {"rqvae": "RQVAE", "rqvae_botta": "RQ-VAE-Recommender"}
+N_MILLION, ROWS_AT_ONCE = 1_000_000, 50_000
+
+
+def main(arguments):
+    options = dict(argument[2:].split("=", 1) for argument in arguments if argument.startswith("--"))
+    names = [argument for argument in arguments if not argument.startswith("--")] or ["beauty", "million"]
+    if "data_path" not in options or set(names) - {"beauty", "million"}:
+        sys.exit(f"asked for {' '.join(arguments)}: give --data_path=FOLDER and names out of beauty, million")
+    beauty = Path(options["data_path"]).resolve() / "amazon-beauty" / "amazon-beauty.minilm.npy"
+    kept = RESULTS / "tokenizer_benchmarks.json"
+    results = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in names:
+            vectors = beauty if name == "beauty" else write_million(beauty, Path(scratch) / "million.npy")
+            sides = [side for side in QUANTIZERS if side != "residualvq" or find_spec("vector_quantize_pytorch")]
+            if name == "beauty":
+                sides += TRAINERS if "peers" in options else ["rqvae"]
+            taken = {side: [] for side in sides}
+            for _ in range(int(options.get("repeats", 3))):
+                for side in sides:
+                    taken[side].append(take(side, vectors, options.get("peers", "")))
+                    print(name, side, json.dumps(taken[side][-1]), flush=True)
+            results[name] = {"environment": environment("cpu"), "measures": taken}
+            write_json(kept, results)
+    (RESULTS / "tokenizer_benchmarks.md").write_text(page(results), encoding="utf-8")
+
+
+def write_million(beauty, file):
+    """A million vectors of 768 dimensions: two real ones side by side, drawn at random, and noise of a tenth."""
+    real, draw = np.load(beauty).astype(np.float32), np.random.default_rng(0)
+    made = np.lib.format.open_memmap(file, "w+", np.float32, (N_MILLION, 2 * real.shape[1]))
+    for start in range(0, N_MILLION, ROWS_AT_ONCE):
+        pair = real[draw.integers(0, len(real), (ROWS_AT_ONCE, 2))].reshape(ROWS_AT_ONCE, -1)
+        noise = draw.standard_normal(pair.shape, dtype=np.float32) * real.std(axis=0).mean() / 10
+        made[start : start + ROWS_AT_ONCE] = pair + noise
+    made.flush()
+    return file
+
+
+def take(side, vectors, peers):
+    """Numbers of one measure, from a process of its own."""
+    command = [sys.executable, HERE / "tokenizer_side.py", side, f"--vectors={vectors}", f"--peers={peers}"]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    if answer.returncode:
+        raise RuntimeError(f"{side} failed: {answer.stderr.strip().splitlines()[-1:]}")
+    return json.loads(answer.stdout.strip().splitlines()[-1])
+
+
+def page(results):
+    """The page of all results."""
+    lines = [
+        "# Tokenizers, side by side",
+        "",
+        "Written by `python benchmarks/tokenizers.py --data_path=FOLDER`; every number measured, its machine and "
+        "versions are in [tokenizer_benchmarks.json](tokenizer_benchmarks.json). 4 levels (or parts) of 256 codes, "
+        "fitted on the same rows, at most 65,536; medians; the sides ran in turns, each in a process of its own that "
+        "reads the memory-mapped file part by part. Distortion: mean squared error in proportion to the variance.",
+    ]
+    for name, found in results.items():
+        measures = found["measures"]
+        rows = next(iter(measures.values()))[0]["rows"]
+        lines += ["", f"## {name}: {rows:,} vectors, commit {found['environment']['commit']}", ""]
+        lines += ["| what | fit | encode | distortion | peak memory |", "| --- | ---: | ---: | ---: | ---: |"]
+        for side in filter(measures.__contains__, QUANTIZERS):
+            fit, encode, distortion, peak = (
+                median(numbers[key] for numbers in measures[side])
+                for key in ("fit_seconds", "encode_seconds", "distortion", "peak_bytes")
+            )
+            lines.append(
+                f"| {QUANTIZERS[side]} | {fit:.1f} s | {encode:.2f} s | {distortion:.4f} | {peak / 1e9:.2f} GB |"
+            )
+        trained = [side for side in TRAINERS if side in measures]
+        if trained:
+            lines += ["", "| RQ-VAE, batches of 256 | an epoch | peak memory |", "| --- | ---: | ---: |"]
+        for side in trained:
+            seconds = median(numbers["seconds_of_an_epoch"] for numbers in measures[side])
+            peak = max(numbers["peak_bytes"] for numbers in measures[side])
+            lines.append(f"| {TRAINERS[side]} | {seconds:.2f} s | {peak / 1e9:.2f} GB |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
