@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from recbole_unirep.analysis.codebook import code_counts
+from recbole_unirep.analysis.codebook import level_counts
 
 OTHER = "other"
 
@@ -25,7 +25,8 @@ class CategoryCounts(NamedTuple):
 
     Attributes:
         categories (list of str): length C.
-        codes (np.ndarray): the codes that most items have, fullest first, shape: [L, M], int64.
+        codes (np.ndarray): the codes that most items have, fullest first, -1 where a level has fewer, shape: [L, M],
+            int64.
         counts (np.ndarray): items of each category that have the code, shape: [L, M, C], int64.
         totals (np.ndarray): items of each category, shape: [C], int64.
     """
@@ -55,18 +56,19 @@ def common_categories(categories, n_most: int) -> tuple:
     return names + [OTHER] * (len(by_count) > n_most), groups
 
 
-def fullest_codes_by_category(codes, categories, *, codebook_size: int, n_codes: int, n_categories: int):
+def fullest_codes_by_category(codes, categories, *, codebook_size, n_codes: int, n_categories: int):
     """Counts of items by category in the fullest codes of each level.
 
     Args:
-        codes (Tensor or ndarray): integers in 0..codebook_size-1, shape: [N, L].
+        codes (Tensor or ndarray): integers in 0..codebook_size-1; levels that an ID does not use hold -1, shape:
+            [N, L].
         categories (sequence of str): one an item, shape: [N].
-        codebook_size (int): codes of a level.
+        codebook_size (int or sequence of int): codes of all levels, or of each.
         n_codes (int): codes shown of a level; of two equally full ones the lower comes first.
         n_categories (int): categories that keep their name, the others are counted together.
 
     Returns:
-        CategoryCounts: M is n_codes, or codebook_size where that is smaller.
+        CategoryCounts: M is n_codes, or the largest codebook_size where that is smaller.
 
     Raises:
         ValueError: a code lies outside its codebook, or codes and categories are of different numbers of items.
@@ -74,9 +76,10 @@ def fullest_codes_by_category(codes, categories, *, codebook_size: int, n_codes:
     codes = torch.as_tensor(codes).cpu()
     _check_lengths(codes, categories)
     names, groups = common_categories(categories, n_categories)
-    fullest = code_counts(codes, codebook_size).argsort(dim=-1, descending=True, stable=True)[:, :n_codes].numpy()
+    by_level = [counts.argsort(descending=True, stable=True)[:n_codes] for counts in level_counts(codes, codebook_size)]
+    fullest = torch.nn.utils.rnn.pad_sequence(by_level, batch_first=True, padding_value=-1).numpy()
     counts = [
-        [np.bincount(groups[level.numpy() == code], minlength=len(names)) for code in codes_of_level]
+        [np.bincount(groups[(level.numpy() == code) & (code >= 0)], minlength=len(names)) for code in codes_of_level]
         for level, codes_of_level in zip(codes.unbind(dim=-1), fullest)
     ]
     return CategoryCounts(names, fullest, np.array(counts), np.bincount(groups, minlength=len(names)))
@@ -84,6 +87,8 @@ def fullest_codes_by_category(codes, categories, *, codebook_size: int, n_codes:
 
 def category_purity(codes, categories) -> list:
     """Share of items whose category is the most common one among the items with their code, one float a level.
+
+    Items whose ID does not use a level (-1) do not count there.
 
     It is the share of the most common category where all items have one code, 1 where each code holds one category,
     and rises by itself with the number of codes: compare it with that of shuffled categories.
@@ -100,9 +105,10 @@ def category_purity(codes, categories) -> list:
     group = np.unique(np.asarray(categories, dtype=str), return_inverse=True)[1].reshape(-1)
     shares = []
     for level in codes.T:
-        counts = np.zeros((level.max() + 1, group.max() + 1), dtype=np.int64)
-        np.add.at(counts, (level, group), 1)
-        shares.append(counts.max(axis=1).sum().item() / len(level))
+        has_one = level >= 0
+        counts = np.zeros((max(level.max() + 1, 1), group.max() + 1), dtype=np.int64)
+        np.add.at(counts, (level[has_one], group[has_one]), 1)
+        shares.append(counts.max(axis=1).sum().item() / max(has_one.sum().item(), 1))
     return shares
 
 

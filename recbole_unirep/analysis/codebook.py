@@ -90,11 +90,6 @@ def level_counts(codes, codebook_size) -> list:
     return levels
 
 
-def code_counts(codes, codebook_size: int) -> Tensor:
-    """Items that have each code of each level, where all levels have K, int64, shape: [L, K]."""
-    return torch.stack(level_counts(codes, codebook_size))
-
-
 def semantic_id_counts(codes) -> Tensor:
     """Items that have each semantic ID that occurs, int64, shape: [distinct semantic IDs]."""
     return torch.unique(torch.as_tensor(codes), dim=0, return_counts=True)[1]

@@ -88,6 +88,8 @@ def codes_by_category(counts, levels, title: str):
     places, height = np.arange(n_categories), 0.8 / n_codes
     for level, (name, axes) in enumerate(zip(levels, panels)):
         for number in range(n_codes):
+            if counts.codes[level, number] < 0:  # a level of fewer codes
+                continue
             bars = counts.counts[level, number]
             middles = places + (number - (n_codes - 1) / 2) * height
             label = f"code {counts.codes[level, number]} ({bars.sum():,} items)"
@@ -154,20 +156,20 @@ def codebook_maps(panels, counts, title: str):
 
     Args:
         panels (list of tuple[str, ndarray]): title of a level and where its vectors lie, float, shape: [K, 2].
-        counts (ndarray): items that have each code, integers, shape: [L, K].
+        counts (sequence of ndarray): items that have each code of a level, integers, shape: [K].
         title (str): of the figure.
 
     Returns:
         matplotlib.figure.Figure: a panel a level; a dead code is a hollow grey ring.
     """
-    counts = np.asarray(counts)
+    most, largest = max(np.max(level) for level in counts), max(map(len, counts))
     figure = Figure(figsize=(1.4 + 3.6 * len(panels), 4.3))
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    scale, shrink = LogNorm(1, max(counts.max(), 10)), min(1, 256 / counts.shape[1]) ** 0.5
+    scale, shrink = LogNorm(1, max(most, 10)), min(1, 256 / largest) ** 0.5
     for (name, points), n_items, axes in zip(panels, counts, all_axes):
         dead, used = np.flatnonzero(n_items == 0), np.flatnonzero(n_items > 0)
         used = used[np.argsort(-n_items[used], kind="stable")]  # large ones first, so that none hides another
-        area = (12 + 60 * np.sqrt(n_items[used] / counts.max())) * shrink
+        area = (12 + 60 * np.sqrt(n_items[used] / most)) * shrink
         edged = {"linewidths": 0.5, "rasterized": True}
         axes.scatter(*points[dead].T, s=10 * shrink, facecolors="none", edgecolors="#999999", **edged)
         edged.update(norm=scale, cmap="cividis_r", edgecolors="white")
@@ -181,28 +183,27 @@ def codebook_maps(panels, counts, title: str):
 
 @_styled
 def codebook_usage(counts, labels, title: str):
-    """Items of each code, fullest code first, a line a level; a dashed line is even use.
+    """Items of each code, fullest code first, a line a level; a dashed line is even use of levels that are alike.
 
     Args:
-        counts (ndarray): items that have each code, integers, shape: [L, K].
+        counts (sequence of ndarray): items that have each code of a level, integers, shape: [K].
         labels (list of str): of each level.
         title (str): of the figure.
 
     Returns:
         matplotlib.figure.Figure: the axis of items is linear below 1 and logarithmic above, so that 0 is there.
     """
-    counts = np.asarray(counts)
-    n_codes = counts.shape[1]
+    n_codes = max(map(len, counts))
     figure = Figure(figsize=(8, 4.5))
     axes = figure.subplots()
-    rank = np.arange(1, n_codes + 1)
     for number, (n_items, label) in enumerate(zip(counts, labels)):
-        axes.plot(rank, np.sort(n_items)[::-1], label=label, **_line(number))
-    even = counts[0].sum() / n_codes
-    axes.axhline(even, color=DARK_GREY, linestyle=(0, (6, 3)), linewidth=1, label=f"even use ({even:.1f} items)")
+        axes.plot(np.arange(1, len(n_items) + 1), np.sort(n_items)[::-1], label=label, **_line(number))
+    if len({(len(n_items), np.sum(n_items)) for n_items in counts}) == 1:
+        even = np.sum(counts[0]) / n_codes
+        axes.axhline(even, color=DARK_GREY, linestyle=(0, (6, 3)), linewidth=1, label=f"even use ({even:.1f} items)")
     axes.set_yscale("symlog", linthresh=1)
     axes.set(xlabel="rank of the code within its level", ylabel="items with the code", xlim=(0, n_codes + 1))
-    axes.set_ylim(0, counts.max() * 1.3)
+    axes.set_ylim(0, max(np.max(level) for level in counts) * 1.3)
     axes.yaxis.set_major_formatter("{x:,.0f}")
     figure.legend(loc="outside lower center", ncols=2)
     figure.suptitle(title)

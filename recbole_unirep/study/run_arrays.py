@@ -17,14 +17,19 @@ class Codebooks(NamedTuple):
     """Semantic IDs of the items, and what they are made of.
 
     Attributes:
-        codes (np.ndarray): shape: [N, n_levels], int64.
-        vectors (np.ndarray): shape: [n_levels, codebook_size, code_dim], float32.
+        codes (np.ndarray): -1 where an ID does not use a level, shape: [N, n_levels], int64.
+        vectors (list of np.ndarray): of each level, shape: [codebook_size, code_dim], float32.
         level_metrics (list of str): distance of each level.
     """
 
     codes: np.ndarray
-    vectors: np.ndarray
+    vectors: list
     level_metrics: list
+
+    @property
+    def sizes(self):
+        """Codes of each level."""
+        return [len(level) for level in self.vectors]
 
 
 class LearningCurve(NamedTuple):
@@ -152,17 +157,15 @@ def _unified_vectors(table):
         elif table.has_codes:
             quantizer = table.tokenizer.quantizer
             codes = encoded.codes.cpu().numpy()
-            codebooks = Codebooks(codes, _array(quantizer.codebooks), list(quantizer.level_metrics))
+            codebooks = Codebooks(codes, list(_array(quantizer.codebooks)), list(quantizer.level_metrics))
     return vectors, codebooks
 
 
 def _fixed_codebooks(embedding):
-    """Codes that stand still and their learned vectors; None where levels differ in size or IDs in length."""
-    codes, sizes = embedding.codes[1:].cpu().numpy(), embedding.codebook_sizes
-    if len(set(sizes)) > 1 or (codes < 0).any():
-        return None
-    vectors = _array(embedding.vectors.weight[1:]).reshape(len(sizes), sizes[0], -1)
-    return Codebooks(codes, vectors, ["euclidean"] * len(sizes))
+    """Codes that stand still and their learned vectors."""
+    sizes = embedding.codebook_sizes
+    vectors = np.split(_array(embedding.vectors.weight[1:]), np.cumsum(sizes)[:-1])
+    return Codebooks(embedding.codes[1:].cpu().numpy(), vectors, ["euclidean"] * len(sizes))
 
 
 def _array(tensor):

@@ -18,12 +18,13 @@ from recbole_unirep.analysis.categories import (
     common_categories,
     fullest_codes_by_category,
 )
-from recbole_unirep.analysis.codebook import code_counts, codebook_usage, perplexity
+from recbole_unirep.analysis.codebook import codebook_usage, level_counts, perplexity
 from recbole_unirep.analysis.projection import PERPLEXITY, sample_rows, tsne
 from recbole_unirep.run_folder import write_json
 from recbole_unirep.study.run_arrays import RunArrays, read_run
 
 N_CODES = 3  # fullest codes of a level, as in the paper
+N_PANELS, N_LINES = 4, 6  # levels that are drawn, of more the first
 N_CATEGORIES = 8
 N_POINTS = 3000  # items on a map: more of them hide each other
 TSNE = f"perplexity {PERPLEXITY}"
@@ -94,7 +95,7 @@ def run_figures(arrays: RunArrays) -> Iterator[RunFigure]:
         yield _codebook_usage(arrays)
         if arrays.categories is not None:
             yield _codes_by_category(arrays)
-        yield _codebook_maps(arrays)
+        yield from _codebook_maps(arrays)
     yield from _item_maps(arrays)
 
 
@@ -111,29 +112,34 @@ def _learning_curve(arrays):
 
 
 def _codebook_usage(arrays):
-    codes, n_codes = arrays.codebooks.codes, arrays.codebooks.vectors.shape[1]
-    usages, perplexities = codebook_usage(codes, n_codes), perplexity(codes, n_codes)
-    counts = code_counts(codes, n_codes).numpy()
+    codes, sizes = arrays.codebooks.codes, arrays.codebooks.sizes
+    usages, perplexities = codebook_usage(codes, sizes), perplexity(codes, sizes)
+    counts = [counts.numpy() for counts in level_counts(codes, sizes)]
     labels = [
         f"{name}: {usage:.1%} used, perplexity {entropy:.0f}"
         for name, usage, entropy in zip(_level_names(arrays.codebooks), usages, perplexities)
     ]
-    figure = plots.codebook_usage(counts, labels, _title("Codebook usage by level", arrays))
+    figure = plots.codebook_usage(counts[:N_LINES], labels[:N_LINES], _title("Codebook usage by level", arrays))
     caption = (
-        f"Items that have each of the {n_codes} codes of a level, fullest code first; {len(codes):,} items of "
-        f"{arrays.name}. A code without items is dead; perplexity is the number of equally full codes that would be as "
-        f"varied."
+        f"Items that have each of the {_sizes(sizes)} codes of a level, fullest code first{_first(N_LINES, sizes)}; "
+        f"{len(codes):,} items of {arrays.name}. A code without items is dead; perplexity is the number of equally "
+        f"full codes that would be as varied."
     )
-    numbers = {"items_by_code": counts.tolist(), "codebook_usage": usages, "perplexity": perplexities}
+    numbers = {
+        "items_by_code": [level.tolist() for level in counts],
+        "codebook_usage": usages,
+        "perplexity": perplexities,
+    }
     return RunFigure("codebook_usage", figure, caption, numbers)
 
 
 def _codes_by_category(arrays):
-    codes, categories = arrays.codebooks.codes, arrays.categories
+    sizes, categories = arrays.codebooks.sizes, arrays.categories
+    codes = arrays.codebooks.codes[:, :N_PANELS]
     counts = fullest_codes_by_category(
         codes,
         categories.names,
-        codebook_size=arrays.codebooks.vectors.shape[1],
+        codebook_size=sizes[:N_PANELS],
         n_codes=N_CODES,
         n_categories=N_CATEGORIES,
     )
@@ -145,7 +151,8 @@ def _codes_by_category(arrays):
         f"level {level} {share:.0%} ({chance:.0%})" for level, (share, chance) in enumerate(zip(purity, shuffled), 1)
     )
     caption = (
-        f"Items by category in the {N_CODES} codes of each level that most items of {arrays.name} have; black ticks: "
+        f"Items by category in the {N_CODES} codes of each level{_first(N_PANELS, sizes)} that most items of "
+        f"{arrays.name} have; black ticks: "
         f"where the bars would end if a code's items were spread over the categories as all items are. An item's "
         f"category is {categories.rule} in column {categories.field}. Share of items, over all codes, that belong to "
         f"the most common category of their code, and the same with categories shuffled among the items: {shares}. As "
@@ -166,18 +173,23 @@ def _codes_by_category(arrays):
 
 def _codebook_maps(arrays):
     codes, vectors, metrics = arrays.codebooks
-    counts = code_counts(codes, vectors.shape[1]).numpy()
-    points = [tsne(level, seed=arrays.seed, metric=metric) for level, metric in zip(vectors, metrics)]
-    names = _level_names(arrays.codebooks)
+    sizes, all_names = arrays.codebooks.sizes, _level_names(arrays.codebooks)
+    shown = [level for level in range(len(sizes)) if sizes[level] >= 3][:N_PANELS]  # fewer vectors have no picture
+    if not shown:
+        return
+    counts = [level_counts(codes, sizes)[level].numpy() for level in shown]
+    points = [tsne(vectors[level], seed=arrays.seed, metric=metrics[level]) for level in shown]
+    names = [all_names[level] for level in shown]
     figure = plots.codebook_maps(list(zip(names, points)), counts, _title("Codebook vectors of each level", arrays))
     caption = (
-        f"t-SNE ({TSNE}, seed {arrays.seed}) of the {vectors.shape[1]} vectors of each level's codebook of "
-        f"{arrays.name}, by the distance that the level uses. Area and colour grow with the items that have the code; "
-        f"rings are dead codes. As the semantic tokens of the paper's Figures 8 to 15; a degenerate codebook has few "
-        f"large points."
+        f"t-SNE ({TSNE}, seed {arrays.seed}) of the {_sizes(sizes)} vectors of each level's codebook"
+        f"{_first(N_PANELS, sizes)} of {arrays.name}, by the distance that the level uses. Area and colour grow with "
+        f"the items that have the code; rings are dead codes. As the semantic tokens of the paper's Figures 8 to 15; a "
+        f"degenerate codebook has few large points."
     )
-    numbers = {"levels": names, "items_by_code": counts.tolist(), "points": [_rounded(level) for level in points]}
-    return RunFigure("codebook_maps", figure, caption, numbers)
+    by_code = [level.tolist() for level in counts]
+    numbers = {"levels": names, "items_by_code": by_code, "points": [_rounded(level) for level in points]}
+    yield RunFigure("codebook_maps", figure, caption, numbers)
 
 
 def _item_maps(arrays):
@@ -215,6 +227,16 @@ def _item_maps(arrays):
 
 def _level_names(codebooks):
     return [f"level {level} ({metric})" for level, metric in enumerate(codebooks.level_metrics, start=1)]
+
+
+def _sizes(sizes):
+    """Codes of a level in words."""
+    return str(sizes[0]) if len(set(sizes)) == 1 else " / ".join(map(str, sizes))
+
+
+def _first(n_shown, sizes):
+    """What a caption says where not every level is drawn."""
+    return f" (the first {n_shown} of {len(sizes)} levels)" if len(sizes) > n_shown else ""
 
 
 def _title(what, arrays):

@@ -53,3 +53,11 @@ def test_purity_by_hand():
 def test_codes_and_categories_of_other_items_are_an_error(measure):
     with pytest.raises(ValueError, match="6 items have codes and 5 have categories"):
         measure(CODES, CATEGORIES[:5])
+
+
+def test_ids_that_end_early_count_where_they_have_a_code():
+    codes, categories = np.array([[0, 1], [0, -1], [1, 0], [1, 1]]), ["a", "a", "b", "b"]
+    assert category_purity(codes, categories) == [1.0, 2 / 3]
+    counts = fullest_codes_by_category(codes, categories, codebook_size=[2, 3], n_codes=3, n_categories=2)
+    assert counts.codes.tolist() == [[0, 1, -1], [1, 0, 2]]
+    assert counts.counts[:, :, :].tolist() == [[[2, 0], [0, 2], [0, 0]], [[1, 1], [0, 1], [0, 0]]]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from recbole_unirep import cli
-from recbole_unirep.analysis.codebook import code_counts
+from recbole_unirep.analysis.codebook import level_counts
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
 from recbole_unirep.study.run_arrays import read_learning_curve, read_run
 
@@ -50,7 +50,7 @@ def test_the_command_draws_a_run_alike_each_time(tiny, monkeypatch, capsys):
 
     _, model, data = load_data_and_model(run)
     codes = model.item_embedding.codes().numpy()
-    counts = code_counts(codes, 8).numpy()
+    counts = np.stack(level_counts(codes, 8))
     assert numbers["codebook_usage"]["items_by_code"] == counts.tolist()
     kinds = numbers["codes_by_category"]
     assert sorted(kinds["categories"]) == ["brush", "lipstick", "none", "perfume", "shampoo", "soap"]
@@ -95,15 +95,37 @@ def test_a_model_without_codes_has_the_other_figures(tiny, monkeypatch, capsys, 
 def test_codes_that_stand_still_are_drawn_where_all_levels_are_alike(tiny, monkeypatch, capsys):
     run = trained(tiny, tokenizer="RQKMeans", code_embedding_size=8)
     arrays = read_run(run)
-    assert arrays.codebooks.vectors.shape == (3, 8, 8)
+    assert [level.shape for level in arrays.codebooks.vectors] == [(8, 8)] * 3
     assert figures(monkeypatch, capsys, run)[0] == 0
     assert {path.stem for path in (run / "figures").glob("*.png")} > OF_CODES
 
 
-def test_ids_of_unlike_levels_have_the_figures_that_need_no_codebooks(tiny):
-    run = trained(tiny, tokenizer="HierarchicalKMeans", code_embedding_size=8)
+@pytest.mark.parametrize(
+    ("keys", "sizes"),
+    [
+        ({"tokenizer": "HierarchicalKMeans"}, [8, 8, 8]),  # IDs end where an item is alone
+        ({"tokenizer": "CategoricalIDs", "id_columns": ["categories"]}, [1, 5]),
+    ],
+)
+def test_ids_of_unlike_levels_are_drawn(tiny, monkeypatch, capsys, keys, sizes):
+    run = trained(tiny, code_embedding_size=8, **keys)
     arrays = read_run(run)
-    assert arrays.codebooks is None and list(arrays.vectors) == ["semantic embedding", "ID embedding"]
+    assert arrays.codebooks.sizes[: len(sizes)] == sizes and (arrays.codebooks.codes < 0).any()
+    assert figures(monkeypatch, capsys, run)[0] == 0
+    assert {path.stem for path in (run / "figures").glob("*.png")} > OF_CODES
+    numbers = json.loads((run / "figures" / "codebook_usage.json").read_text())
+    counts = level_counts(arrays.codebooks.codes, arrays.codebooks.sizes)
+    assert numbers["items_by_code"] == [level.tolist() for level in counts]
+    maps = json.loads((run / "figures" / "codebook_maps.json").read_text())
+    assert len(maps["points"]) == sum(size >= 3 for size in arrays.codebooks.sizes)
+
+
+def test_of_many_levels_the_first_are_drawn(tiny, monkeypatch, capsys):
+    run = trained(tiny, n_levels=7, codebook_size=4)
+    assert figures(monkeypatch, capsys, run)[0] == 0
+    maps = json.loads((run / "figures" / "codebook_maps.json").read_text())
+    assert len(maps["points"]) == 4 and "the first 4 of 7 levels" in maps["caption"]
+    assert len(json.loads((run / "figures" / "codebook_usage.json").read_text())["items_by_code"]) == 7
 
 
 def test_a_learning_curve_has_the_validated_epochs(tmp_path):
