@@ -67,10 +67,13 @@ def rank_weights(arguments):
             writer.writerows(rows)
         judge = f"full {config['valid_metric'].lower()}"
         best = (max if config["valid_metric_bigger"] else min)(rows, key=lambda row: row[judge])
-        record = {"split": "validation", "arguments": list(arguments[1:]), "judge": judge, "best": best}
+        record = {"split": "validation", "weights": asked, "judge": judge, "best": best}
         write_json(run / RECORD, {**record, **environment(config["device"])})
         chosen = ", ".join(f"{key} {best[key]:g}" for key in asked)
-        getLogger().info(f"{tabulate(rows, headers='keys', floatfmt='.4f')}\nbest by {judge}: {chosen}\n{run / FILE}")
+        metric = config["valid_metric"].lower()
+        shown = [*asked, *(f"{name} {column}" for name in protocols for column in (metric, "mrr"))]
+        table = [[row[column] for column in shown] for row in rows]
+        getLogger().info(f"{tabulate(table, shown, floatfmt='.4f')}\nbest by {judge}: {chosen}\n{run / FILE}")
     return run / FILE
 
 
