@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -12,6 +11,7 @@ from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.data.item_columns import load_items
 from recbole_unirep.data.item_graph import graph_vectors
 from recbole_unirep.data.item_text import load_item_text
+from recbole_unirep.data.item_transitions import n_training
 from recbole_unirep.tokenizer import reads_vectors
 
 GRAPH = "graph"
@@ -51,13 +51,13 @@ def load_catalogue(config, dataset, tokenizer, further=()) -> Catalogue:
     Returns:
         Catalogue: vectors of several sources stand side by side, each at length 1.
     """
-    n_training = n_training_items(dataset) - 1
+    n_learned = n_training_items(dataset) - 1
     if not reads_vectors(tokenizer):
         items = load_items(config, dataset)
-        return Catalogue(items.tokens, items, torch.arange(n_training), list(items.columns))
+        return Catalogue(items.tokens, items, torch.arange(n_learned), list(items.columns))
     text = load_item_text(config, dataset)
     vectors = join([text.vectors[1:], *(part for _, part in further)])
-    learned = text.vectors[1 : n_training + 1].any(dim=-1).nonzero()[:, 0]
+    learned = text.vectors[1 : n_learned + 1].any(dim=-1).nonzero()[:, 0]
     tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
     return Catalogue(tokens, vectors, learned, [text.encoder, *(name for name, _ in further)])
 
@@ -93,8 +93,8 @@ def graph(train, dim, seed) -> Tensor:
         dim (int): dimensions.
         seed (int): of the factorization.
     """
-    n_rows = np.bincount(train.inter_feat[train.uid_field].numpy(), minlength=train.user_num)
-    return torch.from_numpy(graph_vectors(train.sequences, n_rows + 1, train.item_num, dim, seed)[1:])
+    vectors = graph_vectors(train.sequences, n_training(train, "the items' graph"), train.item_num, dim, seed)
+    return torch.from_numpy(vectors[1:])
 
 
 def join(parts) -> Tensor:

@@ -81,14 +81,14 @@ def n_training(train, key):
 
     Args:
         train (Dataset): as above.
-        key (str): of the config, that needs them.
+        key (str): what needs them, for the message.
 
     Raises:
         ValueError: the dataset is stock RecBole's, which does not hold each user's items in a row.
     """
     if not hasattr(train, "sequences"):
         raise ValueError(
-            f"{key} counts what each user took, which stock RecBole's dataset does not hold: use run_recbole of "
-            f"recbole_unirep, or leave the key out"
+            f"{key} is made of what each user took in order, which stock RecBole's dataset does not hold: use "
+            f"run_recbole of recbole_unirep, or leave the key out"
         )
     return np.bincount(train.inter_feat[train.uid_field].numpy(), minlength=train.user_num) + 1

@@ -96,11 +96,11 @@ class ScoreBias(nn.Module):
             tuple: ScoreAdditions, every pair once, and ScoreFeatures of B rows; None for what there is not.
         """
         additions = self.learned(rows, torch.arange(len(rows), device=rows.device), last)
-        made = {
-            "history_similarity": lambda: HistorySimilarity(self.directions, rows, last),
-            "popularity_bias": lambda: Popularity(self.item_counts),
-        }
-        features = [made[key]() for key in self.feature_weights]
-        return additions and additions.summed(), ScoreFeatures(
-            [*self.feature_weights.values()], features
-        ) if features else None
+        features = [self._feature(key, rows, last) for key in self.feature_weights]
+        weights = list(self.feature_weights.values())
+        return additions and additions.summed(), ScoreFeatures(weights, features) if features else None
+
+    def _feature(self, key, rows, last):
+        if key == "popularity_bias":
+            return Popularity(self.item_counts)
+        return HistorySimilarity(self.directions, rows, last)

@@ -39,5 +39,5 @@ def test_followers_are_scaled_by_all_that_followed(tiny, one_row_a_user):
 
 
 def test_recboles_own_dataset_is_refused():
-    with pytest.raises(ValueError, match="transition_bias counts.*use run_recbole of recbole_unirep"):
+    with pytest.raises(ValueError, match="transition_bias is made of.*use run_recbole of recbole_unirep"):
         item_transitions(object())
