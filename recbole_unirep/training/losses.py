@@ -62,7 +62,7 @@ def recommendation_loss(batch, sequence_states, item_embedding, n_items, loss_ty
         item_embedding (nn.Module): answers a call on ids and `.weight`.
         n_items (int): number of item ids, padding included; further rows of the table are special tokens.
         loss_type (str): a name in LOSSES; 'SSM' is the sampled softmax.
-        additions_of (callable or None): rows [B, L + 1], row and place [P] to ScoreAdditions; with 'CE' and 'SSM'.
+        additions_of (callable or None): rows [B, L + WINDOW], row and place [P] to ScoreAdditions; with 'CE' and 'SSM'.
 
     Returns:
         Tensor: mean over the positions, shape: []. Of several processes each has its rows' part, times their number:
