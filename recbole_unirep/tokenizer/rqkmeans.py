@@ -7,7 +7,7 @@ Reference:
 
 After the last level the codebooks are moved together: each becomes the means of what the other levels' codes leave of
 its items, and the items are encoded anew. On the vectors of Amazon Beauty, four levels of 256 codes then leave less of
-the variance than faiss' ResidualQuantizer does even with beam search (benchmarks/tokenizers.py).
+the variance than faiss' ResidualQuantizer does even with beam search (results/tokenizer_benchmarks.md).
 
 Shapes: N items, K codebook_size, L n_levels, D dimensions.
 """
