@@ -67,6 +67,7 @@ class MBGen(SemanticTokenizer):
             fit_seed=fit_seed,
         )
         self.register_buffer("residual_codebook", torch.zeros(codebook_size, code_dim))
+        self.register_buffer("is_fitted", torch.zeros((), dtype=torch.bool))
         self.codebook_size, self.code_dim = codebook_size, code_dim
         self.kmeans_iterations, self.fit_seed = kmeans_iterations, fit_seed
 
@@ -76,10 +77,13 @@ class MBGen(SemanticTokenizer):
             latent = self.first.latent(x)
             residual = latent - self.first.quantizer.decode(self.first.quantizer.encode(latent))
             self.residual_codebook.copy_(kmeans(residual, self.codebook_size, self.kmeans_iterations, self.fit_seed))
+        self.is_fitted.fill_(True)
         return self
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
+        if not self.is_fitted:
+            raise ValueError("MBGen has seen no vectors yet: call fit first")
         latent = self.first.latent(x)
         first = self.first.quantizer.encode(latent)  # [N, 1]
         second = nearest(latent - self.first.quantizer.decode(first), self.residual_codebook, "euclidean")
