@@ -41,12 +41,13 @@ def lay_defaults(config, model, model_class, dataset):
     # Other files that RecBole loads for a kind of model, such as a knowledge graph, are still loaded.
     data["load_col"] = {**internal["load_col"], **data.get("load_col", {})}
     data.update(data_for_model)
-    preset = _named_layer("preset", ChainMap(user, data, own, overall)["preset"], loader)
+    preset = _preset_layer(ChainMap(user, data, own, overall)["preset"], model, loader)
 
     chosen = ChainMap(user, preset, data, own, overall)
     backbone, tokenizer = {}, {}
     if "backbone" in own:
         backbone = _backbone_layer(chosen["backbone"], loader)
+    if "tokenizer" in own:
         tokenizer = _named_layer("tokenizer", chosen["tokenizer"], loader)
     # RecBole's loss_type of the backbone and the like never overwrite what the model itself sets.
     filling = {key: value for key, value in backbone.items() if key not in own}
@@ -64,11 +65,21 @@ def _read(file, loader):
 
 
 def _named_layer(kind, name, loader):
-    if name is None:
-        return {}
     if name not in shipped_names(kind):
         raise ValueError(f"{kind} '{name}' is unknown: {nearest(name, shipped_names(kind))}")
     return _read(shipped_file(kind, f"{name}.yaml"), loader)
+
+
+def _preset_layer(name, model, loader):
+    """Keys of a model's preset, properties/preset/MODEL.NAME.yaml."""
+    if name is None:
+        return {}
+    names = [stem.removeprefix(f"{model}.") for stem in shipped_names("preset") if stem.startswith(f"{model}.")]
+    if not names:
+        raise ValueError(f"preset '{name}' is asked for, {model} has none: leave it out")
+    if name not in names:
+        raise ValueError(f"preset '{name}' is unknown: {nearest(name, names)}")
+    return _read(shipped_file("preset", f"{model}.{name}.yaml"), loader)
 
 
 def _backbone_layer(name, loader):

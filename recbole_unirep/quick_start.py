@@ -176,14 +176,14 @@ def embed(arguments):
 
 
 def trains_rows(config):
-    """Whether our rows train this model: it is causal, and the user asks neither for RecBole's loader nor for RecBole's
-    own evaluation, whose data have RecBole's rows.
+    """Whether our rows train this model: it is causal or takes them itself, and the user asks neither for RecBole's
+    loader nor for RecBole's own evaluation, whose data have RecBole's rows.
     """
     if config["training_rows"] not in ("user", "target", "prefix"):
         raise ValueError(f"training_rows={config['training_rows']} is not known: choose user, target or prefix")
     reader = config["backbone"] if config["model"] in MODELS else config["model"]
     asks_for_prefixes = config["training_rows"] == "prefix" or RECBOLE in protocols_asked(config["protocol"])
-    return reader in CAUSAL and not asks_for_prefixes
+    return (reader in CAUSAL or getattr(config.model_class, "trains_in_rows", False)) and not asks_for_prefixes
 
 
 def build_model(config, dataset):

@@ -92,6 +92,7 @@ def test_bce_takes_one_negative_by_itself():
         (["--tokenizer=RQVEA"], "tokenizer 'RQVEA' is unknown: did you mean 'RQVAE'"),
         (["--backbone=SASRek"], "backbone 'SASRek' is unknown: did you mean 'SASRec'"),
         (["--preset=papers"], "preset 'papers' is unknown: did you mean 'paper'"),
+        (["--model=SASRec", "--preset=best"], "preset 'best' is asked for, SASRec has none: leave it out"),
         (["--learning_rat=1"], "unknown key 'learning_rat', did you mean 'learning_rate'"),
         (["--qqqq=1", "--sed=1"], "unknown key 'qqqq'.*; unknown key 'sed', did you mean 'seed'"),
         (["--train_neg_sample_args={'distribution':'uniform'}"], "should be None when the loss_type is CE"),

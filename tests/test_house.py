@@ -32,7 +32,7 @@ TEXTS = sorted(
 FLOORS = (
     ("dataset_prep", "parallel"),
     ("compat", "result", "run_folder", "semantic_ids", "shipped", "values"),
-    ("analysis", "known_keys", "tokenizer"),
+    ("analysis", "generation", "known_keys", "tokenizer"),
     ("data", "dataset_columns", "training"),
     ("layers", "model"),
     ("config",),

@@ -1,7 +1,8 @@
 """UniRep and the other recommenders of this package: one model a file, table key = class name = yaml file name."""
 
 from recbole_unirep.model.textknn import TextKNN
+from recbole_unirep.model.tiger import TIGER
 from recbole_unirep.model.unirep import UniRep
 
 METHODS = {"UniRep": UniRep}
-MODELS = {**METHODS, "TextKNN": TextKNN}  # with rules to compare them with
+MODELS = {**METHODS, "TIGER": TIGER, "TextKNN": TextKNN}  # with others to compare them with

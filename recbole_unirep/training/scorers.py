@@ -1,8 +1,10 @@
 """recbole_unirep.training.scorers: scores of one batch of users, never more at once than asked for.
 
-Three kinds of model: a causal one is its last state times the item table, any other is asked by its own
-`full_sort_predict`, and one without it by `predict` on pairs.
+Four kinds of model: a causal one is its last state times the item table, a generative one finds some items and is asked
+for candidates, any other is asked by its own `full_sort_predict`, and one without it by `predict` on pairs.
 """
+
+from functools import cached_property
 
 import torch
 from recbole.data.interaction import Interaction
@@ -27,8 +29,11 @@ def make_scorer(model, data, *, whole, batch_size, scores_at_once, device):
         device (torch.device): where the model is.
 
     Returns:
-        callable: row numbers [B], at most its `batch_size`, to TableScores, GivenScores or PairScores.
+        callable: row numbers [B], at most its `batch_size`, to TableScores, GeneratedScores, GivenScores or
+        PairScores.
     """
+    if hasattr(model, "candidate_scores"):
+        return _GenerativeScorer(model, data, batch_size, scores_at_once, device)
     states = sequence_states(model)
     if states is not None:
         return _TableScorer(model, states, data, batch_size, scores_at_once, device)
@@ -129,6 +134,48 @@ class GivenScores:
         return self.scores[rows, items]
 
 
+class GeneratedScores:
+    """Scores of a model that spells out items: of the catalogue those it finds, of candidates any.
+
+    Args:
+        model (GenerativeRecommender): in evaluation mode.
+        memory: what it remembers of B users.
+    """
+
+    def __init__(self, model, memory):
+        self.model, self.memory = model, memory
+
+    @cached_property
+    def of_catalogue(self):
+        """GivenScores of what is found, -inf elsewhere."""
+        return GivenScores(self.model.catalogue_scores(self.memory))
+
+    @property
+    def slack(self):
+        """Zeros, shape: [B]."""
+        return self.of_catalogue.slack
+
+    def blocks(self):
+        """As GivenScores."""
+        return self.of_catalogue.blocks()
+
+    def pairs(self, rows, items):
+        """As GivenScores."""
+        return self.of_catalogue.pairs(rows, items)
+
+    def of_candidates(self, items):
+        """Scores of each user's candidates [B, C], found or not, shape: [B, C].
+
+        Raises:
+            ValueError: a score is NaN.
+        """
+        if self.model.exact_ranking:
+            return self.of_catalogue.scores.gather(1, items)
+        scores = self.model.candidate_scores(self.memory, items)
+        check_numbers(scores)
+        return scores
+
+
 class PairScores:
     """Scores of pairs alone, by the model's `predict`.
 
@@ -188,6 +235,17 @@ class _TableScorer:
         states = self.states(item_seq)[row, last]  # [B, H]
         added = () if self.score_bias is None else self.score_bias(item_seq, last)
         return TableScores(states, self.table, self.longest, self.n_columns, *added)
+
+
+class _GenerativeScorer:
+    """A generative model's memory of the users."""
+
+    def __init__(self, model, data, batch_size, scores_at_once, device):
+        self.model, self.data, self.device = model, data, device
+        self.batch_size = max(1, min(batch_size, scores_at_once // len(data.item_tokens)))
+
+    def __call__(self, rows):
+        return GeneratedScores(self.model, self.model.memory_of(self.data.interactions[rows].to(self.device)))
 
 
 class _ModelScorer:

@@ -1,0 +1,72 @@
+"""recbole_unirep.generation.likelihood: the exact probability of given semantic IDs, or of all.
+
+Shapes: B users, C candidates of each, L levels, K codes of a level, M nodes of a level.
+"""
+
+import torch
+from torch import Tensor
+
+from recbole_unirep.generation.beam_search import Decoder, code_log_probabilities
+from recbole_unirep.generation.trie import PrefixTrie
+
+
+@torch.no_grad()
+def candidate_log_likelihoods(decoder: Decoder, codes: Tensor, is_certain: Tensor) -> Tensor:
+    """Log-likelihood of each user's candidates; equal IDs have equal ones.
+
+    Args:
+        decoder (Decoder): of B users.
+        codes (Tensor): closed codes, int64, shape: [B, C, L].
+        is_certain (Tensor): levels behind an ID's end, shape: [B, C, L], bool.
+
+    Returns:
+        Tensor: float32, shape: [B, C].
+    """
+    total = codes.new_zeros(codes.shape[:2], dtype=torch.float32)
+    own = torch.arange(codes.shape[1], device=codes.device).expand(codes.shape[:2])
+    parent = torch.zeros_like(own)
+    logits = decoder.start()
+    for level in range(codes.shape[2]):
+        code = codes[..., level]
+        logits = logits.gather(1, parent[..., None].expand(-1, -1, logits.shape[2]))  # [B, C, K]
+        total += code_log_probabilities(logits, code[..., None], is_certain[..., level, None])[..., 0]
+        if level + 1 < codes.shape[2]:
+            logits, parent = decoder.step(parent, code), own
+    is_same = (codes[:, :, None] == codes[:, None]).all(dim=-1)  # [B, C, C]
+    return total.gather(1, is_same.int().argmax(dim=-1))  # that of the first with the same ID: no last bits between
+
+
+@torch.no_grad()
+def catalogue_log_likelihoods(decoder: Decoder, trie: PrefixTrie, n_at_once: int) -> Tensor:
+    """Log-likelihood of every ID for every user; a prefix is read once for all IDs that begin with it.
+
+    Args:
+        decoder (Decoder): of B users.
+        trie (PrefixTrie): the IDs there are.
+        n_at_once (int): leaves that are worked on together; a prefix is read again where it goes on in the next part.
+
+    Returns:
+        Tensor: float32, shape: [B, n_leaves].
+    """
+    parts = []
+    for first in range(0, trie.n_leaves, n_at_once):
+        last = min(first + n_at_once, trie.n_leaves) - 1
+        parts.append(_part_log_likelihoods(decoder, trie, first, last))
+    return torch.cat(parts, dim=1)
+
+
+def _part_log_likelihoods(decoder, trie, first_leaf, last_leaf):
+    """Log-likelihood of neighbouring leaves, shape: [B, last_leaf - first_leaf + 1]."""
+    logits = decoder.start()
+    total = logits.new_zeros(logits.shape[:2], dtype=torch.float32)  # [B, M of the part]
+    first_parent = 0
+    for level, here in enumerate(trie.levels):
+        nodes = trie.part(level, first_leaf, last_leaf)
+        parent, code = here.parent[nodes] - first_parent, here.code[nodes]
+        log_p = logits.float().log_softmax(dim=-1)[:, parent, code].masked_fill(here.is_certain[nodes], 0)
+        total = total[:, parent] + log_p
+        if level + 1 < trie.n_levels:
+            shape = (len(total), len(code))
+            logits = decoder.step(parent.expand(shape), code.expand(shape))
+            first_parent = nodes.start
+    return total

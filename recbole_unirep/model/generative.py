@@ -1,0 +1,131 @@
+"""recbole_unirep.model.generative: what models share that spell out the next item's semantic ID, code by code.
+
+Ranking the catalogue takes the `num_beams` most likely IDs, everything else below them; a candidate that is asked for
+gets the exact likelihood of its ID. With `exact_ranking` all IDs are spelled out, prefixes shared.
+
+Shapes: B users, L items of a history, V levels, H hidden_size, N items.
+"""
+
+from abc import abstractmethod
+
+import torch
+from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.utils import InputType
+from torch.nn import functional
+
+from recbole_unirep import parallel
+from recbole_unirep.analysis.codebook import codebook_report
+from recbole_unirep.generation.beam_search import beam_search
+from recbole_unirep.generation.likelihood import candidate_log_likelihoods, catalogue_log_likelihoods
+from recbole_unirep.generation.trie import ClosedCodes, PrefixTrie, close_codes
+from recbole_unirep.model.code_embedding import fixed_codes
+
+
+class GenerativeRecommender(SequentialRecommender):
+    """Base of generative models over the codes of a tokenizer or a bundle.
+
+    A subclass gives `id_loss`, `remember` and `decoder`.
+
+    Args:
+        config (Config): ours; keys of the model's yaml and its tokenizer's.
+        dataset (recbole Dataset): the training part.
+
+    Raises:
+        ValueError: an option that is not in its range.
+    """
+
+    input_type = InputType.PAIRWISE
+    trains_in_rows = True
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.num_beams, self.exact_ranking = config["num_beams"], config["exact_ranking"]
+        self.scores_at_once = config["scores_at_once"]
+        if self.num_beams < max(config["topk"]):
+            raise ValueError(
+                f"num_beams={self.num_beams} finds fewer items than topk={max(config['topk'])} asks for: raise "
+                f"num_beams, or lower topk"
+            )
+        fixed = fixed_codes(config, dataset)
+        self.text_encoder = fixed.source
+        closed = close_codes(fixed.codes[1:], fixed.codebook_sizes)
+        self.codebook_sizes = closed.codebook_sizes
+        self.n_levels = len(self.codebook_sizes)
+        self.register_buffer("codes", functional.pad(closed.codes, (0, 0, 1, 0)))  # [n_items, V], row 0 is padding's
+        self.register_buffer("is_certain", functional.pad(closed.is_certain, (0, 0, 1, 0)))
+        self._trie = None
+        self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "_trie", None))
+
+    @property
+    def trie(self):
+        """Semantic IDs of all items."""
+        if self._trie is None or self._trie.leaf.device != self.codes.device:
+            self._trie = PrefixTrie(ClosedCodes(self.codes[1:], self.is_certain[1:], self.codebook_sizes))
+        return self._trie
+
+    @abstractmethod
+    def id_loss(self, users, items, is_target, targets):
+        """Negative log-likelihood of a code of the targets' IDs.
+
+        Args:
+            users (Tensor): user ids, shape: [B].
+            items (Tensor): histories, 0 pads on the right, shape: [B, L].
+            is_target (Tensor): behind which positions a target follows, shape: [B, L], bool.
+            targets (Tensor): item ids in the order of `is_target`, shape: [P].
+
+        Returns:
+            Tensor: mean over the targets, shape: [].
+        """
+
+    @abstractmethod
+    def remember(self, users, items):
+        """What is known of B users once their histories [B, L] are read; goes into `decoder`."""
+
+    @abstractmethod
+    def decoder(self, memory):
+        """A `generation.beam_search.Decoder` of the remembered users."""
+
+    def row_losses(self, batch):
+        """Loss of one batch of training rows, shape: ([],)."""
+        share = batch.share(parallel.rank(), parallel.world_size())
+        part = share.batch
+        loss = self.id_loss(part.users, part.inputs, part.is_target, part.targets)
+        return (loss * (share.weight * parallel.world_size()),)
+
+    def calculate_loss(self, interaction):
+        """Loss of one of RecBole's batches, shape: []."""
+        items, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        is_target = torch.arange(items.shape[1], device=items.device) == length[:, None] - 1
+        return self.id_loss(interaction[self.USER_ID], items, is_target, interaction[self.POS_ITEM_ID])
+
+    def memory_of(self, interaction):
+        """What is known of the users of a batch."""
+        items = interaction[self.ITEM_SEQ][:, : int(interaction[self.ITEM_SEQ_LEN].max())]
+        return self.remember(interaction[self.USER_ID], items)
+
+    def catalogue_scores(self, memory):
+        """Log-likelihood of each item's ID, -inf where it was not among the beams, shape: [B, n_items]."""
+        decoder, trie = self.decoder(memory), self.trie
+        if self.exact_ranking:
+            n_at_once = max(1, self.scores_at_once // (len(decoder) * max(self.codebook_sizes)))
+            of_leaves = catalogue_log_likelihoods(decoder, trie, n_at_once)
+        else:
+            leaf, log_probability = beam_search(decoder, trie, self.num_beams)
+            of_leaves = log_probability.new_full((len(leaf), trie.n_leaves), -torch.inf)
+            of_leaves.scatter_reduce_(1, leaf, log_probability, "amax")
+        return functional.pad(of_leaves[:, trie.leaf], (1, 0), value=-torch.inf)
+
+    def candidate_scores(self, memory, items):
+        """Log-likelihood of each user's candidates [B, C], shape: [B, C]."""
+        return candidate_log_likelihoods(self.decoder(memory), self.codes[items], self.is_certain[items])
+
+    def predict(self, interaction):
+        """Exact log-likelihood of each item's ID, shape: [B]."""
+        return self.candidate_scores(self.memory_of(interaction), interaction[self.ITEM_ID][:, None])[:, 0]
+
+    def full_sort_predict(self, interaction):
+        return self.catalogue_scores(self.memory_of(interaction))
+
+    def codebook_report(self):
+        """Usage and perplexity of each level, unique_item_coverage and collision_rate, over all items."""
+        return codebook_report(self.codes[1:].cpu().numpy(), self.codebook_sizes)

@@ -1,0 +1,52 @@
+"""A decoder whose logits hang on the prefix alone, by a table, so that every likelihood can be computed by hand."""
+
+import pytest
+import torch
+
+
+class TableDecoder:
+    """Logits drawn once for each user and prefix.
+
+    Args:
+        n_users (int): B.
+        codebook_sizes (list of int): codes of each level.
+    """
+
+    def __init__(self, n_users, codebook_sizes):
+        self.n_users, self.sizes = n_users, codebook_sizes
+        self.steps = 0
+
+    def __len__(self):
+        return self.n_users
+
+    def logits_of(self, user, prefix):
+        """Logits of what follows a prefix, shape: [K]."""
+        seed = hash((user, *prefix)) % 2**31
+        return 2 * torch.randn(self.sizes[len(prefix)], generator=torch.Generator().manual_seed(seed))
+
+    def start(self):
+        self.prefixes = [[()] for _ in range(self.n_users)]
+        return self._logits()
+
+    def step(self, parent, code):
+        self.steps += parent.shape[1]
+        self.prefixes = [
+            [before[p] + (c,) for p, c in zip(of_user.tolist(), codes.tolist())]
+            for before, of_user, codes in zip(self.prefixes, parent, code)
+        ]
+        return self._logits()
+
+    def _logits(self):
+        return torch.stack(
+            [torch.stack([self.logits_of(user, p) for p in own]) for user, own in enumerate(self.prefixes)]
+        )
+
+    def log_likelihood(self, user, codes, n_real):
+        """Of an ID's first `n_real` codes, by hand."""
+        parts = [self.logits_of(user, tuple(codes[:level])).log_softmax(-1)[codes[level]] for level in range(n_real)]
+        return sum(parts)
+
+
+@pytest.fixture
+def decoder():
+    return TableDecoder
