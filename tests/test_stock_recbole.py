@@ -21,15 +21,24 @@ needs_ray = pytest.mark.skipif(
 FEW = {"user_inter_num_interval": "[20,30]", "MAX_ITEM_LIST_LENGTH": 8, "epochs": 2, "show_progress": False}
 
 
+SMALL = {"n_layers": 1, "hidden_size": 16, "n_heads": 2, "head_size": 8, "inner_size": 16, "topk": [5, 10, 20]}
+CASES = {
+    "UniRep CE": ("UniRep", {"loss_type": "CE"}),
+    "UniRep BCE": ("UniRep", {"loss_type": "BCE"}),
+    "TIGER": ("TIGER", SMALL),
+    "TIGER decoder only": ("TIGER", {**SMALL, "decoder_only": True}),
+}
+
+
 @needs_ray
-@pytest.mark.parametrize("loss_type", ["CE", "BCE"])
-def test_stock_recbole_trains_unirep_and_measures_what_we_measure(loss_type):
+@pytest.mark.parametrize(("name", "keys"), CASES.values(), ids=list(CASES))
+def test_stock_recbole_trains_our_models_and_measures_what_we_measure(name, keys):
     recbole_unirep.register()
     stock = importlib.import_module("recbole.quick_start").run_recbole
-    theirs = stock(model="UniRep", dataset="ml-100k", config_dict={**FEW, "loss_type": loss_type})
+    theirs = stock(model=name, dataset="ml-100k", config_dict={**FEW, **keys})
 
-    (checkpoint,) = Path("saved").glob("UniRep-*.pth")
-    config = Config("UniRep", "ml-100k", config_dict={**FEW, "loss_type": loss_type})
+    (checkpoint,) = Path("saved").glob(f"{name}-*.pth")
+    config = Config(name, "ml-100k", config_dict={**FEW, **keys})
     data = load_data(config, one_row_a_user=False)
     model = build_model(config, data.train)
     model.load_state_dict(torch.load(checkpoint, weights_only=False)["state_dict"])

@@ -1,6 +1,6 @@
 """One side of the tokenizers' benchmark: fit on a sample, encode all, one JSON line.
 
-    python benchmarks/tokenizer_side.py SIDE --vectors=FILE.npy [--peers=FOLDER]
+    python benchmarks/quantizer_side.py SIDE --vectors=FILE.npy [--peers=FOLDER]
 
 Quantizers have LEVELS codes of CODES values each; all sides fit on the same rows and encode the memory-mapped file part
 by part. Distortion is the mean squared error in proportion to the variance of the vectors, over at most 100,000 rows.

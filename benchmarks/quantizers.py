@@ -1,6 +1,6 @@
 """Tokenizers side by side on this machine, and results/tokenizer_benchmarks.md written from what was measured.
 
-    python benchmarks/tokenizers.py --data_path=../shared/datasets [--repeats=3] [--peers=FOLDER] [beauty|million ...]
+    python benchmarks/quantizers.py --data_path=../shared/datasets [--repeats=3] [--peers=FOLDER] [beauty|million ...]
 
 Against faiss (installed with this package) and vector-quantize-pytorch 1.32.0 (`pip install vector-quantize-pytorch`);
 with --peers, a folder that holds a checkout of EdoardoBotta/RQ-VAE-Recommender, against its training step too. Each
@@ -72,7 +72,7 @@ def write_million(beauty, file):
 
 def take(side, vectors, peers):
     """Numbers of one measure, from a process of its own."""
-    command = [sys.executable, HERE / "tokenizer_side.py", side, f"--vectors={vectors}", f"--peers={peers}"]
+    command = [sys.executable, HERE / "quantizer_side.py", side, f"--vectors={vectors}", f"--peers={peers}"]
     answer = subprocess.run(command, capture_output=True, text=True)
     if answer.returncode:
         raise RuntimeError(f"{side} failed: {answer.stderr.strip().splitlines()[-1:]}")
@@ -84,7 +84,7 @@ def page(results):
     lines = [
         "# Tokenizers, side by side",
         "",
-        "Written by `python benchmarks/tokenizers.py --data_path=FOLDER`; every number measured, its machine and "
+        "Written by `python benchmarks/quantizers.py --data_path=FOLDER`; every number measured, its machine and "
         "versions are in [tokenizer_benchmarks.json](tokenizer_benchmarks.json). 4 levels (or parts) of 256 codes, "
         "fitted on the same rows, at most 65,536; medians; the sides ran in turns, each in a process of its own that "
         "reads the memory-mapped file part by part. Distortion: mean squared error in proportion to the variance.",

@@ -1,0 +1,186 @@
+"""One side of the decoders' benchmark: the best semantic IDs of some users, one JSON line.
+
+    python benchmarks/decoding_side.py SIDE --data_path=FOLDER --out=FILE.npz --n_users=64 --num_beams=20
+
+All sides have the same T5 of TIGER's size with the same first weights over Amazon Beauty's IDs (training changes no
+cost), the same users of the validation, 16 at a time with histories of like length, and the same beams. Sides: ours;
+huggingface, `generate` with `prefix_allowed_tokens_fn`; all_items, our decoder where each prefix and next code is
+compared with the IDs of all items, as GRID and RQ-VAE-Recommender do.
+"""
+
+import resource
+
+import numpy as np
+import torch
+from measure import arguments, report, timed
+from recbole.utils import init_seed
+from transformers import T5Config, T5ForConditionalGeneration
+
+from recbole_unirep.config import Config
+from recbole_unirep.data.split import load_data
+from recbole_unirep.generation.beam_search import beam_search
+from recbole_unirep.quick_start import build_model, trains_rows
+
+USERS_AT_ONCE = 16
+PREFIXES_AT_ONCE = 20_000
+
+
+def main(side, data_path, out, n_users, n_beams):
+    keys = {"data_path": data_path, "text_encoder": "minilm", "topk": [n_beams], "num_beams": n_beams}
+    config = Config("TIGER", "amazon-beauty", config_dict={**keys, "use_gpu": False, "show_progress": False})
+    init_seed(config["seed"], config["reproducibility"])
+    data = load_data(config, trains_rows(config))
+    model = build_model(config, data.train).eval()
+    search = SIDES[side](model, n_beams)
+    batches = data.valid.batches(USERS_AT_ONCE)  # of like length, short histories first
+    batches = [data.valid.interactions[rows] for rows in batches[:: len(batches) * USERS_AT_ONCE // n_users]]
+    search(batches[0])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found, seconds = timed(lambda: [search(batch) for batch in batches])
+    more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    ids, scores = (torch.cat(part) for part in zip(*found))
+    np.savez(out, ids=ids.numpy(), scores=scores.numpy())
+    report(
+        seconds=seconds,
+        more_bytes=more,
+        n_users=sum(map(len, batches)),
+        n_beams=n_beams,
+        n_levels=model.n_levels,
+        n_items=model.n_items - 1,
+    )
+
+
+class Ours:
+    """Beams over the trie."""
+
+    def __init__(self, model, n_beams):
+        self.model, self.n_beams, self.trie = model, n_beams, model.trie
+
+    @torch.no_grad()
+    def __call__(self, batch):
+        """Codes of the beams [B, n, V] and their log-likelihoods [B, n]."""
+        leaf, score = beam_search(self.model.decoder(self.model.memory_of(batch)), self.trie, self.n_beams)
+        return self.trie.ids[leaf], score
+
+
+class AllItems:
+    """The same beams, next codes found by comparing every prefix and code with all IDs."""
+
+    def __init__(self, model, n_beams):
+        self.model, self.n_beams, self.ids = model, n_beams, model.codes[1:]
+
+    @torch.no_grad()
+    def __call__(self, batch):
+        decoder = self.model.decoder(self.model.memory_of(batch))
+        logits = decoder.start()
+        score = logits.new_zeros(logits.shape[:2])
+        prefix = torch.empty(*score.shape, 0, dtype=torch.int64)
+        for level, size in enumerate(self.model.codebook_sizes):
+            own = prefix[:, :, None].expand(-1, -1, size, -1)
+            code = torch.arange(size).expand(*own.shape[:3])[..., None]
+            longer = torch.cat([own, code], dim=-1).flatten(1, 2)  # [B, n * K, level + 1]
+            log_p = (score[..., None] + logits.log_softmax(dim=-1)).flatten(1)
+            log_p = log_p.masked_fill(~self._exist(longer.flatten(0, 1)).view_as(log_p), -torch.inf)
+            score, place = log_p.topk(min(self.n_beams, log_p.shape[1]), dim=1)
+            prefix = longer.gather(1, place[..., None].expand(-1, -1, level + 1))
+            if level + 1 < len(self.model.codebook_sizes):
+                logits = decoder.step(place // size, prefix[..., -1])
+        return prefix, score
+
+    def _exist(self, prefixes):
+        begun = self.ids[:, : prefixes.shape[1]]
+        parts = prefixes.split(PREFIXES_AT_ONCE)
+        return torch.cat([(part[:, None] == begun).all(dim=-1).any(dim=-1) for part in parts])
+
+
+class OfTheirLevel(T5ForConditionalGeneration):
+    """The T5 of transformers whose softmax is over the codes of the level that comes next, as ours is."""
+
+    def forward(self, *positional, **named):
+        past = named.get("past_key_values")
+        level = 0 if past is None else past.get_seq_length()
+        output = super().forward(*positional, **named)
+        first, last = self.levels[min(level, len(self.levels) - 1)]
+        output.logits[..., :first] = output.logits[..., last:] = -torch.inf
+        return output
+
+
+class HuggingFace:
+    """`generate` of transformers, allowed tokens by a dict of prefixes."""
+
+    def __init__(self, model, n_beams):
+        self.model, self.n_beams = model, n_beams
+        block = model.stack.blocks[0]
+        n_heads, head_size = block.attention.shape
+        self.t5 = OfTheirLevel(
+            T5Config(
+                vocab_size=model.tokens.num_embeddings,
+                d_model=model.tokens.embedding_dim,
+                d_kv=head_size,
+                d_ff=block.inner.out_features,
+                num_layers=len(model.encoder.blocks),
+                num_decoder_layers=len(model.stack.blocks),
+                num_heads=n_heads,
+                relative_attention_num_buckets=model.stack.n_buckets,
+                relative_attention_max_distance=model.stack.max_distance,
+                eos_token_id=None,
+                decoder_start_token_id=0,
+            )
+        ).eval()
+        with torch.no_grad():
+            self.t5.shared.weight.copy_(model.tokens.weight)
+            self.t5.lm_head.weight.copy_(model.tokens.weight)
+            copy_stack(model.encoder, self.t5.encoder)
+            copy_stack(model.stack, self.t5.decoder)
+        sizes, firsts = model.codebook_sizes, model.first_token.tolist()
+        self.t5.levels = [(first, first + size) for first, size in zip(firsts, sizes)]
+        self.following = {}
+        for tokens in (model.codes[1:] + model.first_token).tolist():
+            for level, token in enumerate(tokens):
+                self.following.setdefault(tuple(tokens[:level]), set()).add(token)
+        self.following = {prefix: sorted(tokens) for prefix, tokens in self.following.items()}
+
+    @torch.no_grad()
+    def __call__(self, batch):
+        items = batch[self.model.ITEM_SEQ][:, : int(batch[self.model.ITEM_SEQ_LEN].max())]
+        tokens, is_read = self.model._history(batch[self.model.USER_ID], items)
+        output = self.t5.generate(
+            input_ids=tokens,
+            attention_mask=is_read.long(),
+            num_beams=self.n_beams,
+            num_return_sequences=self.n_beams,
+            max_new_tokens=self.model.n_levels,
+            length_penalty=0.0,
+            do_sample=False,
+            prefix_allowed_tokens_fn=lambda _, written: self.following.get(tuple(written[1:].tolist()), [0]),
+            return_dict_in_generate=True,
+            output_scores=True,
+        )
+        codes = output.sequences[:, 1:] - self.model.first_token
+        return codes.unflatten(0, (len(items), -1)), output.sequences_scores.unflatten(0, (len(items), -1))
+
+
+def copy_stack(ours, theirs):
+    """Gives transformers' stack our weights."""
+    for mine, block in zip(ours.blocks, theirs.block):
+        pairs = [(mine.attention, mine.norm, block.layer[0].SelfAttention, block.layer[0].layer_norm)]
+        if len(block.layer) == 3:
+            other = block.layer[1]
+            pairs.append((mine.memory_attention, mine.memory_norm, other.EncDecAttention, other.layer_norm))
+        for attention, norm, to, to_norm in pairs:
+            for name, part in zip("qkvo", (attention.query, attention.key, attention.value, attention.output)):
+                getattr(to, name).weight.copy_(part.weight)
+            to_norm.weight.copy_(norm.weight)
+        last = block.layer[-1]
+        last.DenseReluDense.wi.weight.copy_(mine.inner.weight)
+        last.DenseReluDense.wo.weight.copy_(mine.outer.weight)
+        last.layer_norm.weight.copy_(mine.feed_forward_norm.weight)
+    theirs.block[0].layer[0].SelfAttention.relative_attention_bias.weight.copy_(ours.distance_bias.weight)
+    theirs.final_layer_norm.weight.copy_(ours.norm.weight)
+
+
+SIDES = {"ours": Ours, "huggingface": HuggingFace, "all_items": AllItems}
+
+if __name__ == "__main__":
+    side, options = arguments()
+    main(side, options["data_path"], options["out"], int(options["n_users"]), int(options["num_beams"]))
