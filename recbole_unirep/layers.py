@@ -35,7 +35,7 @@ def lay_defaults(config, model, model_class, dataset):
     """
     user, internal, loader = config.external_config_dict, config.internal_config_dict, config.yaml_loader
     overall = _read(shipped_file("overall.yaml"), loader)
-    own = _read(shipped_file("model", f"{model}.yaml"), loader)
+    own = _model_layer(model_class, loader)
     settings = ChainMap(user, overall, internal)
     data, data_for_model, notes = _dataset_layer(settings, model, model_class, dataset, loader)
     # Other files that RecBole loads for a kind of model, such as a knowledge graph, are still loaded.
@@ -62,6 +62,14 @@ def lay_defaults(config, model, model_class, dataset):
 def _read(file, loader):
     """Keys of a yaml file; none where there is no file."""
     return yaml.load(file.read_text(encoding="utf-8"), Loader=loader) or {} if file.is_file() else {}
+
+
+def _model_layer(model_class, loader):
+    """Keys of a class of ours, and of those of ours that it is made from, weaker."""
+    layer = {}
+    for base in reversed(model_class.__mro__):
+        layer.update(_read(shipped_file("model", f"{base.__name__}.yaml"), loader))
+    return layer
 
 
 def _named_layer(kind, name, loader):

@@ -3,6 +3,7 @@
 from recbole_unirep.model.textknn import TextKNN
 from recbole_unirep.model.tiger import TIGER
 from recbole_unirep.model.unirep import UniRep
+from recbole_unirep.model.vqrec import VQRec
 
 METHODS = {"UniRep": UniRep}
-MODELS = {**METHODS, "TIGER": TIGER, "TextKNN": TextKNN}  # with others to compare them with
+MODELS = {**METHODS, "TIGER": TIGER, "VQRec": VQRec, "TextKNN": TextKNN}  # with others to compare them with
