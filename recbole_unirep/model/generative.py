@@ -1,7 +1,7 @@
-"""recbole_unirep.model.generative: what models share that spell out the next item's semantic ID, code by code.
+"""recbole_unirep.model.generative: what models share that predict the codes of the next item's semantic ID.
 
-Ranking the catalogue takes the `num_beams` most likely IDs, everything else below them; a candidate that is asked for
-gets the exact likelihood of its ID. With `exact_ranking` all IDs are spelled out, prefixes shared.
+An item's score is the log-likelihood of its ID. Ranking the catalogue takes the IDs that a search finds, everything
+else below them; a candidate that is asked for gets the exact likelihood. With `exact_ranking` so does every item.
 
 Shapes: B users, L items of a history, V levels, H hidden_size, N items.
 """
@@ -22,9 +22,7 @@ from recbole_unirep.model.code_embedding import fixed_codes
 
 
 class GenerativeRecommender(SequentialRecommender):
-    """Base of generative models over the codes of a tokenizer or a bundle.
-
-    A subclass gives `id_loss`, `remember` and `decoder`.
+    """Base of models that predict codes of a tokenizer or a bundle.
 
     Args:
         config (Config): ours; keys of the model's yaml and its tokenizer's.
@@ -40,7 +38,6 @@ class GenerativeRecommender(SequentialRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.num_beams, self.exact_ranking = config["num_beams"], config["exact_ranking"]
-        self.scores_at_once = config["scores_at_once"]
         if self.num_beams < max(config["topk"]):
             raise ValueError(
                 f"num_beams={self.num_beams} finds fewer items than topk={max(config['topk'])} asks for: raise "
@@ -65,7 +62,7 @@ class GenerativeRecommender(SequentialRecommender):
 
     @abstractmethod
     def id_loss(self, users, items, is_target, targets):
-        """Negative log-likelihood of a code of the targets' IDs.
+        """Negative log-likelihood of the codes of the targets' IDs, mean over levels and targets.
 
         Args:
             users (Tensor): user ids, shape: [B].
@@ -74,16 +71,20 @@ class GenerativeRecommender(SequentialRecommender):
             targets (Tensor): item ids in the order of `is_target`, shape: [P].
 
         Returns:
-            Tensor: mean over the targets, shape: [].
+            Tensor: shape: [].
         """
 
     @abstractmethod
     def remember(self, users, items):
-        """What is known of B users once their histories [B, L] are read; goes into `decoder`."""
+        """What is known of B users once their histories [B, L] are read."""
 
     @abstractmethod
-    def decoder(self, memory):
-        """A `generation.beam_search.Decoder` of the remembered users."""
+    def catalogue_scores(self, memory):
+        """Log-likelihood of each item's ID, -inf where it was not found, column 0 padding's, shape: [B, n_items]."""
+
+    @abstractmethod
+    def candidate_scores(self, memory, items):
+        """Log-likelihood of the IDs of each user's candidates [B, C], shape: [B, C]."""
 
     def row_losses(self, batch):
         """Loss of one batch of training rows, shape: ([],)."""
@@ -103,22 +104,6 @@ class GenerativeRecommender(SequentialRecommender):
         items = interaction[self.ITEM_SEQ][:, : int(interaction[self.ITEM_SEQ_LEN].max())]
         return self.remember(interaction[self.USER_ID], items)
 
-    def catalogue_scores(self, memory):
-        """Log-likelihood of each item's ID, -inf where it was not among the beams, shape: [B, n_items]."""
-        decoder, trie = self.decoder(memory), self.trie
-        if self.exact_ranking:
-            n_at_once = max(1, self.scores_at_once // (len(decoder) * max(self.codebook_sizes)))
-            of_leaves = catalogue_log_likelihoods(decoder, trie, n_at_once)
-        else:
-            leaf, log_probability = beam_search(decoder, trie, self.num_beams)
-            of_leaves = log_probability.new_full((len(leaf), trie.n_leaves), -torch.inf)
-            of_leaves.scatter_reduce_(1, leaf, log_probability, "amax")
-        return functional.pad(of_leaves[:, trie.leaf], (1, 0), value=-torch.inf)
-
-    def candidate_scores(self, memory, items):
-        """Log-likelihood of each user's candidates [B, C], shape: [B, C]."""
-        return candidate_log_likelihoods(self.decoder(memory), self.codes[items], self.is_certain[items])
-
     def predict(self, interaction):
         """Exact log-likelihood of each item's ID, shape: [B]."""
         return self.candidate_scores(self.memory_of(interaction), interaction[self.ITEM_ID][:, None])[:, 0]
@@ -129,3 +114,32 @@ class GenerativeRecommender(SequentialRecommender):
     def codebook_report(self):
         """Usage and perplexity of each level, unique_item_coverage and collision_rate, over all items."""
         return codebook_report(self.codes[1:].cpu().numpy(), self.codebook_sizes)
+
+    def _of_items(self, of_leaves):
+        """Scores of IDs [B, n_leaves] as those of their items, shape: [B, n_items]."""
+        return functional.pad(of_leaves[:, self.trie.leaf], (1, 0), value=-torch.inf)
+
+
+class AutoregressiveRecommender(GenerativeRecommender):
+    """Base of models that write an ID code by code; a subclass gives `id_loss`, `remember` and `decoder`."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.scores_at_once = config["scores_at_once"]
+
+    @abstractmethod
+    def decoder(self, memory):
+        """A `generation.beam_search.Decoder` of the remembered users, with their number as its length."""
+
+    def catalogue_scores(self, memory):
+        """Of the beams, or with `exact_ranking` of all IDs, their prefixes read once."""
+        decoder, trie = self.decoder(memory), self.trie
+        if self.exact_ranking:
+            n_at_once = max(1, self.scores_at_once // (len(decoder) * max(self.codebook_sizes)))
+            return self._of_items(catalogue_log_likelihoods(decoder, trie, n_at_once))
+        leaf, log_probability = beam_search(decoder, trie, self.num_beams)
+        of_leaves = log_probability.new_full((len(leaf), trie.n_leaves), -torch.inf)
+        return self._of_items(of_leaves.scatter_reduce_(1, leaf, log_probability, "amax"))
+
+    def candidate_scores(self, memory, items):
+        return candidate_log_likelihoods(self.decoder(memory), self.codes[items], self.is_certain[items])

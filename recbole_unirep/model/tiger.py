@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recbole_unirep.model.generative import GenerativeRecommender
+from recbole_unirep.model.generative import AutoregressiveRecommender
 from recbole_unirep.model.t5 import Memory, T5Stack
 from recbole_unirep.semantic_ids import first_tokens
 
 
-class TIGER(GenerativeRecommender):
+class TIGER(AutoregressiveRecommender):
     """Generative retrieval by a T5 over semantic IDs.
 
     Args:

@@ -1,0 +1,140 @@
+"""RPG: all codes of a long semantic ID predicted at once.
+
+Reference:
+    Yupeng Hou, Jiacheng Li, Ashley Shin, Jinsung Jeon, Abhishek Santhanam, Wei Shao, Kaveh Hassani, Ning Yao, Julian
+        McAuley. "Generating Long Semantic IDs in Parallel for Recommendation" (RPG), KDD 2025, arXiv:2506.05781.
+
+A history's items are the means of their codes' vectors; from its state a head for each level predicts that level's code
+among the vectors of its codebook, whatever the other levels choose, so that an ID's log-likelihood is a sum over its
+levels. The paper searches a graph of similar IDs for the best ones; here that search is there, and beside it the scores
+of all items, which for a catalogue that fits into memory are one sum of gathered rows. Written from the paper; the form
+of the heads and that both sides of a product have length 1 are ours.
+
+Shapes: B users, L items of a history, P targets, V levels, K codes of a level, H hidden_size, N items.
+"""
+
+import torch
+from recbole.model.layers import TransformerEncoder
+from torch import nn
+from torch.nn import functional
+
+from recbole_unirep.generation.id_graph import graph_search, id_graph
+from recbole_unirep.model.generative import GenerativeRecommender
+from recbole_unirep.semantic_ids import first_tokens
+
+TOKENS_AT_ONCE = 2**13  # targets whose logits are held together
+
+
+class RPG(GenerativeRecommender):
+    """Parallel prediction of semantic IDs.
+
+    Args:
+        config (Config): ours; keys of properties/model/RPG.yaml and its tokenizer's.
+        dataset (recbole Dataset): the training part.
+
+    Raises:
+        ValueError: an option that is not in its range.
+    """
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        size, std = config["hidden_size"], config["initializer_range"]
+        self.temperature, self.graph_neighbours = config["temperature"], config["graph_neighbours"]
+        self.graph_steps, self.graph_seed = config["graph_steps"], config["seed"]
+        self.register_buffer("first_token", torch.tensor(first_tokens(self.codebook_sizes)), persistent=False)
+        self.tokens = nn.Embedding(1 + sum(self.codebook_sizes), size, padding_idx=0)
+        self.position_embedding = nn.Embedding(self.max_seq_length, size)
+        self.norm = nn.LayerNorm(size, eps=config["layer_norm_eps"])
+        self.dropout = nn.Dropout(config["hidden_dropout_prob"])
+        self.encoder = TransformerEncoder(
+            n_layers=config["n_layers"],
+            n_heads=config["n_heads"],
+            hidden_size=size,
+            inner_size=config["inner_size"],
+            hidden_dropout_prob=config["hidden_dropout_prob"],
+            attn_dropout_prob=config["attn_dropout_prob"],
+            hidden_act=config["hidden_act"],
+            layer_norm_eps=config["layer_norm_eps"],
+        )
+        self.apply(lambda part: _initialise(part, std))
+        self.head_weight = nn.Parameter(torch.randn(self.n_levels, size, size) * size**-0.5)
+        self.head_bias = nn.Parameter(torch.zeros(self.n_levels, 1, size))
+        self._graph = None
+        self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "_graph", None))
+
+    @property
+    def item_table_parameters(self):
+        """Learned numbers addressed by code."""
+        return sum(self.codebook_sizes) * self.tokens.embedding_dim
+
+    def train(self, mode=True):
+        if mode:
+            self._graph = None  # the vectors it is made of move
+        return super().train(mode)
+
+    def id_loss(self, users, items, is_target, targets):
+        states, total = self._states(items)[is_target], 0.0  # [P, H]
+        for state, target in zip(states.split(TOKENS_AT_ONCE), targets.split(TOKENS_AT_ONCE)):
+            codes, is_certain = self.codes[target], self.is_certain[target]  # [P, V]
+            for level, logits in enumerate(self._logits(state)):
+                loss = functional.cross_entropy(logits.float(), codes[:, level], reduction="none")
+                total = total + loss.masked_fill(is_certain[:, level], 0).sum()
+        return total / (len(targets) * self.n_levels)
+
+    def remember(self, users, items):
+        """Log-probabilities of all codes, and 0 for the padding token before them, shape: [B, 1 + V * K]."""
+        length = (items > 0).sum(dim=1)
+        state = self._states(items)[torch.arange(len(items), device=items.device), length - 1]
+        log_p = [logits.float().log_softmax(dim=-1) for logits in self._logits(state)]
+        return functional.pad(torch.cat(log_p, dim=1), (1, 0))
+
+    def catalogue_scores(self, memory):
+        """Of all IDs with `exact_ranking`, or of those that the graph's search ends with."""
+        tokens = self._id_tokens
+        if self.exact_ranking:
+            of_leaves = functional.embedding_bag(tokens, memory.T.contiguous(), mode="sum").T  # [B, n_leaves]
+            return self._of_items(of_leaves)
+        if self._graph is None:
+            vectors = functional.normalize(self.tokens.weight, dim=-1)
+            self._graph = id_graph(vectors, tokens, self.graph_neighbours)
+        leaf, score = graph_search(memory, tokens, self._graph, self.num_beams, self.graph_steps, self.graph_seed)
+        of_leaves = score.new_full((len(leaf), len(tokens)), -torch.inf)
+        return self._of_items(of_leaves.scatter_(1, leaf, score))
+
+    def candidate_scores(self, memory, items):
+        tokens = self._tokens_of(items)  # [B, C, V]
+        return memory.gather(1, tokens.flatten(1)).view_as(tokens).sum(dim=-1)
+
+    @property
+    def _id_tokens(self):
+        """Tokens of each different ID, padding where nothing can follow, shape: [n_leaves, V]."""
+        leaf = self.trie.leaf
+        some_item = leaf.new_zeros(self.trie.n_leaves).scatter_(0, leaf, torch.arange(len(leaf), device=leaf.device))
+        return self._tokens_of(1 + some_item)
+
+    def _tokens_of(self, items):
+        """Tokens of items' IDs, 0 where nothing can follow and for padding, shape: [..., V]."""
+        tokens = self.codes[items] + self.first_token
+        return tokens.masked_fill(self.is_certain[items] | (items == 0)[..., None], 0)
+
+    def _states(self, items):
+        """States at every position, shape: [B, L, H]."""
+        tokens = self._tokens_of(items)
+        x = self.tokens(tokens).sum(dim=-2) / (tokens > 0).sum(dim=-1, keepdim=True).clamp(min=1)
+        x = x + self.position_embedding(torch.arange(items.shape[1], device=items.device))
+        return self.encoder(self.dropout(self.norm(x)), self.get_attention_mask(items), False)[-1]
+
+    def _logits(self, states):
+        """Of each level's codes from states [P, H], V times [P, K]."""
+        heads = states + functional.silu(torch.matmul(states, self.head_weight) + self.head_bias)  # [V, P, H]
+        heads = functional.normalize(heads, dim=-1) / self.temperature
+        vectors = functional.normalize(self.tokens.weight[1:], dim=-1).split(self.codebook_sizes)
+        return [head @ vector.T for head, vector in zip(heads, vectors)]
+
+
+def _initialise(part, std):
+    """Normal weights, zero biases, as RecBole's SASRec has them."""
+    if isinstance(part, (nn.Linear, nn.Embedding)):
+        nn.init.normal_(part.weight, std=std)
+    if isinstance(part, nn.Linear) and part.bias is not None:
+        nn.init.zeros_(part.bias)
