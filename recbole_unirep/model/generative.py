@@ -38,7 +38,9 @@ class GenerativeRecommender(SequentialRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.num_beams, self.exact_ranking = config["num_beams"], config["exact_ranking"]
-        if self.num_beams < max(config["topk"]):
+        if config["loss_type"] != "CE":
+            raise ValueError(f"loss_type={config['loss_type']} is asked for, {config['model']} has CE alone: leave it out")
+        if not self.exact_ranking and self.num_beams < max(config["topk"]):
             raise ValueError(
                 f"num_beams={self.num_beams} finds fewer items than topk={max(config['topk'])} asks for: raise "
                 f"num_beams, or lower topk"
