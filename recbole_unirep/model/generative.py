@@ -39,7 +39,9 @@ class GenerativeRecommender(SequentialRecommender):
         super().__init__(config, dataset)
         self.num_beams, self.exact_ranking = config["num_beams"], config["exact_ranking"]
         if config["loss_type"] != "CE":
-            raise ValueError(f"loss_type={config['loss_type']} is asked for, {config['model']} has CE alone: leave it out")
+            raise ValueError(
+                f"loss_type={config['loss_type']} is asked for, {config['model']} has CE alone: leave it out"
+            )
         if not self.exact_ranking and self.num_beams < max(config["topk"]):
             raise ValueError(
                 f"num_beams={self.num_beams} finds fewer items than topk={max(config['topk'])} asks for: raise "
