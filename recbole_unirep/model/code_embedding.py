@@ -84,10 +84,15 @@ def fixed_codes(config, dataset) -> FixedCodes:
         FixedCodes: of the items, cold ones included; nothing is learned from those.
 
     Raises:
-        ValueError: the bundle lacks items, or an option does not fit the tokenizer.
+        ValueError: the bundle lacks items or was learned from cold ones, or an option does not fit the tokenizer.
         FileNotFoundError: there is no such bundle.
     """
     if config["semantic_ids"]:
+        if config["split"] == "cold_items":
+            raise ValueError(
+                f"semantic_ids={config['semantic_ids']} were learned from cold items too: use --tokenizer=NAME with "
+                f"split=cold_items, which is fitted on the warm ones"
+            )
         items = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
         codes, sizes, source, is_known = _from_bundle(config["semantic_ids"], items)
     else:

@@ -39,6 +39,8 @@ class RPG(GenerativeRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         size, std = config["hidden_size"], config["initializer_range"]
+        if config["temperature"] <= 0:
+            raise ValueError(f"temperature={config['temperature']} divides the products: give a number above 0")
         self.temperature, self.graph_neighbours = config["temperature"], config["graph_neighbours"]
         self.graph_steps, self.graph_seed = config["graph_steps"], config["seed"]
         self.register_buffer("first_token", torch.tensor(first_tokens(self.codebook_sizes)), persistent=False)

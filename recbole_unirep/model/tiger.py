@@ -43,6 +43,12 @@ class TIGER(AutoregressiveRecommender):
                 "training_rows=user has several targets in a row, TIGER's encoder would read the later ones: use "
                 "training_rows=target, or decoder_only=True"
             )
+        n_buckets, max_distance = config["distance_buckets"], config["max_distance"]
+        if n_buckets < 4 or max_distance <= n_buckets // 2:
+            raise ValueError(
+                f"distance_buckets={n_buckets} and max_distance={max_distance} do not go together: give at least 4 "
+                f"buckets, and a distance above half their number"
+            )
         size = config["hidden_size"]
         self.register_buffer("first_token", torch.tensor(first_tokens(self.codebook_sizes)), persistent=False)
         n_known, n_user_tokens = 1 + sum(self.codebook_sizes), config["n_user_tokens"]

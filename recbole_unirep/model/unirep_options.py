@@ -118,11 +118,6 @@ def _check_codes(config):
             f"collisions={config['collisions']} is for a tokenizer that is fitted here and stands still, found "
             f"{found}: give it to unirep tokenize, or leave it out"
         )
-    if config["semantic_ids"] and config["split"] == "cold_items":
-        raise ValueError(
-            f"semantic_ids={config['semantic_ids']} were learned from cold items too: use --tokenizer=NAME with "
-            f"split=cold_items, which is fitted on the warm ones"
-        )
 
 
 def hidden_size(config, width):

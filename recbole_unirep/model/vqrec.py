@@ -8,8 +8,21 @@ It is the case of UniRep with codes of OPQ that stand still and no ID embedding;
 paper's pre-training on several and its permutation of codes between them.
 """
 
+from recbole_unirep.model.code_embedding import has_fixed_codes
 from recbole_unirep.model.unirep import UniRep
 
 
 class VQRec(UniRep):
-    """Codes to summed embeddings over a backbone; everything else is `UniRep`'s, its keys too."""
+    """Codes to summed embeddings over a backbone; everything else is `UniRep`'s, its keys too.
+
+    Raises:
+        ValueError: the tokenizer is trained along, so that its codes do not stand still.
+    """
+
+    def __init__(self, config, dataset):
+        if not has_fixed_codes(config):
+            raise ValueError(
+                f"tokenizer={config['tokenizer']} is trained along, VQRec's codes stand still: choose another, or make "
+                f"semantic_ids of it by unirep tokenize"
+            )
+        super().__init__(config, dataset)
