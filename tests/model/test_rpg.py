@@ -8,6 +8,7 @@ from torch.nn import functional
 from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
 from recbole_unirep.quick_start import build_model, load_data_and_model, run_recbole, trains_rows
+from recbole_unirep.training.protocols import evaluate_protocols
 
 SMALL = {
     "text_encoder": "lexical",
@@ -123,9 +124,19 @@ def test_a_run_learns_ranks_all_protocols_and_reads_back_alike(tiny, exact):
     keys = {"data_path": str(tiny.parent), **SMALL, "epochs": 3, "run_dir": "run", "learning_rate": 0.01}
     result = run_recbole("RPG", "tiny", config_dict={**keys, "exact_ranking": exact})
     assert set(result["test_result"]) == {"uni99", "full", "full_unseen"}
-    _, model, data = load_data_and_model("run")
+    config, model, data = load_data_and_model("run")
     assert result["item_table_parameters"] == 8 * sum(model.codebook_sizes)
-    interaction = data.test.interactions[torch.arange(10)]
-    with torch.no_grad():
-        again = load_data_and_model("run")[1].full_sort_predict(interaction)
-        assert torch.equal(model.full_sort_predict(interaction), again)
+    assert evaluate_protocols(model, data.test, list(result["test_result"]), config, None) == result["test_result"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"temperature": 0}, "temperature=0 divides the products: give a number above 0"),
+        ({"graph_steps": -1}, "graph_steps=-1 is too small"),
+        ({"num_beams": 9, "exact_ranking": False}, "num_beams=9 finds fewer items than topk=10 asks for"),
+    ],
+)
+def test_options_out_of_their_range_are_refused(tiny, keys, message):
+    with pytest.raises(ValueError, match=message):
+        run_recbole("RPG", "tiny", config_dict={"data_path": str(tiny.parent), **SMALL, **keys})

@@ -50,6 +50,11 @@ def test_a_run_learns_and_ranks(tiny):
     assert result["test_result"]["full"]["hit@10"] > 0 and result["codebook"]["codebook_usage_4"] > 0
 
 
+def test_a_tokenizer_that_is_trained_along_is_refused(tiny):
+    with pytest.raises(ValueError, match="tokenizer=RQVAE is trained along, VQRec's codes stand still"):
+        run_recbole("VQRec", "tiny", config_dict={"data_path": str(tiny.parent), "tokenizer": "RQVAE"})
+
+
 def test_a_preset_of_unirep_is_not_its_own(tiny):
     with pytest.raises(ValueError, match="preset 'best' is asked for, VQRec has none: leave it out"):
         Config("VQRec", "tiny", config_dict={"data_path": str(tiny.parent), "preset": "best"})
