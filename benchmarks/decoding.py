@@ -87,7 +87,7 @@ def page(results):
         f"The best {one['n_beams']} semantic IDs of {one['n_users']} users of Amazon Beauty among those of "
         f"{one['n_items']:,} items ({one['n_levels']} codes each), by a T5 of TIGER's size with the same weights; the "
         f"reading of the history counts. Medians of {len(measures['ours'])}; the sides ran in turns, each in a process "
-        "of its own with as many threads. More memory: the peak of the process beyond what it had after a first batch.",
+        "of its own with as many threads. More memory: by how much the process grew meanwhile, looked at every 2 ms.",
         "",
         "| what | a user | ratio | more memory | users with the same beams | largest difference of a likelihood |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",

@@ -8,7 +8,9 @@ huggingface, `generate` with `prefix_allowed_tokens_fn`; all_items, our decoder 
 compared with the IDs of all items, as GRID and RQ-VAE-Recommender do.
 """
 
-import resource
+import os
+from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import torch
@@ -22,7 +24,7 @@ from recbole_unirep.generation.beam_search import beam_search
 from recbole_unirep.quick_start import build_model, trains_rows
 
 USERS_AT_ONCE = 16
-PREFIXES_AT_ONCE = 20_000
+PREFIXES_AT_ONCE = 2_000
 
 
 def main(side, data_path, out, n_users, n_beams):
@@ -35,9 +37,7 @@ def main(side, data_path, out, n_users, n_beams):
     batches = data.valid.batches(USERS_AT_ONCE)  # of like length, short histories first
     batches = [data.valid.interactions[rows] for rows in batches[:: len(batches) * USERS_AT_ONCE // n_users]]
     search(batches[0])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found, seconds = timed(lambda: [search(batch) for batch in batches])
-    more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    (found, seconds), more = more_memory(lambda: timed(lambda: [search(batch) for batch in batches]))
     ids, scores = (torch.cat(part) for part in zip(*found))
     np.savez(out, ids=ids.numpy(), scores=scores.numpy())
     report(
@@ -48,6 +48,23 @@ def main(side, data_path, out, n_users, n_beams):
         n_levels=model.n_levels,
         n_items=model.n_items - 1,
     )
+
+
+def more_memory(work):
+    """Result of `work()`, and the bytes by which the process was larger meanwhile, looked at every 2 ms (Linux)."""
+    sizes, is_done = [], Event()
+
+    def watch():
+        while not is_done.wait(0.002):
+            sizes.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    watcher = Thread(target=watch)
+    watcher.start()
+    result = work()
+    is_done.set()
+    watcher.join()
+    return result, max(sizes) - before
 
 
 class Ours:
