@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from measure import arguments, report, timed
 from recbole.utils import init_seed
+from their_t5 import copy_stack
 from transformers import T5Config, T5ForConditionalGeneration
 
 from recbole_unirep.config import Config
@@ -175,25 +176,6 @@ class HuggingFace:
         )
         codes = output.sequences[:, 1:] - self.model.first_token
         return codes.unflatten(0, (len(items), -1)), output.sequences_scores.unflatten(0, (len(items), -1))
-
-
-def copy_stack(ours, theirs):
-    """Gives transformers' stack our weights."""
-    for mine, block in zip(ours.blocks, theirs.block):
-        pairs = [(mine.attention, mine.norm, block.layer[0].SelfAttention, block.layer[0].layer_norm)]
-        if len(block.layer) == 3:
-            other = block.layer[1]
-            pairs.append((mine.memory_attention, mine.memory_norm, other.EncDecAttention, other.layer_norm))
-        for attention, norm, to, to_norm in pairs:
-            for name, part in zip("qkvo", (attention.query, attention.key, attention.value, attention.output)):
-                getattr(to, name).weight.copy_(part.weight)
-            to_norm.weight.copy_(norm.weight)
-        last = block.layer[-1]
-        last.DenseReluDense.wi.weight.copy_(mine.inner.weight)
-        last.DenseReluDense.wo.weight.copy_(mine.outer.weight)
-        last.layer_norm.weight.copy_(mine.feed_forward_norm.weight)
-    theirs.block[0].layer[0].SelfAttention.relative_attention_bias.weight.copy_(ours.distance_bias.weight)
-    theirs.final_layer_norm.weight.copy_(ours.norm.weight)
 
 
 SIDES = {"ours": Ours, "huggingface": HuggingFace, "all_items": AllItems}

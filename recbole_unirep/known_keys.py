@@ -177,13 +177,16 @@ def check_values(given, defaults):
         defaults (dict): the layers below them.
 
     Raises:
-        ValueError: a key whose default is a number was given something else or too little, or an unknown optimizer.
+        ValueError: a key whose default is a number or a truth value was given something else, a number is too small,
+            or the optimizer is unknown.
     """
     learner = given.get("learner", "adam")
     if str(learner).lower() not in LEARNERS:
         raise ValueError(f"learner={learner} is not known: choose one of {', '.join(LEARNERS)}")
     for key, value in given.items():
         default = defaults.get(key)
+        if isinstance(default, bool) and value not in (True, False):
+            raise ValueError(f"{key}={value} is neither True nor False: give one, the default is {default}")
         if isinstance(default, bool) or not isinstance(default, (int, float)):
             continue
         if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -98,6 +98,7 @@ def test_bce_takes_one_negative_by_itself():
         (["--train_neg_sample_args={'distribution':'uniform'}"], "should be None when the loss_type is CE"),
         (["--metrics=[Hits]"], "Hits is not known: take AUC"),
         (["--topk=ten"], "topk"),
+        (["--model=TIGER", "--exact_ranking=maybe"], "exact_ranking=maybe is neither True nor False"),
     ],
 )
 def test_what_nobody_knows_stops_the_run_in_one_line(arguments, error):

@@ -17,6 +17,11 @@ from recbole_unirep.generation.trie import PrefixTrie
 class Decoder(Protocol):
     """A model that reads prefixes, one code longer at each step; it holds the memory of B users' histories."""
 
+    n_kept: int  # numbers that it keeps of a prefix at most
+
+    def __len__(self) -> int:
+        """B."""
+
     def start(self) -> Tensor:
         """Logits of the first code, shape: [B, 1, K]; forgets earlier prefixes."""
 

@@ -75,13 +75,14 @@ class PrefixTrie:
         leaf (Tensor): each item's node of the last level, int64, shape: [N].
         n_leaves (int): different IDs.
         ids (Tensor): their codes, in order, int64, shape: [n_leaves, L].
+        is_certain (Tensor): levels behind their ends, shape: [n_leaves, L], bool.
     """
 
     def __init__(self, closed: ClosedCodes):
         self.ids, self.leaf, count = closed.codes.unique(dim=0, return_inverse=True, return_counts=True)
         self.n_leaves = len(count)
         some_item = torch.zeros_like(count).scatter_(0, self.leaf, torch.arange(len(self.leaf), device=count.device))
-        is_certain = closed.is_certain[some_item]  # the same for all items of an ID
+        self.is_certain = closed.is_certain[some_item]  # the same for all items of an ID
         self.levels, self._node = [], []
         is_first = torch.zeros(self.n_leaves, dtype=torch.bool, device=count.device)
         is_first[:1] = True
@@ -94,7 +95,7 @@ class PrefixTrie:
             n_children = torch.bincount(parent)
             first_child = torch.nn.functional.pad(n_children.cumsum(dim=0), (1, 0))
             self.levels.append(
-                Level(self.ids[leaf, level], parent, first_child, is_certain[leaf, level], int(n_children.max()))
+                Level(self.ids[leaf, level], parent, first_child, self.is_certain[leaf, level], int(n_children.max()))
             )
             self._node.append(node)
             above = node

@@ -16,7 +16,7 @@ from torch import nn
 from recbole_unirep.data.catalogue import GRAPH, graph, load_catalogue
 from recbole_unirep.semantic_ids import SemanticIds, first_tokens, read_record
 from recbole_unirep.tokenizer import TOKENIZERS, is_collaborative, make_tokenizer, reads_vectors
-from recbole_unirep.tokenizer.collisions import catalogue_codes
+from recbole_unirep.tokenizer.collisions import catalogue_codes, resolve
 
 
 class CodeEmbedding(nn.Module):
@@ -95,6 +95,10 @@ def fixed_codes(config, dataset) -> FixedCodes:
             )
         items = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
         codes, sizes, source, is_known = _from_bundle(config["semantic_ids"], items)
+        if len(codes.unique(dim=0)) < len(codes):  # of a bundle whose IDs are unique nothing is left to resolve
+            resolved = resolve(config["collisions"], codes, items, None)
+            sizes = [*sizes, *(resolved[:, len(sizes) :].amax(dim=0) + 1).tolist()]
+            codes = resolved
     else:
         codes, sizes, source, is_known = _from_tokenizer(config, dataset)
     codes = torch.cat([codes.new_full((1, codes.shape[1]), -1), codes])

@@ -19,6 +19,7 @@ from recbole_unirep.generation.beam_search import beam_search
 from recbole_unirep.generation.likelihood import candidate_log_likelihoods, catalogue_log_likelihoods
 from recbole_unirep.generation.trie import ClosedCodes, PrefixTrie, close_codes
 from recbole_unirep.model.code_embedding import fixed_codes
+from recbole_unirep.semantic_ids import first_tokens
 
 
 class GenerativeRecommender(SequentialRecommender):
@@ -50,10 +51,12 @@ class GenerativeRecommender(SequentialRecommender):
         fixed = fixed_codes(config, dataset)
         self.text_encoder = fixed.source
         closed = close_codes(fixed.codes[1:], fixed.codebook_sizes)
+        self.open_sizes = list(fixed.codebook_sizes)  # without the code that ends an ID
         self.codebook_sizes = closed.codebook_sizes
         self.n_levels = len(self.codebook_sizes)
         self.register_buffer("codes", functional.pad(closed.codes, (0, 0, 1, 0)))  # [n_items, V], row 0 is padding's
         self.register_buffer("is_certain", functional.pad(closed.is_certain, (0, 0, 1, 0)))
+        self.register_buffer("first_token", torch.tensor(first_tokens(self.codebook_sizes)), persistent=False)
         self._trie = None
         self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "_trie", None))
 
@@ -63,6 +66,17 @@ class GenerativeRecommender(SequentialRecommender):
         if self._trie is None or self._trie.leaf.device != self.codes.device:
             self._trie = PrefixTrie(ClosedCodes(self.codes[1:], self.is_certain[1:], self.codebook_sizes))
         return self._trie
+
+    @property
+    def item_table_parameters(self):
+        """Learned numbers addressed by code; a subclass has `tokens`, a vector of each."""
+        return sum(self.codebook_sizes) * self.tokens.embedding_dim
+
+    @property
+    def open_codes(self):
+        """Codes of the items without padding as the tokenizer gave them, unused levels -1, shape: [N, V]."""
+        codes = self.codes[1:]
+        return codes.masked_fill(codes >= torch.tensor(self.open_sizes, device=codes.device), -1)
 
     @abstractmethod
     def id_loss(self, users, items, is_target, targets):
@@ -117,7 +131,7 @@ class GenerativeRecommender(SequentialRecommender):
 
     def codebook_report(self):
         """Usage and perplexity of each level, unique_item_coverage and collision_rate, over all items."""
-        return codebook_report(self.codes[1:].cpu().numpy(), self.codebook_sizes)
+        return codebook_report(self.open_codes.cpu().numpy(), self.open_sizes)
 
     def _of_items(self, of_leaves):
         """Scores of IDs [B, n_leaves] as those of their items, shape: [B, n_items]."""
@@ -133,13 +147,14 @@ class AutoregressiveRecommender(GenerativeRecommender):
 
     @abstractmethod
     def decoder(self, memory):
-        """A `generation.beam_search.Decoder` of the remembered users, with their number as its length."""
+        """A `generation.beam_search.Decoder` of the remembered users."""
 
     def catalogue_scores(self, memory):
         """Of the beams, or with `exact_ranking` of all IDs, their prefixes read once."""
         decoder, trie = self.decoder(memory), self.trie
         if self.exact_ranking:
-            n_at_once = max(1, self.scores_at_once // (len(decoder) * max(self.codebook_sizes)))
+            n_numbers = len(decoder) * max(*self.codebook_sizes, decoder.n_kept)
+            n_at_once = max(1, self.scores_at_once // n_numbers)
             return self._of_items(catalogue_log_likelihoods(decoder, trie, n_at_once))
         leaf, log_probability = beam_search(decoder, trie, self.num_beams)
         of_leaves = log_probability.new_full((len(leaf), trie.n_leaves), -torch.inf)

@@ -20,7 +20,6 @@ from torch.nn import functional
 
 from recbole_unirep.generation.id_graph import graph_search, id_graph
 from recbole_unirep.model.generative import GenerativeRecommender
-from recbole_unirep.semantic_ids import first_tokens
 
 TOKENS_AT_ONCE = 2**13  # targets whose logits are held together
 
@@ -43,7 +42,6 @@ class RPG(GenerativeRecommender):
             raise ValueError(f"temperature={config['temperature']} divides the products: give a number above 0")
         self.temperature, self.graph_neighbours = config["temperature"], config["graph_neighbours"]
         self.graph_steps, self.graph_seed = config["graph_steps"], config["seed"]
-        self.register_buffer("first_token", torch.tensor(first_tokens(self.codebook_sizes)), persistent=False)
         self.tokens = nn.Embedding(1 + sum(self.codebook_sizes), size, padding_idx=0)
         self.position_embedding = nn.Embedding(self.max_seq_length, size)
         self.norm = nn.LayerNorm(size, eps=config["layer_norm_eps"])
@@ -63,11 +61,6 @@ class RPG(GenerativeRecommender):
         self.head_bias = nn.Parameter(torch.zeros(self.n_levels, 1, size))
         self._graph = None
         self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "_graph", None))
-
-    @property
-    def item_table_parameters(self):
-        """Learned numbers addressed by code."""
-        return sum(self.codebook_sizes) * self.tokens.embedding_dim
 
     def train(self, mode=True):
         if mode:
@@ -110,9 +103,7 @@ class RPG(GenerativeRecommender):
     @property
     def _id_tokens(self):
         """Tokens of each different ID, padding where nothing can follow, shape: [n_leaves, V]."""
-        leaf = self.trie.leaf
-        some_item = leaf.new_zeros(self.trie.n_leaves).scatter_(0, leaf, torch.arange(len(leaf), device=leaf.device))
-        return self._tokens_of(1 + some_item)
+        return (self.trie.ids + self.first_token).masked_fill(self.trie.is_certain, 0)
 
     def _tokens_of(self, items):
         """Tokens of items' IDs, 0 where nothing can follow and for padding, shape: [..., V]."""

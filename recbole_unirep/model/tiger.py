@@ -50,7 +50,7 @@ class TIGER(AutoregressiveRecommender):
                 f"buckets, and a distance above half their number"
             )
         size = config["hidden_size"]
-        self.register_buffer("first_token", torch.tensor(first_tokens(self.codebook_sizes)), persistent=False)
+        self.first_tokens = first_tokens(self.codebook_sizes)
         n_known, n_user_tokens = 1 + sum(self.codebook_sizes), config["n_user_tokens"]
         self.register_buffer("user_token", user_tokens(dataset, n_known, n_user_tokens))
         self.tokens = nn.Embedding(n_known + n_user_tokens, size)
@@ -69,11 +69,6 @@ class TIGER(AutoregressiveRecommender):
         if not self.decoder_only:
             self.encoder = T5Stack(n_layers=n_layers, is_causal=False, reads_memory=False, **sizes)
         self.stack = T5Stack(n_layers=n_layers, is_causal=True, reads_memory=not self.decoder_only, **sizes)
-
-    @property
-    def item_table_parameters(self):
-        """Learned numbers addressed by code."""
-        return sum(self.codebook_sizes) * self.tokens.embedding_dim
 
     def id_loss(self, users, items, is_target, targets):
         states = self._states_of_row(users, items, is_target, targets)  # [P, V, H]
@@ -97,15 +92,13 @@ class TIGER(AutoregressiveRecommender):
 
     def logits(self, states, level):
         """Of a level's codes, by the tokens' own vectors as in T5, shape: [..., codebook_sizes[level]]."""
-        first = first_tokens(self.codebook_sizes)[level]
+        first = self.first_tokens[level]
         codes = self.tokens.weight[first : first + self.codebook_sizes[level]]
         return (states * self.tokens.embedding_dim**-0.5) @ codes.T
 
     def _states_of_row(self, users, items, is_target, targets):
         """Decoder states that predict each code of the targets, shape: [P, V, H]."""
         if not self.decoder_only:
-            if not bool((is_target.sum(dim=1) == 1).all()):
-                raise ValueError("TIGER's encoder takes rows of one target: use training_rows=target, or prefix")
             tokens, is_read = self._history(users, items)
             memory = self.stack.remember(self.encoder(self.tokens(tokens), is_read), is_read)
             written = self._tokens_of(targets)[:, :-1]  # [P, V - 1]
@@ -146,6 +139,8 @@ class _Decoder:
 
     def __init__(self, model, memory, last):
         self.model, self.memory, self.last = model, memory, last
+        keys = memory.layers[0].keys  # [B, A, S, E]
+        self.n_kept = 2 * len(memory.layers) * keys.shape[1] * keys.shape[3] * model.n_levels
 
     def __len__(self):
         return len(self.memory.length)

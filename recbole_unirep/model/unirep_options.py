@@ -110,13 +110,10 @@ def _check_codes(config):
         )
     if is_fixed and config["cold_id_embedding"] == "nearest":
         raise ValueError("cold_id_embedding=nearest goes by encoded text, fixed codes have none: choose mean or zero")
-    if config["collisions"] != "leave" and (config["semantic_ids"] or not is_fixed):
-        found = (
-            f"semantic_ids={config['semantic_ids']}" if config["semantic_ids"] else f"tokenizer={config['tokenizer']}"
-        )
+    if config["collisions"] != "leave" and not is_fixed:
         raise ValueError(
             f"collisions={config['collisions']} is for a tokenizer that is fitted here and stands still, found "
-            f"{found}: give it to unirep tokenize, or leave it out"
+            f"tokenizer={config['tokenizer']}: give it to unirep tokenize, or leave it out"
         )
 
 

@@ -11,6 +11,7 @@ from recbole_unirep.data.catalogue import load_catalogue
 from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.data.item_categories import telling_names
 from recbole_unirep.data.item_columns import load_items
+from recbole_unirep.model.generative import GenerativeRecommender
 from recbole_unirep.model.item_embedding import UnifiedItemEmbedding
 from recbole_unirep.quick_start import load_data_and_model
 from recbole_unirep.semantic_ids import RECORD
@@ -89,9 +90,15 @@ def _of_bundle(folder, data_path):
 @torch.no_grad()
 def _of_run(folder, data_path):
     config, model, data = load_data_and_model(folder, data_path)
+    name = f"{config['model']} on {config['dataset']}, seed {config['seed']}"
+    if isinstance(model, GenerativeRecommender):
+        items, codes = load_items(config, data.train), model.open_codes.cpu().numpy()
+        return _with_columns(name, items.tokens, codes, model.open_sizes, items, {}, None)
     table = getattr(model, "item_embedding", None)
     if not isinstance(table, UnifiedItemEmbedding) or not table.has_codes:
-        raise ValueError(f"{folder}: {config['model']} has no codes: inspect a run of UniRep, or a bundle")
+        raise ValueError(
+            f"{folder}: {config['model']} has no codes: inspect a run of UniRep, TIGER or RPG, or a bundle"
+        )
     items = load_items(config, data.train)
     codes, vectors, distortion = table.codes(), {}, None
     if table.item_text_embedding is not None:
@@ -100,7 +107,6 @@ def _of_run(folder, data_path):
         distortion = table.tokenizer.distortion(text, codes)
     if table.has_id:
         vectors["ID"] = table.id_embedding.weight.cpu().numpy()
-    name = f"{config['model']} on {config['dataset']}, seed {config['seed']}"
     return _with_columns(name, items.tokens, codes.cpu().numpy(), table.codebook_sizes, items, vectors, distortion)
 
 

@@ -9,6 +9,7 @@ import torch
 
 from recbole_unirep.data.item_categories import ItemCategories, load_item_categories
 from recbole_unirep.model import METHODS
+from recbole_unirep.model.generative import GenerativeRecommender
 from recbole_unirep.model.item_embedding import UnifiedItemEmbedding
 from recbole_unirep.quick_start import load_data_and_model
 
@@ -136,6 +137,10 @@ def _model_name(config):
 @torch.no_grad()
 def _item_vectors(model, n_items):
     """Parts of the item table by name, and the codebooks."""
+    if isinstance(model, GenerativeRecommender):
+        vectors = model.tokens.weight[1 : 1 + sum(model.codebook_sizes)].split(model.codebook_sizes)
+        vectors = [_array(part[:size]) for part, size in zip(vectors, model.open_sizes)]
+        return {}, Codebooks(model.open_codes.cpu().numpy(), vectors, ["euclidean"] * len(vectors))
     table = getattr(model, "item_embedding", None)
     if isinstance(table, UnifiedItemEmbedding):
         return _unified_vectors(table)

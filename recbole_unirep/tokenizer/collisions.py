@@ -88,8 +88,8 @@ def resolve(policy: str, codes: Tensor, items: list, last_level: LastLevel) -> T
     check_option("collisions", policy, POLICIES)
     if policy in ANEW and last_level is None:
         raise ValueError(
-            f"collisions={policy} chooses the last code by distance, and this tokenizer's last level has none: use "
-            f"leave or append"
+            f"collisions={policy} chooses the last code by distance, and this tokenizer's last level has none, nor "
+            f"has a bundle: use leave or append"
         )
     order = torch.tensor(sorted(range(len(items)), key=lambda row: blake2b(items[row].encode()).digest()))
     return POLICIES[policy](codes, order.to(codes.device), last_level)

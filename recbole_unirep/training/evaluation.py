@@ -105,10 +105,7 @@ class _Batch:
         sampled = self.data.candidates[self.rows].to(self.device)
         columns = torch.cat([self.target[:, None], sampled], dim=1)  # [B, 100]
         rows, items = self.row[:, None].expand_as(columns).reshape(-1), columns.reshape(-1)
-        if hasattr(self.scores, "of_candidates"):
-            scores = self.scores.of_candidates(columns)
-        else:
-            scores = self.scores.pairs(rows, items).view(columns.shape)
+        scores = self.scores.of_candidates(columns)
         n_candidates = self._enough("uni99", torch.full_like(self.row, columns.size(1)))
         top = in_order(scores, columns, self.priority, self.n_top)
         return self._count(rows, items, scores.reshape(-1), scores[:, 0]), n_candidates, top

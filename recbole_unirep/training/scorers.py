@@ -40,7 +40,16 @@ def make_scorer(model, data, *, whole, batch_size, scores_at_once, device):
     return _ModelScorer(model, data, whole, batch_size, scores_at_once, device)
 
 
-class TableScores:
+class Scores:
+    """Scores of B users; a subclass gives `pairs`: rows and items [P] to scores [P]."""
+
+    def of_candidates(self, items):
+        """Scores of each user's candidates [B, C], shape: [B, C]."""
+        rows = torch.arange(len(items), device=items.device)[:, None].expand_as(items)
+        return self.pairs(rows.reshape(-1), items.reshape(-1)).view(items.shape)
+
+
+class TableScores(Scores):
     """States times the item table.
 
     The score of a pair is defined as its product in float64 (where each term of float32 numbers is exact), plus what
@@ -109,7 +118,7 @@ def _rounding(n_terms, dtype):
     return (n_terms + 8) * torch.finfo(dtype).eps + REDUCED_PRECISION[torch.get_float32_matmul_precision()]
 
 
-class GivenScores:
+class GivenScores(Scores):
     """Scores that a model gave.
 
     Args:
@@ -134,7 +143,7 @@ class GivenScores:
         return self.scores[rows, items]
 
 
-class GeneratedScores:
+class GeneratedScores(Scores):
     """Scores of a model that spells out items: of the catalogue those it finds, of candidates any.
 
     Args:
@@ -170,13 +179,13 @@ class GeneratedScores:
             ValueError: a score is NaN.
         """
         if self.model.exact_ranking:
-            return self.of_catalogue.scores.gather(1, items)
+            return self.of_catalogue.of_candidates(items)
         scores = self.model.candidate_scores(self.memory, items)
         check_numbers(scores)
         return scores
 
 
-class PairScores:
+class PairScores(Scores):
     """Scores of pairs alone, by the model's `predict`.
 
     Args:

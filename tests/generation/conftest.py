@@ -10,10 +10,11 @@ class TableDecoder:
     Args:
         n_users (int): B.
         codebook_sizes (list of int): codes of each level.
+        noise (float): by how much equal prefixes differ from place to place, as the last bits of a product do.
     """
 
-    def __init__(self, n_users, codebook_sizes):
-        self.n_users, self.sizes = n_users, codebook_sizes
+    def __init__(self, n_users, codebook_sizes, noise=0.0):
+        self.n_users, self.sizes, self.noise = n_users, codebook_sizes, noise
         self.steps = 0
 
     def __len__(self):
@@ -37,9 +38,9 @@ class TableDecoder:
         return self._logits()
 
     def _logits(self):
-        return torch.stack(
-            [torch.stack([self.logits_of(user, p) for p in own]) for user, own in enumerate(self.prefixes)]
-        )
+        logits = [torch.stack([self.logits_of(user, p) for p in own]) for user, own in enumerate(self.prefixes)]
+        place = torch.arange(len(self.prefixes[0]))[:, None]
+        return torch.stack(logits) + self.noise * place * torch.linspace(0, 1, self.sizes[len(self.prefixes[0][0])])
 
     def log_likelihood(self, user, codes, n_real):
         """Of an ID's first `n_real` codes, by hand."""

@@ -48,8 +48,10 @@ def test_a_prefix_is_read_once_for_all_ids_that_begin_with_it(case):
     assert model.steps == sum(len(level.code) for level in trie.levels[:-1])
 
 
-def test_candidates_have_the_likelihoods_of_their_ids_and_equal_ids_tie(case):
+@pytest.mark.parametrize("noise", [0.0, 1e-7])
+def test_candidates_have_the_likelihoods_of_their_ids_and_equal_ids_tie(case, noise):
     model, closed, trie, expected = case
+    model.noise = noise
     items = torch.randint(60, (N_USERS, 40), generator=torch.Generator().manual_seed(2))
     found = candidate_log_likelihoods(model, closed.codes[items], closed.is_certain[items])
     torch.testing.assert_close(found, expected.gather(1, items))

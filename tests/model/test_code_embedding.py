@@ -93,6 +93,15 @@ def test_codes_come_out_of_a_bundle_by_item_token(prepare, tmp_path):
     SemanticIds([items[row] for row in order], codes[order], [5]).save(tmp_path / "ids", {}, {})
     _, _, model = prepare(semantic_ids=str(tmp_path / "ids"))
     assert np.array_equal(model.item_embedding.codes().numpy(), codes)
+    _, _, apart = prepare(semantic_ids=str(tmp_path / "ids"), collisions="append")
+    assert apart.codebook_report()["unique_item_coverage"] == 1
+    assert np.array_equal(apart.item_embedding.codes().numpy()[:, :1], codes)
+    with pytest.raises(ValueError, match="collisions=sinkhorn chooses .* nor has a bundle: use leave or append"):
+        prepare(semantic_ids=str(tmp_path / "ids"), collisions="sinkhorn")
+    numbers = np.arange(len(items))[:, None]
+    SemanticIds(items, numbers, [len(items)]).save(tmp_path / "unique", {}, {})
+    _, _, unique = prepare(semantic_ids=str(tmp_path / "unique"), collisions="append")
+    assert np.array_equal(unique.item_embedding.codes().numpy(), numbers)
     SemanticIds(items[1:], codes[1:], [5]).save(tmp_path / "fewer", {}, {})
     with pytest.raises(ValueError, match=f"fewer lacks 1 of {len(items)} items, '{items[0]}' first"):
         prepare(semantic_ids=str(tmp_path / "fewer"))
@@ -104,7 +113,6 @@ def test_codes_come_out_of_a_bundle_by_item_token(prepare, tmp_path):
         ({"tokenizer": "RQKMeans", "representation": "text_id"}, "text_id is an encoder without its quantization"),
         ({"tokenizer": "RQKMeans", "collisions": "drop"}, "collisions=drop is not known: choose one of leave, append"),
         ({"collisions": "append"}, "collisions=append is for a tokenizer that is fitted here .* found tokenizer=RQVAE"),
-        ({"semantic_ids": "ids", "collisions": "append"}, "collisions=append is for .* found semantic_ids=ids"),
         ({"semantic_ids": "ids", "split": "cold_items"}, "semantic_ids=ids were learned from cold items too"),
         ({"tokenizer": "RQKMeans", "cold_id_embedding": "nearest"}, "cold_id_embedding=nearest goes by encoded text"),
         ({"level_metrics": None}, "level_metrics=None is no list"),

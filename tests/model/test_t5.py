@@ -1,5 +1,8 @@
 """Our stacks against the T5 of transformers with the same weights, and steps against whole sequences."""
 
+import runpy
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
@@ -8,6 +11,7 @@ from recbole_unirep.model.t5 import T5Stack
 
 SIZES = {"hidden_size": 16, "n_heads": 3, "head_size": 8, "inner_size": 20, "n_buckets": 8, "max_distance": 12}
 B, S, N = 3, 30, 4
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 def make(is_causal, reads_memory, dropout=0.0):
@@ -16,22 +20,8 @@ def make(is_causal, reads_memory, dropout=0.0):
 
 
 def copy_stack(ours, theirs):
-    """Gives transformers' stack our weights."""
-    for mine, block in zip(ours.blocks, theirs.block):
-        pairs = [(mine.attention, mine.norm, block.layer[0].SelfAttention, block.layer[0].layer_norm)]
-        if len(block.layer) == 3:
-            other = block.layer[1]
-            pairs.append((mine.memory_attention, mine.memory_norm, other.EncDecAttention, other.layer_norm))
-        for attention, norm, to, to_norm in pairs:
-            for a, b in zip("qkvo", (attention.query, attention.key, attention.value, attention.output)):
-                getattr(to, a).weight.copy_(b.weight)
-            to_norm.weight.copy_(norm.weight)
-        last = block.layer[-1]
-        last.DenseReluDense.wi.weight.copy_(mine.inner.weight)
-        last.DenseReluDense.wo.weight.copy_(mine.outer.weight)
-        last.layer_norm.weight.copy_(mine.feed_forward_norm.weight)
-    theirs.block[0].layer[0].SelfAttention.relative_attention_bias.weight.copy_(ours.distance_bias.weight)
-    theirs.final_layer_norm.weight.copy_(ours.norm.weight)
+    """Gives transformers' stack our weights, as the decoders' benchmark does."""
+    runpy.run_path(str(BENCHMARKS / "their_t5.py"))["copy_stack"](ours, theirs)
 
 
 @pytest.fixture

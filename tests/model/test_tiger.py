@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from recbole.data.interaction import Interaction
@@ -12,6 +13,8 @@ from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
 from recbole_unirep.model.tiger import user_tokens
 from recbole_unirep.quick_start import build_model, load_data_and_model, run_recbole, trains_rows
+from recbole_unirep.study.inspection import read_inspected
+from recbole_unirep.study.run_arrays import read_run
 from recbole_unirep.training.protocols import evaluate_protocols
 
 SMALL = {
@@ -146,6 +149,9 @@ def test_a_run_learns_ranks_all_protocols_and_reads_back_alike(tiny, keys):
     assert losses[-1] < losses[0]
     assert set(result["test_result"]) == {"uni99", "full", "full_unseen"}
     config, model, data = load_data_and_model("run")
+    inspected = read_inspected("run")
+    assert np.array_equal(inspected.codes, model.codes[1:].numpy())
+    assert [len(part) for part in read_run("run").codebooks.vectors] == model.codebook_sizes
     assert result["item_table_parameters"] == 16 * sum(model.codebook_sizes)
     assert evaluate_protocols(model, data.test, list(result["test_result"]), config, None) == result["test_result"]
 

@@ -164,4 +164,4 @@ def test_a_run_without_codes_says_so(shell, tiny, tmp_path):
         "SASRec", "tiny", config_dict={"data_path": str(tiny.parent), "epochs": 1, "run_dir": str(tmp_path / "run")}
     )
     code, _, error = shell("inspect", tmp_path / "run")
-    assert code == 2 and "SASRec has no codes: inspect a run of UniRep, or a bundle" in error
+    assert code == 2 and "SASRec has no codes: inspect a run of UniRep, TIGER or RPG, or a bundle" in error

@@ -1,0 +1,23 @@
+"""Our T5 stacks in the T5 of transformers: the same weights under their names, to compare speed and states."""
+
+import torch
+
+
+@torch.no_grad()
+def copy_stack(ours, theirs):
+    """Gives transformers' stack our weights."""
+    for mine, block in zip(ours.blocks, theirs.block):
+        pairs = [(mine.attention, mine.norm, block.layer[0].SelfAttention, block.layer[0].layer_norm)]
+        if len(block.layer) == 3:
+            other = block.layer[1]
+            pairs.append((mine.memory_attention, mine.memory_norm, other.EncDecAttention, other.layer_norm))
+        for attention, norm, to, to_norm in pairs:
+            for name, part in zip("qkvo", (attention.query, attention.key, attention.value, attention.output)):
+                getattr(to, name).weight.copy_(part.weight)
+            to_norm.weight.copy_(norm.weight)
+        last = block.layer[-1]
+        last.DenseReluDense.wi.weight.copy_(mine.inner.weight)
+        last.DenseReluDense.wo.weight.copy_(mine.outer.weight)
+        last.layer_norm.weight.copy_(mine.feed_forward_norm.weight)
+    theirs.block[0].layer[0].SelfAttention.relative_attention_bias.weight.copy_(ours.distance_bias.weight)
+    theirs.final_layer_norm.weight.copy_(ours.norm.weight)
