@@ -24,7 +24,7 @@ from recbole_unirep.result import measures, peak_memory, table
 from recbole_unirep.run_folder import RunLog, create_run_folder, environment, write_json, write_yaml
 from recbole_unirep.training.causal import CAUSAL
 from recbole_unirep.training.checkpoint import load_weights
-from recbole_unirep.training.losses import is_row_loss
+from recbole_unirep.training.losses import has_row_loss, is_row_loss
 from recbole_unirep.training.metrics import metric_names
 from recbole_unirep.training.optimization import check_optimization
 from recbole_unirep.training.pretraining import hand_over
@@ -176,14 +176,14 @@ def embed(arguments):
 
 
 def trains_rows(config):
-    """Whether our rows train this model: it is causal or takes them itself, and the user asks neither for RecBole's
-    loader nor for RecBole's own evaluation, whose data have RecBole's rows.
-    """
+    """Whether our rows train this model: there is a loss for it, and nobody asks for RecBole's loader or evaluation."""
     if config["training_rows"] not in ("user", "target", "prefix"):
         raise ValueError(f"training_rows={config['training_rows']} is not known: choose user, target or prefix")
-    reader = config["backbone"] if config["model"] in MODELS else config["model"]
     asks_for_prefixes = config["training_rows"] == "prefix" or RECBOLE in protocols_asked(config["protocol"])
-    return (reader in CAUSAL or getattr(config.model_class, "trains_in_rows", False)) and not asks_for_prefixes
+    if config["model"] not in MODELS:
+        return has_row_loss(config["model"], config["loss_type"]) and not asks_for_prefixes
+    takes_rows = config["backbone"] in CAUSAL or hasattr(config.model_class, "trains_in_rows")
+    return takes_rows and not asks_for_prefixes
 
 
 def build_model(config, dataset):

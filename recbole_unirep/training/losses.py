@@ -1,4 +1,4 @@
-"""recbole_unirep.training.losses: recommendation losses at every position of a sequence.
+"""recbole_unirep.training.losses: recommendation losses over training rows.
 
 Reference:
     BCE: Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018; UniRep's equation 2.
@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from recbole_unirep import parallel
-from recbole_unirep.training.causal import CAUSAL
+from recbole_unirep.training.causal import CAUSAL, sequence_states
+from recbole_unirep.training.cloze import CLOZE, cloze_loss
 from recbole_unirep.training.score_additions import place_among
 from recbole_unirep.training.softmax import cross_entropy, sampled_cross_entropy
 
@@ -51,6 +52,29 @@ def is_row_loss(model, loss_type, trains_rows):
             f"{', '.join(CAUSAL)} with training_rows=user, or CE or BPR"
         )
     return needs_rows
+
+
+def has_row_loss(model, loss_type):
+    """Whether rows of users train this model: RecBole's causal ones, and BERT4Rec with the softmax; names as above."""
+    return model in CAUSAL or (model in CLOZE and loss_type == "CE")
+
+
+def row_loss(model, batch, config):
+    """Loss of one of RecBole's models on training rows.
+
+    Args:
+        model (recbole SequentialRecommender): with `has_row_loss`.
+        batch (RowBatch): the rows.
+        config (Config): ours.
+
+    Returns:
+        Tensor: as `recommendation_loss` and `cloze_loss` say, shape: [].
+    """
+    n_items = getattr(model, "n_training_items", model.n_items)
+    states = sequence_states(model)
+    if states is None:
+        return cloze_loss(model, batch, n_items, config["ft_ratio"])
+    return recommendation_loss(batch, states, model.item_embedding, n_items, config["loss_type"])
 
 
 def recommendation_loss(batch, sequence_states, item_embedding, n_items, loss_type, additions_of=None):

@@ -11,7 +11,7 @@ def protocols_asked(protocol):
     """Names of the protocols that the key `protocol` asks for.
 
     Args:
-        protocol (str or list or None): the key's value.
+        protocol (str or list or None): the key's value; a str may name several, with commas between.
 
     Returns:
         list[str]: out of PROTOCOLS, or RECBOLE alone.
@@ -19,7 +19,7 @@ def protocols_asked(protocol):
     Raises:
         ValueError: a name is unknown, or RECBOLE stands beside others.
     """
-    protocols = [protocol] if isinstance(protocol, str) else list(protocol or ())
+    protocols = protocol.split(",") if isinstance(protocol, str) else list(protocol or ())
     for name in protocols:
         if name not in (*PROTOCOLS, RECBOLE):
             raise ValueError(f"protocol={name} is not known: choose among {', '.join(PROTOCOLS)}, or {RECBOLE}")

@@ -23,7 +23,7 @@ from recbole_unirep.training import checkpoint
 from recbole_unirep.training.causal import sequence_states
 from recbole_unirep.training.data_parallel import SharedLoader, mean_over_processes, synchronised
 from recbole_unirep.training.epoch_log import EpochLog
-from recbole_unirep.training.losses import recommendation_loss
+from recbole_unirep.training.losses import row_loss
 from recbole_unirep.training.optimization import Optimization
 from recbole_unirep.training.pretraining import Pretraining
 from recbole_unirep.training.protocols import RECBOLE, evaluate_protocols
@@ -202,9 +202,7 @@ class EngineTrainer(Trainer):
             return self.model.calculate_loss(batch)
         if hasattr(self.model, "row_losses"):
             return self.model.row_losses(batch)
-        states, model = sequence_states(self.model), self.model
-        n_items = getattr(model, "n_training_items", model.n_items)
-        return (recommendation_loss(batch, states, model.item_embedding, n_items, self.config["loss_type"]),)
+        return (row_loss(self.model, batch, self.config),)
 
     def _named(self, losses, n_batches):
         """The mean training loss of a batch and its parts by name, those of our models as they are before weighting."""

@@ -1,0 +1,102 @@
+"""recbole_unirep.training.cloze: masked item prediction of RecBole's BERT4Rec in rows of users.
+
+RecBole masks every prefix of a user's history, in Python, item by item: an epoch reads a history of n items n times.
+Here, as in the paper, an epoch reads each history once, with masks drawn for the whole batch, and scores only what is
+masked.
+
+Where this differs from RecBole 1.2.1:
+    - A row without a mask gets one on its last item; in RecBole it teaches nothing.
+    - A mask on the first item counts; RecBole takes its index, 0, for padding.
+    - Whether only the last item is masked (`ft_ratio`) is drawn a row, in RecBole a batch.
+
+Reference:
+    Sun et al., "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from Transformer",
+    CIKM 2019, arXiv 1904.06690, section 3.6.
+"""
+
+import torch
+from recbole.data.interaction import Interaction
+from torch.nn import functional as F
+
+from recbole_unirep import parallel
+from recbole_unirep.training.softmax import cross_entropy
+
+CLOZE = ("BERT4Rec",)
+
+
+def cloze_loss(model, batch, n_items, last_ratio):
+    """Softmax cross entropy of the masked items of a batch of training rows.
+
+    Args:
+        model (recbole BERT4Rec): the model.
+        batch (RowBatch): rows of items and their targets.
+        n_items (int): number of item ids, padding included.
+        last_ratio (float): RecBole's `ft_ratio`, probability of a row to have its last item masked alone.
+
+    Returns:
+        Tensor: mean over the masked positions, shape: []. Of several processes each has its rows' part, times their
+        number, by its share of the targets.
+    """
+    share = batch.share(parallel.rank(), parallel.world_size())
+    items, may_be_masked = whole_rows(share.batch, model.max_seq_length)
+    is_masked = draw_masks(items, may_be_masked, model.mask_ratio, last_ratio)
+    states = model(items.masked_fill(is_masked, model.mask_token))[is_masked]  # [P, H]
+    scored = slice(1, n_items)
+    table = torch.cat([model.item_embedding.weight[scored], model.output_bias[scored, None]], dim=1)  # [n, H + 1]
+    states = F.pad(states, (0, 1), value=1.0)  # times the bias
+    return cross_entropy(states, table, items[is_masked] - 1) * (share.weight * parallel.world_size())
+
+
+def whole_rows(batch, max_length):
+    """Items of each row, its last target included, and which of them may be masked.
+
+    Args:
+        batch (RowBatch): B rows.
+        max_length (int): the most items of a row; what is older falls away.
+
+    Returns:
+        tuple[Tensor, Tensor]: items, 0 pads on the right, shape: [B, L], int64; bool [B, L], True for the targets and
+            for the first item of a row that opens with a target, False for what other rows mask.
+    """
+    length = (batch.inputs > 0).sum(dim=1, keepdim=True)  # of the inputs, [B, 1]
+    items = F.pad(batch.inputs, (0, 1)).scatter(1, length, batch.following[:, :1])
+    may_be_masked = torch.cat([batch.is_target[:, :1], batch.is_target], dim=1)
+    n_columns = min(items.size(1), max_length)
+    first = (length + 1 - max_length).clamp(min=0)
+    place = first + torch.arange(n_columns, device=items.device)
+    return items.gather(1, place), may_be_masked.gather(1, place)
+
+
+def draw_masks(items, may_be_masked, mask_ratio, last_ratio):
+    """Where a row's items are masked: each with probability `mask_ratio`, or the last one alone.
+
+    Args:
+        items (Tensor): 0 pads on the right, shape: [B, L].
+        may_be_masked (Tensor): shape: [B, L], bool; True for every row's last item.
+        mask_ratio (float): probability of an item.
+        last_ratio (float): that of a row to have its last item masked alone.
+
+    Returns:
+        Tensor: shape: [B, L], bool; every row has a mask, its last item where none was drawn.
+    """
+    device = items.device
+    position = torch.arange(items.size(1), device=device)
+    is_last = position == (items > 0).sum(dim=1, keepdim=True) - 1
+    drawn = may_be_masked & (torch.rand(items.shape, device=device) < mask_ratio)
+    is_last_alone = torch.rand(len(items), 1, device=device) < last_ratio
+    is_last_alone |= ~drawn.any(dim=1, keepdim=True)
+    return torch.where(is_last_alone, is_last, drawn)
+
+
+def trimmed(interactions, model):
+    """Rows of RecBole without the columns that pad all of them, where the model reads no padding; others as they are.
+
+    Args:
+        interactions (recbole Interaction): with the model's sequences of items, 0 pads on the right, and lengths.
+        model (recbole AbstractRecommender): any.
+    """
+    if type(model).__name__ not in CLOZE:
+        return interactions
+    longest = int(interactions[model.ITEM_SEQ_LEN].max())
+    kept = {field: interactions[field] for field in interactions}
+    return Interaction({**kept, model.ITEM_SEQ: kept[model.ITEM_SEQ][:, :longest]})

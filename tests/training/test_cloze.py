@@ -1,0 +1,111 @@
+"""Masked rows of users: RecBole's own loss on the same masks, every item masked as often as asked, padding trimmed."""
+
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+
+from recbole_unirep.quick_start import trains_rows
+from recbole_unirep.training import cloze
+from recbole_unirep.training.cloze import draw_masks, whole_rows
+from recbole_unirep.training.losses import row_loss
+
+N_ROWS = 4000
+ITEMS = torch.tensor([[5, 6, 7, 8, 9], [5, 6, 7, 0, 0], [5, 0, 0, 0, 0]]).repeat(N_ROWS, 1)
+MAY_BE_MASKED = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]]).bool().repeat(N_ROWS, 1)
+
+
+@pytest.fixture
+def bert(load):
+    config, data, model = load("BERT4Rec")
+    assert trains_rows(config)
+    return config, data, model
+
+
+def batches(data):
+    data.train_data.epoch = 0
+    return list(data.train_data)
+
+
+def recboles(model, items, is_masked):
+    """RecBole's batch with these masks."""
+    index = [row.nonzero()[:, 0] for row in is_masked]
+    width = max(map(len, index))
+    place, targets = (torch.zeros(len(items), width, dtype=torch.int64) for _ in range(2))
+    for row, (columns, of_row) in enumerate(zip(index, items)):
+        place[row, : len(columns)], targets[row, : len(columns)] = columns, of_row[columns]
+    names = model.MASK_ITEM_SEQ, model.MASK_INDEX, model.POS_ITEMS, model.NEG_ITEMS = "masked", "index", "pos", "neg"
+    masked = items.masked_fill(is_masked, model.mask_token)
+    return Interaction(dict(zip(names, (masked, place, targets, targets))))
+
+
+def test_the_loss_is_recboles_on_the_same_masks(bert, monkeypatch):
+    config, data, model = bert
+    model.eval()
+    with torch.no_grad():
+        model.output_bias.uniform_(-1, 1)
+        model.output_bias[0] = -1e9  # RecBole has the padding among the softmax's items
+    batch = batches(data)[0]
+    items, may_be_masked = whole_rows(batch, model.max_seq_length)
+    is_masked = draw_masks(items, may_be_masked, 0.4, 0.3)
+    is_masked[:, 0] = False  # which RecBole does not count
+    monkeypatch.setattr(cloze, "draw_masks", lambda *_: is_masked)
+    loss, theirs = row_loss(model, batch, config), model.calculate_loss(recboles(model, items, is_masked))
+    torch.testing.assert_close(loss, theirs)
+    parameters = [parameter for name, parameter in model.named_parameters() if name != "output_bias"]
+    ours = torch.autograd.grad(loss, parameters)
+    for gradient, of_recbole in zip(ours, torch.autograd.grad(theirs, parameters)):
+        torch.testing.assert_close(gradient, of_recbole)
+
+
+@pytest.mark.parametrize("training_rows", ["user", "target"])
+def test_every_training_item_may_be_masked_once_an_epoch(load, training_rows):
+    _, data, model = load("BERT4Rec", training_rows=training_rows)
+    counts = torch.zeros(model.n_items, dtype=torch.int64)
+    for batch in batches(data):
+        items, may_be_masked = whole_rows(batch, model.max_seq_length)
+        assert items.size(1) <= model.max_seq_length
+        assert not may_be_masked[items == 0].any()
+        is_last = torch.arange(items.size(1)) == (items > 0).sum(dim=1, keepdim=True) - 1
+        assert may_be_masked[is_last].all()
+        counts += torch.bincount(items[may_be_masked], minlength=model.n_items)
+    sequences, n_training = data.train_data.sequences, data.train_data.n_training
+    there = torch.from_numpy(sequences.item_counts(n_training, model.n_items))
+    assert (counts <= there).all()
+    n_users = int((n_training > 1).sum())
+    assert there.sum() - counts.sum() <= n_users  # the first item of a row that is full has no place
+
+
+def test_items_are_masked_as_often_as_asked():
+    torch.manual_seed(0)
+    is_masked = draw_masks(ITEMS, MAY_BE_MASKED, 0.4, 0.0)
+    assert not is_masked[~MAY_BE_MASKED].any()
+    assert is_masked.any(dim=1).all()
+    share = is_masked.view(N_ROWS, 3, 5).double().mean(dim=0)
+    none = 0.6**3  # rows without a mask, whose last item is masked then
+    expected = torch.tensor([[0, 0, 0.4, 0.4, 0.4 + none], [0.4, 0.4, 0.4 + none, 0, 0], [1, 0, 0, 0, 0]])
+    torch.testing.assert_close(share, expected.double(), atol=0.04, rtol=0)
+
+
+def test_the_last_item_alone_is_masked_as_often_as_asked():
+    torch.manual_seed(0)
+    is_last = torch.tensor([[0, 0, 0, 0, 1], [0, 0, 1, 0, 0], [1, 0, 0, 0, 0]]).bool().repeat(N_ROWS, 1)
+    assert torch.equal(draw_masks(ITEMS, MAY_BE_MASKED, 0.4, 1.0), is_last)
+    alone = (draw_masks(ITEMS, MAY_BE_MASKED, 1.0, 0.3) == is_last).all(dim=1).view(N_ROWS, 3)
+    torch.testing.assert_close(alone.double().mean(dim=0), torch.tensor([0.3, 0.3, 1.0]).double(), atol=0.04, rtol=0)
+
+
+@torch.no_grad()
+def test_scores_need_no_padding(bert):
+    _, data, model = bert
+    model.eval()
+    short = data.test.interactions[data.test.interactions[model.ITEM_SEQ_LEN] <= 4]
+    trimmed = cloze.trimmed(short, model)
+    assert trimmed[model.ITEM_SEQ].size(1) < short[model.ITEM_SEQ].size(1)
+    torch.testing.assert_close(model.full_sort_predict(trimmed), model.full_sort_predict(short))
+
+
+@pytest.mark.parametrize("keys", [{"training_rows": "prefix"}, {"loss_type": "BPR"}, {"protocol": ["recbole"]}])
+def test_recboles_own_rows_where_asked(load, keys):
+    config, data, model = load("BERT4Rec", **keys)
+    assert not trains_rows(config)
+    assert torch.isfinite(model.calculate_loss(next(iter(data.train_data))))
