@@ -27,6 +27,7 @@ CASES = {
     "UniRep BCE": ("UniRep", {"loss_type": "BCE"}),
     "TIGER": ("TIGER", SMALL),
     "TIGER decoder only": ("TIGER", {**SMALL, "decoder_only": True}),
+    "LIGER": ("LIGER", SMALL),
     "RPG": ("RPG", {"topk": [5, 10, 20]}),
 }
 

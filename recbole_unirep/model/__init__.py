@@ -1,5 +1,6 @@
 """UniRep and the other recommenders of this package: one model a file, table key = class name = yaml file name."""
 
+from recbole_unirep.model.liger import LIGER
 from recbole_unirep.model.rpg import RPG
 from recbole_unirep.model.textknn import TextKNN
 from recbole_unirep.model.tiger import TIGER
@@ -7,4 +8,11 @@ from recbole_unirep.model.unirep import UniRep
 from recbole_unirep.model.vqrec import VQRec
 
 METHODS = {"UniRep": UniRep}
-MODELS = {**METHODS, "TIGER": TIGER, "RPG": RPG, "VQRec": VQRec, "TextKNN": TextKNN}  # with others to compare them with
+MODELS = {  # with others to compare them with
+    **METHODS,
+    "TIGER": TIGER,
+    "LIGER": LIGER,
+    "RPG": RPG,
+    "VQRec": VQRec,
+    "TextKNN": TextKNN,
+}

@@ -92,6 +92,10 @@ class GenerativeRecommender(SequentialRecommender):
             Tensor: shape: [].
         """
 
+    def losses(self, users, items, is_target, targets):
+        """Parts of the loss, arguments as above; their weights are in them."""
+        return (self.id_loss(users, items, is_target, targets),)
+
     @abstractmethod
     def remember(self, users, items):
         """What is known of B users once their histories [B, L] are read."""
@@ -105,17 +109,17 @@ class GenerativeRecommender(SequentialRecommender):
         """Log-likelihood of the IDs of each user's candidates [B, C], shape: [B, C]."""
 
     def row_losses(self, batch):
-        """Loss of one batch of training rows, shape: ([],)."""
+        """Parts of the loss of one batch of training rows, shape: [] each."""
         share = batch.share(parallel.rank(), parallel.world_size())
         part = share.batch
-        loss = self.id_loss(part.users, part.inputs, part.is_target, part.targets)
-        return (loss * (share.weight * parallel.world_size()),)
+        losses = self.losses(part.users, part.inputs, part.is_target, part.targets)
+        return tuple(loss * (share.weight * parallel.world_size()) for loss in losses)
 
     def calculate_loss(self, interaction):
         """Loss of one of RecBole's batches, shape: []."""
         items, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
         is_target = torch.arange(items.shape[1], device=items.device) == length[:, None] - 1
-        return self.id_loss(interaction[self.USER_ID], items, is_target, interaction[self.POS_ITEM_ID])
+        return sum(self.losses(interaction[self.USER_ID], items, is_target, interaction[self.POS_ITEM_ID]))
 
     def memory_of(self, interaction):
         """What is known of the users of a batch."""

@@ -71,7 +71,10 @@ class TIGER(AutoregressiveRecommender):
         self.stack = T5Stack(n_layers=n_layers, is_causal=True, reads_memory=not self.decoder_only, **sizes)
 
     def id_loss(self, users, items, is_target, targets):
-        states = self._states_of_row(users, items, is_target, targets)  # [P, V, H]
+        return self._code_loss(self._states_of_row(users, items, is_target, targets), targets)
+
+    def _code_loss(self, states, targets):
+        """Negative log-likelihood of the targets' codes [P] by the states before them [P, V, H]."""
         codes, is_certain = self.codes[targets], self.is_certain[targets]
         loss = 0.0
         for level in range(self.n_levels):
@@ -80,8 +83,7 @@ class TIGER(AutoregressiveRecommender):
         return loss / self.n_levels
 
     def remember(self, users, items):
-        tokens, is_read = self._history(users, items)
-        x = self.tokens(tokens)
+        x, is_read = self._history(users, items)
         if not self.decoder_only:
             return Remembered(self.stack.remember(self.encoder(x, is_read), is_read), None)
         states, memory = self.stack.read_history(x, is_read)
@@ -99,23 +101,23 @@ class TIGER(AutoregressiveRecommender):
     def _states_of_row(self, users, items, is_target, targets):
         """Decoder states that predict each code of the targets, shape: [P, V, H]."""
         if not self.decoder_only:
-            tokens, is_read = self._history(users, items)
-            memory = self.stack.remember(self.encoder(self.tokens(tokens), is_read), is_read)
+            x, is_read = self._history(users, items)
+            memory = self.stack.remember(self.encoder(x, is_read), is_read)
             written = self._tokens_of(targets)[:, :-1]  # [P, V - 1]
             written = functional.pad(written, (1, 0))  # token 0 opens, as in T5
             return self.stack(self.tokens(written), torch.ones_like(written, dtype=torch.bool), memory)
         following = torch.zeros_like(items).masked_scatter_(is_target, targets)
         whole = functional.pad(items, (0, 1))
         whole[:, 1:] = torch.where(is_target, following, whole[:, 1:])  # the last target is no input
-        tokens, is_read = self._history(users, whole)
-        states = self.stack(self.tokens(tokens[:, :-1]), is_read[:, :-1])  # [B, (L + 1) * V, H]
+        x, is_read = self._history(users, whole)
+        states = self.stack(x[:, :-1], is_read[:, :-1])  # [B, (L + 1) * V, H]
         return states.unflatten(1, (-1, self.n_levels))[:, 1:][is_target]
 
     def _history(self, users, items):
-        """Tokens of users and their items, shape: [B, 1 + L * V], and which of them are read."""
+        """Embedded tokens of users and their items, shape: [B, 1 + L * V, H], and which of them are read."""
         tokens = torch.cat([self.user_token[users][:, None], self._tokens_of(items).flatten(1)], dim=1)
         is_read = functional.pad((items > 0).repeat_interleave(self.n_levels, dim=1), (1, 0), value=True)
-        return torch.where(is_read, tokens, 0), is_read
+        return self.tokens(torch.where(is_read, tokens, 0)), is_read
 
     def _tokens_of(self, items):
         """Tokens of items' IDs, shape: [..., V]."""
