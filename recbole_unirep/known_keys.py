@@ -152,6 +152,7 @@ LEAST = {
             "MAX_ITEM_LIST_LENGTH", "n_layers", "n_heads", "hidden_size", "inner_size", "embedding_size",
             "id_embedding_size", "n_levels", "codebook_size", "code_dim", "lexical_dim", "text_batch_size",
             "shared_negatives", "kmeans_iterations", "opq_iterations", "leaf_items", "code_embedding_size",
+            "ngram_size", "n_pieces",
             "collaborative_dim", "fit_batch_size", "num_beams", "graph_neighbours", "head_size", "max_distance",
         ),
         1,

@@ -49,6 +49,7 @@ HEAVY_GUESTS = {
     "matplotlib": "recbole_unirep/analysis/plots.py",
     "plotly": "recbole_unirep/analysis/charts.py",
     "optuna": "recbole_unirep/study/trials.py",
+    "sentencepiece": "recbole_unirep/tokenizer/pieces.py",
     "sentence_transformers": "dataset_prep/embedding.py",
 }
 

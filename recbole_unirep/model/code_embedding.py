@@ -6,6 +6,8 @@ an item's levels, is its semantic embedding.
 Reference:
     Yupeng Hou, Zhankui He, Julian McAuley, Wayne Xin Zhao. "Learning Vector-Quantized Item Representation for
         Transferable Sequential Recommenders", arXiv:2210.12316 (codes to summed embeddings).
+    Singh et al. "Better Generalization with Semantic IDs: A Case Study in Ranking for Recommendations",
+        arXiv:2306.08121 (n-grams and SentencePieces of codes).
 """
 
 from typing import NamedTuple, Optional
@@ -14,41 +16,67 @@ import torch
 from torch import nn
 
 from recbole_unirep.data.catalogue import GRAPH, graph, load_catalogue
-from recbole_unirep.semantic_ids import SemanticIds, first_tokens, read_record
+from recbole_unirep.semantic_ids import SemanticIds, read_record
 from recbole_unirep.tokenizer import TOKENIZERS, is_collaborative, make_tokenizer, reads_vectors
 from recbole_unirep.tokenizer.collisions import catalogue_codes, resolve
+from recbole_unirep.tokenizer.pieces import code_pieces, ngram_pieces, sentence_pieces
+
+CODE_PIECES = ("code", "ngram", "sentencepiece")
 
 
 class CodeEmbedding(nn.Module):
-    """Sum of learned vectors of an item's codes.
+    """Sum of learned vectors of the pieces of an item's ID, of its codes where nothing else is said.
 
     Args:
         codes (Tensor): row 0 pads; unused levels hold -1, shape: [n_items, L], int64.
         codebook_sizes (list of int): codes of each level, shape: [L].
         dim (int): dimensions of a vector.
         init_std (float): standard deviation of the vectors at the start, before they are summed.
+        pieces (Pieces or None): of the items, row 0 without any.
     """
 
-    def __init__(self, codes, codebook_sizes, dim, init_std):
+    def __init__(self, codes, codebook_sizes, dim, init_std, pieces=None):
         super().__init__()
-        self.codebook_sizes = list(codebook_sizes)
+        self.codebook_sizes, self.has_code_vectors = list(codebook_sizes), pieces is None
+        tokens, n_pieces = code_pieces(codes, codebook_sizes) if pieces is None else pieces
         self.register_buffer("codes", codes)
-        self.register_buffer("first_token", torch.tensor(first_tokens(codebook_sizes)), persistent=False)
-        self.vectors = nn.EmbeddingBag(1 + sum(codebook_sizes), dim, mode="sum", padding_idx=0)
+        self.register_buffer("tokens", tokens, persistent=pieces is not None)
+        self.vectors = nn.EmbeddingBag(1 + n_pieces, dim, mode="sum", padding_idx=0)
         nn.init.normal_(self.vectors.weight, std=init_std)
         with torch.no_grad():
             self.vectors.weight[0] = 0
 
     @property
     def n_parameters(self):
-        """Learned numbers of codes; the padding row is none."""
+        """Learned numbers of pieces; the padding row is none."""
         return self.vectors.weight[1:].numel()
 
     def forward(self, items):
         """Semantic embeddings of item ids [M], shape: [M, dim], and their codes, shape: [M, L]."""
-        codes = self.codes[items]
-        tokens = torch.where(codes < 0, 0, codes + self.first_token)
-        return self.vectors(tokens), codes
+        return self.vectors(self.tokens[items]), self.codes[items]
+
+
+def item_pieces(config, fixed, n_training_items, dataset):
+    """Pieces of the items' IDs that the config asks for; None where each code is one.
+
+    Args:
+        config (Config): ours: code_pieces, ngram_size, n_pieces.
+        fixed (FixedCodes): codes of the items.
+        n_training_items (int): number of item ids that take part in training, padding included.
+        dataset (Dataset): RecBole's, the training part.
+
+    Raises:
+        ValueError: see `sentence_pieces`.
+    """
+    kind = config["code_pieces"]
+    if kind == "code":
+        return None
+    counts = 1 + torch.bincount(dataset.inter_feat[dataset.iid_field], minlength=dataset.item_num)
+    counts[0] = 0
+    counts[n_training_items:] = 0
+    if kind == "ngram":
+        return ngram_pieces(fixed.codes, counts, config["ngram_size"])
+    return sentence_pieces(fixed.codes, counts, config["n_pieces"])
 
 
 class FixedCodes(NamedTuple):

@@ -17,7 +17,7 @@ from recbole_unirep.analysis.codebook import codebook_report
 from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.data.item_text import load_item_text
 from recbole_unirep.model.backbone import LocalConvolution, make_backbone
-from recbole_unirep.model.code_embedding import CodeEmbedding, fixed_codes, has_fixed_codes
+from recbole_unirep.model.code_embedding import CodeEmbedding, fixed_codes, has_fixed_codes, item_pieces
 from recbole_unirep.model.codebook_steps import move_codebooks
 from recbole_unirep.model.fusion import make_fusion
 from recbole_unirep.model.item_embedding import UnifiedItemEmbedding
@@ -62,7 +62,9 @@ class UniRep(SequentialRecommender):
         if is_fixed:
             fixed = fixed_codes(config, dataset)
             self.register_buffer("has_text", fixed.is_known)
-            code_embedding = CodeEmbedding(fixed.codes, fixed.codebook_sizes, semantic_dim, config["id_init_std"])
+            pieces = item_pieces(config, fixed, self.n_training_items, dataset)
+            sizes = fixed.codebook_sizes
+            code_embedding = CodeEmbedding(fixed.codes, sizes, semantic_dim, config["id_init_std"], pieces)
             self.text_encoder = fixed.source
         elif has_semantic:
             item_text = load_item_text(config, dataset)

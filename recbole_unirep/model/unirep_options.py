@@ -4,7 +4,7 @@ import math
 from logging import getLogger
 
 from recbole_unirep.model.backbone import BACKBONES
-from recbole_unirep.model.code_embedding import has_fixed_codes
+from recbole_unirep.model.code_embedding import CODE_PIECES, has_fixed_codes
 from recbole_unirep.model.fusion import FUSIONS, KEEPS_WIDTH, SIMILARITIES
 from recbole_unirep.model.representation import COLD_IDS, REPRESENTATIONS
 from recbole_unirep.model.score_bias import LEARNED, RANKING
@@ -33,6 +33,7 @@ def check_options(config):
         "backbone": tuple(BACKBONES),
         "tokenizer": tuple(TOKENIZERS),
         "representation": tuple(REPRESENTATIONS),
+        "code_pieces": CODE_PIECES,
         "fusion": tuple(FUSIONS),
         "similarity": SIMILARITIES,
         "loss_type": LOSSES,
@@ -110,6 +111,11 @@ def _check_codes(config):
         )
     if is_fixed and config["cold_id_embedding"] == "nearest":
         raise ValueError("cold_id_embedding=nearest goes by encoded text, fixed codes have none: choose mean or zero")
+    if config["code_pieces"] != "code" and not is_fixed:
+        raise ValueError(
+            f"code_pieces={config['code_pieces']} is for codes that stand still, tokenizer={config['tokenizer']} is "
+            f"trained along: use another, such as RQKMeans, or semantic_ids=FOLDER"
+        )
     if config["collisions"] != "leave" and not is_fixed:
         raise ValueError(
             f"collisions={config['collisions']} is for a tokenizer that is fitted here and stands still, found "

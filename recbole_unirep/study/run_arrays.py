@@ -157,7 +157,7 @@ def _unified_vectors(table):
             vectors[name] = _array(encoded.semantic)
         if table.has_id:
             vectors["ID embedding"] = _array(table.id_embedding.weight)
-        if table.code_embedding is not None:
+        if table.code_embedding is not None and table.code_embedding.has_code_vectors:
             codebooks = _fixed_codebooks(table.code_embedding)
         elif table.has_codes:
             quantizer = table.tokenizer.quantizer

@@ -133,3 +133,37 @@ def test_nothing_is_learned_from_cold_items(prepare, monkeypatch):
     _, _, model = prepare(tokenizer="RQKMeans", codebook_size=4, split="cold_items", cold_item_share=0.2)
     assert seen[0] <= model.n_training_items - 1 < model.n_items - 1
     assert (model.item_embedding.codes() >= 0).all()
+
+
+@pytest.mark.parametrize("keys", [{"code_pieces": "ngram"}, {"code_pieces": "sentencepiece", "n_pieces": 40}])
+def test_pieces_of_ids_are_an_items_input(prepare, keys):
+    """Items of one ID have one vector, others not; the pieces come back with the checkpoint."""
+    keys = {"tokenizer": "RQKMeans", "codebook_size": 4, "code_embedding_size": 8, "representation": "semantic", **keys}
+    _, data, model = prepare(**keys)
+    embedding = model.item_embedding.code_embedding
+    assert model.item_table_parameters == 8 * int(embedding.tokens.max())
+    sum(model.row_losses(next(iter(data.train_data)))).backward()
+    assert embedding.vectors.weight.grad.any()
+    table = model.eval().item_embedding.weight[1 : model.n_items]
+    _, of_code = model.item_embedding.codes().unique(dim=0, return_inverse=True)
+    for code in range(int(of_code.max()) + 1):
+        rows = table[of_code == code]
+        assert (rows == rows[0]).all()
+    assert len(table.unique(dim=0)) == int(of_code.max()) + 1
+    _, _, again = prepare(seed=7, **keys)
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again.eval().item_embedding.weight[1 : model.n_items], table)
+
+
+def test_pieces_that_only_cold_items_have_add_nothing(prepare):
+    keys = {"tokenizer": "RQKMeans", "codebook_size": 4, "code_embedding_size": 8, "code_pieces": "ngram"}
+    _, _, model = prepare(split="cold_items", cold_item_share=0.2, ngram_size=3, **keys)
+    tokens = model.item_embedding.code_embedding.tokens
+    warm, cold = tokens[1 : model.n_training_items], tokens[model.n_training_items :]
+    assert (warm > 0).all()
+    assert set(cold.flatten().tolist()) <= {0, *warm.flatten().tolist()}
+
+
+def test_pieces_of_codes_that_are_trained_along_are_refused(prepare):
+    with pytest.raises(ValueError, match="code_pieces=ngram is for codes that stand still, tokenizer=RQVAE"):
+        prepare(code_pieces="ngram")
