@@ -226,6 +226,8 @@ def _resampled(runs, protocol, metrics, labels):
     own = [run for run in runs if run.label in labels and (run.folder / RANKS).is_file()]
     kept = [read_ranks(run.folder) for run in own]
     complete = {label for label in labels if all((run.folder / RANKS).is_file() for run in runs if run.label == label)}
+    if any(protocol not in ranks.ranks for ranks in kept):  # warm or cold targets alone, whose users nobody kept
+        return {}
     columns, names = [], []
     for run, ranks in zip(own, kept):
         if not np.array_equal(ranks.users, kept[0].users):

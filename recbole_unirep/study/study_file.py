@@ -33,6 +33,7 @@ KEYS = {
 TABLE_KINDS = ("quality", "codebooks")
 METRICS = ["hit@5", "ndcg@5", "hit@10", "ndcg@10", "mrr"]  # the paper's
 PROTOCOLS = ["uni99", "full", "full_unseen"]
+SLICES = [f"{protocol} {part}" for protocol in PROTOCOLS for part in ("warm", "cold")]  # of split: cold_items
 ROW_ONLY = ("seeds", "datasets")  # in a row, of the grid and not of the model
 FIXED = {
     "run_dir": "each cell has a folder of its own",
@@ -244,7 +245,7 @@ def _table(reader, title, asked, labels, datasets):
         kind,
         reader.names(f"rows of table {title}", asked.get("rows"), labels, labels),
         reader.names(f"datasets of table {title}", asked.get("datasets"), datasets, datasets),
-        reader.names(f"protocol of table {title}", asked.get("protocol"), PROTOCOLS, PROTOCOLS),
+        reader.names(f"protocol of table {title}", asked.get("protocol"), PROTOCOLS + SLICES, PROTOCOLS),
         reader.names(f"metrics of table {title}", asked.get("metrics"), None, METRICS),
         asked.get("published") or {},
         str(asked.get("published_source") or ""),

@@ -241,3 +241,23 @@ def test_committed_studies_are_understood(file):
     assert found.cells
     folders = [cell.folder for cell in found.cells]
     assert len(set(folders)) == len(folders)
+
+
+def test_warm_and_cold_targets_have_tables_of_their_own(asked, tiny):
+    """Each slice's row is that of the run's own metrics; ranks do not say whose targets they are, so p is n/a."""
+    settings = {**SMALL, "data_path": str(tiny.parent), "split": "cold_items", "cold_item_share": 0.2}
+    file = asked(
+        seeds=1,
+        settings=settings,
+        rows={"SASRec CE": {"model": "SASRec", "loss_type": "CE"}, "BCE": {"model": "SASRec", "loss_type": "BCE"}},
+        ours=["SASRec CE"],
+        tables={"Cold": {"protocol": ["uni99 cold", "full warm"], "metrics": ["hit@10"]}},
+    )
+    study(file, [])
+    result = Path("study/tiny/BCE/seed-2020/result.json")
+    found = json.loads(result.read_text())["test_result"]
+    lines = Path("study/tables/cold-tiny/comparison.csv").read_text().splitlines()
+    for protocol in ("uni99 cold", "full warm"):
+        (row,) = [line for line in lines if line.startswith("BCE,") and f",{protocol}," in line]
+        assert float(row.split(f",{protocol},")[1].split(",")[0]) == pytest.approx(found[protocol]["hit@10"], abs=1e-6)
+    assert "n/a" in Path("study/tables/cold-tiny/comparison.md").read_text()
