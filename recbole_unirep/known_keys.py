@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import math
 import re
 import sys
 from pathlib import Path
@@ -65,6 +66,7 @@ OF_SINGLE_MODELS = (RECBOLE / "data" / "transform.py", RECBOLE / "trainer" / "tr
 # RecBole's keys that this command replaces, and by what.
 REPLACED = {
     "checkpoint_dir": "run_dir names the folder of a run",
+    "device": "use_gpu and gpu_id choose it",
     "config_file": "config_files names yaml files",
     "dataloaders_save_path": "the split is made anew from the data, dataset_fingerprint proves it",
     "dataset_save_path": "the data are read anew, dataset_fingerprint proves them",
@@ -154,6 +156,7 @@ LEAST = {
             "shared_negatives", "kmeans_iterations", "opq_iterations", "leaf_items", "code_embedding_size",
             "ngram_size", "n_pieces",
             "collaborative_dim", "fit_batch_size", "num_beams", "graph_neighbours", "head_size", "max_distance",
+            "num_layers", "nh", "nv",
         ),
         1,
     ),
@@ -162,11 +165,19 @@ LEAST = {
             "seed", "tie_seed", "candidates_seed", "cold_item_seed", "cold_item_share", "stopping_step", "eval_step",
             "learning_rate", "weight_decay", "dead_code_steps", "recommendation_weight", "quantization_weight",
             "reconstruction_weight", "commitment_weight", "fit_items", "fit_seed", "fit_epochs", "collaborative_share",
-            "n_user_tokens", "token_init_std", "graph_steps", "dense_weight",
+            "n_user_tokens", "token_init_std", "graph_steps", "dense_weight", "warmup_steps", "hidden_dropout_prob",
+            "attn_dropout_prob", "dropout_prob", "mask_ratio", "ft_ratio", "codebook_decay",
         ),
         0,
     ),
 }  # fmt: skip
+# The most, of shares and probabilities.
+MOST = dict.fromkeys(
+    ("hidden_dropout_prob", "attn_dropout_prob", "dropout_prob", "mask_ratio", "ft_ratio", "codebook_decay"), 1
+)
+RANGES = {"hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"), "train_stage": ("pretrain", "finetune")}
+MAPPINGS = ("eval_args", "train_neg_sample_args", "val_interval", "load_col", "unload_col", "clip_grad_norm")
+INTERVAL = re.compile(r"[\[(][^,;]+,[^,;]+[\])](;[\[(][^,;]+,[^,;]+[\])])*")
 LEARNERS = ("adam", "sgd", "adagrad", "rmsprop", "sparse_adam")  # RecBole takes Adam for any other name
 
 
@@ -178,21 +189,34 @@ def check_values(given, defaults):
         defaults (dict): the layers below them.
 
     Raises:
-        ValueError: a key whose default is a number or a truth value was given something else, a number is too small,
-            or the optimizer is unknown.
+        ValueError: a key whose default is a number or a truth value was given something else, a number is out of its
+            range, a form is not that of the key, or the optimizer is unknown.
     """
     learner = given.get("learner", "adam")
     if str(learner).lower() not in LEARNERS:
         raise ValueError(f"learner={learner} is not known: choose one of {', '.join(LEARNERS)}")
     for key, value in given.items():
         default = defaults.get(key)
+        _check_form(key, value, default)
         if isinstance(default, bool) and value not in (True, False):
             raise ValueError(f"{key}={value} is neither True nor False: give one, the default is {default}")
         if isinstance(default, bool) or not isinstance(default, (int, float)):
             continue
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
             raise ValueError(f"{key}={value} is no number: give one, such as the default {default}")
         if isinstance(default, int) and not isinstance(value, int):
             raise ValueError(f"{key}={value} is no whole number: give one, such as the default {default}")
         if value < LEAST.get(key, value):
             raise ValueError(f"{key}={value} is too small: give at least {LEAST[key]}, the default is {default}")
+        if value > MOST.get(key, value):
+            raise ValueError(f"{key}={value} is too large: give at most {MOST[key]}, the default is {default}")
+
+
+def _check_form(key, value, default):
+    """Raises ValueError where a name is not among those of its key, or a mapping or an interval is none."""
+    if key in RANGES and default is not None and value not in RANGES[key]:
+        raise ValueError(f"{key}={value} is not known: choose one of {', '.join(RANGES[key])}")
+    if key in MAPPINGS and value is not None and not isinstance(value, dict):
+        raise ValueError(f"{key}={value} is no mapping: write it as in yaml, such as {{name: value}}, or leave it out")
+    if key.endswith("_num_interval") and value is not None and not INTERVAL.fullmatch(str(value)):
+        raise ValueError(f"{key}={value} is no interval: write one such as [5,inf)")

@@ -56,7 +56,8 @@ def tokenize(arguments):
         if folder.exists():
             raise FileExistsError(f"{folder} exists: remove it, or choose another --out")
         text_dim = catalogue.known.shape[1] if reads_vectors(name) else None
-        tokenizer = make_tokenizer(name, settings, text_dim).fit(catalogue.to_learn_from())
+        learned = catalogue.to_learn_from()
+        tokenizer = make_tokenizer(name, settings, text_dim, len(learned) if text_dim else None).fit(learned)
         codes = catalogue_codes(tokenizer, catalogue.known, catalogue.items, policy)
         semantic_ids = SemanticIds(catalogue.items, codes.resolved.numpy(), codes.codebook_sizes)
         record["vectors" if text_dim else "columns"] = catalogue.vectors

@@ -153,7 +153,8 @@ def _from_tokenizer(config, dataset):
         further = [(GRAPH, graph(dataset, config["collaborative_dim"], config["seed"]))]
     catalogue = load_catalogue(config, dataset, name, further)
     text_dim = catalogue.known.shape[1] if reads_vectors(name) else None
-    tokenizer = make_tokenizer(name, config, text_dim).fit(catalogue.to_learn_from())
+    learned = catalogue.to_learn_from()
+    tokenizer = make_tokenizer(name, config, text_dim, len(learned) if text_dim else None).fit(learned)
     codes = catalogue_codes(tokenizer, catalogue.known, catalogue.items, config["collisions"])
     if not text_dim:
         return codes.resolved, codes.codebook_sizes, None, torch.ones(len(codes.resolved), dtype=torch.bool)

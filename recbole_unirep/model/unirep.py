@@ -71,7 +71,8 @@ class UniRep(SequentialRecommender):
             self.text_encoder, text = item_text.encoder, item_text.vectors
             has_text = text.any(dim=-1)
             is_read = has_text & (torch.arange(len(text)) < self.n_training_items)
-            tokenizer = make_tokenizer(config["tokenizer"], config, text.shape[1])
+            n_read = int(is_read.sum()) if self.has_codes else None
+            tokenizer = make_tokenizer(config["tokenizer"], config, text.shape[1], n_read)
             if not self.has_codes:
                 tokenizer.quantizer = None
             tokenizer.initialise(text[is_read], config["seed"])

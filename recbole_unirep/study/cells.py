@@ -20,6 +20,7 @@ import yaml
 
 from recbole_unirep.config import Config
 from recbole_unirep.quick_start import MAY_CHANGE
+from recbole_unirep.training.metrics import metric_names
 
 CONTINUABLE = ("last.pt", "last_pretrained.pt", "pretrained.pt")
 CHILD = (
@@ -78,15 +79,18 @@ def check_cell(cell):
     Args:
         cell (Cell): need not have been run.
 
+    Returns:
+        list[str]: metrics that its results will have, such as 'hit@10' and 'mrr'.
+
     Raises:
         ValueError: settings that can't be used, or other ones than the run in the folder had.
         FileNotFoundError: a file is missing.
     """
-    path = cell.folder / "config.yaml"
+    path, config = cell.folder / "config.yaml", Config(config_dict=cell.keys)
+    metrics = [*metric_names(config), "mrr"]
     if not path.is_file():
-        Config(config_dict=cell.keys)
-        return
-    asked = _plain(Config(config_dict=cell.keys).resolved)
+        return metrics
+    asked = _plain(config.resolved)
     had = yaml.safe_load(path.read_text(encoding="utf-8"))
     for key in sorted((asked.keys() & had.keys()) - OF_THE_MACHINE):
         if asked[key] != had[key]:
@@ -94,6 +98,7 @@ def check_cell(cell):
                 f"{cell.folder} holds {cell.name} with {key}={had[key]}, asked for is {key}={asked[key]}: ask for it "
                 f"under another name, or remove the folder to run it anew"
             )
+    return metrics
 
 
 def run_cell(cell):

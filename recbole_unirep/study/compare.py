@@ -50,7 +50,7 @@ def compare(arguments):
     out = Path(options.get("out") or f"runs/compare-{options.get('dataset')}")
     cells, protocols = _cells(options, texts, out)
     metrics = names(options, "metrics", METRICS)
-    check_cells(cells)
+    check_cells(cells, lambda row: metrics)
     with locked(out):
         try:
             failed = run_grid(cells)

@@ -39,10 +39,25 @@ def run_grid(cells):
     return failed
 
 
-def check_cells(cells):
-    """Raises ValueError or FileNotFoundError where a cell can't be run, before any is."""
+def check_cells(cells, metrics_of):
+    """Looks at the cells of a grid before any is run.
+
+    Args:
+        cells (list of Cell): the grid.
+        metrics_of (callable): label of a row to the metrics that tables show of it.
+
+    Raises:
+        ValueError: a cell can't be run, or will not have a metric.
+        FileNotFoundError: a file is missing.
+    """
     for cell in cells:
-        check_cell(cell)
+        known = check_cell(cell)
+        unknown = [metric for metric in metrics_of(cell.row) if metric not in known]
+        if unknown:
+            raise ValueError(
+                f"metrics={unknown[0]} is asked for, {cell.name} will have {', '.join(known)}: choose among them, or "
+                f"add it to its metrics and topk"
+            )
 
 
 def left(cells):

@@ -43,7 +43,7 @@ def study(file, arguments):
     out = Path(settings.pop("out", None) or Path(file).with_suffix(""))
     rows = settings.pop("rows", None)
     asked = read_study(file, out, settings)
-    check_cells(asked.cells)
+    check_cells(asked.cells, asked.metrics_of)
     to_run = asked.cells if rows is None else _of_rows(asked.cells, rows)
     if "--dry-run" in flags:
         print(plan(to_run, asked.cells), flush=True)

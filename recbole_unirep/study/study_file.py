@@ -103,6 +103,11 @@ class Study(NamedTuple):
     figures: dict
     datasets: list
 
+    def metrics_of(self, row):
+        """Metrics that tables of quality show of a row."""
+        shown = [table.metrics for table in self.tables if table.kind == "quality" and row in table.rows]
+        return [metric for metrics in shown for metric in metrics]
+
 
 def read_study(file, out, settings):
     """A study as its file describes it.

@@ -52,17 +52,26 @@ def is_collaborative(name):
     return getattr(TOKENIZERS[name], "is_collaborative", False)
 
 
-def make_tokenizer(name, settings, text_dim=None):
+def make_tokenizer(name, settings, text_dim=None, n_vectors=None):
     """A tokenizer that has seen no items yet.
 
     Args:
         name (str): a key of TOKENIZERS.
         settings (mapping): its keys, those of its yaml file; others are left alone.
         text_dim (int or None): dimensions of an item text embedding, for the tokenizers that have an encoder.
+        n_vectors (int or None): vectors that it is to learn from, where they are known.
 
     Returns:
         SemanticTokenizer or AssignedTokenizer: to be fitted.
+
+    Raises:
+        ValueError: an option is not in its range, or there are more codes than vectors to learn them from.
     """
+    if n_vectors is not None and reads_vectors(name) and settings["codebook_size"] > n_vectors:
+        raise ValueError(
+            f"codebook_size={settings['codebook_size']} is more than the {n_vectors} items that it learns from: "
+            f"give at most as many"
+        )
     options = {key: settings[key] for key in shipped_defaults(name)}
     if "text_dim" in signature(TOKENIZERS[name]).parameters:
         options["text_dim"] = text_dim

@@ -1,0 +1,99 @@
+"""What a subcommand of unirep can't do is one line that names the remedy, and nothing is written."""
+
+import numpy as np
+import pytest
+
+from recbole_unirep import cli
+
+LEXICAL = "--dataset=tiny {data} --text_encoder=lexical --lexical_dim=8"
+CASES = [
+    ("foo", "command 'foo' is unknown: known are compare, embed, encode-items"),
+    ("--foo=1", "command '--foo=1' is unknown"),
+    ("embed", "no dataset is given: add --dataset=NAME"),
+    ("embed extra words", "argument 'extra' is not understood: write --key=value"),
+    ("embed --dataset=tiny", "dataset 'tiny' is unknown, there is no folder dataset/tiny (--data_path)"),
+    ("embed --dataset=tiny {data} --text_encoder=", "text_encoder= names no encoder"),
+    ("embed --dataset=tiny {data} --text_encoder=lexical --foo=1", "unknown key 'foo'"),
+    ("embed --dataset=tiny {data} --text_encoder=lexical --lexical_dim=0", "lexical_dim=0 is too small"),
+    ("compare", "unirep compare needs dataset: give e.g. --dataset=ml-100k, or folders of finished runs"),
+    ("compare --dataset=tiny {data}", "unirep compare needs models: give e.g. --models=UniRep,SASRec"),
+    ("compare --dataset=tiny {data} --models=Foo", "model 'Foo' is unknown"),
+    ("compare --dataset=tiny {data} --models=SASRec --seeds=x", "seeds=x is not understood"),
+    ("compare --dataset=tiny {data} --models=SASRec --seeds=0", "seeds=0: give how many, at least 1"),
+    ("compare --dataset=tiny {data} --models=SASRec --protocol=foo", "protocol=foo is not known"),
+    ("compare --dataset=tiny {data} --models=SASRec --metrics=foo", "metrics=foo is asked for, SASRec on tiny"),
+    ("compare --dataset=tiny {data} --models=SASRec,SASRec", "name each once, separated by commas"),
+    ("compare --dataset=tiny {data} --models=SASRec --ours=GRU4Rec", "GRU4Rec is not among models=SASRec"),
+    ("compare --dataset=tiny {data} --models=SASRec --GRU4Rec.seed=1", "GRU4Rec is not among models=SASRec"),
+    ("compare gone other", "gone holds no run: no config.yaml in it"),
+    ("study", "study runs a study file: write unirep study STUDY.yaml, the file first"),
+    ("study gone.yaml", "study gone.yaml does not exist: name a YAML file"),
+    ("study broken.yaml", "study broken.yaml is no yaml"),
+    ("study list.yaml", "study list.yaml holds no keys: write rows, dataset and seeds"),
+    ("study no_rows.yaml", "it has no rows: write 'label: {model: NAME, ...}' lines under rows"),
+    ("study bad_row.yaml", "row A is 3: write at least model: NAME"),
+    ("study bad_key.yaml", "it has a key rowz: known are title, text, dataset"),
+    ("study bad_metric.yaml {data}", "metrics=foo@10 is asked for, A on tiny, seed 1 will have hit@1"),
+    ("study good.yaml {data} --rows=B", "rows=B names B: the study's rows are A"),
+    ("study good.yaml {data} --foo=1", "unknown key 'foo'"),
+    ("tune", "unirep tune needs models"),
+    ("tune --models=SASRec", "unirep tune needs a dataset"),
+    ("tune --models=SASRec --dataset=tiny {data} --trials=0", "trials=0 is no whole number of at least 1"),
+    ("tune --models=SASRec --dataset=tiny {data} --space=gone.yaml", "space gone.yaml is no file"),
+    ("tune --models=SASRec --dataset=tiny {data} --space=broken.yaml --trials=1", "space broken.yaml is no YAML"),
+    ("tokenize", "no dataset is given"),
+    (f"tokenize {LEXICAL} --tokenizer=Foo", "tokenizer=Foo is not known: choose one of RQVAE"),
+    (f"tokenize {LEXICAL} --codebook_size=999", "codebook_size=999 is more than the 117 items"),
+    (f"tokenize {LEXICAL} --codebook_size=4 --collisions=foo", "collisions is 'foo': choose one of leave"),
+    (f"tokenize {LEXICAL} --codebook_size=4 --out=empty", "empty exists: remove it, or choose another --out"),
+    (
+        f"tokenize {LEXICAL} --codebook_size=4 --collaborative=gone",
+        "collaborative=gone is for tokenizer=Fused or LETTER",
+    ),
+    (f"tokenize {LEXICAL} --n_levels=x", "n_levels=x is no number"),
+    ("tokenize --vectors=gone.npy", "gone.npy is missing: give vectors [n_items, dimensions] saved by numpy.save"),
+    ("tokenize --vectors=alone.npy", "alone.json is missing, alone.npy lies there"),
+    ("encode-items", "encode-items reads a bundle: write unirep encode-items BUNDLE, its folder first"),
+    ("encode-items gone --vectors=a.npy", "gone is no bundle, bundle.json is missing: make one by unirep tokenize"),
+    ("inspect", "inspect reads a bundle or a run: write unirep inspect FOLDER, the folder first"),
+    ("inspect empty", "empty holds no run: no config.yaml in it"),
+    ("inspect empty --min_usage=x", "min_usage=x is no share: give 0 to 1"),
+    ("inspect empty --foo=1", "there is no --foo: known are --out"),
+    ("figures", "figures draws a finished run: write unirep figures RUN, the run's folder first"),
+    ("figures gone", "gone holds no run: no config.yaml in it"),
+    ("figures empty --out=", "--out is empty"),
+    ("rank-weights", "rank-weights reads a finished run"),
+    ("rank-weights gone --history_similarity=0,1", "gone holds no run: no config.yaml in it"),
+    ("rank-weights empty", "no weights are given: write --history_similarity=0,1.5,3"),
+]
+FILES = {
+    "broken.yaml": "a: [1, 2\nb: }",
+    "list.yaml": "- a\n- b\n",
+    "no_rows.yaml": "dataset: tiny\n",
+    "bad_row.yaml": "dataset: tiny\nrows:\n  A: 3\n",
+    "bad_key.yaml": "dataset: tiny\nrowz:\n  A: {model: SASRec}\n",
+    "good.yaml": "dataset: tiny\nseeds: [1]\nrows:\n  A: {model: SASRec}\n",
+    "bad_metric.yaml": "dataset: tiny\nseeds: [1]\nrows:\n  A: {model: SASRec}\ntables: {T: {metrics: [foo@10]}}\n",
+}
+
+
+@pytest.fixture
+def folder(tiny, tmp_path):
+    """Where the commands run: files that are no study, vectors without names, an empty folder."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    np.save(tmp_path / "alone.npy", np.ones((3, 4), dtype=np.float32))
+    (tmp_path / "empty").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(("given", "message"), CASES, ids=[given for given, _ in CASES])
+def test_what_cannot_be_done_is_one_line(tiny, folder, monkeypatch, capsys, given, message):
+    before = sorted(folder.rglob("*"))
+    monkeypatch.setattr("sys.argv", ["shell", *given.format(data=f"--data_path={tiny.parent}").split()])
+    assert cli.unirep() == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if line.startswith("unirep: ")] == lines[-1:]
+    assert message in lines[-1]
+    left = {path.name for path in folder.rglob("*") if path not in before}
+    assert left <= {"tiny.lexical.npy", "tiny.lexical.json"}, left  # vectors of the text, which the next command finds
