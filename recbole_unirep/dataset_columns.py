@@ -134,8 +134,25 @@ def _columns(file, settings):
 
 
 def _column_types(file, settings):
-    """Names in the first line of an atomic file, with their types."""
-    with open(file, encoding="utf-8") as lines:
-        header = lines.readline().rstrip("\r\n")
-    columns = (column.partition(":") for column in header.split(settings["field_separator"]))
-    return {name: kind for name, _, kind in columns}
+    """Names in the first line of an atomic file, with their types.
+
+    Raises:
+        ValueError: the file is no text, or a name has no type.
+    """
+    try:
+        with open(file, encoding="utf-8") as lines:
+            header = lines.readline().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is no UTF-8 text ({error}): save it so") from error
+    if header.startswith("\ufeff"):
+        raise ValueError(f"{file} begins with a byte order mark, which would be part of a name: save it as UTF-8 without")
+    types = {}
+    for column in header.split(settings["field_separator"]):
+        name, colon, kind = column.partition(":")
+        if not colon and header:
+            raise ValueError(
+                f"{file} has no column 'name:type' in its first line but {column!r}: write its columns there, such as "
+                f"user_id:token, with {settings['field_separator']!r} between them"
+            )
+        types[name] = kind
+    return types

@@ -101,7 +101,7 @@ class TimeOrdered:
         if leave_one_mode != "valid_and_test" or group_by is None:
             return super().leave_one_out(group_by, leave_one_mode)
         groups = self.inter_feat[group_by].numpy()
-        first_row = np.full(groups.max() + 1, len(groups))
+        first_row = np.full(groups.max(initial=-1) + 1, len(groups))
         first_row[groups[::-1]] = np.arange(len(groups))[::-1]
         by_first_row = np.argsort(first_row)[: np.count_nonzero(first_row < len(groups))]
         number = np.empty_like(first_row)

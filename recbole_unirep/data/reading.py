@@ -1,7 +1,8 @@
 """recbole_unirep.data.reading: RecBole's atomic files by pandas' fast parser, with whole times as integers.
 
 RecBole reads them by pandas' Python parser, a line at a time and every cell a text of its own, and takes times as
-float64, which scrambles those beyond 2 ** 53 (nanoseconds).
+float64, which scrambles those beyond 2 ** 53 (nanoseconds). What both would lose without a word is an error here: lines
+that a quote joins, and interactions without a time, which RecBole gives the mean of all times.
 """
 
 from contextlib import contextmanager
@@ -43,7 +44,45 @@ class _Reader:
             column: kind for column, kind in dtype.items() if column != time
         }  # pandas finds out whether it is whole
         options.update(float_precision="round_trip", low_memory=False)  # in one piece equal texts are one object
-        table = pandas.read_csv(file, delimiter=delimiter, dtype=types, engine="c", **options)
+        try:
+            table = pandas.read_csv(file, delimiter=delimiter, dtype=types, engine="c", **options)
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{file} is no text of encoding {options.get('encoding')} ({error}): save it so, or set encoding"
+            ) from error
+        if str(file).endswith(".inter"):
+            _check_lines(file, len(table))
         if time in table and table[time].dtype != np.int64:
-            table[time] = table[time].astype(np.float64)
+            table[time] = _times(file, table[time])
         return table
+
+
+def _times(file, column):
+    """Times as float64.
+
+    Raises:
+        ValueError: one is missing, or is no number.
+    """
+    numbers = pandas.to_numeric(column, errors="coerce").astype(np.float64)
+    bad = np.flatnonzero(numbers.isna())
+    if len(bad):
+        raise ValueError(
+            f"{file} has no number in column {column.name} of {len(bad)} of {len(column)} interactions, row {bad[0] + 1} "
+            f"first ({column.iloc[bad[0]]}): repair or remove those lines"
+        )
+    return numbers
+
+
+def _check_lines(file, n_rows):
+    """Raises ValueError where the rows are fewer than the lines behind the header."""
+    with open(file, "rb") as lines:
+        n_lines = sum(chunk.count(b"\n") for chunk in iter(lambda: lines.read(2**20), b""))
+        if n_rows >= n_lines:  # the last line may end without a break
+            return
+        lines.seek(0)
+        n_lines = sum(not line.isspace() for line in lines) - 1
+    if n_rows < n_lines:
+        raise ValueError(
+            f"{file} has {n_lines} lines behind its header, read as {n_rows} rows: a quote at the start of a cell joins "
+            f"lines: remove the quotes"
+        )
