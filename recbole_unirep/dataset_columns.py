@@ -145,7 +145,7 @@ def _column_types(file, settings):
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} is no UTF-8 text ({error}): save it so") from error
     if header.startswith("\ufeff"):
-        raise ValueError(f"{file} begins with a byte order mark, which would be part of a name: save it as UTF-8 without")
+        raise ValueError(f"{file} begins with a byte order mark, part of a name to RecBole: save it as UTF-8 without")
     types = {}
     for column in header.split(settings["field_separator"]):
         name, colon, kind = column.partition(":")

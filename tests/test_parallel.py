@@ -42,6 +42,7 @@ BEST = {
     "local_convolution": 3,
     "fusion": "mlp",
 }
+GENERATIVE = {"decoder_only": True, "n_layers": 1, "n_heads": 2, "head_size": 4, "dropout_prob": 0.0, "num_beams": 20}
 CASES = {
     "SASRec, softmax": {"model": "SASRec"},
     "SASRec, BCE": {"model": "SASRec", "loss_type": "BCE"},
@@ -58,6 +59,7 @@ CASES = {
     "SASRec, prefixes": {"model": "SASRec", "training_rows": "prefix"},
     "UniRep, prefixes": {"model": "UniRep", "backbone": "Caser"},
     "general": {"model": "BPR"},
+    "LIGER": {"model": "LIGER", **GENERATIVE},
 }
 
 

@@ -85,8 +85,8 @@ def check_cold_items(config, learns_in_rows):
     if cold_items_asked(config) and not (learns_in_rows or learns_by_rule):
         raise ValueError(
             f"split={config['split']}: RecBole's own training of {config['model']} takes negatives and softmax rows "
-            f"from all items, cold ones too: use UniRep, SASRec or GRU4Rec in rows of users or targets, or a rule such "
-            f"as TextKNN or Pop"
+            f"from all items, cold ones too: use a model that trains in rows of users or targets (UniRep, TIGER, "
+            f"LIGER, SASRec, GRU4Rec, BERT4Rec with loss_type=CE), or a rule such as TextKNN or Pop"
         )
 
 

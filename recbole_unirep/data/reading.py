@@ -67,8 +67,8 @@ def _times(file, column):
     bad = np.flatnonzero(numbers.isna())
     if len(bad):
         raise ValueError(
-            f"{file} has no number in column {column.name} of {len(bad)} of {len(column)} interactions, row {bad[0] + 1} "
-            f"first ({column.iloc[bad[0]]}): repair or remove those lines"
+            f"{file} has no number in column {column.name} of {len(bad)} of {len(column)} interactions, row "
+            f"{bad[0] + 1} first ({column.iloc[bad[0]]}): repair or remove those lines"
         )
     return numbers
 
@@ -83,6 +83,6 @@ def _check_lines(file, n_rows):
         n_lines = sum(not line.isspace() for line in lines) - 1
     if n_rows < n_lines:
         raise ValueError(
-            f"{file} has {n_lines} lines behind its header, read as {n_rows} rows: a quote at the start of a cell joins "
-            f"lines: remove the quotes"
+            f"{file} has {n_lines} lines behind its header, read as {n_rows} rows: a quote at the start of a cell "
+            f"joins lines: remove the quotes"
         )

@@ -71,6 +71,7 @@ def item_pieces(config, fixed, n_training_items, dataset):
     kind = config["code_pieces"]
     if kind == "code":
         return None
+    # One more than an item is a target, so that those that are only read count as well.
     counts = 1 + torch.bincount(dataset.inter_feat[dataset.iid_field], minlength=dataset.item_num)
     counts[0] = 0
     counts[n_training_items:] = 0

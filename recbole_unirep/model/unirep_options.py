@@ -111,6 +111,8 @@ def _check_codes(config):
         )
     if is_fixed and config["cold_id_embedding"] == "nearest":
         raise ValueError("cold_id_embedding=nearest goes by encoded text, fixed codes have none: choose mean or zero")
+    if config["code_pieces"] != "code" and config["representation"] == "id":
+        raise ValueError(f"code_pieces={config['code_pieces']} is for codes, representation=id has none: leave it out")
     if config["code_pieces"] != "code" and not is_fixed:
         raise ValueError(
             f"code_pieces={config['code_pieces']} is for codes that stand still, tokenizer={config['tokenizer']} is "

@@ -109,7 +109,7 @@ def read_run(label, folder):
     return FinishedRun(label, Path(folder), json.loads(path.read_text(encoding="utf-8")))
 
 
-def compare_runs(runs, protocols, metrics, ours):
+def compare_runs(runs, protocols, metrics, ours, baseline=None):
     """Compares runs under each protocol.
 
     Args:
@@ -117,6 +117,7 @@ def compare_runs(runs, protocols, metrics, ours):
         protocols (list of str): those to show.
         metrics (list of str): as in result.json; one that no run has is an error.
         ours (list of str): labels that are ours; the others are baselines.
+        baseline (str or None): the label that gains are over, where validation can't choose it.
 
     Returns:
         list[Comparison]: one a protocol.
@@ -128,7 +129,9 @@ def compare_runs(runs, protocols, metrics, ours):
     comparisons = []
     for protocol in protocols:
         rows = [_row(label, own, protocol, metrics) for label, own in _by_label(runs).items()]
-        comparisons.append(Comparison(protocol, list(metrics), rows, _gains(rows, runs, protocol, metrics, ours)))
+        comparisons.append(
+            Comparison(protocol, list(metrics), rows, _gains(rows, runs, protocol, metrics, ours, baseline))
+        )
     return _corrected(comparisons)
 
 
@@ -190,9 +193,11 @@ def _metric(run, protocol, metric):
     return found[metric]
 
 
-def _gains(rows, runs, protocol, metrics, ours):
-    """What ours gain over the baseline that validation chooses."""
+def _gains(rows, runs, protocol, metrics, ours, named):
+    """What ours gain over the baseline that is named, or that validation chooses."""
     others = [row for row in rows if row.label not in ours and row.valid_score is not None]
+    if named is not None:
+        others = [row for row in others if row.label == named]
     if not others:
         return []
     sign = 1 if runs[0].result.get("valid_score_bigger", True) else -1
@@ -226,7 +231,7 @@ def _resampled(runs, protocol, metrics, labels):
     own = [run for run in runs if run.label in labels and (run.folder / RANKS).is_file()]
     kept = [read_ranks(run.folder) for run in own]
     complete = {label for label in labels if all((run.folder / RANKS).is_file() for run in runs if run.label == label)}
-    if any(protocol not in ranks.ranks for ranks in kept):  # warm or cold targets alone, whose users nobody kept
+    if protocol.endswith((" warm", " cold")):  # whose users nobody kept
         return {}
     columns, names = [], []
     for run, ranks in zip(own, kept):

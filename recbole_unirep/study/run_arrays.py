@@ -157,8 +157,8 @@ def _unified_vectors(table):
             vectors[name] = _array(encoded.semantic)
         if table.has_id:
             vectors["ID embedding"] = _array(table.id_embedding.weight)
-        if table.code_embedding is not None and table.code_embedding.has_code_vectors:
-            codebooks = _fixed_codebooks(table.code_embedding)
+        if table.code_embedding is not None:
+            codebooks = _fixed_codebooks(table.code_embedding) if table.code_embedding.has_code_vectors else None
         elif table.has_codes:
             quantizer = table.tokenizer.quantizer
             codes = encoded.codes.cpu().numpy()

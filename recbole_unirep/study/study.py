@@ -109,7 +109,7 @@ def _table_section(out, asked, table, dataset, runs):
         parts.append(codebook_table(own) or "No run of this table has codes.")
     elif own:
         ours = [label for label in asked.ours if label in order]
-        comparisons = compare_runs(own, table.protocols, table.metrics, ours)
+        comparisons = compare_runs(own, table.protocols, table.metrics, ours, table.baseline)
         shown = comparison_table(comparisons)
         folder = out / "tables" / f"{_file_name(table.title)}-{dataset}"
         folder.mkdir(parents=True, exist_ok=True)

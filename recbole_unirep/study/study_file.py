@@ -28,7 +28,7 @@ from recbole_unirep.study.seeds import seeds_asked
 
 KEYS = {
     "study": ("title", "text", "dataset", "datasets", "seeds", "settings", "rows", "ours", "tables", "figures"),
-    "table": ("kind", "rows", "datasets", "protocol", "metrics", "published", "published_source", "text"),
+    "table": ("kind", "rows", "datasets", "protocol", "metrics", "baseline", "published", "published_source", "text"),
 }
 TABLE_KINDS = ("quality", "codebooks")
 METRICS = ["hit@5", "ndcg@5", "hit@10", "ndcg@10", "mrr"]  # the paper's
@@ -66,6 +66,7 @@ class TableAsked(NamedTuple):
         datasets (list of str): a table each.
         protocols (list of str): those shown.
         metrics (list of str): those shown.
+        baseline (str or None): label that gains are over; None for the one that validation chooses.
         published (dict[str, dict[str, dict[str, float]]]): a paper's own values by dataset, row and metric.
         published_source (str): where they are from.
         text (str): what to say about it.
@@ -77,6 +78,7 @@ class TableAsked(NamedTuple):
     datasets: list
     protocols: list
     metrics: list
+    baseline: str
     published: dict
     published_source: str
     text: str
@@ -203,6 +205,8 @@ def _study(reader, asked, out, settings):
     if not isinstance(tables, dict):
         raise reader.wrong(f"tables is {tables!r}: write 'title: {{...}}' lines")
     tables = [_table(reader, str(title), table or {}, labels, datasets) for title, table in tables.items()]
+    for table in tables:
+        _check_slices(reader, table, cells)
     figures = {
         str(title): _figure(reader, title, found, labels, datasets, cells)
         for title, found in (asked.get("figures") or {}).items()
@@ -245,6 +249,9 @@ def _table(reader, title, asked, labels, datasets):
     unused = [key for key in ("protocol", "metrics") if key in asked and kind == "codebooks"]
     if unused:
         raise reader.wrong(f"table {title} of kind codebooks has no {' and no '.join(unused)}: leave the key out")
+    baseline = asked.get("baseline")
+    if baseline is not None:
+        (baseline,) = reader.names(f"baseline of table {title}", [baseline], labels, None)
     return TableAsked(
         title,
         kind,
@@ -252,10 +259,19 @@ def _table(reader, title, asked, labels, datasets):
         reader.names(f"datasets of table {title}", asked.get("datasets"), datasets, datasets),
         reader.names(f"protocol of table {title}", asked.get("protocol"), PROTOCOLS + SLICES, PROTOCOLS),
         reader.names(f"metrics of table {title}", asked.get("metrics"), None, METRICS),
+        baseline,
         asked.get("published") or {},
         str(asked.get("published_source") or ""),
         str(asked.get("text") or ""),
     )
+
+
+def _check_slices(reader, table, cells):
+    """Raises ValueError where a table shows warm and cold targets of rows that have none."""
+    shown = [protocol for protocol in table.protocols if protocol in SLICES]
+    without = [cell.row for cell in cells if cell.row in table.rows and cell.keys.get("split") != "cold_items"]
+    if shown and without:
+        raise reader.wrong(f"table {table.title} shows {shown[0]} of {without[0]}: give that row split: cold_items")
 
 
 def _figure(reader, title, asked, labels, datasets, cells):

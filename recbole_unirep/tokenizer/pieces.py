@@ -14,6 +14,7 @@ Shapes: N items, L levels, P pieces of an item at most.
 """
 
 import io
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from recbole_unirep.semantic_ids import first_tokens
 
+TOO_NEW = (0, 2, 2)  # it reads counts otherwise; 0.2.3 finds no piece of several characters among these strings
 FIRST_CHARACTER = 0x10000  # codes are written as characters from here on: none of them is a space or a control
 
 
@@ -53,7 +55,7 @@ def ngram_pieces(codes: Tensor, counts: Tensor, ngram_size: int) -> Pieces:
 
     Args:
         codes (Tensor): as above.
-        counts (Tensor): how often training takes each item, 0 for one that has no part in it, int64, shape: [N].
+        counts (Tensor): how much each item counts, 0 for one that has no part in training, int64, shape: [N].
         ngram_size (int): n; the last group has the levels that are left.
     """
     tokens, n_pieces = [], 0
@@ -75,7 +77,7 @@ def sentence_pieces(codes: Tensor, counts: Tensor, n_pieces: int) -> Pieces:
             at least.
 
     Raises:
-        ValueError: fewer pieces are asked for than there are codes, or sentencepiece is not installed.
+        ValueError: fewer pieces are asked for than there are codes, or sentencepiece is not installed or too new.
     """
     sentencepiece = _library()
     known = codes[counts > 0]
@@ -120,4 +122,10 @@ def _library():
             f"code_pieces=sentencepiece needs sentencepiece ({error}): install it with "
             f"pip install 'recbole-unirep[pieces]'"
         ) from error
+    version = tuple(int(part) for part in re.findall(r"\d+", sentencepiece.__version__)[:3])
+    if version >= TOO_NEW:
+        raise ValueError(
+            f"code_pieces=sentencepiece finds other pieces with sentencepiece {sentencepiece.__version__}: install "
+            f"another one with pip install 'recbole-unirep[pieces]'"
+        )
     return sentencepiece

@@ -7,6 +7,9 @@ masked.
 Where this differs from RecBole 1.2.1:
     - A row without a mask gets one on its last item; in RecBole it teaches nothing.
     - A mask on the first item counts; RecBole takes its index, 0, for padding.
+    - All masks of a row count; RecBole scores the last mask_ratio * MAX_ITEM_LIST_LENGTH of them.
+    - A user's last training item is read and masked; RecBole's rows end with the item before it.
+    - Padding is no item of the softmax; in RecBole it is one.
     - Whether only the last item is masked (`ft_ratio`) is drawn a row, in RecBole a batch.
 
 Reference:
@@ -24,7 +27,7 @@ from recbole_unirep.training.softmax import cross_entropy
 CLOZE = ("BERT4Rec",)
 
 
-def cloze_loss(model, batch, n_items, last_ratio):
+def cloze_loss(model, batch, n_items, last_ratio, masks_all):
     """Softmax cross entropy of the masked items of a batch of training rows.
 
     Args:
@@ -32,6 +35,7 @@ def cloze_loss(model, batch, n_items, last_ratio):
         batch (RowBatch): rows of items and their targets.
         n_items (int): number of item ids, padding included.
         last_ratio (float): RecBole's `ft_ratio`, probability of a row to have its last item masked alone.
+        masks_all (bool): whether every item of a row may be masked, those that other rows mask too.
 
     Returns:
         Tensor: mean over the masked positions, shape: []. Of several processes each has its rows' part, times their
@@ -39,6 +43,8 @@ def cloze_loss(model, batch, n_items, last_ratio):
     """
     share = batch.share(parallel.rank(), parallel.world_size())
     items, may_be_masked = whole_rows(share.batch, model.max_seq_length)
+    if masks_all:
+        may_be_masked = items > 0
     is_masked = draw_masks(items, may_be_masked, model.mask_ratio, last_ratio)
     states = model(items.masked_fill(is_masked, model.mask_token))[is_masked]  # [P, H]
     scored = slice(1, n_items)

@@ -73,7 +73,7 @@ def row_loss(model, batch, config):
     n_items = getattr(model, "n_training_items", model.n_items)
     states = sequence_states(model)
     if states is None:
-        return cloze_loss(model, batch, n_items, config["ft_ratio"])
+        return cloze_loss(model, batch, n_items, config["ft_ratio"], config["training_rows"] == "target")
     return recommendation_loss(batch, states, model.item_embedding, n_items, config["loss_type"])
 
 

@@ -19,7 +19,7 @@ def protocols_asked(protocol):
     Raises:
         ValueError: a name is unknown, or RECBOLE stands beside others.
     """
-    protocols = protocol.split(",") if isinstance(protocol, str) else list(protocol or ())
+    protocols = [name.strip() for name in protocol.split(",")] if isinstance(protocol, str) else list(protocol or ())
     for name in protocols:
         if name not in (*PROTOCOLS, RECBOLE):
             raise ValueError(f"protocol={name} is not known: choose among {', '.join(PROTOCOLS)}, or {RECBOLE}")

@@ -8,6 +8,7 @@ from recbole_unirep.config import Config
 from recbole_unirep.data.cold_items import ColdItems, is_left
 from recbole_unirep.data.split import load_data
 from recbole_unirep.quick_start import build_model, load_data_and_model, run_recbole, trains_rows
+from recbole_unirep.training.losses import row_loss
 from recbole_unirep.training.trainer import EngineTrainer
 
 KEYS = {
@@ -127,6 +128,16 @@ def test_an_id_models_cold_rows_stay_untrained(load, loss):
     n_warm = data.train.n_training_items
     assert torch.equal(first[n_warm:], last[n_warm:])
     assert (first[1:n_warm] != last[1:n_warm]).any(dim=1).all()
+
+
+def test_a_masked_model_s_softmax_is_over_warm_items(load):
+    config, data = load("BERT4Rec")
+    model = build_model(config, data.train)
+    row_loss(model, next(iter(data.train_data)), config).backward()
+    n_warm = data.train.n_training_items
+    assert not model.output_bias.grad[n_warm:].any()
+    assert not model.item_embedding.weight.grad[n_warm : model.n_items].any()
+    assert model.item_embedding.weight.grad[1:n_warm].any(dim=1).all()
 
 
 @pytest.mark.parametrize(

@@ -156,14 +156,17 @@ def test_pieces_of_ids_are_an_items_input(prepare, keys):
 
 
 def test_pieces_that_only_cold_items_have_add_nothing(prepare):
-    keys = {"tokenizer": "RQKMeans", "codebook_size": 4, "code_embedding_size": 8, "code_pieces": "ngram"}
-    _, _, model = prepare(split="cold_items", cold_item_share=0.2, ngram_size=3, **keys)
+    keys = {"tokenizer": "RandomIDs", "codebook_size": 9, "code_embedding_size": 8, "code_pieces": "ngram"}
+    _, _, model = prepare(split="cold_items", cold_item_share=0.2, ngram_size=2, **keys)
     tokens = model.item_embedding.code_embedding.tokens
     warm, cold = tokens[1 : model.n_training_items], tokens[model.n_training_items :]
     assert (warm > 0).all()
+    assert (cold == 0).any()
     assert set(cold.flatten().tolist()) <= {0, *warm.flatten().tolist()}
 
 
 def test_pieces_of_codes_that_are_trained_along_are_refused(prepare):
     with pytest.raises(ValueError, match="code_pieces=ngram is for codes that stand still, tokenizer=RQVAE"):
         prepare(code_pieces="ngram")
+    with pytest.raises(ValueError, match="code_pieces=ngram is for codes, representation=id has none"):
+        prepare(code_pieces="ngram", tokenizer="RQKMeans", representation="id")

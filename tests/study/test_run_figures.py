@@ -92,6 +92,13 @@ def test_a_model_without_codes_has_the_other_figures(tiny, monkeypatch, capsys, 
     assert drawn == {"learning_curve", *(["item_maps_by_category"] if parts else [])}
 
 
+def test_pieces_of_codes_have_no_codebooks_to_draw(tiny, monkeypatch, capsys):
+    run = trained(tiny, tokenizer="RQKMeans", code_embedding_size=8, code_pieces="ngram")
+    assert read_run(run).codebooks is None
+    assert figures(monkeypatch, capsys, run)[0] == 0
+    assert {path.stem for path in (run / "figures").glob("*.png")} == {"learning_curve", "item_maps_by_category"}
+
+
 def test_codes_that_stand_still_are_drawn_where_all_levels_are_alike(tiny, monkeypatch, capsys):
     run = trained(tiny, tokenizer="RQKMeans", code_embedding_size=8)
     arrays = read_run(run)

@@ -186,6 +186,8 @@ def test_what_is_not_understood_has_one_line_and_runs_nothing(asked, capsys, mon
         ({"tables": {"T": {"rows": ["X"]}}}, "rows of table T names X"),
         ({"tables": {"T": {"row": ["X"]}}}, "table T has a key row"),
         ({"tables": {"T": {"protocol": "uni98"}}}, "protocol of table T names uni98"),
+        ({"tables": {"T": {"protocol": "full cold"}}}, "table T shows full cold of SASRec CE: give that row split"),
+        ({"tables": {"T": {"baseline": "X"}}}, "baseline of table T names X: known are SASRec CE, Pop"),
         ({"tables": {"T": {"kind": "bars"}}}, "table T has kind bars: choose one of quality, codebooks"),
         (
             {"tables": {"T": {"kind": "codebooks", "metrics": ["mrr"]}}},
@@ -251,7 +253,7 @@ def test_warm_and_cold_targets_have_tables_of_their_own(asked, tiny):
         settings=settings,
         rows={"SASRec CE": {"model": "SASRec", "loss_type": "CE"}, "BCE": {"model": "SASRec", "loss_type": "BCE"}},
         ours=["SASRec CE"],
-        tables={"Cold": {"protocol": ["uni99 cold", "full warm"], "metrics": ["hit@10"]}},
+        tables={"Cold": {"protocol": ["uni99 cold", "full warm"], "metrics": ["hit@10"], "baseline": "BCE"}},
     )
     study(file, [])
     result = Path("study/tiny/BCE/seed-2020/result.json")
@@ -260,4 +262,6 @@ def test_warm_and_cold_targets_have_tables_of_their_own(asked, tiny):
     for protocol in ("uni99 cold", "full warm"):
         (row,) = [line for line in lines if line.startswith("BCE,") and f",{protocol}," in line]
         assert float(row.split(f",{protocol},")[1].split(",")[0]) == pytest.approx(found[protocol]["hit@10"], abs=1e-6)
-    assert "n/a" in Path("study/tables/cold-tiny/comparison.md").read_text()
+    page = Path("study/tables/cold-tiny/comparison.md").read_text()
+    assert "SASRec CE over BCE, %" in page
+    assert "[" not in page  # no interval

@@ -72,6 +72,9 @@ def test_too_few_pieces_or_no_library_are_one_clear_line(ids, monkeypatch):
     counts = (ids[:, 0] >= 0).long()
     with pytest.raises(ValueError, match=r"n_pieces=5 is less than the \d+ codes in use"):
         sentence_pieces(ids, counts, n_pieces=5)
+    monkeypatch.setattr("sentencepiece.__version__", "0.2.3")
+    with pytest.raises(ValueError, match=r"other pieces with sentencepiece 0.2.3: install another"):
+        sentence_pieces(ids, counts, n_pieces=60)
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
     with pytest.raises(ValueError, match=r"pip install 'recbole-unirep\[pieces\]'"):
         sentence_pieces(ids, counts, n_pieces=60)

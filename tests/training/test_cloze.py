@@ -75,6 +75,20 @@ def test_every_training_item_may_be_masked_once_an_epoch(load, training_rows):
     assert there.sum() - counts.sum() <= n_users  # the first item of a row that is full has no place
 
 
+@pytest.mark.parametrize(("training_rows", "masks_all"), [("target", True), ("user", False)])
+def test_a_row_of_a_target_masks_what_is_before_it_as_recbole_does(load, training_rows, masks_all):
+    """In rows of users what other rows mask is left alone."""
+    config, data, model = load(
+        "BERT4Rec", training_rows=training_rows, mask_ratio=1.0, ft_ratio=0.0, MAX_ITEM_LIST_LENGTH=4
+    )
+    seen = []
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    for batch in batches(data):
+        row_loss(model, batch, config)
+    is_masked = [bool(((items == model.mask_token) | (items == 0)).all()) for items in seen]
+    assert all(is_masked) == masks_all
+
+
 def test_items_are_masked_as_often_as_asked():
     torch.manual_seed(0)
     is_masked = draw_masks(ITEMS, MAY_BE_MASKED, 0.4, 0.0)
