@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 import torch
 
-NEIGHBOURS, EFFORT_OF_BUILDING, EFFORT = 32, 80, 128  # M, efConstruction, the least efSearch
+NEIGHBOURS, EFFORT_OF_BUILDING, EFFORT = 32, 40, 128  # M, efConstruction, the least efSearch
 INDEXES = ("faiss", "hnsw")
 
 

@@ -83,12 +83,20 @@ def _pool(scores, size, hidden, is_candidate):
             block = block.index_put((hidden[0][inside], hidden[1][inside] - first), block.new_tensor(-torch.inf))
         if is_candidate is not None:
             block = block.masked_fill(~is_candidate[first : first + block.size(1)], -torch.inf)
-        found, column = block.topk(min(size, block.size(1)), dim=1)
-        if best is None:
-            best, items = found, column + first
+        if best is None or best.size(1) < size:
+            found, column = block.topk(min(size, block.size(1)), dim=1)
+            if best is None:
+                best, items = found, column + first
+                continue
+            best, place = torch.cat([best, found], dim=1).topk(min(size, best.size(1) + found.size(1)), dim=1)
+            items = torch.cat([items, column + first], dim=1).gather(1, place)
             continue
-        best, place = torch.cat([best, found], dim=1).topk(min(size, best.size(1) + found.size(1)), dim=1)
-        items = torch.cat([items, column + first], dim=1).gather(1, place)
+        n_better = (block > best[:, -1:]).sum(dim=1, dtype=torch.int32)
+        rows = n_better.nonzero()[:, 0]
+        if len(rows):  # after some blocks few rows have one, and few of them several
+            found, column = block[rows].topk(min(size, int(n_better.max())), dim=1)
+            best[rows], place = torch.cat([best[rows], found], dim=1).topk(size, dim=1)
+            items[rows] = torch.cat([items[rows], column + first], dim=1).gather(1, place)
     return Pool(best, items, best[:, -1])
 
 
