@@ -6,20 +6,19 @@ Vectors, histories and tokens are made here: items lie around 1,000 centres, a u
 state is the mean of the last items' vectors.
 """
 
-import resource
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import torch
-from measure import arguments, report, timed
+from measure import arguments, memory, more_memory, report, timed
 from recbole.utils import ModelType
 
 from recbole_unirep.data.sequences import UserSequences
 from recbole_unirep.serving.recommender import Recommender
 
-SIZE, CENTRES, HISTORY, K = 64, 1000, 8, 10
+SIZE, CENTRES, HISTORY, K, ROWS_COMPARED = 64, 1000, 8, 10, 256
 
 
 class MeanOfItems(torch.nn.Module):
@@ -85,22 +84,18 @@ def made_run(n_items, n_users):
     return config, MeanOfItems(vectors), dataset
 
 
-def peak():
-    """Most memory that this process has had, in bytes."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
 def main():
     side, options = arguments()
     n_items, n_users, n_asked = (int(options[name]) for name in ("n_items", "n_users", "n_asked"))
     config, model, dataset = made_run(n_items, n_users)
-    before = peak()
+    before = memory()
     recommender, seconds_to_load = timed(lambda: Recommender(config, model, dataset, side))
-    loaded = peak()
+    loaded = memory()
     users = dataset.field2id_token["user_id"][1 : n_asked + 1]
     with tempfile.TemporaryDirectory() as folder:
-        _, seconds = timed(lambda: recommender.write(Path(folder) / "recs.parquet", users=users, k=K))
-    rows = recommender.stream(users=users[:256], k=K)
+        file = Path(folder) / "recs.parquet"
+        (_, seconds), more = more_memory(lambda: timed(lambda: recommender.write(file, users=users, k=K)))
+    rows = recommender.stream(users=users[:ROWS_COMPARED], k=K)
     np.savez(options["out"], items=np.array([[recommender.item_ids[item] for item in row.items] for row in rows]))
     report(
         n_items=n_items,
@@ -109,7 +104,8 @@ def main():
         seconds_to_load=seconds_to_load,
         seconds=seconds,
         bytes_of_run=before,
-        bytes_loaded=loaded,
+        bytes_of_index=loaded - before,
+        more_bytes=more,
     )
 
 
