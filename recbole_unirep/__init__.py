@@ -46,8 +46,11 @@ def recommend(run, items=None, users=None, k=10, **options):
     Returns:
         list of Recommendation: user, items, titles and scores of each row.
     """
+    require_recbole()
+    from recbole_unirep.serving.recommender import Recommender
+
     asked = {name: options.pop(name) for name in ("candidates", "keep_earlier") if name in options}
-    return __getattr__("Recommender").load(run, **options).recommend(items, users, k, **asked)
+    return Recommender.load(run, **options).recommend(items, users, k, **asked)
 
 
 def __getattr__(name):

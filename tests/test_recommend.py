@@ -164,6 +164,21 @@ def test_a_generative_model_scores_candidates_that_its_beams_miss(run):
     assert len(row.items) == 50 and np.isfinite(row.scores).all()
 
 
+def test_a_run_of_recboles_own_protocol_recommends(run):
+    recommender = Recommender.load(run("SASRec", protocol="recbole", valid_metric="NDCG@10"))
+    (history,) = histories(recommender, ["u3"])
+    (row,) = recommender.recommend(users=["u3"])
+    assert len(row.items) == 10 and not set(row.items) & set(history)
+    assert row.items == recommender.recommend(items=[history])[0].items
+
+
+def test_a_history_that_covers_the_candidates_leaves_fewer(sasrec):
+    tokens = sasrec.item_tokens[1:].tolist()
+    short, none = sasrec.recommend(items=[tokens[:-3], tokens], k=10)
+    assert sorted(short.items) == sorted(tokens[-3:])
+    assert none.items == none.titles == none.scores == []
+
+
 def test_titles_come_from_the_item_file(sasrec, tiny):
     lines = (tiny / "tiny.item").read_text(encoding="utf-8").splitlines()[1:]
     titles = {line.split("\t")[0]: line.split("\t")[1] for line in lines}

@@ -100,7 +100,8 @@ class Recommender:
         Args:
             items (sequence of sequences of str or None): histories of item tokens, oldest first.
             users (sequence of str or None): tokens of known users, whose whole histories are used (training,
-                validation and test); beside `items` whose histories these are. Neither: all known users.
+                validation and test); beside `items` whose histories these are. Neither: all known users whose
+                history the model can read.
             k (int): how many items each.
             candidates (sequence of str or None): the only items that are recommended; None for the whole catalogue.
             keep_earlier (bool): whether items of the history may be recommended again.
@@ -179,7 +180,7 @@ class Recommender:
                 hidden = tuple(part.to(device) for part in hidden)
                 with self._lock, torch.no_grad():
                     best = best_items(scorer(rows), len(rows), self.priority, k, hidden, is_candidate, index)
-                ids[rows], scores[rows] = (part.cpu().numpy() for part in best)
+                ids[rows.numpy()], scores[rows.numpy()] = (part.cpu().numpy() for part in best)
         except KeyError as error:
             reason = self._missing(*error.args[:1])
             if reason is None:
@@ -263,13 +264,10 @@ class Recommender:
             return ItemIndex(self.model.item_embedding.weight[: len(self.item_tokens)], kind)
 
     def _missing(self, field=None):
-        """What to say of a column that the model looked for in vain, None where it is none of the data's."""
+        """What to say of a column that the model looked for in vain; None where it looked for none."""
         name = self.config["model"]
         if field == self.dataset.uid_field:
             return f"{name} reads the user, these histories have none: ask for known users, or take a model of items"
-        if field in self.dataset.field2type:
-            return (
-                f"{name} reads '{field}' of the interaction that it scores, one to come has none: train it without "
-                f"that column (load_col), or take another model"
-            )
+        if isinstance(field, str):
+            return f"{name} reads '{field}', which no history to recommend for has: take another model"
         return None
