@@ -232,6 +232,18 @@ def test_faiss_gives_what_exact_ranking_gives(run, keep_earlier):
     assert len(indexed.index) == len(table) - 1
 
 
+def test_equal_scores_stand_in_the_order_of_evaluation_by_an_index_too(sasrec):
+    with torch.no_grad():
+        sasrec.model.item_embedding.weight[2:] = sasrec.model.item_embedding.weight[
+            1
+        ]  # more than an index is asked for
+    indexed = Recommender(sasrec.config, sasrec.model, sasrec.dataset, index="faiss")
+    order = np.argsort(sasrec.priority[1:].numpy()) + 1
+    for recommender in (sasrec, indexed):
+        (row,) = recommender.recommend(items=[["i1", "i2"]], k=10)
+        assert row.items == [token for token in sasrec.item_tokens[order] if token not in ("i1", "i2")][:10]
+
+
 def test_hnsw_tells_its_recall_and_its_scores_are_exact(run):
     folder = run("SASRec")
     exact = {row.user: dict(zip(row.items, row.scores)) for row in recbole_unirep.recommend(folder, k=100)}
