@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import recbole_unirep
+from recbole_unirep.data.candidates import tie_priority
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
 from recbole_unirep.serving import recommender as serving
 from recbole_unirep.serving.recommender import Recommender
@@ -137,11 +138,19 @@ def test_rows_keep_their_order_whatever_is_held_at_once(sasrec, monkeypatch):
     assert {row.user for row in sasrec.stream(k=1)} == set(sasrec.user_tokens[1:].tolist())
 
 
+@pytest.mark.parametrize("scores_at_once", [60, 7000, 30000])
+def test_blocks_of_the_catalogue_change_nothing(sasrec, scores_at_once):
+    whole = sasrec.recommend(k=3)
+    sasrec.config["scores_at_once"] = scores_at_once  # blocks of 1, 13 and 58 items
+    blocks = sasrec.recommend(k=3)
+    assert [row.items for row in blocks] == [row.items for row in whole]
+
+
 def test_equal_scores_stand_in_the_order_of_evaluation(sasrec):
     with torch.no_grad():
         sasrec.model.item_embedding.weight.zero_()
     (row,) = sasrec.recommend(items=[["i1", "i2"]], k=118)
-    order = np.argsort(sasrec.priority[1:].numpy()) + 1
+    order = np.argsort(tie_priority(sasrec.item_tokens, 2020)[1:].numpy()) + 1
     assert row.items == [token for token in sasrec.item_tokens[order] if token not in ("i1", "i2")]
 
 
@@ -238,7 +247,7 @@ def test_equal_scores_stand_in_the_order_of_evaluation_by_an_index_too(sasrec):
             1
         ]  # more than an index is asked for
     indexed = Recommender(sasrec.config, sasrec.model, sasrec.dataset, index="faiss")
-    order = np.argsort(sasrec.priority[1:].numpy()) + 1
+    order = np.argsort(tie_priority(sasrec.item_tokens, 2020)[1:].numpy()) + 1
     for recommender in (sasrec, indexed):
         (row,) = recommender.recommend(items=[["i1", "i2"]], k=10)
         assert row.items == [token for token in sasrec.item_tokens[order] if token not in ("i1", "i2")][:10]
