@@ -1,6 +1,6 @@
 """recbole_unirep.serving.recommender: a finished run, loaded once, that recommends items to histories."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple, Optional
@@ -208,12 +208,11 @@ class Recommender:
         return asked
 
     def _given(self, items):
-        if any(isinstance(history, (str, bytes)) or not isinstance(history, Sequence) for history in items):
+        if any(isinstance(history, (str, bytes)) or not isinstance(history, Iterable) for history in items):
             raise ValueError("items are no lists of item tokens: give a list for each history, such as [['A', 'B']]")
-        tokens = [token for history in items for token in history]
-        return UserSequences(
-            ids_of(tokens, self.item_ids, "items"), np.append(0, np.cumsum([len(history) for history in items]))
-        )
+        histories = [list(history) for history in items]
+        ids = ids_of([token for history in histories for token in history], self.item_ids, "items")
+        return UserSequences(ids, np.append(0, np.cumsum([len(history) for history in histories], dtype=np.int64)))
 
     def _check_histories(self, asked):
         """Raises ValueError where a model of sequences would have nothing to read."""
