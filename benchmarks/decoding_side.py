@@ -8,13 +8,9 @@ huggingface, `generate` with `prefix_allowed_tokens_fn`; all_items, our decoder 
 compared with the IDs of all items, as GRID and RQ-VAE-Recommender do.
 """
 
-import os
-from pathlib import Path
-from threading import Event, Thread
-
 import numpy as np
 import torch
-from measure import arguments, report, timed
+from measure import arguments, more_memory, report, timed
 from recbole.utils import init_seed
 from their_t5 import copy_stack
 from transformers import T5Config, T5ForConditionalGeneration
@@ -49,23 +45,6 @@ def main(side, data_path, out, n_users, n_beams):
         n_levels=model.n_levels,
         n_items=model.n_items - 1,
     )
-
-
-def more_memory(work):
-    """Result of `work()`, and the bytes by which the process was larger meanwhile, looked at every 2 ms (Linux)."""
-    sizes, is_done = [], Event()
-
-    def watch():
-        while not is_done.wait(0.002):
-            sizes.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
-
-    before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    watcher = Thread(target=watch)
-    watcher.start()
-    result = work()
-    is_done.set()
-    watcher.join()
-    return result, max(sizes) - before
 
 
 class Ours:

@@ -1,9 +1,12 @@
 """What both sides of a benchmark share: a clock, the operating system's peak memory, one JSON line."""
 
 import json
+import os
 import resource
 import sys
+from pathlib import Path
 from statistics import median
+from threading import Event, Thread
 from time import perf_counter
 
 
@@ -17,6 +20,28 @@ def timed(work):
 def repeated(work, times):
     """Median of the seconds of `times` calls."""
     return median(timed(work)[1] for _ in range(times))
+
+
+def memory():
+    """Bytes that the process holds now (Linux)."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def more_memory(work):
+    """Result of `work()`, and the bytes by which the process was larger meanwhile, looked at every 2 ms."""
+    sizes, is_done = [], Event()
+
+    def watch():
+        while not is_done.wait(0.002):
+            sizes.append(memory())
+
+    before = memory()
+    watcher = Thread(target=watch)
+    watcher.start()
+    result = work()
+    is_done.set()
+    watcher.join()
+    return result, max(sizes, default=before) - before
 
 
 def arguments():

@@ -32,6 +32,37 @@ def load_data_and_model(run):
     return quick_start.load_data_and_model(run)
 
 
+def recommend(run, items=None, users=None, k=10, **options):
+    """Recommend items to histories or known users, all in one list.
+
+    Args:
+        run (str or Path): folder of a finished run.
+        items (sequence of sequences of str or None): histories of item tokens, oldest first.
+        users (sequence of str or None): tokens of known users; neither items nor users: all known users.
+        k (int): how many items each.
+        **options: `candidates` and `keep_earlier` of :meth:`recbole_unirep.serving.recommender.Recommender.recommend`,
+            others of its `load`, which a service calls once (`recbole_unirep.Recommender`).
+
+    Returns:
+        list of Recommendation: user, items, titles and scores of each row.
+    """
+    require_recbole()
+    from recbole_unirep.serving.recommender import Recommender
+
+    asked = {name: options.pop(name) for name in ("candidates", "keep_earlier") if name in options}
+    return Recommender.load(run, **options).recommend(items, users, k, **asked)
+
+
+def __getattr__(name):
+    """Recommender, whose module is heavy."""
+    if name != "Recommender":
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    require_recbole()
+    from recbole_unirep.serving.recommender import Recommender
+
+    return Recommender
+
+
 def read_ranks(run):
     """Read the test ranks that a run kept, see :func:`recbole_unirep.training.ranks.read_ranks`."""
     from recbole_unirep.training import ranks

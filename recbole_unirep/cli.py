@@ -47,6 +47,10 @@ usage: unirep COMMAND [--KEY=VALUE ...]
   rank-weights
              a finished UniRep's validation under other weights of what ranking adds to scores, without training:
              rank-weights RUN --history_similarity=0,1.5,3 --popularity_bias=0,0.2 [--data_path=FOLDER]
+  recommend  the best items of a finished run, RecBole's own models too:
+             recommend RUN --items A,B,C | --users FILE | --all-users [--k=10] [--out FILE.csv|.jsonl|.parquet]
+             [--candidates FILE] [--keep-earlier] [--index=exact|faiss|hnsw] [--data_path=FOLDER]; whole histories are
+             used, their items left out; files have a token a line
   figures    draw a finished run: figures RUN [--out=FOLDER] [--data_path=FOLDER] [--category_field=COLUMN];
              learning curve, codebook usage, items by category, t-SNE, as PNG, SVG and JSON in RUN/figures
   study      run the grid of a study file and write its report:
@@ -60,6 +64,7 @@ usage: unirep COMMAND [--KEY=VALUE ...]
 examples:
   unirep embed --dataset=amazon-beauty --data_path=datasets --text_encoder=sentence-transformers/all-MiniLM-L6-v2
   unirep compare --dataset=ml-100k --models=UniRep,SASRec --seeds=3
+  unirep recommend runs/ml-100k-UniRep-20261124-024401 --items 50,181,172
   unirep figures runs/ml-100k-UniRep-20261124-024401
   unirep tune --models=UniRep,SASRec --dataset=ml-100k --trials=30 --out=runs/tune-ml-100k
 """
@@ -176,6 +181,14 @@ def _rank_weights(arguments):
     rank_weights(arguments)
 
 
+def _recommend(arguments):
+    recbole_unirep.require_recbole()
+    from recbole_unirep.serving.command import recommend
+
+    for line in recommend(arguments):
+        print(line, flush=True)
+
+
 SUBCOMMANDS = {
     "compare": _compare,
     "embed": _embed,
@@ -183,6 +196,7 @@ SUBCOMMANDS = {
     "figures": _figures,
     "inspect": _inspect,
     "rank-weights": _rank_weights,
+    "recommend": _recommend,
     "study": _study,
     "tokenize": _tokenize,
     "tune": _tune,

@@ -116,5 +116,5 @@ def test_subcommands_get_the_arguments_behind_them(shell, monkeypatch):
         2,
         "",
         "unirep: command 'embet' is unknown: known are compare, embed, encode-items, figures, inspect, rank-weights, "
-        "study, tokenize, tune\n",
+        "recommend, study, tokenize, tune\n",
     )

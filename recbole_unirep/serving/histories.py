@@ -1,0 +1,147 @@
+"""recbole_unirep.serving.histories: the histories that recommendations are asked for, as scorers read them.
+
+A model reads what evaluation lets it read: the last MAX_ITEM_LIST_LENGTH items that took part in training. Every
+item of the history is an earlier one.
+"""
+
+import bisect
+import difflib
+from typing import NamedTuple, Optional
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from recbole.utils import ModelType
+
+from recbole_unirep.data.sequences import UserSequences
+
+NEIGHBOURS = 1000  # known names on either side of an unknown one among which a near one is looked for
+
+
+class Asked(NamedTuple):
+    """Rows that recommendations are asked for.
+
+    Attributes:
+        sequences (UserSequences): histories, in order of time.
+        rows (np.ndarray): which of them, shape: [n], int64.
+        users (np.ndarray or None): user id of each row; None where histories have no user; shape: [n], int64.
+    """
+
+    sequences: UserSequences
+    rows: np.ndarray
+    users: Optional[np.ndarray]
+
+    def parts(self, size):
+        """The rows in parts of so many, each with sequences of its own."""
+        for first in range(0, len(self.rows), size):
+            part = slice(first, first + size)
+            users = None if self.users is None else self.users[part]
+            histories = gathered(self.sequences, self.rows[part])
+            yield Asked(histories, np.arange(len(histories.offsets) - 1), users)
+
+
+class Histories:
+    """What `make_scorer` asks of data, for B rows.
+
+    Args:
+        config (Config): the run's.
+        dataset (recbole Dataset): the training part.
+        model (recbole AbstractRecommender): of the run.
+        asked (Asked): a part of it, whose rows are its sequences.
+    """
+
+    def __init__(self, config, dataset, model, asked):
+        self.config, self.dataset, self.asked = config, dataset, asked
+        self.item_tokens = dataset.field2id_token[dataset.iid_field]
+        is_sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+        histories = asked.sequences
+        read = read_part(histories, model.n_training_items) if is_sequential else histories
+        self.length = torch.from_numpy(np.diff(read.offsets))
+        columns = {}
+        if asked.users is not None:
+            columns[dataset.uid_field] = torch.from_numpy(asked.users)
+        elif hasattr(model, "candidate_scores"):  # has a token for names that nobody has
+            columns[dataset.uid_field] = torch.zeros_like(self.length)
+        if is_sequential:
+            columns[model.ITEM_SEQ], columns[model.ITEM_SEQ_LEN] = _padded(read, config["MAX_ITEM_LIST_LENGTH"])
+        self.interactions = Interaction(columns)
+
+    def __len__(self):
+        return len(self.length)
+
+    def batches(self, batch_size):
+        """Row numbers of each batch, histories of like length together, as evaluation has them."""
+        return torch.argsort(self.length, stable=True).split(batch_size)
+
+    def earlier_of(self, rows):
+        """Places in `rows` and items of their histories, shape: [n_earlier] each, int64."""
+        histories = gathered(self.asked.sequences, rows.numpy())
+        place = np.repeat(np.arange(len(rows)), np.diff(histories.offsets))
+        return torch.from_numpy(place), torch.from_numpy(histories.items)
+
+
+def gathered(sequences, rows):
+    """The sequences of some rows, in their order.
+
+    Args:
+        sequences (UserSequences): n of them.
+        rows (np.ndarray): shape: [m], int64.
+
+    Returns:
+        UserSequences: m of them.
+    """
+    start, size = sequences.offsets[rows], sequences.offsets[rows + 1] - sequences.offsets[rows]
+    offsets = np.append(0, np.cumsum(size))
+    place = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], size)
+    return UserSequences(sequences.items[place], offsets)
+
+
+def read_part(sequences, n_training_items):
+    """Histories without the items that took no part in training, which evaluation shows no model."""
+    is_read = sequences.items < n_training_items
+    n_read = np.append(0, np.cumsum(is_read))
+    return UserSequences(sequences.items[is_read], n_read[sequences.offsets])
+
+
+def _padded(sequences, width):
+    """The last items of each row, 0 pads on the right, shape: [B, width], and their number, shape: [B]; int64."""
+    size = np.diff(sequences.offsets)
+    length = np.minimum(size, width)
+    place = (sequences.offsets[1:] - length)[:, None] + np.arange(width)
+    is_item = np.arange(width) < length[:, None]
+    items = np.zeros((len(size), width), dtype=np.int64)
+    items[is_item] = sequences.items[place[is_item]]
+    return torch.from_numpy(items), torch.from_numpy(length)
+
+
+def ids_of(names, known, what):
+    """Numbers of items or users.
+
+    Args:
+        names (iterable of str): their tokens.
+        known (mapping): number of each token; "[PAD]" has 0 and is nobody's.
+        what (str): what they are, for the message.
+
+    Returns:
+        np.ndarray: shape: [n], int64.
+
+    Raises:
+        ValueError: some are unknown.
+    """
+    names = [str(name) for name in names]
+    ids = np.array([known.get(name, 0) for name in names], dtype=np.int64)
+    if (ids == 0).any():
+        unknown = list(dict.fromkeys(names[place] for place in np.flatnonzero(ids == 0)))
+        raise ValueError(
+            f"{len(unknown)} of {len(set(names))} {what} are not among the run's {len(known) - 1}, the first is "
+            f"'{unknown[0]}': {_near(unknown[0], known)}"
+        )
+    return ids
+
+
+def _near(name, known):
+    """What a name may have meant, looked for among its neighbours in alphabetical order."""
+    names = sorted(str(token) for token, number in known.items() if number)
+    place = bisect.bisect(names, name)
+    near = difflib.get_close_matches(name, names[max(0, place - NEIGHBOURS) : place + NEIGHBOURS], n=1)
+    return f"did you mean '{near[0]}'?" if near else f"known are such as '{names[0]}'"
