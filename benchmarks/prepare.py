@@ -5,7 +5,7 @@
 Each number of reviews (50000000 if none is given) is made anew, in the form of Amazon's files of 2023 and gzipped, and
 removed afterwards: 50 million take 3 GB, and 8 GB more while they are prepared. Users and items are as uneven as those
 of a shop, one line in a million is cut off. Seconds and peak memory are the operating system's, of each command's
-process.
+process; a process starts with its parent's peak, so that the files are written by another one, and this one is small.
 """
 
 import gzip
@@ -20,32 +20,32 @@ from time import perf_counter
 
 import numpy as np
 
-from recbole_unirep.run_folder import environment, write_json
-
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 COMMAND = [sys.executable, "-c", "import sys; from recbole_unirep.cli import unirep; sys.exit(unirep())"]
 ROWS_AT_ONCE = 1_000_000
-WORDS = "soft light clean good old small fast strong plain warm great little".split()
+FILES = ("reviews.jsonl.gz", "meta.jsonl.gz")
+WORDS = ["soft", "light", "clean", "good", "old", "small", "fast", "strong", "plain", "warm", "great", "little"]
 
 
 def main(arguments):
     options = dict(argument[2:].split("=", 1) for argument in arguments if argument.startswith("--"))
+    if "write" in options:
+        write(Path(options["write"]), int(arguments[-1]))
+        return
     sizes = [int(argument) for argument in arguments if not argument.startswith("--")] or [50_000_000]
     kept = RESULTS / "prepare_benchmarks.json"
     results = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
     for n_reviews in sizes:
         with tempfile.TemporaryDirectory(dir=options.get("scratch")) as scratch:
             results[str(n_reviews)] = measure(Path(scratch), n_reviews)
-            write_json(kept, results)
+            kept.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     (RESULTS / "prepare_benchmarks.md").write_text(page(results), encoding="utf-8")
 
 
 def measure(scratch, n_reviews):
     """Numbers of one size."""
-    n_users, n_items = n_reviews // 5, n_reviews // 50
-    reviews, metadata = scratch / "reviews.jsonl.gz", scratch / "meta.jsonl.gz"
-    write_reviews(reviews, n_reviews, n_users, n_items)
-    write_metadata(metadata, n_items)
+    subprocess.run([sys.executable, __file__, f"--write={scratch}", str(n_reviews)], check=True)
+    reviews, metadata = (scratch / name for name in FILES)
     sizes = {file.name: file.stat().st_size for file in (reviews, metadata)}
     print(n_reviews, json.dumps(sizes), flush=True)
     data_path = f"--data_path={scratch / 'data'}"
@@ -63,9 +63,10 @@ def measure(scratch, n_reviews):
     folder = scratch / "data" / "made"
     record = json.loads((folder / "made.manifest.json").read_text(encoding="utf-8"))
     made = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
-    packages = {name: version(name) for name in ("duckdb", "pandas")}
+    from recbole_unirep.run_folder import environment  # not before: torch would count as the commands' memory
+
     return {
-        "environment": {**environment("cpu"), "prep_packages": packages},
+        "environment": {**environment("cpu"), "duckdb": version("duckdb")},
         "raw_bytes": sizes,
         "made_bytes": made,
         "counts": record["counts"],
@@ -85,6 +86,13 @@ def run(command):
     seconds = perf_counter() - started
     cpu_seconds = usage.ru_utime + usage.ru_stime
     return {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_bytes": usage.ru_maxrss * unit}
+
+
+def write(folder, n_reviews):
+    """The raw files of one size."""
+    n_users, n_items = n_reviews // 5, n_reviews // 50
+    write_reviews(folder / FILES[0], n_reviews, n_users, n_items)
+    write_metadata(folder / FILES[1], n_items)
 
 
 def write_reviews(file, n_reviews, n_users, n_items):
@@ -142,11 +150,11 @@ def page(results):
         "# Preparing data",
         "",
         "Written by `python benchmarks/prepare.py REVIEWS ..`; every number measured, its machine and versions are in "
-        "[prepare_benchmarks.json](prepare_benchmarks.json). Synthetic reviews and metadata in the form of Amazon's files "
-        "of 2023, gzipped; 5-core, first of duplicates, default options. Wall-clock time and peak resident memory of each "
-        "command's process.",
+        "[prepare_benchmarks.json](prepare_benchmarks.json). Synthetic reviews and metadata in the form of Amazon's "
+        "files of 2023, gzipped; 5-core, first of duplicates, default options. Wall-clock time on a machine that "
+        "trains models meanwhile, processor time, and peak resident memory of each command's process.",
         "",
-        "| reviews | gzipped | left after 5-core | prepare | reviews a second | peak memory | validate | peak memory |",
+        "| reviews | gzipped | left after 5-core | prepare | processor | peak memory | validate | peak memory |",
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for n_reviews, found in sorted(results.items(), key=lambda result: int(result[0])):
@@ -154,15 +162,15 @@ def page(results):
         lines.append(
             f"| {int(n_reviews):,} | {sum(found['raw_bytes'].values()) / 1e9:.2f} GB | "
             f"{found['counts']['interactions']:,} | {prepare['seconds']:,.0f} s | "
-            f"{int(n_reviews) / prepare['seconds']:,.0f} | {prepare['peak_bytes'] / 1e9:.2f} GB | "
+            f"{prepare['cpu_seconds']:,.0f} s | {prepare['peak_bytes'] / 1e9:.2f} GB | "
             f"{validate['seconds']:,.0f} s | {validate['peak_bytes'] / 1e9:.2f} GB |"
         )
     lines += ["", "Commits and commands:", ""]
     for n_reviews, found in sorted(results.items(), key=lambda result: int(result[0])):
-        machine = found["environment"]
+        machine, command = found["environment"], " ".join(found["measures"]["prepare"]["command"])
         lines.append(
-            f"- {int(n_reviews):,}: commit {machine['commit']}, {machine['cpu_count']} cores, Python {machine['python']}, "
-            f"duckdb {machine['prep_packages']['duckdb']}: `{' '.join(found['measures']['prepare']['command'])}`"
+            f"- {int(n_reviews):,}: commit {machine['commit']}, {machine['cpu_count']} cores, "
+            f"Python {machine['python']}, duckdb {machine['duckdb']}: `{command}`"
         )
     return "\n".join([*lines, ""])
 
