@@ -4,6 +4,9 @@ A dataset stays one `.inter` file: files of splits would need a list of earlier 
 models, and could not be split in another way. RecBole's split by ratios over all rows in order of time cuts where we
 want it to, if the ratios are the numbers of rows; sequential models have no row for a user's first interaction, so they
 have numbers of their own.
+
+RecBole orders all rows by times in float32, whose steps are about two minutes today in seconds, milliseconds and
+microseconds alike; a user's own order stays exact.
 """
 
 from typing import NamedTuple
@@ -55,10 +58,12 @@ def split_files(name: str, period: Period, rows: dict[str, list[int]]) -> dict[s
             )
         n_train, n_valid, n_test = n_rows
         texts[f"{name}.{suffix}.yaml"] = (
-            f"# run_recbole --model=MODEL --dataset={name} --config_files={name}/{name}.{suffix}.yaml\n"
+            f"# run_recbole --model=MODEL --dataset={name} --data_path=FOLDER "
+            f"--config_files=FOLDER/{name}/{name}.{suffix}.yaml\n"
             f"# For {whom}: {n_train} rows before {period.valid_from} train, {n_valid} validate, {n_test} from "
             f"{period.test_from} on test.\n"
             f"# The ratios are these numbers; RecBole rounds down, hence the fractions. Further filters shift them.\n"
+            f"# RecBole compares times as float32: rows within two minutes of a border may stand on its other side.\n"
             f"eval_args:\n"
             f"  split: {{'RS': [{n_train - 1}.5, {n_valid}.25, {n_test}.25]}}\n"
             f"  group_by: ~\n"
