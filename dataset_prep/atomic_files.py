@@ -45,8 +45,8 @@ def read_columns(file: Path, separator: str) -> dict[str, str]:
         ValueError: RecBole would stop at this header.
     """
     try:
-        with open(file, encoding="utf-8", newline="") as lines:
-            header = lines.readline()
+        with open(file, "rb") as lines:
+            header = lines.readline().decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"line 1 is no UTF-8 ({error.reason})") from error
     if not header.endswith("\n"):

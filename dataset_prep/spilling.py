@@ -125,7 +125,9 @@ def _explained(file=None):
             f"the memory or the disk does not suffice ({_first_line(error)}): give more --memory, or a --data_path "
             f"on a larger disk"
         ) from error
-    except (duckdb.IOException, duckdb.InvalidInputException) as error:
+    except duckdb.Error as error:
+        if file is None and not isinstance(error, duckdb.IOException):
+            raise  # a fault of ours
         asked = (
             f"{file} can't be read as Parquet" if file else "what does not fit into memory can't be kept on the disk"
         )

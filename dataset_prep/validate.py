@@ -99,7 +99,7 @@ def validate(data_path: Path, name: str, fields: Fields, memory: str) -> bool:
     for text in changed_files(folder, name):
         logger.warning(f"error: {text}")
         n_errors += 1
-    logger.info(f"{folder}: {'RecBole reads it as it is meant' if not n_errors else f'{n_errors:,} kinds of errors'}")
+    logger.info(f"{folder}: {f'errors of {n_errors} kinds' if n_errors else 'RecBole reads it as it is meant'}")
     return not n_errors
 
 
@@ -180,7 +180,7 @@ def _check_features(file, kind, column, separator, database):
     side = f"(SELECT DISTINCT {kind}_id AS token FROM pairs)"
     has_pairs = database.row("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'pairs'")[0]
     if n_tokens < n_rows:
-        findings.add("error", f"{n_rows - n_tokens:,} rows repeat a {kind}: keep one row of each")
+        findings.add("error", f"{n_rows - n_tokens:,} rows repeat one of the {kind}s: keep one row of each")
     if has_pairs:
         n_without = database.row(f"SELECT count(*) FROM {side} wanted ANTI JOIN {table} USING (token)")[0]
         n_beyond = database.row(
@@ -217,7 +217,7 @@ def _columns(file, separator, findings, needed):
 def _checked(file, columns, separator, findings, keys) -> Iterator[Row]:
     """The rows that RecBole keeps; what is wrong with any row is noted."""
     kinds = list(columns.items())
-    checked = [(place, name, kind) for place, (name, kind) in enumerate(kinds) if kind != "token"]
+    numbers_and_lists = [(place, name, kind) for place, (name, kind) in enumerate(kinds) if kind != "token"]
     for row in read_rows(file, separator):
         cells = row.cells
         if row.error:
@@ -239,12 +239,13 @@ def _checked(file, columns, separator, findings, keys) -> Iterator[Row]:
         if gaps:
             findings.add("error", f"{' and '.join(gaps)} is read as missing, RecBole drops the row", row.number)
             continue
-        for place, name, kind in checked:
+        for place, name, kind in numbers_and_lists:
             _check_cell(cells[place], name, kind, row.number, findings)
-        for place in keys:
-            if fault_of(cells[place], "token"):
-                findings.add("error", f"{kinds[place][0]} is no UTF-8, RecBole stops", row.number, shown(cells[place]))
-        yield row
+        faulty = {place for place, (_, kind) in enumerate(kinds) if kind == "token" and fault_of(cells[place], kind)}
+        for place in faulty:
+            findings.add("error", f"{kinds[place][0]} is no UTF-8, RecBole stops", row.number, shown(cells[place]))
+        if faulty.isdisjoint(keys):
+            yield row
 
 
 def _check_cell(cell, name, kind, line, findings):

@@ -31,8 +31,8 @@ TEXTS = sorted(
 # A room imports only rooms above it in this table.
 FLOORS = (
     ("dataset_prep", "parallel"),
-    ("compat", "prepare", "result", "run_folder", "semantic_ids", "shipped", "values"),
-    ("analysis", "generation", "known_keys", "tokenizer"),
+    ("compat", "result", "run_folder", "semantic_ids", "shipped", "values"),
+    ("analysis", "generation", "known_keys", "prepare", "tokenizer"),
     ("data", "dataset_columns", "training"),
     ("layers", "model"),
     ("config",),
