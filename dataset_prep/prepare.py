@@ -37,6 +37,7 @@ from dataset_prep.work_folder import FINISHED, publish, work_folder
 logger = logging.getLogger()
 
 REVIEWS_AT_ONCE, ITEMS_AT_ONCE = 250_000, 20_000
+HINTS = {"csv": ", or, where the first line holds no names, with --header=user_id,item_id,rating,timestamp"}
 SECONDS_BETWEEN_LINES = 30  # of progress, where no bar can be shown
 
 
@@ -89,6 +90,8 @@ def prepare(
     """
     target = data_path / name
     there = [target / f"{name}.{end}" for end in ("inter", "item") if (target / f"{name}.{end}").exists()]
+    if target.exists() and not target.is_dir():
+        raise FileExistsError(f"{target} is a file, the dataset would be a folder of that name: take another --dataset")
     if there and not options.overwrite:
         raise FileExistsError(
             f"{there[0]} exists: take another --dataset, or replace the dataset with --overwrite=True"
@@ -131,7 +134,7 @@ def prepare(
 
 
 def _fields_of_reviews(files, asked):
-    fields = [review_fields(file.field_names(), asked, file.path) for file in files]
+    fields = [review_fields(file.field_names(), asked, file.path, HINTS.get(file.kind, "")) for file in files]
     for file, found in zip(files, fields):
         if found.keys() != fields[0].keys():
             raise ValueError(

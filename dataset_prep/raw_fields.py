@@ -60,13 +60,14 @@ class ItemColumn(NamedTuple):
     fields: tuple
 
 
-def review_fields(names: Sequence[str], asked: Mapping[str, str], file: Any) -> dict[str, str]:
+def review_fields(names: Sequence[str], asked: Mapping[str, str], file: Any, hint: str) -> dict[str, str]:
     """Which field of a file is user, item, rating and time.
 
     Args:
         names (sequence of str): fields of the file.
         asked (mapping): column to field, as the user names them; empty where the usual names decide.
         file (Path): for messages.
+        hint (str): what else may be wrong, for messages.
 
     Returns:
         dict: column to field; rating and timestamp are left out where there are none.
@@ -87,7 +88,7 @@ def review_fields(names: Sequence[str], asked: Mapping[str, str], file: Any) -> 
     if missing:
         raise ValueError(
             f"{file} has no {', '.join(missing)}, its fields are {', '.join(names) or 'none'}: name them with "
-            f'--columns="user_id=FIELD item_id=FIELD rating=FIELD timestamp=FIELD"'
+            f'--columns="user_id=FIELD item_id=FIELD rating=FIELD timestamp=FIELD"{hint}'
         )
     return found
 
@@ -201,7 +202,7 @@ def item_value(value: Any, kind: str) -> Optional[str]:
 
 def shown(value: Any) -> str:
     """A value in a message, not more than 40 characters of it."""
-    text = ascii(value) if isinstance(value, str) else str(value)
+    text = ascii(value)
     return "missing" if value is None else text if len(text) <= 40 else f"{text[:37]}..."
 
 

@@ -11,6 +11,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -76,9 +77,11 @@ class RawFile:
         self.n_read, self.sha256, self.n_bytes = 0, None, 0
 
     def field_names(self) -> list[str]:
-        """Names of the fields: the header's, or of all of the first hundred records that can be read."""
+        """Names of the fields: the first row's of a CSV file, else all that the first hundred records have."""
         if self.kind == "parquet":
             return parquet_columns(self.path)
+        if self.kind == "csv":
+            return list(self.header or self._first_row())
         names: dict[str, None] = {}
         for record in islice(self._records(self._open()), PEEKED):
             if isinstance(record.fields, dict):
@@ -115,13 +118,26 @@ class RawFile:
         return _HashedReader(self.path, self)
 
     def _records(self, reader):
+        with self._lines(reader) as lines:
+            yield from self._csv(lines) if self.kind == "csv" else _json(lines)
+
+    def _first_row(self):
+        with self._lines(self._open()) as lines:
+            rows = csv.reader(lines.texts(), delimiter=self.separator)
+            try:
+                return _checked_header(self.path, next(filter(None, rows), []))
+            except csv.Error as error:
+                raise ValueError(f"{self.path} is no CSV ({error}): give --separator, or repair the file") from error
+
+    @contextmanager
+    def _lines(self, reader):
         with reader:
             stream = io.BufferedReader(reader, 1 << 20)
             if self.is_gzipped:
                 stream = io.BufferedReader(gzip.GzipFile(fileobj=stream), 1 << 20)
             lines = _Lines(stream)
             try:
-                yield from self._csv(lines) if self.kind == "csv" else _json(lines)
+                yield lines
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 raise ValueError(
                     f"{self.path} is no whole gzip file, line {lines.number + 1:,} can't be read ({error}): "

@@ -4,12 +4,15 @@ Users and items become numbers first, so that everything after it counts numbers
 memory.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional
 
 from dataset_prep.raw_fields import ITEM, RATING, TIME, USER
 from dataset_prep.spilling import SpillingDatabase
+
+logger = logging.getLogger()
 
 DUPLICATES = {"first": "ASC", "last": "DESC", "all": None}
 PAIRS_AT_ONCE = 4_000_000  # whose duplicates are looked for in one go
@@ -123,6 +126,7 @@ class ReviewStore:
             if not n_weak:
                 return n_rounds
             n_rounds += 1
+            logger.info(f"round {n_rounds:,}: {n_weak:,} users and items dropped")
 
     def finish(self) -> Counts:
         """Ends the filtering: the items that are left, with their tokens, are the table `kept_items`.

@@ -52,7 +52,8 @@ VALIDATE = {
     "debug": "False",
 }
 FORMATS, SPLITS = ("jsonl", "csv", "parquet"), ("leave_one_out", "temporal")
-NAME = re.compile(r"[\w-][\w.-]*")
+NAME = re.compile(r"\w[\w.-]*")
+BUNDLED = "ml-100k"
 
 
 def prepare_dataset(arguments):
@@ -75,6 +76,10 @@ def prepare_dataset(arguments):
             raise ValueError(f'prepare: --{name} is missing: write prepare --dataset=NAME --reviews="FILE.jsonl.gz"')
     if not NAME.fullmatch(given["dataset"]):
         raise ValueError(f"dataset='{given['dataset']}' is no name of a folder: use letters, digits, '.', '-' and '_'")
+    if given["dataset"] == BUNDLED:
+        raise ValueError(
+            f"dataset={BUNDLED} is the one inside RecBole, which reads no other of that name: take another"
+        )
     options = Options(
         user_core=_number("user_core" if given["user_core"] else "core", given["user_core"] or given["core"], 1),
         item_core=_number("item_core" if given["item_core"] else "core", given["item_core"] or given["core"], 1),
@@ -131,12 +136,8 @@ def _options(command, arguments, known):
 
 def _paths(name, text):
     """Files separated by blanks, a pattern standing for all it matches, in order of their names."""
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise ValueError(f"{name}={text} is not understood ({error}): close the quotation mark") from error
     paths = []
-    for word in words:
+    for word in _words(name, text):
         found = sorted(glob(word)) if has_magic(word) and not Path(word).exists() else [word]
         if not found:
             raise FileNotFoundError(f"{name}={word} matches no file: look at the path")
@@ -146,9 +147,17 @@ def _paths(name, text):
     return paths
 
 
+def _words(name, text):
+    """What blanks separate, but for those in quotation marks."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"{name}={text} is not understood ({error}): close the quotation mark") from error
+
+
 def _mapping(name, text):
     """`a=b c=d` as a dict."""
-    pairs = [word.partition("=") for word in text.replace(",", " ").split()]
+    pairs = [word.partition("=") for word in _words(name, text if "'" in text else text.replace(",", " "))]
     if not all(column and field for column, _, field in pairs) or len({pair[0] for pair in pairs}) < len(pairs):
         raise ValueError(f'{name}="{text}" is not understood: write COLUMN=FIELD COLUMN=FIELD .., each column once')
     return {column: field for column, _, field in pairs}

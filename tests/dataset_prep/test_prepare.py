@@ -113,6 +113,18 @@ def test_columns_are_named_by_the_user(tmp_path):
     assert rows_of(files) == [("u1", "i2", 1_388_534_401_000_000), ("u1", "i1", 1_388_620_800_000_000)]
 
 
+def test_fields_may_have_blanks(tmp_path):
+    (tmp_path / "log.csv").write_text("User ID,Item, no.\nu1,i1,x\n", encoding="utf-8")
+    files = prepared(tmp_path, f"--reviews={tmp_path / 'log.csv'}", "--columns=user_id='User ID' item_id=Item")
+    assert files["inter"] == "user_id:token\titem_id:token\nu1\ti1\n"
+
+
+def test_without_names_in_the_first_line_the_header_is_asked_for(tmp_path):
+    (tmp_path / "ratings.csv").write_text("u1,i1,5.0,1\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="has no user_id, item_id, its fields are u1, i1, 5.0, 1: .*--header=user_id,"):
+        prepared(tmp_path, f"--reviews={tmp_path / 'ratings.csv'}")
+
+
 def test_without_times_the_order_of_the_files_is_kept(tmp_path):
     for name, lines in (("b.csv", "u1,i3\n"), ("a.csv", "u1,i2\nu1,i1\n")):
         (tmp_path / name).write_text("user_id,item_id\n" + lines, encoding="utf-8")

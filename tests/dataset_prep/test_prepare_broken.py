@@ -178,6 +178,7 @@ def test_a_damaged_parquet_file_is_named(tmp_path, shell):
         (["--columns=user_id=who"], "has no user_id=who, item_id, its fields are user_id, item_id, timestamp"),
         (["--columns=who=user_id"], "columns name who: known are user_id, item_id, rating, timestamp"),
         (["--columns=user_id"], 'columns="user_id" is not understood'),
+        (["--columns=user_id='who"], "columns=user_id='who is not understood (No closing quotation)"),
         (["--format=xml"], "format=xml is not known"),
         (["--separator=::"], "separator='::' is 2 characters long"),
         (["--metadata=gone.csv"], "gone.csv is no file"),
@@ -200,6 +201,7 @@ def test_what_can_not_be_done_is_one_line_and_writes_nothing(raw, shell, tmp_pat
 def test_the_least_that_prepare_needs_is_asked_for(shell):
     assert shell("prepare", "--dataset=made")[2].startswith("unirep: prepare: --reviews is missing: write prepare ")
     assert "is no name of a folder" in shell("prepare", "--dataset=a/b", "--reviews=x.csv")[2]
+    assert "is the one inside RecBole" in shell("prepare", "--dataset=ml-100k", "--reviews=x.csv")[2]
     assert "its name does not say what it is" in shell("prepare", "--dataset=a", f"--reviews={__file__}")[2]
 
 
