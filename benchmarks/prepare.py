@@ -22,6 +22,7 @@ import numpy as np
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 COMMAND = [sys.executable, "-c", "import sys; from recbole_unirep.cli import unirep; sys.exit(unirep())"]
+ENVIRONMENT = "import json; from recbole_unirep.run_folder import environment; print(json.dumps(environment('cpu')))"
 ROWS_AT_ONCE = 1_000_000
 FILES = ("reviews.jsonl.gz", "meta.jsonl.gz")
 WORDS = ["soft", "light", "clean", "good", "old", "small", "fast", "strong", "plain", "warm", "great", "little"]
@@ -37,13 +38,14 @@ def main(arguments):
     results = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
     for n_reviews in sizes:
         with tempfile.TemporaryDirectory(dir=options.get("scratch")) as scratch:
-            results[str(n_reviews)] = measure(Path(scratch), n_reviews)
-            kept.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    (RESULTS / "prepare_benchmarks.md").write_text(page(results), encoding="utf-8")
+            for found in measure(Path(scratch), n_reviews):
+                results[str(n_reviews)] = found
+                kept.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+                (RESULTS / "prepare_benchmarks.md").write_text(page(results), encoding="utf-8")
 
 
 def measure(scratch, n_reviews):
-    """Numbers of one size."""
+    """Numbers of one size, after each command those so far."""
     subprocess.run([sys.executable, __file__, f"--write={scratch}", str(n_reviews)], check=True)
     reviews, metadata = (scratch / name for name in FILES)
     sizes = {file.name: file.stat().st_size for file in (reviews, metadata)}
@@ -53,26 +55,19 @@ def measure(scratch, n_reviews):
         "prepare": ["prepare", "--dataset=made", f"--reviews={reviews}", f"--metadata={metadata}", data_path],
         "validate": ["validate", "made", data_path],
     }
-    taken = {}
+    found, folder = {"raw_bytes": sizes, "measures": {}}, scratch / "data" / "made"
     for name, command in commands.items():
-        taken[name] = {
-            "command": ["unirep", *(word.replace(str(scratch), "FOLDER") for word in command)],
-            **run(command),
-        }
-        print(name, json.dumps(taken[name]), flush=True)
-    folder = scratch / "data" / "made"
-    record = json.loads((folder / "made.manifest.json").read_text(encoding="utf-8"))
-    made = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
-    from recbole_unirep.run_folder import environment  # not before: torch would count as the commands' memory
-
-    return {
-        "environment": {**environment("cpu"), "duckdb": version("duckdb")},
-        "raw_bytes": sizes,
-        "made_bytes": made,
-        "counts": record["counts"],
-        "sources": record["sources"],
-        "measures": taken,
-    }
+        said = ["unirep", *(word.replace(str(scratch), "FOLDER") for word in command)]
+        found["measures"][name] = {"command": said, **run(command)}
+        print(name, json.dumps(found["measures"][name]), flush=True)
+        if name == "prepare":
+            record = json.loads((folder / "made.manifest.json").read_text(encoding="utf-8"))
+            found.update(counts=record["counts"], sources=record["sources"])
+            found["made_bytes"] = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
+        machine = [sys.executable, "-c", ENVIRONMENT]  # torch, which it imports, would count as the commands' memory
+        answer = subprocess.run(machine, capture_output=True, text=True, check=True).stdout
+        ours = {"command": ["prepare.py", str(n_reviews)], "duckdb": version("duckdb")}
+        yield {"environment": {**json.loads(answer), **ours}, **found}
 
 
 def run(command):
@@ -158,12 +153,13 @@ def page(results):
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for n_reviews, found in sorted(results.items(), key=lambda result: int(result[0])):
-        prepare, validate = (found["measures"][name] for name in ("prepare", "validate"))
+        prepare, validate = (found["measures"].get(name) for name in ("prepare", "validate"))
+        checked = f"{validate['seconds']:,.0f} s | {validate['peak_bytes'] / 1e9:.2f} GB" if validate else "not run | "
         lines.append(
             f"| {int(n_reviews):,} | {sum(found['raw_bytes'].values()) / 1e9:.2f} GB | "
             f"{found['counts']['interactions']:,} | {prepare['seconds']:,.0f} s | "
             f"{prepare['cpu_seconds']:,.0f} s | {prepare['peak_bytes'] / 1e9:.2f} GB | "
-            f"{validate['seconds']:,.0f} s | {validate['peak_bytes'] / 1e9:.2f} GB |"
+            f"{checked} |"
         )
     lines += ["", "Commits and commands:", ""]
     for n_reviews, found in sorted(results.items(), key=lambda result: int(result[0])):

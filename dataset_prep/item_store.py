@@ -23,7 +23,6 @@ class ItemStore:
         self.names = [f"column_{number}" for number in range(len(columns) - 1)]
         cells = "".join(f"{name} VARCHAR, " for name in self.names)
         database.run(f"CREATE TABLE metadata ({cells}item VARCHAR, line BIGINT)")
-        database.run("BEGIN TRANSACTION")
 
     def append(self, rows: Sequence[Sequence]) -> None:
         """Adds rows of cells, the item first; those of other items are left out."""
@@ -42,7 +41,6 @@ class ItemStore:
         Returns:
             int: items that have no metadata.
         """
-        self.database.run("COMMIT")
         self.database.run("CREATE TABLE first_lines AS SELECT min(line) AS line FROM metadata GROUP BY item")
         n_missing = self.database.row("SELECT count(*) FROM kept_items ANTI JOIN metadata USING (item)")[0]
         columns = [f'kept_items.item AS "{ITEM}:token"']

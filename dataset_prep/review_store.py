@@ -46,7 +46,6 @@ class ReviewStore:
     def __init__(self, database: SpillingDatabase) -> None:
         self.database, self.n_rows = database, 0
         database.run("CREATE TABLE reviews (user_id VARCHAR, item_id VARCHAR, rating DOUBLE, time BIGINT, line BIGINT)")
-        database.run("BEGIN TRANSACTION")
 
     def append(self, users: Sequence[str], items: Sequence[str], ratings: Sequence[float], times: Sequence[int]):
         """Adds interactions, in the order of the file; `times` is empty where there are none."""
@@ -60,7 +59,6 @@ class ReviewStore:
     def number(self, user_core: int, item_core: int) -> None:
         """Ends the appending: users and items become numbers; those with fewer rows than the core asks for are gone."""
         run = self.database.run
-        run("COMMIT")
         for table, side, core in (("users", "user_id", user_core), ("items", "item_id", item_core)):
             run(
                 f"CREATE TABLE {table} AS SELECT token, (row_number() OVER ())::INTEGER AS id "

@@ -57,10 +57,10 @@ class SpillingDatabase:
     def row(self, sql: str, *values: Any) -> tuple:
         """The first row of a query's answer."""
         with _explained():
-            return self.connection.execute(sql, values).fetchone()
+            return self.connection.execute(sql, values).fetchall()[0]  # to the end: an open answer blocks what follows
 
     def append(self, table: str, columns: Mapping[str, Sequence], where: str = "") -> None:
-        """Adds rows to a table.
+        """Adds rows to a table, in a transaction of their own: an open one would keep all rows that it has read.
 
         Args:
             table (str): its name; its columns are named as these.

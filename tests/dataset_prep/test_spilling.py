@@ -1,9 +1,12 @@
 """The database: missing, small, interrupted."""
 
+import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dataset_prep.review_store import ReviewStore
@@ -22,6 +25,19 @@ def test_without_duckdb_one_line_says_what_to_install(arguments):
     assert answer.stderr.startswith("unirep: unirep prepare and unirep validate need duckdb")
     assert answer.stderr.endswith("install it with pip install 'recbole-unirep[prep]'\n")
     assert answer.stderr.count("\n") == 1
+
+
+def test_rows_that_are_appended_are_let_go(tmp_path):
+    database = SpillingDatabase(tmp_path, "64MB")
+    store = ReviewStore(database)
+    names = np.array(["u1", "u2"], dtype=object)
+    held = weakref.ref(names)
+    store.append(names, ["i1", "i2"], [], [1, 2])
+    assert held() is not None
+    del names
+    gc.collect()
+    assert held() is None
+    database.close()
 
 
 def test_more_rows_than_the_memory_holds_go_to_the_disk(tmp_path):
