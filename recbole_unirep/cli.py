@@ -59,6 +59,15 @@ usage: unirep COMMAND [--KEY=VALUE ...]
   tune       search settings on validation, the same number of trials for each model:
              tune --models=A,B --dataset=NAME [--trials=20] [--space=default|FILE] [--out=FOLDER] [--prune_after=5]
              [--KEY=VALUE ...]; started again it continues; the best settings of a model are in FOLDER/A/best.yaml
+  prepare    raw reviews and metadata (Amazon 2014, 2018, 2023, or your CSV, JSONL, Parquet) into a dataset:
+             prepare --dataset=NAME --reviews="FILE FILE" [--metadata="FILE FILE"] [--data_path=dataset/] [--core=5]
+             [--user_core=N] [--item_core=N] [--duplicates=first|last|all] [--max_broken=0.01] [--memory=2GB]
+             [--columns="user_id=FIELD item_id=FIELD rating=FIELD timestamp=FIELD"] [--item_columns="item_id=FIELD .."]
+             [--format=jsonl|csv|parquet] [--header=NAME,NAME] [--separator=tab] [--overwrite=True]
+             [--split=temporal --valid_from=TIME --test_from=TIME]
+  validate   check a dataset's files as RecBole will read them; exit code 1 where it reads them otherwise:
+             validate DATASET [--data_path=dataset/] [--USER_ID_FIELD=COLUMN] [--ITEM_ID_FIELD=COLUMN]
+             [--TIME_FIELD=COLUMN] [--field_separator=tab]
   --version  print the version
 
 examples:
@@ -66,6 +75,7 @@ examples:
   unirep compare --dataset=ml-100k --models=UniRep,SASRec --seeds=3
   unirep recommend runs/ml-100k-UniRep-20261124-024401 --items 50,181,172
   unirep figures runs/ml-100k-UniRep-20261124-024401
+  unirep prepare --dataset=beauty --reviews=reviews_Beauty.json.gz --metadata=meta_Beauty.json.gz
   unirep tune --models=UniRep,SASRec --dataset=ml-100k --trials=30 --out=runs/tune-ml-100k
 """
 
@@ -174,6 +184,18 @@ def _inspect(arguments):
     return 0 if inspect_ids(arguments) else 1
 
 
+def _prepare(arguments):
+    from recbole_unirep.prepare import prepare_dataset
+
+    prepare_dataset(arguments)
+
+
+def _validate(arguments):
+    from recbole_unirep.prepare import validate_dataset
+
+    return 0 if validate_dataset(arguments) else 1
+
+
 def _rank_weights(arguments):
     recbole_unirep.require_recbole()
     from recbole_unirep.study.rank_weights import rank_weights
@@ -195,11 +217,13 @@ SUBCOMMANDS = {
     "encode-items": _encode_items,
     "figures": _figures,
     "inspect": _inspect,
+    "prepare": _prepare,
     "rank-weights": _rank_weights,
     "recommend": _recommend,
     "study": _study,
     "tokenize": _tokenize,
     "tune": _tune,
+    "validate": _validate,
 }
 
 

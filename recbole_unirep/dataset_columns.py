@@ -5,7 +5,7 @@ from pathlib import Path
 from recbole_unirep.known_keys import nearest, recbole_datasets
 
 TEXT_COLUMNS = ("title", "name", "brand", "categories", "price")
-NAMES_OF_ITEMS = ("title", "name")  # as features they would be one token an item
+NAMES_OF_ITEMS = ("title", "name", "description")  # as features they would be one token an item
 FEATURE_KEYS = ("selected_features", "item_attribute")
 BUNDLED = "ml-100k"
 
