@@ -216,7 +216,8 @@ class UnifiedItemEmbedding(nn.Module):
         """
         weight, end = self.id_embedding.weight, self.n_training_items - 1
         if self.cold_id in (None, "untrained") or not len(items) or int(items[-1]) <= end:
-            return weight[: len(items)] if is_table else self.id_embedding(items - 1)
+            is_slice = is_table and not self.id_embedding.sparse  # whose gradient would be dense
+            return weight[: len(items)] if is_slice else self.id_embedding(items - 1)
         trained, n_cold = weight[:end], len(weight) - end
         if self.cold_id == "nearest":
             cold = trained[self.nearest_item]

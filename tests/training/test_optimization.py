@@ -160,6 +160,14 @@ def test_a_sparse_step_moves_the_rows_it_touched_as_adam_does(make_trainer, mode
     torch.testing.assert_close(moved[1], moved[0], rtol=0, atol=5e-5)
 
 
+def test_a_step_that_reads_every_item_is_sparse_too(make_trainer):
+    trainer, data = make_trainer("sparse", "UniRep", sparse_id_table=True, loss_type="SSM", shared_negatives=5000)
+    batch = next(iter(data.train_data))
+    sum(trainer._losses(batch)).backward()
+    assert len(batch.negatives) == trainer.model.n_items - 1
+    assert trainer.model.item_embedding.id_embedding.weight.grad.is_sparse
+
+
 @pytest.mark.parametrize("model", ["SASRec", "UniRep"])
 def test_compiled_networks_give_the_same_loss_and_names(make_trainer, tmp_path, model):
     keys = {"users_per_batch": 100, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "epochs": 1}
