@@ -63,7 +63,10 @@ def _times(file, column):
     Raises:
         ValueError: one is missing, or is no number.
     """
-    numbers = pandas.to_numeric(column, errors="coerce").astype(np.float64)
+    try:
+        numbers = column.astype(np.float64)
+    except ValueError:
+        numbers = pandas.to_numeric(column, errors="coerce")
     bad = np.flatnonzero(numbers.isna())
     if len(bad):
         raise ValueError(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -235,7 +236,8 @@ def test_whatever_stops_it_leaves_the_folder_as_it_was(raw, monkeypatch, tmp_pat
 def test_a_signal_leaves_no_dataset_and_the_next_command_starts_anew(raw, tmp_path, sent, code):
     lines = (f'{{"user_id": "u{n % 9}", "item_id": "i{n}", "timestamp": {n}}}' for n in range(400_000))
     raw.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    process = subprocess.Popen([*UNIREP, *arguments_for(raw)], stdout=subprocess.PIPE, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # where the tests run in the background it is not
+    process = subprocess.Popen([*UNIREP, *arguments_for(raw)], stdout=subprocess.PIPE, text=True, preexec_fn=heard)
     process.stdout.readline()  # it reads
     while not (tmp_path / "data" / ".made.partial" / "rows.duckdb").exists():
         assert process.poll() is None
