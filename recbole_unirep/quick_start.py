@@ -182,7 +182,7 @@ def trains_rows(config):
     asks_for_prefixes = config["training_rows"] == "prefix" or RECBOLE in protocols_asked(config["protocol"])
     if config["model"] not in MODELS:
         return has_row_loss(config["model"], config["loss_type"]) and not asks_for_prefixes
-    takes_rows = config["backbone"] in CAUSAL or hasattr(config.model_class, "trains_in_rows")
+    takes_rows = config["backbone"] in CAUSAL or getattr(config.model_class, "trains_in_rows", False)
     return takes_rows and not asks_for_prefixes
 
 

@@ -175,7 +175,7 @@ class UnifiedItemEmbedding(nn.Module):
 
     def _keep(self):
         """Versions of the tensors behind the table, the table and the encoded items, made anew when one changes."""
-        versions = _versions(self.state_dict(keep_vars=True).values())
+        versions = versions_of(self.state_dict(keep_vars=True).values())
         if self._kept is None or self._kept[0] != versions:
             encoded = self._encode(self._items(self.n_items))
             self._kept = versions, self._assemble(encoded)[0], encoded
@@ -250,7 +250,7 @@ class UnifiedItemEmbedding(nn.Module):
     def _scaled_text(self):
         """All texts as the encoder reads them, made once and again when a tensor behind them changes."""
         tokenizer = self.tokenizer
-        versions = _versions((self.item_text_embedding, tokenizer.text_mean, tokenizer.text_deviation))
+        versions = versions_of((self.item_text_embedding, tokenizer.text_mean, tokenizer.text_deviation))
         if self._text is None or self._text[0] != versions:
             self._text = versions, tokenizer.scale_text(self.item_text_embedding)
         return self._text[1]
@@ -280,6 +280,6 @@ def _nearest_items(text, n_training_items):
     return torch.cat([(part @ trained).argmax(dim=-1) for part in unit[n_training_items:].split(1024)])
 
 
-def _versions(tensors):
+def versions_of(tensors):
     """What changes when one of the tensors does."""
     return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recbole_unirep.data.item_text import load_item_text
+from recbole_unirep.model.item_embedding import versions_of
 from recbole_unirep.model.tiger import TIGER, Remembered
 from recbole_unirep.training.softmax import cross_entropy
 
@@ -46,6 +47,7 @@ class LIGER(TIGER):
         n_dims = item_text.vectors.shape[1]
         self.read_text = nn.Sequential(nn.Linear(n_dims, size), nn.RMSNorm(size))
         self.item_side, self.user_side = nn.Linear(n_dims, size), nn.Linear(size, size)
+        self._kept = None  # what the items' vectors were made of, and they
 
     @property
     def loss_weights(self):
@@ -69,7 +71,7 @@ class LIGER(TIGER):
 
     def catalogue_scores(self, memory):
         """Cosines of the items that the beams find and of those that are new; with `exact_ranking` of all items."""
-        scores = memory.users.double() @ self._item_vectors(self.text).double().T  # equal texts have equal scores
+        scores = memory.users.double() @ self._kept_vectors().T  # equal texts have equal scores
         if self.exact_ranking:
             is_ranked = torch.ones_like(scores, dtype=torch.bool)
         else:
@@ -80,12 +82,20 @@ class LIGER(TIGER):
 
     def candidate_scores(self, memory, items):
         """Cosines of each user's candidates [B, C], shape: [B, C]."""
-        vectors = self._item_vectors(self.text).double()[items]  # [B, C, H]
+        vectors = self._kept_vectors()[items]  # [B, C, H]
         return (vectors @ memory.users.double()[..., None])[..., 0].float()
 
     def _user_vectors(self, states):
         """Unit vectors of states [..., H], divided by the temperature."""
         return functional.normalize(self.user_side(states), dim=-1) / self.temperature
+
+    @torch.no_grad()
+    def _kept_vectors(self):
+        """Unit vectors of all items, made once for all batches of an evaluation, float64, shape: [n_items, H]."""
+        versions = versions_of((self.text, *self.item_side.parameters()))
+        if self._kept is None or self._kept[0] != versions:
+            self._kept = versions, self._item_vectors(self.text).double()
+        return self._kept[1]
 
     def _item_vectors(self, text):
         """Unit vectors of texts, shape: [..., H]."""

@@ -80,6 +80,19 @@ def test_what_is_found_and_what_is_new_is_ranked_by_cosine_and_nothing_else(case
 
 
 @torch.no_grad()
+def test_kept_vectors_follow_weights_and_text(case):
+    _, data, model = case
+    memory = model.memory_of(data.test.interactions[torch.arange(3)])
+    items = torch.randint(1, model.n_items, (3, 9))
+    found = [model.candidate_scores(memory, items)]
+    for changed in (model.item_side.weight, model.text):
+        changed.mul_(torch.linspace(0.5, 2, changed.shape[1]))
+        found.append(model.candidate_scores(memory, items))
+    assert not torch.equal(found[0], found[1])
+    assert not torch.equal(found[1], found[2])
+
+
+@torch.no_grad()
 def test_a_history_s_text_is_read_and_the_target_s_is_not(case):
     """The states that write an ID are those of one without text behind it; text of the history changes them."""
     _, data, model = case
