@@ -54,7 +54,7 @@ usage: unirep COMMAND [--KEY=VALUE ...]
   figures    draw a finished run: figures RUN [--out=FOLDER] [--data_path=FOLDER] [--category_field=COLUMN];
              learning curve, codebook usage, items by category, t-SNE, as PNG, SVG and JSON in RUN/figures
   study      run the grid of a study file and write its report:
-             study STUDY.yaml [--rows=A,B] [--dry-run] [--report-only] [--out=FOLDER] [--KEY=VALUE];
+             study STUDY.yaml [--rows=A,B/SEED] [--dry-run] [--report-only] [--out=FOLDER] [--KEY=VALUE];
              started again it continues
   tune       search settings on validation, the same number of trials for each model:
              tune --models=A,B --dataset=NAME [--trials=20] [--space=default|FILE] [--out=FOLDER] [--prune_after=5]

@@ -25,8 +25,8 @@ def study(file, arguments):
 
     Args:
         file (str): the study, YAML.
-        arguments (sequence of str): `--out=..`, `--rows=A,B` (runs these alone), `--dry-run` (lists what is left),
-            `--report-only`, and settings of every cell.
+        arguments (sequence of str): `--out=..`, `--rows=A,B/2020` (runs these alone, B with
+            that seed), `--dry-run` (lists what is left), `--report-only`, and settings of every cell.
 
     Returns:
         Path or None: the report's HTML page; None for a dry run.
@@ -64,13 +64,20 @@ def study(file, arguments):
 
 
 def _of_rows(cells, rows):
-    """The cells of some rows, in the order of the study."""
+    """The cells of some rows, or of ROW/SEED, in the order of the study."""
     known = dict.fromkeys(cell.row for cell in cells)
-    asked = names({"rows": rows}, "rows", [])
-    for name in asked:
-        if name not in known:
+    of_name = {
+        name: [cell for cell in cells if name in (cell.row, f"{cell.row}/{cell.seed}")]
+        for name in names({"rows": rows}, "rows", [])
+    }
+    for name, found in of_name.items():
+        row, _, seed = name.partition("/")
+        if seed and row in known and not found:
+            seeds = dict.fromkeys(str(cell.seed) for cell in cells if cell.row == row)
+            raise ValueError(f"rows={rows} names seed {seed} of {row}: its seeds are {', '.join(seeds)}")
+        if not found:
             raise ValueError(f"rows={rows} names {name}: the study's rows are {', '.join(known)}")
-    return [cell for cell in cells if cell.row in asked]
+    return [cell for cell in cells if any(cell in found for found in of_name.values())]
 
 
 def write_study_report(out, asked, file, failed):

@@ -87,6 +87,8 @@ def test_a_study_from_dry_run_to_report(asked, capsys):
     assert "0 of 2 cells are finished" in out and "ID 2" not in out
     with pytest.raises(ValueError, match="rows=ID 5 names ID 5: the study's rows are Codes, ID 2, ID 4, Pop"):
         study(file, ["--rows=ID 5"])
+    with pytest.raises(ValueError, match="rows=Pop/7 names seed 7 of Pop: its seeds are 1$"):
+        study(file, ["--rows=Pop/7"])
     assert not Path("study").exists()
 
     study(file, ["--report-only"])
@@ -265,3 +267,10 @@ def test_warm_and_cold_targets_have_tables_of_their_own(asked, tiny):
     page = Path("study/tables/cold-tiny/comparison.md").read_text()
     assert "SASRec CE over BCE, %" in page
     assert "[" not in page  # no interval
+
+
+def test_one_seed_of_a_row_alone(asked, capsys):
+    file = asked()
+    study(file, ["--dry-run", "--rows=SASRec CE/2,Pop"])
+    listed = [line.split()[:-2] for line in capsys.readouterr().out.splitlines() if " tiny " in line]
+    assert listed == [["Pop", "tiny", "1"], ["SASRec", "CE", "tiny", "2"]]
