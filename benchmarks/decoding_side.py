@@ -140,9 +140,9 @@ class HuggingFace:
     @torch.no_grad()
     def __call__(self, batch):
         items = batch[self.model.ITEM_SEQ][:, : int(batch[self.model.ITEM_SEQ_LEN].max())]
-        tokens, is_read = self.model._history(batch[self.model.USER_ID], items)
+        x, is_read = self.model._history(batch[self.model.USER_ID], items)
         output = self.t5.generate(
-            input_ids=tokens,
+            inputs_embeds=x,
             attention_mask=is_read.long(),
             num_beams=self.n_beams,
             num_return_sequences=self.n_beams,

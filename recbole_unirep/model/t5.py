@@ -240,15 +240,16 @@ class _Attention(nn.Module):
     def over_prefixes(self, x, own, own_bias, shared=None, past_bias=None):
         """What new tokens [B, n, H] find in their prefixes and, where given, in the history all of them share."""
         query = self.query(x).unflatten(-1, self.shape)  # [B, n, A, E]
-        products = torch.einsum("bnae,bntae->bant", query, own.keys) + own_bias[:, None]
+        # Prefixes are a few tokens long: sums of products take a seventh of the time of as many small matmuls.
+        products = (query[:, :, None] * own.keys).sum(dim=-1) + own_bias.T  # [B, n, T, A]
         if shared is None:
-            weights = products.softmax(dim=-1)
-            found = torch.einsum("bant,bntae->bnae", weights, own.values)
+            found = (products.softmax(dim=2)[..., None] * own.values).sum(dim=2)
         else:
             past = query.transpose(1, 2) @ shared.keys.transpose(-1, -2) + past_bias[:, :, None]  # [B, A, n, S]
-            weights = torch.cat([past, products], dim=-1).softmax(dim=-1)
-            past, products = weights.split([past.shape[-1], products.shape[-1]], dim=-1)
-            found = torch.einsum("bant,bntae->bnae", products, own.values) + (past @ shared.values).transpose(1, 2)
+            weights = torch.cat([past, products.permute(0, 3, 1, 2)], dim=-1).softmax(dim=-1)
+            past, products = weights.split([past.shape[-1], products.shape[2]], dim=-1)
+            found = (products.permute(0, 2, 3, 1)[..., None] * own.values).sum(dim=2)
+            found = found + (past @ shared.values).transpose(1, 2)
         return self.output(found.flatten(-2))
 
 
@@ -258,7 +259,8 @@ def _joined(before, own):
 
 def _of_parents(part, parent):
     """Keys or values [B, n', T, A, E] of the prefixes that are gone on from [B, n]."""
-    return part[torch.arange(len(part), device=part.device)[:, None], parent]
+    first = part.shape[1] * torch.arange(len(part), device=part.device)[:, None]
+    return part.flatten(0, 1).index_select(0, (first + parent).flatten()).unflatten(0, parent.shape)
 
 
 def _hidden(is_read):
