@@ -3,7 +3,7 @@
 import json
 
 from recbole_unirep.study.document import Picture, Section
-from recbole_unirep.study.study_file import BY_ID_DIMENSION, id_dimension
+from recbole_unirep.study.figures_asked import BY_ID_DIMENSION, LEARNING_CURVES, id_dimension
 
 
 def study_figures(asked):
@@ -20,7 +20,7 @@ def study_figures(asked):
     """
     sections = []
     for number, (title, found) in enumerate(asked.figures.items(), 1):
-        draw = _by_id_dimension if found["kind"] == BY_ID_DIMENSION else _of_a_run
+        draw = DRAWN_OF_ROWS.get(found["kind"], _of_a_run)
         parts = [found["text"]] if found["text"] else []
         sections.append(Section(title, [*parts, draw(asked, found, f"figure-{number}-{found['kind']}")]))
     return sections
@@ -47,6 +47,34 @@ def _by_id_dimension(asked, found, name):
     return Picture(name, figure, caption)
 
 
+def _learning_curves(asked, found, name):
+    from recbole_unirep.analysis import plots
+    from recbole_unirep.study.run_arrays import read_learning_curve
+
+    first = {}  # of each row, the first seed
+    for cell in asked.cells:
+        if cell.row in found["rows"] and cell.dataset == found["dataset"]:
+            first.setdefault(cell.row, cell)
+    results = {row: cell.result() for row, cell in first.items()}
+    curves = {
+        row: read_learning_curve(first[row].folder, result["valid_metric"], result["valid_score_bigger"])
+        for row, result in results.items()
+        if result is not None and (first[row].folder / "metrics.jsonl").is_file()  # a rule trains no epoch
+    }
+    curves, empty = {row: curve for row, curve in curves.items() if curve}, [row for row in first if not results[row]]
+    missing = f" Empty: {', '.join(empty)}." if empty else ""
+    metrics = {curve.metric for curve in curves.values()}
+    if len(metrics) != 1:
+        return f"Not drawn: {'its rows were chosen by ' + ', '.join(sorted(metrics)) if metrics else 'no row is run'}."
+    lines = {row: (curve.epochs, curve.values, curve.chosen) for row, curve in curves.items()}
+    figure = plots.learning_curves(lines, metrics.pop(), f"Learning curves\n{found['dataset']}, validation")
+    caption = (
+        f"{found['dataset']}, validation after each epoch (counted from 0), the first seed of each row; the dot is the "
+        f"epoch whose checkpoint was kept.{missing}"
+    )
+    return Picture(name, figure, caption)
+
+
 def _of_a_run(asked, found, name):
     place = (found["row"], found["dataset"], found["seed"])
     cell = next(cell for cell in asked.cells if (cell.row, cell.dataset, cell.seed) == place)
@@ -64,3 +92,6 @@ def _of_a_run(asked, found, name):
             return f"Not drawn: {cell.name} has no {found['kind']}."
     caption = json.loads(drawn.read_text(encoding="utf-8"))["caption"]
     return Picture(name, drawn.with_suffix(".png"), caption)
+
+
+DRAWN_OF_ROWS = {BY_ID_DIMENSION: _by_id_dimension, LEARNING_CURVES: _learning_curves}

@@ -13,6 +13,7 @@ tables:
   Codebooks: {kind: codebooks, rows: [UniRep]}
 figures:
   Quality against ID dimension: {kind: quality_by_id_dimension, rows: [..], metrics: [ndcg@10]}
+  Learning curves: {kind: learning_curves, rows: [UniRep, SASRec CE]}
   Items by category: {kind: codes_by_category, row: UniRep, seed: 2020}
 """
 
@@ -22,8 +23,8 @@ from typing import NamedTuple
 import yaml
 
 from recbole_unirep.model import METHODS
-from recbole_unirep.model.representation import REPRESENTATIONS
 from recbole_unirep.study.cells import Cell
+from recbole_unirep.study.figures_asked import METRICS, PROTOCOLS, figure_asked
 from recbole_unirep.study.seeds import seeds_asked
 
 KEYS = {
@@ -31,8 +32,6 @@ KEYS = {
     "table": ("kind", "rows", "datasets", "protocol", "metrics", "baseline", "published", "published_source", "text"),
 }
 TABLE_KINDS = ("quality", "codebooks")
-METRICS = ["hit@5", "ndcg@5", "hit@10", "ndcg@10", "mrr"]  # the paper's
-PROTOCOLS = ["uni99", "full", "full_unseen"]
 SLICES = [f"{protocol} {part}" for protocol in PROTOCOLS for part in ("warm", "cold")]  # of split: cold_items
 ROW_ONLY = ("seeds", "datasets")  # in a row, of the grid and not of the model
 FIXED = {
@@ -40,19 +39,6 @@ FIXED = {
     "resume": "the same command again continues",
     "seed": "seeds says which",
     "dataset": "datasets says which",
-}
-RUN_FIGURES = (
-    "learning_curve",
-    "codebook_usage",
-    "codes_by_category",
-    "codebook_maps",
-    "item_maps_by_code",
-    "item_maps_by_category",
-)
-BY_ID_DIMENSION, ID_DIMENSION = "quality_by_id_dimension", "id_embedding_size"
-FIGURE_KEYS = {
-    BY_ID_DIMENSION: ("kind", "rows", "protocol", "metrics", "dataset", "text"),
-    **dict.fromkeys(RUN_FIGURES, ("kind", "row", "seed", "dataset", "text")),
 }
 
 
@@ -169,16 +155,6 @@ class _Reader:
             raise self.wrong(f"{part}: {error}") from error
 
 
-def id_dimension(cell):
-    """Dimensions of a cell's ID embedding, 0 where its representation has no ID; None where it does not say, as one of
-    IDs alone, whose dimensions are code_dim.
-    """
-    representation = REPRESENTATIONS.get(cell.keys.get("representation"))
-    if representation and not representation.has_id:
-        return 0
-    return None if representation and not representation.has_semantic else cell.keys.get(ID_DIMENSION)
-
-
 def _study(reader, asked, out, settings):
     reader.known("it", asked, KEYS["study"])
     rows = asked.get("rows")
@@ -208,7 +184,7 @@ def _study(reader, asked, out, settings):
     for table in tables:
         _check_slices(reader, table, cells)
     figures = {
-        str(title): _figure(reader, title, found, labels, datasets, cells)
+        str(title): figure_asked(reader, title, found, labels, datasets, cells)
         for title, found in (asked.get("figures") or {}).items()
     }
     title = str(asked.get("title") or reader.file.stem)
@@ -272,27 +248,3 @@ def _check_slices(reader, table, cells):
     without = [cell.row for cell in cells if cell.row in table.rows and cell.keys.get("split") != "cold_items"]
     if shown and without:
         raise reader.wrong(f"table {table.title} shows {shown[0]} of {without[0]}: give that row split: cold_items")
-
-
-def _figure(reader, title, asked, labels, datasets, cells):
-    """A figure's description, with what it leaves open filled in."""
-    kind = asked.get("kind") if isinstance(asked, dict) else None
-    if kind not in FIGURE_KEYS:
-        raise reader.wrong(f"figure {title} is {asked!r}: give kind, one of {', '.join(FIGURE_KEYS)}")
-    reader.known(f"figure {title}", asked, FIGURE_KEYS[kind])
-    found = {"dataset": datasets[0], "text": "", **asked}
-    reader.names(f"dataset of figure {title}", found["dataset"], datasets, None)
-    if kind == BY_ID_DIMENSION:
-        found = {"protocol": "uni99", **found}
-        found["rows"] = reader.names(f"rows of figure {title}", found.get("rows"), labels, labels)
-        found["metrics"] = reader.names(f"metrics of figure {title}", found.get("metrics"), None, METRICS)
-        reader.names(f"protocol of figure {title}", found["protocol"], PROTOCOLS, None)
-        for cell in cells:
-            if cell.row in found["rows"] and id_dimension(cell) is None:
-                raise reader.wrong(f"figure {title}: row {cell.row} sets no {ID_DIMENSION}")
-        return found
-    row = reader.names(f"row of figure {title}", found.get("row"), labels, labels[:1])[0]
-    seeds = [cell.seed for cell in cells if (cell.row, cell.dataset) == (row, found["dataset"])]
-    if found.get("seed", seeds[0] if seeds else None) not in seeds:
-        raise reader.wrong(f"figure {title}: {row} on {found['dataset']} has seeds {seeds}, not {found.get('seed')}")
-    return {"seed": seeds[0], **found, "row": row}

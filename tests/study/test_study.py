@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from recbole_unirep import cli
+from recbole_unirep.study.figures_asked import id_dimension
 from recbole_unirep.study.seeds import seeds_asked
 from recbole_unirep.study.study import study
-from recbole_unirep.study.study_file import id_dimension, read_study
+from recbole_unirep.study.study_file import read_study
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SMALL = {"hidden_size": 16, "inner_size": 8, "n_layers": 1, "MAX_ITEM_LIST_LENGTH": 5, "epochs": 1}
@@ -77,6 +78,7 @@ def test_a_study_from_dry_run_to_report(asked, capsys):
                 "metrics": ["mrr"],
             },
             "Usage": {"kind": "codebook_usage", "row": "ID 4"},
+            "Curves": {"kind": "learning_curves"},
         },
     )
     assert study(file, ["--dry-run"]) is None
@@ -95,6 +97,7 @@ def test_a_study_from_dry_run_to_report(asked, capsys):
     page = Path("study/report.md").read_text()
     empty = ("Codes on tiny, seed 2020", "ID 2 on tiny, seed 2020", "ID 4 on tiny, seed 2020", "Pop on tiny, seed 1")
     assert f"Empty, not run yet: {'; '.join(empty)}." in page
+    assert "Not drawn: no row is run." in page
     assert "Not drawn: 3 of its 3 cells are empty." in page and "Not drawn: ID 4 on tiny, seed 2020 is empty." in page
 
     study(file, [])
@@ -113,10 +116,11 @@ def test_a_study_from_dry_run_to_report(asked, capsys):
     ):
         assert text in page or text.replace("\\", "") in page, text
     assert "4 of 4 cells are finished" in page and "Empty" not in page
-    assert len(list(Path("study/figures").glob("*.png"))) == 2
+    assert len(list(Path("study/figures").glob("*.png"))) == 3
+    assert "the first seed of each row; the dot is" in page
     dimensions = {cell.row: id_dimension(cell) for cell in read_study(file, Path("study"), {}).cells}
     assert dimensions == {"Codes": 0, "ID 2": 2, "ID 4": 4, "Pop": None}
-    assert Path("study/report.html").read_text().count("data:image/png;base64") == 2
+    assert Path("study/report.html").read_text().count("data:image/png;base64") == 3
     assert Path("study/tables/overall-tiny/comparison.tex").is_file()
 
     stamps = {path: path.stat().st_mtime_ns for path in Path("study/tiny").rglob("*") if path.is_file()}
@@ -197,6 +201,7 @@ def test_what_is_not_understood_has_one_line_and_runs_nothing(asked, capsys, mon
         ),
         ({"figures": {"F": {"kind": "pie"}}}, "figure F is {'kind': 'pie'}: give kind, one of"),
         ({"figures": {"F": {"kind": "quality_by_id_dimension"}}}, "row SASRec CE sets no id_embedding_size"),
+        ({"figures": {"F": {"kind": "learning_curves", "row": "Pop"}}}, "has a key row: known are kind, rows, dataset, text"),
         ({"figures": {"F": {"kind": "codebook_usage", "row": "Pop", "seed": 2}}}, "has seeds [1], not 2"),
     ):
         file = asked(**changes)

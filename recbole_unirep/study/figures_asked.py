@@ -1,0 +1,74 @@
+"""recbole_unirep.study.figures_asked: the figures that a study file can ask for."""
+
+from recbole_unirep.model.representation import REPRESENTATIONS
+
+METRICS = ["hit@5", "ndcg@5", "hit@10", "ndcg@10", "mrr"]  # the paper's
+PROTOCOLS = ["uni99", "full", "full_unseen"]
+RUN_FIGURES = (
+    "learning_curve",
+    "codebook_usage",
+    "codes_by_category",
+    "codebook_maps",
+    "item_maps_by_code",
+    "item_maps_by_category",
+)
+BY_ID_DIMENSION, ID_DIMENSION = "quality_by_id_dimension", "id_embedding_size"
+LEARNING_CURVES = "learning_curves"
+OF_ROWS = (BY_ID_DIMENSION, LEARNING_CURVES)
+FIGURE_KEYS = {
+    BY_ID_DIMENSION: ("kind", "rows", "protocol", "metrics", "dataset", "text"),
+    LEARNING_CURVES: ("kind", "rows", "dataset", "text"),
+    **dict.fromkeys(RUN_FIGURES, ("kind", "row", "seed", "dataset", "text")),
+}
+
+
+def id_dimension(cell):
+    """Dimensions of a cell's ID embedding, 0 where its representation has no ID; None where it does not say, as one of
+    IDs alone, whose dimensions are code_dim.
+    """
+    representation = REPRESENTATIONS.get(cell.keys.get("representation"))
+    if representation and not representation.has_id:
+        return 0
+    return None if representation and not representation.has_semantic else cell.keys.get(ID_DIMENSION)
+
+
+def figure_asked(reader, title, asked, labels, datasets, cells):
+    """A figure's description, with what it leaves open filled in.
+
+    Args:
+        reader (Reader): of the study file.
+        title (str): of the figure.
+        asked (object): what the file says of it.
+        labels (list of str): the study's rows.
+        datasets (list of str): the study's.
+        cells (list of Cell): the study's.
+
+    Returns:
+        dict: kind, dataset, text, and what the kind needs.
+
+    Raises:
+        ValueError: something of it can't be.
+    """
+    kind = asked.get("kind") if isinstance(asked, dict) else None
+    if kind not in FIGURE_KEYS:
+        raise reader.wrong(f"figure {title} is {asked!r}: give kind, one of {', '.join(FIGURE_KEYS)}")
+    reader.known(f"figure {title}", asked, FIGURE_KEYS[kind])
+    found = {"dataset": datasets[0], "text": "", **asked}
+    reader.names(f"dataset of figure {title}", found["dataset"], datasets, None)
+    if kind in OF_ROWS:
+        found["rows"] = reader.names(f"rows of figure {title}", found.get("rows"), labels, labels)
+    if kind == LEARNING_CURVES:
+        return found
+    if kind == BY_ID_DIMENSION:
+        found = {"protocol": "uni99", **found}
+        found["metrics"] = reader.names(f"metrics of figure {title}", found.get("metrics"), None, METRICS)
+        reader.names(f"protocol of figure {title}", found["protocol"], PROTOCOLS, None)
+        for cell in cells:
+            if cell.row in found["rows"] and id_dimension(cell) is None:
+                raise reader.wrong(f"figure {title}: row {cell.row} sets no {ID_DIMENSION}")
+        return found
+    row = reader.names(f"row of figure {title}", found.get("row"), labels, labels[:1])[0]
+    seeds = [cell.seed for cell in cells if (cell.row, cell.dataset) == (row, found["dataset"])]
+    if found.get("seed", seeds[0] if seeds else None) not in seeds:
+        raise reader.wrong(f"figure {title}: {row} on {found['dataset']} has seeds {seeds}, not {found.get('seed')}")
+    return {"seed": seeds[0], **found, "row": row}
