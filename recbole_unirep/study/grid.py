@@ -74,8 +74,7 @@ def finished_runs(cells):
 def plan(cells, grid=None):
     """What is left, and how long it should take.
 
-    A cell takes what the finished cells of its row take on its dataset, else what those of its row take, else those of
-    its model; where nothing like it is finished its time is unknown.
+    Times are those of `expected_seconds`.
 
     Args:
         cells (list of Cell): those asked about.
@@ -87,7 +86,7 @@ def plan(cells, grid=None):
     todo = left(cells)
     rows, total, n_unknown = [], 0.0, 0
     for cell in todo:
-        seconds = _expected(cell, grid or cells)
+        seconds = expected_seconds(cell, grid or cells)
         total, n_unknown = total + (seconds or 0.0), n_unknown + (seconds is None)
         state = "interrupted" if cell.is_interrupted() else "empty"
         rows.append([cell.row, cell.dataset, cell.seed, state, "unknown" if seconds is None else f"{seconds:,.0f}"])
@@ -101,7 +100,17 @@ def plan(cells, grid=None):
     )
 
 
-def _expected(cell, cells):
+def expected_seconds(cell, cells):
+    """What a cell takes by what was measured: the mean of the finished cells of its row on its dataset, else of its
+    model on its dataset, else of its row.
+
+    Args:
+        cell (Cell): one that is not finished.
+        cells (list of Cell): the grid.
+
+    Returns:
+        float or None: None where nothing like it is finished.
+    """
     alike = (
         lambda other: (other.row, other.dataset) == (cell.row, cell.dataset),
         lambda other: (other.keys["model"], other.dataset) == (cell.keys["model"], cell.dataset),

@@ -13,7 +13,7 @@ from recbole_unirep.study.comparison import check_comparable, compare_runs
 from recbole_unirep.study.comparison_tables import comparison_table, write_comparison
 from recbole_unirep.study.document import Code, Report, Section, Table
 from recbole_unirep.study.folder_lock import locked
-from recbole_unirep.study.grid import check_cells, finished_runs, left, plan, run_grid
+from recbole_unirep.study.grid import check_cells, expected_seconds, finished_runs, left, plan, run_grid
 from recbole_unirep.study.report import write_report
 from recbole_unirep.study.study_figures import study_figures
 from recbole_unirep.study.study_file import read_study
@@ -146,7 +146,9 @@ def _cells_table(cells, failed):
     for cell in cells:
         result = cell.result()
         if result is None:
-            rows.append([cell.name, failed.get(cell.name, "empty"), "", "", "", "", f"`{cell.command}`"])
+            seconds = expected_seconds(cell, cells)
+            about = "unknown" if seconds is None else f"about {seconds:,.0f}"
+            rows.append([cell.name, failed.get(cell.name, "empty"), "", about, "", "", f"`{cell.command}`"])
             continue
         score = result["best_valid_score"]
         rows.append(
@@ -161,7 +163,10 @@ def _cells_table(cells, failed):
             ]
         )
     headers = ["cell", "state", "validation", "seconds", "data", "candidates", "command"]
-    note = "Config, commit and environment of each lie in its folder: config.yaml, environment.json, result.json."
+    note = (
+        "Config, commit and environment of each lie in its folder: config.yaml, environment.json, result.json. Seconds "
+        "of an empty cell are those of the finished ones nearest to it: of its row, or of its model on its dataset."
+    )
     return Table("", headers, rows, note)
 
 
