@@ -110,9 +110,7 @@ def item_vectors(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str]) 
     """
     if encoding.dtype not in STORED_DTYPES:
         raise ValueError(f"text_dtype is {encoding.dtype!r}: it must be one of {list(STORED_DTYPES)}")
-    storage = Path(text_dir) if text_dir else storage_folder(texts.folder, texts.dataset)
-    folders = list(dict.fromkeys([texts.folder, storage]))
-    places = [VectorFiles.named(folder, texts.dataset, encoding.file_name) for folder in folders]
+    places = vector_places(texts, encoding, text_dir)
     stored = [files for files in places if files.exist()]
     for files in stored:
         if not is_ours(files.read_record()):
@@ -145,15 +143,22 @@ def item_vectors(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str]) 
 
     if not any(sentences):
         raise ValueError(f"none of {len(items)} items has a text in {texts.folder}: check text_fields and the item ids")
-    vectors = encode(sentences, encoding, names_beside(folders, texts.dataset), fit_on)
+    beside = names_beside([files.matrix.parent for files in places], texts.dataset)
+    vectors = encode(sentences, encoding, beside, fit_on)
     with np.errstate(over="ignore"):  # the next line says it better
         vectors = vectors.astype(encoding.dtype)
     if not np.isfinite(vectors).all():
         raise ValueError(f"{encoding.encoder} gives values that {encoding.dtype} can't hold: set text_dtype to float32")
     libraries = {library: version(library) for library in LIBRARIES.get(encoding.encoder, MODEL_LIBRARIES)}
-    files = VectorFiles.named(storage, texts.dataset, encoding.file_name)
-    files.write(vectors, items, {**provenance, "versions": libraries})
-    return files.read(texts.items)
+    places[-1].write(vectors, items, {**provenance, "versions": libraries})
+    return places[-1].read(texts.items)
+
+
+def vector_places(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str]) -> list[VectorFiles]:
+    """Where an encoder's vectors may lie: beside the data, and last where ours are stored; arguments as above."""
+    storage = Path(text_dir) if text_dir else storage_folder(texts.folder, texts.dataset)
+    folders = dict.fromkeys([texts.folder, storage])
+    return [VectorFiles.named(folder, texts.dataset, encoding.file_name) for folder in folders]
 
 
 def storage_folder(dataset_folder: Path, dataset: str) -> Path:

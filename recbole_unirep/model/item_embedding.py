@@ -67,7 +67,7 @@ class UnifiedItemEmbedding(nn.Module):
         self.fusion = fusion
         self.cold_id = cold_id if self.has_id and self.n_training_items < n_items else None
         if self.cold_id == "nearest":
-            self.register_buffer("nearest_item", _nearest_items(text, self.n_training_items), persistent=False)
+            self.register_buffer("nearest_item", nearest_items(text, self.n_training_items), persistent=False)
         self.special = nn.Parameter(torch.empty(n_special, self.embedding_dim).normal_(std=init_std))
         if self.has_id:
             nn.init.normal_(self.id_embedding.weight, std=init_std)
@@ -173,6 +173,11 @@ class UnifiedItemEmbedding(nn.Module):
             return self.code_embedding.codes[1:]
         return self.tokenizer.encode(self.item_text_embedding[1:])
 
+    @property
+    def encoded_items(self):
+        """All items encoded, as they are kept outside of training, cold ones included (EncodedItems)."""
+        return self._keep()[2]
+
     def _keep(self):
         """Versions of the tensors behind the table, the table and the encoded items, made anew when one changes."""
         versions = versions_of(self.state_dict(keep_vars=True).values())
@@ -270,7 +275,7 @@ class UnifiedItemEmbedding(nn.Module):
         return not self.training and not torch.is_grad_enabled()
 
 
-def _nearest_items(text, n_training_items):
+def nearest_items(text, n_training_items):
     """Place among the trained items of the nearest by cosine of the text, for each cold item, shape: [n_cold], int64.
 
     A cold item without text gets the one that its zeros are nearest to, whichever that is.
