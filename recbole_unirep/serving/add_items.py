@@ -58,10 +58,10 @@ def add_items(run, new_items, vectors=None, id_fallback=None, data_path=None, **
         text, known_text = _text_of_files(new, vectors, frozen.sources, id_fallback)
     else:
         settings = config if frozen is None else with_keys(config, **frozen.text)
-        text = new_item_text(settings, dataset, new, vectors and [Path(path) for path in vectors])
         known_text = load_item_text(settings, dataset).vectors
         if frozen is None:
             check_text(model, known_text)
+        text = new_item_text(settings, dataset, new, vectors and [Path(path) for path in vectors])
     if frozen is not None:
         codes = with_unused_levels(frozen.encode(text), table.code_embedding.codes.shape[1])
     embedded = embed_new_items(table, text, codes, id_fallback, known_text)
