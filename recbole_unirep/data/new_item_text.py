@@ -43,8 +43,8 @@ def read_rows(source, item_id_field) -> NewRows:
     if not all(item_id_field in row for row in rows):
         lacking = next(row for row in rows if item_id_field not in row)
         raise ValueError(f"the new items have no column {item_id_field}, found {', '.join(lacking)}: name it so")
-    items = [row[item_id_field] for row in rows]
-    nameless = [number for number, item in enumerate(items, 1) if not isinstance(item, str) or not item.strip()]
+    items = [row[item_id_field].strip() if isinstance(row[item_id_field], str) else "" for row in rows]
+    nameless = [number for number, item in enumerate(items, 1) if not item]
     if nameless:
         raise ValueError(
             f"{len(nameless)} of {len(items)} rows have no {item_id_field}, row {nameless[0]} first: give tokens"
@@ -83,8 +83,6 @@ def new_item_text(config, dataset, new, vectors=None) -> Tensor:
         return vectors_of_files(vectors, new.items, {e.encoder: part.shape[1] for e, part in zip(asked, known)})
     sentences = new_sentences(texts, new.rows)
     parts = [new_vectors(texts, encoding, config["text_dir"], sentences) for encoding in asked]
-    for encoding, part in zip(asked, parts):
-        _check_not_zero(part, new.items, encoding.encoder)
     return side_by_side([torch.from_numpy(part) for part in parts])
 
 
@@ -120,15 +118,11 @@ def vectors_of_files(paths, items, dimensions) -> Tensor:
                 f"{path} has vectors of {part.shape[1]} dimensions, those of the run ({name}) have {dimension}: use "
                 f"the same encoder"
             )
-        _check_not_zero(part, items, path)
+        nothing = [item for item, is_known in zip(items, part.any(axis=1)) if not is_known]
+        if nothing:
+            raise ValueError(
+                f"{len(nothing)} of {len(items)} new items have vectors of zeros in {path} ({shortened(nothing)}), "
+                f"which say nothing: give others, or leave these items out"
+            )
         parts.append(torch.from_numpy(part))
     return side_by_side(parts)
-
-
-def _check_not_zero(vectors, items, source):
-    nothing = [item for item, is_known in zip(items, vectors.any(axis=1)) if not is_known]
-    if nothing:
-        raise ValueError(
-            f"{len(nothing)} of {len(items)} new items have vectors of zeros by {source} ({shortened(nothing)}): it "
-            f"reads nothing in their texts, mend these or leave the items out"
-        )

@@ -66,14 +66,13 @@ def read_added(run):
     remedy = "remove it and add the items again (unirep add-items)"
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
+            record = json.loads((file.metadata() or {})["record"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-    except (SafetensorError, OSError) as error:
+        written = record.pop("sha256")
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path} can't be read ({error}): {remedy}") from error
-    text = metadata.get("record", "")
-    if _digest(text, tensors) != metadata.get("sha256"):
+    if _digest(record, tensors) != written:
         raise ValueError(f"{path} is not the file that was written (sha256 differs): restore it, or {remedy}")
-    record = json.loads(text)
     if record["checkpoint_sha256"] != _checkpoint_sha256(run):
         raise ValueError(f"{path} was made for another {BEST} than the one that lies beside it: {remedy}")
     embedded = NewItems(*(tensors.get(name) for name in NewItems._fields))
@@ -108,11 +107,11 @@ def append_added(run, added):
             "items": added.items,
             "titles": added.titles,
         }
-        text = json.dumps(record, ensure_ascii=False)
         parts = {name: part for name, part in added.embedded._asdict().items() if part is not None}
         tensors = {name: part.contiguous() for name, part in parts.items()}
         try:
-            save_file(tensors, partial, {"record": text, "sha256": _digest(text, tensors)})
+            text = json.dumps({**record, "sha256": _digest(record, tensors)}, ensure_ascii=False)
+            save_file(tensors, partial, {"record": text})
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
@@ -160,8 +159,8 @@ def _alone(run):
         os.close(folder)
 
 
-def _digest(text, tensors):
-    digest = sha256(text.encode())
+def _digest(record, tensors):
+    digest = sha256(json.dumps(record, ensure_ascii=False).encode())
     for name in sorted(tensors):
         part = tensors[name]
         digest.update(f"\n{name} {part.dtype} {list(part.shape)}\n".encode())
