@@ -9,7 +9,7 @@ from typing import Any, Optional, Union
 import numpy as np
 
 from dataset_prep.embedding import LEXICAL, Encoding, ItemTexts, encode, item_vectors, vector_places
-from dataset_prep.text import joined, read_item_file, used_fields, value_text
+from dataset_prep.text import by_length, joined, read_item_file, used_fields, value_text
 from dataset_prep.vector_files import is_ours, names_beside, shortened
 
 N_CHECKED = 64  # known items whose vectors are made again, to see that the encoder is still the same
@@ -102,9 +102,11 @@ def new_vectors(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str], s
     known = item_vectors(texts, encoding, text_dir)
     known_sentences, _ = texts.sentences(texts.items)
     fit_on = None
-    if encoding.encoder == LEXICAL:
-        wanted = set(texts.items if texts.fit_items is None else texts.fit_items)
-        fit_on = [sentence for item, sentence in zip(texts.items, known_sentences) if item in wanted]
+    if encoding.encoder == LEXICAL:  # in the order in which `item_vectors` had them: it decides on the last dimensions
+        fit_on = by_length(known_sentences)
+        if texts.fit_items is not None:
+            wanted = set(texts.fit_items)
+            fit_on = sorted({one for item, one in zip(texts.items, known_sentences) if item in wanted} - {""})
     readable = [row for row, sentence in enumerate(known_sentences) if sentence and known[row].any()]
     checked = readable[:: max(1, len(readable) // N_CHECKED)][:N_CHECKED]
     beside = names_beside([files.matrix.parent for files in places], texts.dataset)

@@ -104,6 +104,11 @@ def joined(parts: Mapping[str, Sequence[str]]) -> list[str]:
     return ["; ".join(f"{field}: {value}" for field, value in zip(parts, values) if value) for values in rows]
 
 
+def by_length(sentences: Sequence[str]) -> list[str]:
+    """Each distinct sentence once, the shortest first, no empty one."""
+    return sorted(set(sentences) - {""}, key=lambda sentence: (len(sentence), sentence))
+
+
 def read_item_file(item_file: Path, separator: str) -> tuple[pd.DataFrame, dict[str, str]]:
     """Reads an atomic file with every value as text, exactly as it stands there.
 
