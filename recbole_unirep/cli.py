@@ -51,7 +51,7 @@ usage: unirep COMMAND [--KEY=VALUE ...]
              recommend RUN --items A,B,C | --users FILE | --all-users [--k=10] [--out FILE.csv|.jsonl|.parquet]
              [--candidates FILE] [--keep-earlier] [--index=exact|faiss|hnsw] [--data_path=FOLDER]; whole histories are
              used, their items left out; files have a token a line
-  add-items  new items for a finished UniRep or VQRec, recommended from then on, without training:
+  add-items  new items for a finished UniRep, VQRec or TextKNN, recommended from then on, without training:
              add-items RUN NEW_ITEMS.csv|.tsv|.jsonl [--id_fallback=mean|zero|nearest] [--vectors="NEW.npy"]
              [--data_path=FOLDER]; columns: the dataset's item column and those that the run's item text is made of
   figures    draw a finished run: figures RUN [--out=FOLDER] [--data_path=FOLDER] [--category_field=COLUMN];

@@ -1,4 +1,4 @@
-"""recbole_unirep.model.new_items: items that a finished UniRep has not seen, embedded and put behind its own.
+"""recbole_unirep.model.new_items: items that a finished model has not seen, embedded and put behind its own.
 
 The rows of its own items are not computed anew, since a product over another number of rows may have other last bits.
 
@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recbole_unirep.model.code_embedding import has_fixed_codes
-from recbole_unirep.model.item_embedding import nearest_items
+from recbole_unirep.model.nearest import nearest_items
 from recbole_unirep.model.new_item_codes import check_tokenizer
 from recbole_unirep.model.representation import COLD_IDS, REPRESENTATIONS
+from recbole_unirep.model.textknn import TextKNN
 from recbole_unirep.model.unirep import UniRep
 from recbole_unirep.model.unirep_options import CAUSAL_BACKBONES
 from recbole_unirep.tokenizer.pieces import code_pieces
@@ -31,15 +32,15 @@ class NewItems(NamedTuple):
         codes (Tensor or None): semantic IDs, -1 where a level is not used, None where the representation has none,
             int64, shape: [M, L].
         ids (Tensor or None): in place of ID embeddings, None where the representation has none, shape: [M, id_dim].
-        rows (Tensor): rows of the item table, shape: [M, H].
-        directions (Tensor): see `UnifiedItemEmbedding.directions`, shape: [M, code_dim].
+        rows (Tensor or None): rows of the item table, None where the text is all (TextKNN), shape: [M, H].
+        directions (Tensor or None): see `UnifiedItemEmbedding.directions`, shape: [M, code_dim].
     """
 
     text: Tensor
-    codes: Optional[Tensor]
-    ids: Optional[Tensor]
-    rows: Tensor
-    directions: Tensor
+    codes: Optional[Tensor] = None
+    ids: Optional[Tensor] = None
+    rows: Optional[Tensor] = None
+    directions: Optional[Tensor] = None
 
 
 def check_takes_items(config, model):
@@ -50,12 +51,14 @@ def check_takes_items(config, model):
         model (recbole AbstractRecommender): of the run.
     """
     name = config["model"]
-    remedy = f"train UniRep or VQRec over {' or '.join(CAUSAL_BACKBONES)}"
+    remedy = f"train UniRep or VQRec over {' or '.join(CAUSAL_BACKBONES)}, or take TextKNN"
     if hasattr(model, "candidate_scores"):
         raise ValueError(
             f"{name} of this run finds items along the tree of its trained items' IDs, a new one changes what others "
-            f"get: {remedy} with the same tokenizer"
+            f"get: {remedy}"
         )
+    if isinstance(model, TextKNN):
+        return
     if not isinstance(model, UniRep):
         raise ValueError(f"{name} of this run has no embedding that it could make of a new item's text: {remedy}")
     if not REPRESENTATIONS[config["representation"]].has_semantic:
@@ -83,12 +86,12 @@ def id_fallback_of(config, asked):
     Raises:
         ValueError: it is not known, or the run's items have no ID part.
     """
-    representation = config["representation"]
-    if not REPRESENTATIONS[representation].has_id:
+    name, representation = config["model"], config["representation"]
+    if name == "TextKNN" or not REPRESENTATIONS[representation].has_id:
         if asked is not None:
+            which = name if representation is None else f"representation={representation}"
             raise ValueError(
-                f"id_fallback={asked} is for items with an ID part, representation={representation} of this run has "
-                f"none: leave it out"
+                f"id_fallback={asked} is for items with an ID part, {which} of this run has none: leave it out"
             )
         return None
     if asked is None:
@@ -102,12 +105,16 @@ def check_text(model, known_text):
     """Raises ValueError where the run's items have other text vectors now than its checkpoint reads.
 
     Args:
-        model (UniRep): whose tokenizer is trained along.
+        model (UniRep or TextKNN): whose text vectors are in its checkpoint.
         known_text (Tensor): text vectors of the run's items, row 0 pads, shape: [N, D].
     """
-    own = model.item_embedding.item_text_embedding.cpu()
-    is_other = (own - known_text).norm(dim=1) > TOLERANCE * own.norm(dim=1)
-    n_changed = int((is_other & model.has_text.cpu()).sum())  # those without text have a mean in the checkpoint
+    if isinstance(model, TextKNN):
+        own, known = model.unit_text.cpu(), functional.normalize(known_text, dim=-1)
+        has_text = own.any(dim=1)
+    else:
+        own, known = model.item_embedding.item_text_embedding.cpu(), known_text
+        has_text = model.has_text.cpu()  # those without text have a mean in the checkpoint
+    n_changed = int((((own - known).norm(dim=1) > TOLERANCE * own.norm(dim=1)) & has_text).sum())
     if n_changed:
         raise ValueError(
             f"{n_changed} of {len(own) - 1} items of the run have other text vectors ({model.text_encoder}) than its "
@@ -158,50 +165,51 @@ def _fallback_ids(table, text, kind, known_text):
     return row.expand(len(text), -1).clone()
 
 
-class ExtendedItemTable(nn.Module):
-    """A finished item table with new items behind its own, a drop-in for it outside of training.
+class AddedRows(nn.Module):
+    """A finished item table with new items behind its own, `UnifiedItemEmbedding.added`; no part of a checkpoint.
+
+    Attributes:
+        weight (Tensor): rows of the table's items, of the new ones, of special tokens, shape: [N + M + n_special, H].
+        directions (Tensor or None): of all items, row 0 pads, shape: [N + M, code_dim].
+        codes (Tensor or None): of the new items, shape: [M, L], int64.
 
     Args:
         table (UnifiedItemEmbedding): in evaluation mode.
-        new (NewItems): M items, which get the ids N to N + M - 1; special tokens stand behind them.
+        new (NewItems): M items, which get the ids N to N + M - 1.
         needs_directions (bool): whether anybody asks for `directions`.
     """
 
+    @torch.no_grad()
     def __init__(self, table, new, needs_directions):
         super().__init__()
-        first = table.n_items
-        self.n_items, self.n_training_items = first + len(new.rows), table.n_training_items
-        self.embedding_dim, self.num_embeddings = table.embedding_dim, table.num_embeddings + len(new.rows)
-        with torch.no_grad():
-            own = table.weight
-            self.register_buffer("weight", torch.cat([own[:first], new.rows.to(own), own[first:]]))
-            unit = None
-            if needs_directions:
-                unit = table.directions(torch.arange(first, device=own.device))
-                unit = torch.cat([unit, new.directions.to(unit)])
-        self.register_buffer("unit", unit)
-
-    def forward(self, ids):
-        """Embeddings of ids, any shape, int64; 0 gives zeros, shape: [*ids.shape, H]."""
-        return functional.embedding(ids, self.weight)
-
-    def directions(self, ids):
-        """As `UnifiedItemEmbedding.directions`."""
-        return functional.embedding(ids, self.unit)
+        own, first, directions = table.weight, table.n_items, None
+        if needs_directions:
+            directions = table.directions(torch.arange(first, device=own.device))
+            directions = torch.cat([directions, new.directions.to(directions)])
+        weight = torch.cat([own[:first], new.rows.to(own), own[first:]])
+        codes = None if new.codes is None else new.codes.to(own.device)
+        for name, part in {"weight": weight, "directions": directions, "codes": codes}.items():
+            self.register_buffer(name, part, persistent=False)
 
 
-def extend(model, new):
+def extend(model, new, sizes):
     """Puts new items behind those of a model, which is for ranking alone from then on.
 
     Args:
-        model (UniRep): in evaluation mode; is changed.
+        model (UniRep or TextKNN): in evaluation mode; is changed.
         new (NewItems): M items, which get the ids N to N + M - 1.
+        sizes (list of int): how many were added together, one batch after the other.
     """
-    bias, n_new = model.score_bias, len(new.rows)
+    model.first_added_item, n_new = model.n_items, len(new.text)
+    if model.n_training_items == model.n_items:  # no cold item stands between those that are read
+        model.n_training_items += n_new
+    if isinstance(model, TextKNN):
+        model.extend(new.text, sizes)
+        return
+    bias, table = model.score_bias, model.item_embedding
     needs_directions = bias is not None and "history_similarity" in bias.feature_weights
-    model.backbone.item_embedding = ExtendedItemTable(model.item_embedding, new, needs_directions)
+    table.added = AddedRows(table, new, needs_directions)
     model.has_text = functional.pad(model.has_text, (0, n_new), value=True)
     if bias is not None:
         bias.extend(n_new)
-    model.first_added_item = model.n_items
     model.n_items = model.backbone.n_items = model.n_items + n_new

@@ -10,7 +10,8 @@ from recbole_unirep.data.new_item_text import new_item_text, read_rows, vectors_
 from recbole_unirep.model.backbone import with_keys
 from recbole_unirep.model.code_embedding import has_fixed_codes
 from recbole_unirep.model.new_item_codes import frozen_tokenizer, with_unused_levels
-from recbole_unirep.model.new_items import check_takes_items, check_text, embed_new_items, id_fallback_of
+from recbole_unirep.model.new_items import NewItems, check_takes_items, check_text, embed_new_items, id_fallback_of
+from recbole_unirep.model.textknn import TextKNN
 from recbole_unirep.quick_start import load_data_and_model
 from recbole_unirep.run_folder import RunLog
 from recbole_unirep.serving.added_items import ADDED, AddedItems, append_added, check_new, read_added
@@ -26,7 +27,7 @@ def add_items(run, new_items, vectors=None, id_fallback=None, data_path=None, **
     Whoever loads the run to recommend has them in the catalogue from then on; scores of other items do not change.
 
     Args:
-        run (str or Path): folder of a run of UniRep or VQRec over a causal backbone.
+        run (str or Path): folder of a run of UniRep or VQRec over a causal backbone, or of TextKNN.
         new_items (str, Path or sequence of mappings): a file, .csv, .tsv or .jsonl, or rows; with the dataset's item
             column and the columns that the run's item text is made of.
         vectors (sequence of str or Path, or None): vectors of the new items, NAME.npy with NAME.json beside it, one
@@ -51,22 +52,36 @@ def add_items(run, new_items, vectors=None, id_fallback=None, data_path=None, **
     new = read_rows(new_items, dataset.iid_field)
     check_new(new.items, [*dataset.field2id_token[dataset.iid_field], *(added.items if added else ())])
 
-    table, codes, frozen = model.item_embedding, None, None
-    if has_fixed_codes(config):
-        frozen = frozen_tokenizer(config, dataset, table.code_embedding.codes)
-    if frozen is not None and frozen.text is None:
-        text, known_text = _text_of_files(new, vectors, frozen.sources, id_fallback)
+    if isinstance(model, TextKNN):
+        embedded = NewItems(_text(config, model, dataset, new, vectors)[0])
     else:
-        settings = config if frozen is None else with_keys(config, **frozen.text)
-        known_text = load_item_text(settings, dataset).vectors
-        if frozen is None:
-            check_text(model, known_text)
-        text = new_item_text(settings, dataset, new, vectors and [Path(path) for path in vectors])
-    if frozen is not None:
-        codes = with_unused_levels(frozen.encode(text), table.code_embedding.codes.shape[1])
-    embedded = embed_new_items(table, text, codes, id_fallback, known_text)
+        embedded = _embedded(config, model, dataset, new, vectors, id_fallback)
     batch = {"n_items": len(new.items), "vectors": model.text_encoder, "id_fallback": id_fallback}
     return append_added(run, AddedItems(new.items, new.titles, embedded, [batch]))
+
+
+def _embedded(config, model, dataset, new, vectors, id_fallback):
+    """NewItems of a UniRep."""
+    table = model.item_embedding
+    if not has_fixed_codes(config):
+        text, known_text = _text(config, model, dataset, new, vectors)
+        return embed_new_items(table, text, None, id_fallback, known_text)
+    own_codes = table.code_embedding.codes
+    frozen = frozen_tokenizer(config, dataset, own_codes)
+    if frozen.text is None:
+        text, known_text = _text_of_files(new, vectors, frozen.sources, id_fallback)
+    else:
+        text, known_text = _text(with_keys(config, **frozen.text), None, dataset, new, vectors)
+    codes = with_unused_levels(frozen.encode(text), own_codes.shape[1])
+    return embed_new_items(table, text, codes, id_fallback, known_text)
+
+
+def _text(config, model, dataset, new, vectors):
+    """Text vectors of new items and of the run's; those are compared with the model's own, where it has any."""
+    known_text = load_item_text(config, dataset).vectors
+    if model is not None:
+        check_text(model, known_text)
+    return new_item_text(config, dataset, new, vectors and [Path(path) for path in vectors]), known_text
 
 
 def _text_of_files(new, vectors, sources, id_fallback):

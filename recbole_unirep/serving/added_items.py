@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 import recbole_unirep
 from recbole_unirep.model.new_items import NewItems
@@ -111,7 +111,7 @@ def append_added(run, added):
         tensors = {name: part.contiguous() for name, part in parts.items()}
         try:
             text = json.dumps({**record, "sha256": _digest(record, tensors)}, ensure_ascii=False)
-            save_file(tensors, partial, {"record": text})
+            partial.write_bytes(save(tensors, {"record": text}))
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)

@@ -61,7 +61,7 @@ class Recommender:
 
     def __init__(self, config, model, dataset, index="exact", added=None):
         if added is not None:
-            extend(model, added.embedded)
+            extend(model, added.embedded, [batch["n_items"] for batch in added.batches])
             dataset = extended_dataset(dataset, added)
         self.config, self.model, self.dataset = config, model, dataset
         self.item_tokens, self.user_tokens = (dataset.field2id_token[f] for f in (dataset.iid_field, dataset.uid_field))

@@ -32,6 +32,7 @@ CASES = {
     "codes that stand still": {**FIXED, **ADDED, "tokenizer": "RQKMeans"},
     "codes with a level for collisions": {**FIXED, "tokenizer": "RQKMeans", "collisions": "append"},
     "codes of text and of who takes what": {**FIXED, "tokenizer": "Fused", "collaborative_dim": 4},
+    "TextKNN": {"model": "TextKNN"},
     "VQRec": {"model": "VQRec", "n_levels": 4, "code_embedding_size": 16},
 }  # fmt: skip
 COLUMNS = ("item_id", "title", "categories", "price")
@@ -91,6 +92,19 @@ def test_an_item_with_the_text_of_another_is_read_and_scored_like_it(run, tiny):
         assert of_item["n5"] == pytest.approx(of_item["i5"], abs=1e-5)
     assert dict(zip(by_new.items, by_new.scores)) == pytest.approx(dict(zip(by_old.items, by_old.scores)), abs=1e-5)
     assert added.titles == [twin[1]] == [by_old.titles[by_old.items.index("n5")]]
+
+
+def test_the_nearest_text_may_be_a_new_one(run):
+    folder = run("TextKNN")
+    added = recbole_unirep.add_items(folder, [*NEW, *LATER])
+    recommender = Recommender.load(folder)
+    unit = torch.nn.functional.normalize(added.embedded.text)
+    (row,) = recommender.recommend(items=[["n1"]], k=121, keep_earlier=True)
+    found = dict(zip(row.items, row.scores))
+    assert [found[item] for item in ("n1", "n2", "n3")] == pytest.approx((unit @ unit[0]).tolist(), abs=1e-5)
+    assert found["i1"] == pytest.approx(
+        float(recommender.model.unit_text[recommender.item_ids["i1"]] @ unit[0]), abs=1e-5
+    )
 
 
 def test_histories_read_added_items_but_no_cold_ones(run):

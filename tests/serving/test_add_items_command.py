@@ -113,7 +113,6 @@ def test_bad_input_has_one_line_and_writes_nothing(shell, run, files):
     [
         ("SASRec", {}, "SASRec of this run has no embedding that it could make of a new item's text: train UniRep or"),
         ("BPR", {}, "BPR of this run has no embedding that it could make of a new item's text"),
-        ("TextKNN", {}, "TextKNN of this run has no embedding that it could make of a new item's text"),
         ("TIGER", {"n_layers": 1}, "TIGER of this run finds items along the tree of its trained items' IDs"),
         (
             "UniRep",
@@ -141,6 +140,8 @@ def test_what_a_run_cannot_take_in_is_one_line_with_the_remedy(shell, run, files
 def test_an_id_fallback_is_refused_where_items_have_no_id(shell, run, files):
     code, _, error = shell("add-items", run(representation="semantic", code_dim=16), "new.csv", "--id_fallback=zero")
     assert code == 2 and "id_fallback=zero is for items with an ID part, representation=semantic of this run" in error
+    code, _, error = shell("add-items", run("TextKNN"), "new.csv", "--id_fallback=zero")
+    assert code == 2 and "id_fallback=zero is for items with an ID part, TextKNN of this run has none" in error
 
 
 def test_a_run_on_vectors_of_the_users_takes_vectors(shell, run, files, tiny):
