@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from dataset_prep.lexical import lexical_vectors
-from dataset_prep.text import ItemSentences, item_sentences
+from dataset_prep.text import ItemSentences, by_length, item_sentences
 from dataset_prep.vector_files import VectorFiles, is_ours, names_beside
 
 logger = logging.getLogger()
@@ -110,9 +110,7 @@ def item_vectors(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str]) 
     """
     if encoding.dtype not in STORED_DTYPES:
         raise ValueError(f"text_dtype is {encoding.dtype!r}: it must be one of {list(STORED_DTYPES)}")
-    storage = Path(text_dir) if text_dir else storage_folder(texts.folder, texts.dataset)
-    folders = list(dict.fromkeys([texts.folder, storage]))
-    places = [VectorFiles.named(folder, texts.dataset, encoding.file_name) for folder in folders]
+    places = vector_places(texts, encoding, text_dir)
     stored = [files for files in places if files.exist()]
     for files in stored:
         if not is_ours(files.read_record()):
@@ -145,15 +143,22 @@ def item_vectors(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str]) 
 
     if not any(sentences):
         raise ValueError(f"none of {len(items)} items has a text in {texts.folder}: check text_fields and the item ids")
-    vectors = encode(sentences, encoding, names_beside(folders, texts.dataset), fit_on)
+    beside = names_beside([files.matrix.parent for files in places], texts.dataset)
+    vectors = encode(sentences, encoding, beside, fit_on and sorted(set(fit_on) - {""}))
     with np.errstate(over="ignore"):  # the next line says it better
         vectors = vectors.astype(encoding.dtype)
     if not np.isfinite(vectors).all():
         raise ValueError(f"{encoding.encoder} gives values that {encoding.dtype} can't hold: set text_dtype to float32")
     libraries = {library: version(library) for library in LIBRARIES.get(encoding.encoder, MODEL_LIBRARIES)}
-    files = VectorFiles.named(storage, texts.dataset, encoding.file_name)
-    files.write(vectors, items, {**provenance, "versions": libraries})
-    return files.read(texts.items)
+    places[-1].write(vectors, items, {**provenance, "versions": libraries})
+    return places[-1].read(texts.items)
+
+
+def vector_places(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str]) -> list[VectorFiles]:
+    """Where an encoder's vectors may lie: beside the data, and last where ours are stored; arguments as above."""
+    storage = Path(text_dir) if text_dir else storage_folder(texts.folder, texts.dataset)
+    folders = dict.fromkeys([texts.folder, storage])
+    return [VectorFiles.named(folder, texts.dataset, encoding.file_name) for folder in folders]
 
 
 def storage_folder(dataset_folder: Path, dataset: str) -> Path:
@@ -201,7 +206,7 @@ def encode(
         sentences (sequence of str): at least one of them is not empty.
         encoding (Encoding): the encoder and its options.
         beside (sequence of str): vectors that lie beside the data, for the error message.
-        fit_on (sequence of str, optional): sentences that the lexical encoder learns from; None is all.
+        fit_on (sequence of str, optional): distinct ones that the lexical encoder learns from, in order; None is all.
 
     Returns:
         np.ndarray: float32, shape: [len(sentences), text_dim].
@@ -209,10 +214,10 @@ def encode(
     Raises:
         ValueError: the encoder can't be loaded.
     """
-    distinct = sorted(set(sentences) - {""}, key=lambda sentence: (len(sentence), sentence))
+    distinct = by_length(sentences)
     logger.info(f"{encoding.encoder} encodes {len(distinct)} distinct sentences of {len(sentences)} items")
     if encoding.encoder == LEXICAL:
-        encoded = lexical_vectors(distinct, encoding.lexical_dim, fit_on and sorted(set(fit_on) - {""}))
+        encoded = lexical_vectors(distinct, encoding.lexical_dim, fit_on)
     else:
         encoded = load_encoder(encoding.encoder, encoding.device, beside).encode(
             distinct, batch_size=encoding.batch_size, show_progress_bar=encoding.show_progress, convert_to_numpy=True

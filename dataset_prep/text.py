@@ -11,7 +11,7 @@ import ast
 import html
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional
 
@@ -61,16 +61,9 @@ def item_sentences(
         ValueError: the file can't be read, or holds no item column or none of the fields.
     """
     table, column_types = read_item_file(item_file, separator)
-    if item_id_field not in column_types:
-        raise ValueError(f"{item_file} has no column {item_id_field!r}, it has {list(column_types)}: set ITEM_ID_FIELD")
-    wanted = USUAL_FIELDS if fields is None else fields
-    used = [field for field in wanted if field in column_types]
-    if not used:
-        raise ValueError(
-            f"{item_file} has none of the columns {list(wanted)}, it has {list(column_types)}: name some in text_fields"
-        )
-    absent = [field for field in wanted if field not in column_types]
-    if fields is not None and absent:
+    used = used_fields(item_file, column_types, fields, item_id_field)
+    absent = [field for field in fields or () if field not in column_types]
+    if absent:
         logger.info(f"{item_file.name} has no column {', '.join(absent)}: left out of the sentences")
 
     rows = table[table[item_id_field].isin(set(items))]
@@ -81,12 +74,39 @@ def item_sentences(
     parts = {field: [value_text(value, column_types[field]) for value in first_rows[field]] for field in used}
     filled = ", ".join(f"{field} {sum(map(bool, values))}" for field, values in parts.items())
     logger.info(f"{item_file.name}: {len(first_rows)} of {len(items)} items have a row; filled: {filled}")
-    sentences = {
-        item: "; ".join(f"{field}: {value}" for field, value in zip(used, values) if value)
-        for item, *values in zip(first_rows[item_id_field], *parts.values())
-    }
+    sentences = dict(zip(first_rows[item_id_field], joined(parts)))
     template = "; ".join(f"{field}: .." for field in used)
     return ItemSentences([sentences.get(item, "") for item in items], template)
+
+
+def used_fields(
+    item_file: Path, column_types: Mapping[str, str], fields: Optional[Sequence[str]], item_id_field: str
+) -> list[str]:
+    """Columns of an `.item` file that a sentence is made of, in its order; arguments and errors as `item_sentences`."""
+    if item_id_field not in column_types:
+        raise ValueError(f"{item_file} has no column {item_id_field!r}, it has {list(column_types)}: set ITEM_ID_FIELD")
+    wanted = USUAL_FIELDS if fields is None else fields
+    used = [field for field in wanted if field in column_types]
+    if not used:
+        raise ValueError(
+            f"{item_file} has none of the columns {list(wanted)}, it has {list(column_types)}: name some in text_fields"
+        )
+    return used
+
+
+def joined(parts: Mapping[str, Sequence[str]]) -> list[str]:
+    """Sentences of items, "" where an item has no text.
+
+    Args:
+        parts (mapping of str to sequence of str): plain words of each item by field, in the order of a sentence.
+    """
+    rows = zip(*parts.values())
+    return ["; ".join(f"{field}: {value}" for field, value in zip(parts, values) if value) for values in rows]
+
+
+def by_length(sentences: Sequence[str]) -> list[str]:
+    """Each distinct sentence once, the shortest first, no empty one."""
+    return sorted(set(sentences) - {""}, key=lambda sentence: (len(sentence), sentence))
 
 
 def read_item_file(item_file: Path, separator: str) -> tuple[pd.DataFrame, dict[str, str]]:

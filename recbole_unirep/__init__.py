@@ -53,6 +53,14 @@ def recommend(run, items=None, users=None, k=10, **options):
     return Recommender.load(run, **options).recommend(items, users, k, **asked)
 
 
+def add_items(run, new_items, **options):
+    """Add new items to a finished run without training, see :func:`recbole_unirep.serving.add_items.add_items`."""
+    require_recbole()
+    from recbole_unirep.serving import add_items
+
+    return add_items.add_items(run, new_items, **options)
+
+
 def __getattr__(name):
     """Recommender, whose module is heavy."""
     if name != "Recommender":

@@ -51,6 +51,9 @@ usage: unirep COMMAND [--KEY=VALUE ...]
              recommend RUN --items A,B,C | --users FILE | --all-users [--k=10] [--out FILE.csv|.jsonl|.parquet]
              [--candidates FILE] [--keep-earlier] [--index=exact|faiss|hnsw] [--data_path=FOLDER]; whole histories are
              used, their items left out; files have a token a line
+  add-items  new items for a finished UniRep, VQRec or TextKNN, recommended from then on, without training:
+             add-items RUN NEW_ITEMS.csv|.tsv|.jsonl [--id_fallback=mean|zero|nearest] [--vectors="NEW.npy"]
+             [--data_path=FOLDER]; columns: the dataset's item column and those that the run's item text is made of
   figures    draw a finished run: figures RUN [--out=FOLDER] [--data_path=FOLDER] [--category_field=COLUMN];
              learning curve, codebook usage, items by category, t-SNE, as PNG, SVG and JSON in RUN/figures
   study      run the grid of a study file and write its report:
@@ -211,7 +214,15 @@ def _recommend(arguments):
         print(line, flush=True)
 
 
+def _add_items(arguments):
+    recbole_unirep.require_recbole()
+    from recbole_unirep.serving.add_items import add_items_command
+
+    print(add_items_command(arguments))
+
+
 SUBCOMMANDS = {
+    "add-items": _add_items,
     "compare": _compare,
     "embed": _embed,
     "encode-items": _encode_items,

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import torch
 import yaml
-from torch.nn import functional
 
 from recbole_unirep.analysis.codebook import collision_rate, unique_item_coverage
 from recbole_unirep.config import Config
-from recbole_unirep.data.catalogue import GRAPH, catalogue_of_files, graph, load_catalogue
+from recbole_unirep.data.catalogue import GRAPH, catalogue_of_files, graph, load_catalogue, with_nobody
 from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.known_keys import check_values
 from recbole_unirep.quick_start import load_data_and_model
@@ -98,7 +97,7 @@ def encode_items(arguments):
             options = {**{key: str(value) for key, value in known if value is not None}, **options}
         reads = "RQKMeans" if is_collaborative(name) else name  # of new items nobody knows yet who takes them
         catalogue, _, _ = _read(reads, options)
-        codes = bundle.tokenizer.encode(_with_nobody(catalogue.known, bundle)).numpy()
+        codes = bundle.tokenizer.encode(with_nobody(catalogue.known, bundle.record["settings"])).numpy()
         with open(out, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["item", *(f"code_{level + 1}" for level in range(codes.shape[1]))])
@@ -107,14 +106,6 @@ def encode_items(arguments):
         known = sum(item in bundle.semantic_ids.row for item in catalogue.items)
         getLogger().info(f"{out}: codes of {len(codes)} items, {known} of which the bundle holds already")
         return out
-
-
-def _with_nobody(known, bundle):
-    """Vectors of items that nobody has taken yet: zeros stand for the collaborative ones that a tokenizer joins."""
-    n_missing = bundle.record["settings"].get("collaborative_dim", 0)
-    if n_missing and known.shape[1] + n_missing == bundle.record["settings"]["text_dim"]:
-        return torch.cat([functional.normalize(known, dim=-1), known.new_zeros(len(known), n_missing)], dim=-1)
-    return known
 
 
 def _read(name, options):

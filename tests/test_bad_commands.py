@@ -7,7 +7,7 @@ from recbole_unirep import cli
 
 LEXICAL = "--dataset=tiny {data} --text_encoder=lexical --lexical_dim=8"
 CASES = [
-    ("foo", "command 'foo' is unknown: known are compare, embed, encode-items"),
+    ("foo", "command 'foo' is unknown: known are add-items, compare, embed, encode-items"),
     ("--foo=1", "command '--foo=1' is unknown"),
     ("embed", "no dataset is given: add --dataset=NAME"),
     ("embed extra words", "argument 'extra' is not understood: write --key=value"),
@@ -55,6 +55,8 @@ CASES = [
     ("tokenize --vectors=alone.npy", "alone.json is missing, alone.npy lies there"),
     ("encode-items", "encode-items reads a bundle: write unirep encode-items BUNDLE, its folder first"),
     ("encode-items gone --vectors=a.npy", "gone is no bundle, bundle.json is missing: make one by unirep tokenize"),
+    ("add-items", "add-items puts new items into a finished run: write unirep add-items RUN NEW_ITEMS.csv"),
+    ("add-items empty new.csv", "empty holds no run: no config.yaml in it"),
     ("inspect", "inspect reads a bundle or a run: write unirep inspect FOLDER, the folder first"),
     ("inspect empty", "empty holds no run: no config.yaml in it"),
     ("inspect empty --min_usage=x", "min_usage=x is no share: give 0 to 1"),

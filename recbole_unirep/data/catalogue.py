@@ -101,3 +101,20 @@ def join(parts) -> Tensor:
     """Vectors side by side; several are scaled to length 1 each."""
     parts = list(parts)
     return parts[0] if len(parts) == 1 else torch.cat([functional.normalize(part, dim=-1) for part in parts], dim=-1)
+
+
+def with_nobody(vectors, settings) -> Tensor:
+    """Vectors of items that nobody has taken yet, as a tokenizer reads them: zeros stand for the collaborative ones.
+
+    Args:
+        vectors (Tensor): of their text, shape: [M, D].
+        settings (mapping): of a fitted tokenizer; `text_dim` are the dimensions that it was fitted on, of which the
+            last `collaborative_dim`, where it has any, are collaborative.
+
+    Returns:
+        Tensor: shape: [M, text_dim] where the collaborative part was missing, else as they are.
+    """
+    n_missing = settings.get("collaborative_dim", 0)
+    if n_missing and vectors.shape[1] + n_missing == settings["text_dim"]:
+        return join([vectors, vectors.new_zeros(len(vectors), n_missing)])
+    return vectors

@@ -46,11 +46,26 @@ def load_item_text(config, dataset) -> ItemText:
         FileNotFoundError: the `.item` file or half of a pair of vector files is missing.
         ValueError: an option, a file or the encoder is not usable.
     """
-    encoders = _encoders(config["text_encoder"])
+    texts, asked = item_texts(config, dataset), encodings(config)
+    with parallel.main_first():  # what it encodes and stores the others find
+        parts = [torch.from_numpy(item_vectors(texts, encoding, config["text_dir"])) for encoding in asked]
+    encoded = side_by_side(parts)
+    vectors = torch.cat([torch.zeros(1, encoded.shape[1]), encoded])  # [n_items, text_dim]
+    names = " + ".join(encoding.encoder for encoding in asked)
+    text = ItemText(vectors, names, encoded.shape[1], int((encoded == 0).all(dim=1).sum()))
+    logger.info(
+        f"Item text: encoder {text.encoder}, {text.dimension} dimensions, {len(texts.items)} items, "
+        f"{text.n_without_text} without text"
+    )
+    return text
+
+
+def item_texts(config, dataset) -> ItemTexts:
+    """Where the texts of a dataset's items are; arguments as `load_item_text`."""
     fields = config["text_fields"]
     items = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
     n_training_items = getattr(dataset, "n_training_items", None)  # with split: cold_items
-    texts = ItemTexts(
+    return ItemTexts(
         dataset=config["dataset"],
         folder=Path(config["data_path"]),
         items=items,
@@ -59,27 +74,30 @@ def load_item_text(config, dataset) -> ItemText:
         separator=config["field_separator"],
         fit_items=n_training_items and items[: n_training_items - 1],
     )
-    encoding = Encoding(
-        encoder=encoders[0],
-        batch_size=config["text_batch_size"],
-        device=config["text_device"],
-        dtype=config["text_dtype"],
-        lexical_dim=config["lexical_dim"],
-        show_progress=bool(config["show_progress"]),
-    )
-    with parallel.main_first():  # what it encodes and stores the others find
-        parts = [
-            torch.from_numpy(item_vectors(texts, encoding._replace(encoder=encoder), config["text_dir"]))
-            for encoder in encoders
-        ]
-    encoded = parts[0] if len(parts) == 1 else torch.cat([functional.normalize(part, dim=1) for part in parts], dim=1)
-    vectors = torch.cat([torch.zeros(1, encoded.shape[1]), encoded])  # [n_items, text_dim]
-    text = ItemText(vectors, " + ".join(encoders), encoded.shape[1], int((encoded == 0).all(dim=1).sum()))
-    logger.info(
-        f"Item text: encoder {text.encoder}, {text.dimension} dimensions, {len(texts.items)} items, "
-        f"{text.n_without_text} without text"
-    )
-    return text
+
+
+def encodings(config) -> list:
+    """An Encoding of each encoder that the config names.
+
+    Raises:
+        ValueError: it names none, or one twice.
+    """
+    return [
+        Encoding(
+            encoder=encoder,
+            batch_size=config["text_batch_size"],
+            device=config["text_device"],
+            dtype=config["text_dtype"],
+            lexical_dim=config["lexical_dim"],
+            show_progress=bool(config["show_progress"]),
+        )
+        for encoder in _encoders(config["text_encoder"])
+    ]
+
+
+def side_by_side(parts) -> Tensor:
+    """Vectors of several encoders, each scaled to length 1; those of one encoder as they are, shape: [N, text_dim]."""
+    return parts[0] if len(parts) == 1 else torch.cat([functional.normalize(part, dim=1) for part in parts], dim=1)
 
 
 def _encoders(asked):

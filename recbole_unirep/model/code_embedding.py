@@ -10,15 +10,16 @@ Reference:
         arXiv:2306.08121 (n-grams and SentencePieces of codes).
 """
 
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import torch
 from torch import nn
 
-from recbole_unirep.data.catalogue import GRAPH, graph, load_catalogue
+from recbole_unirep.data.catalogue import GRAPH, Catalogue, graph, load_catalogue
 from recbole_unirep.semantic_ids import SemanticIds, read_record
 from recbole_unirep.tokenizer import TOKENIZERS, is_collaborative, make_tokenizer, reads_vectors
-from recbole_unirep.tokenizer.collisions import catalogue_codes, resolve
+from recbole_unirep.tokenizer.base import shipped_defaults
+from recbole_unirep.tokenizer.collisions import CatalogueCodes, catalogue_codes, resolve
 from recbole_unirep.tokenizer.pieces import code_pieces, ngram_pieces, sentence_pieces
 
 CODE_PIECES = ("code", "ngram", "sentencepiece")
@@ -148,7 +149,24 @@ def _from_bundle(folder, items):
     return codes, semantic_ids.codebook_sizes, source, torch.ones(len(codes), dtype=torch.bool)
 
 
-def _from_tokenizer(config, dataset):
+class FittedCodes(NamedTuple):
+    """A tokenizer fitted on a dataset's items, and their codes.
+
+    Attributes:
+        tokenizer (SemanticTokenizer or AssignedTokenizer): fitted.
+        settings (dict): keys of the tokenizer, and text_dim where it reads vectors.
+        catalogue (Catalogue): the items and what is known of them.
+        codes (CatalogueCodes): theirs.
+    """
+
+    tokenizer: Any
+    settings: dict
+    catalogue: Catalogue
+    codes: CatalogueCodes
+
+
+def fit_tokenizer(config, dataset) -> FittedCodes:
+    """Fits the tokenizer that the config names on the items that take part in training; arguments as `fixed_codes`."""
     name, further = config["tokenizer"], []
     if is_collaborative(name):
         further = [(GRAPH, graph(dataset, config["collaborative_dim"], config["seed"]))]
@@ -157,6 +175,12 @@ def _from_tokenizer(config, dataset):
     learned = catalogue.to_learn_from()
     tokenizer = make_tokenizer(name, config, text_dim, len(learned) if text_dim else None).fit(learned)
     codes = catalogue_codes(tokenizer, catalogue.known, catalogue.items, config["collisions"])
-    if not text_dim:
+    settings = {**{key: config[key] for key in shipped_defaults(name)}, **({"text_dim": text_dim} if text_dim else {})}
+    return FittedCodes(tokenizer, settings, catalogue, codes)
+
+
+def _from_tokenizer(config, dataset):
+    _, _, catalogue, codes = fit_tokenizer(config, dataset)
+    if not reads_vectors(config["tokenizer"]):
         return codes.resolved, codes.codebook_sizes, None, torch.ones(len(codes.resolved), dtype=torch.bool)
     return codes.resolved, codes.codebook_sizes, " + ".join(catalogue.vectors), catalogue.known.any(dim=-1)

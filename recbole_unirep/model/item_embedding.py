@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from recbole_unirep.model.nearest import nearest_items
 from recbole_unirep.model.representation import REPRESENTATIONS, EncodedItems
 
 
@@ -67,10 +68,11 @@ class UnifiedItemEmbedding(nn.Module):
         self.fusion = fusion
         self.cold_id = cold_id if self.has_id and self.n_training_items < n_items else None
         if self.cold_id == "nearest":
-            self.register_buffer("nearest_item", _nearest_items(text, self.n_training_items), persistent=False)
+            self.register_buffer("nearest_item", nearest_items(text, self.n_training_items), persistent=False)
         self.special = nn.Parameter(torch.empty(n_special, self.embedding_dim).normal_(std=init_std))
         if self.has_id:
             nn.init.normal_(self.id_embedding.weight, std=init_std)
+        self.added = None  # AddedRows of new items, with which the table is for ranking alone
         self._step = None  # while one lasts: table, the row of each id, whether it is the whole one
         self._kept = None  # outside of training: versions, table, encoded items
         self._directions = None  # encoded items, their directions
@@ -100,6 +102,8 @@ class UnifiedItemEmbedding(nn.Module):
         Returns:
             Tensor: shape: [*ids.shape, H].
         """
+        if self.added is not None:
+            return F.embedding(ids, self.added.weight)
         if self._step is not None:
             table, row, _ = self._step
             return F.embedding(ids if row is None else row[ids], table)
@@ -114,6 +118,8 @@ class UnifiedItemEmbedding(nn.Module):
 
         Within a step over the whole table it is that of the step, whose items are those that are trained.
         """
+        if self.added is not None:
+            return self.added.weight
         if self._step is not None and self._step[2]:
             return self._step[0]
         if not self._can_keep():
@@ -133,6 +139,8 @@ class UnifiedItemEmbedding(nn.Module):
         Returns:
             Tensor: of length 1, or zeros, float32, shape: [*ids.shape, D].
         """
+        if self.added is not None:
+            return F.embedding(ids, self.added.directions)
         encoded, n_trained = self._keep()[2], self.n_training_items - 1
         if self._directions is None or self._directions[0] is not encoded:
             vectors = (encoded.rows if encoded.semantic is None else encoded.semantic).float()
@@ -170,8 +178,15 @@ class UnifiedItemEmbedding(nn.Module):
     def codes(self):
         """Codes of every item, padding left out, shape: [n_items - 1, n_levels], int64."""
         if self.code_embedding is not None:
-            return self.code_embedding.codes[1:]
-        return self.tokenizer.encode(self.item_text_embedding[1:])
+            codes = self.code_embedding.codes[1:]
+        else:
+            codes = self.tokenizer.encode(self.item_text_embedding[1:])
+        return codes if self.added is None else torch.cat([codes, self.added.codes])
+
+    @property
+    def encoded_items(self):
+        """All items encoded, as they are kept outside of training, cold ones included (EncodedItems)."""
+        return self._keep()[2]
 
     def _keep(self):
         """Versions of the tensors behind the table, the table and the encoded items, made anew when one changes."""
@@ -268,16 +283,6 @@ class UnifiedItemEmbedding(nn.Module):
     def _can_keep(self):
         """Whether the table may be kept: nothing is trained, so it changes only when a tensor does."""
         return not self.training and not torch.is_grad_enabled()
-
-
-def _nearest_items(text, n_training_items):
-    """Place among the trained items of the nearest by cosine of the text, for each cold item, shape: [n_cold], int64.
-
-    A cold item without text gets the one that its zeros are nearest to, whichever that is.
-    """
-    unit = F.normalize(text.float(), dim=-1)
-    trained = unit[1:n_training_items].T
-    return torch.cat([(part @ trained).argmax(dim=-1) for part in unit[n_training_items:].split(1024)])
 
 
 def versions_of(tensors):

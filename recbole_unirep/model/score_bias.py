@@ -6,6 +6,7 @@ of all pairs whose weights are settings (likeness to an item of the sequence, po
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from recbole_unirep.data.item_transitions import ItemTransitions, item_counts, item_transitions
 from recbole_unirep.data.sequences import WINDOW
@@ -64,6 +65,15 @@ class ScoreBias(nn.Module):
         """Stored numbers that are counted and not learned: followers of items, and how often items were taken."""
         n_followers = 0 if self.transition_level is None else len(self.items)
         return n_followers + (0 if self.item_counts is None else len(self.item_counts) - 1)
+
+    @torch.no_grad()
+    def extend(self, n_new):
+        """Takes in so many further items, which nothing has followed and nobody has taken."""
+        if self.transition_level is not None:
+            self.offsets = torch.cat([self.offsets, self.offsets[-1:].expand(n_new)])
+            self.scale = functional.pad(self.scale, (0, n_new), value=1.0)  # as of all that nothing has followed
+        if self.item_counts is not None:
+            self.item_counts = functional.pad(self.item_counts, (0, n_new))
 
     def learned(self, rows, row, place):
         """What training and ranking add to the scores of few pairs.

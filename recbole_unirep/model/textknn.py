@@ -35,6 +35,7 @@ class TextKNN(SequentialRecommender):
         text = load_item_text(config, dataset)
         self.text_encoder = text.encoder
         self.register_buffer("unit_text", F.normalize(text.vectors, dim=-1))  # [n_items, text_dim]
+        self.sizes = [len(text.vectors)]  # items that are scored together
         self.nothing = nn.Parameter(torch.zeros(()))  # RecBole's trainer wants something to train
 
     def calculate_loss(self, interaction):
@@ -62,4 +63,14 @@ class TextKNN(SequentialRecommender):
 
     def full_sort_predict(self, interaction):
         user = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
-        return user @ self.unit_text.T
+        return torch.cat([user @ part.T for part in self.unit_text.split(self.sizes)], dim=1)
+
+    def extend(self, text, sizes):
+        """Takes in further items; scores of others stay the same to the last bit.
+
+        Args:
+            text (Tensor): their text vectors, shape: [M, text_dim].
+            sizes (list of int): how many came together, one batch after the other.
+        """
+        unit = F.normalize(text, dim=-1).to(self.unit_text)
+        self.unit_text, self.sizes = torch.cat([self.unit_text, unit]), [*self.sizes, *sizes]

@@ -1,7 +1,7 @@
 """recbole_unirep.serving.histories: the histories that recommendations are asked for, as scorers read them.
 
-A model reads what evaluation lets it read: the last MAX_ITEM_LIST_LENGTH items that took part in training. Every
-item of the history is an earlier one.
+A model reads what evaluation lets it read: the last MAX_ITEM_LIST_LENGTH items that took part in training, or were
+added to the run since. Every item of the history is an earlier one.
 """
 
 import bisect
@@ -55,7 +55,7 @@ class Histories:
         self.item_tokens = dataset.field2id_token[dataset.iid_field]
         is_sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
         histories = asked.sequences
-        read = read_part(histories, model.n_training_items) if is_sequential else histories
+        read = read_part(histories, model) if is_sequential else histories
         self.length = torch.from_numpy(np.diff(read.offsets))
         columns = {}
         if asked.users is not None:
@@ -96,9 +96,10 @@ def gathered(sequences, rows):
     return UserSequences(sequences.items[place], offsets)
 
 
-def read_part(sequences, n_training_items):
-    """Histories without the items that took no part in training, which evaluation shows no model."""
-    is_read = sequences.items < n_training_items
+def read_part(sequences, model):
+    """Histories without the items that took no part in training, which evaluation shows no model; added ones stay."""
+    first_added = getattr(model, "first_added_item", np.inf)
+    is_read = (sequences.items < model.n_training_items) | (sequences.items >= first_added)
     n_read = np.append(0, np.cumsum(is_read))
     return UserSequences(sequences.items[is_read], n_read[sequences.offsets])
 

@@ -12,7 +12,9 @@ from recbole.utils import ModelType
 from recbole_unirep.data.candidates import tie_priority
 from recbole_unirep.data.item_titles import item_titles
 from recbole_unirep.data.sequences import UserSequences
+from recbole_unirep.model.new_items import extend
 from recbole_unirep.quick_start import load_data_and_model
+from recbole_unirep.serving.added_items import extended_dataset, read_added
 from recbole_unirep.serving.histories import Asked, Histories, ids_of, read_part
 from recbole_unirep.serving.index import INDEXES, ItemIndex
 from recbole_unirep.serving.output import check_out, recommendation_file
@@ -54,15 +56,21 @@ class Recommender:
         model (recbole AbstractRecommender): in evaluation mode.
         dataset (recbole Dataset): the training part of the run's data.
         index (str): 'exact', or out of INDEXES.
+        added (AddedItems or None): items that were added to the run; the model takes them in.
     """
 
-    def __init__(self, config, model, dataset, index="exact"):
+    def __init__(self, config, model, dataset, index="exact", added=None):
+        if added is not None:
+            extend(model, added.embedded, [batch["n_items"] for batch in added.batches])
+            dataset = extended_dataset(dataset, added)
         self.config, self.model, self.dataset = config, model, dataset
         self.item_tokens, self.user_tokens = (dataset.field2id_token[f] for f in (dataset.iid_field, dataset.uid_field))
         self.item_ids, self.user_ids = (dataset.field2token_id[f] for f in (dataset.iid_field, dataset.uid_field))
         self.sequences = getattr(dataset, "whole_sequences", dataset.sequences)
-        self.titles = item_titles(config, self.item_tokens)
-        self.priority = tie_priority(self.item_tokens, config["candidates_seed"]).to(config["device"])
+        n_own = len(self.item_tokens) - len(added.items if added else ())
+        self.titles = np.append(item_titles(config, self.item_tokens[:n_own]), added.titles if added else ())
+        priority = tie_priority(self.item_tokens[:n_own], config["candidates_seed"])  # added items come behind
+        self.priority = torch.cat([priority, torch.arange(n_own, len(self.item_tokens))]).to(config["device"])
         self._lock = Lock()
         self.index = None if index == "exact" else self._index(index)
 
@@ -78,11 +86,12 @@ class Recommender:
             **keys: settings of ranking that should differ from the run's, such as `num_beams` or `scores_at_once`.
 
         Returns:
-            Recommender: of the chosen checkpoint.
+            Recommender: of the chosen checkpoint, with the items that were added to the run.
 
         Raises:
             FileNotFoundError: the folder holds no run, or one without a checkpoint.
-            ValueError: the checkpoint is damaged, the data have changed, or the model has no items for an index.
+            ValueError: the checkpoint or the file of added items is damaged, the data have changed, or the model has
+                no items for an index.
         """
         if index not in ("exact", *INDEXES):
             raise ValueError(f"index={index} is not known: choose one of exact, {', '.join(INDEXES)}")
@@ -92,7 +101,7 @@ class Recommender:
                 f"--resume={run}), or name another run"
             )
         config, model, data = load_data_and_model(run, data_path, **keys)
-        return cls(config, model, data.train, index)
+        return cls(config, model, data.train, index, read_added(run))
 
     def recommend(self, items=None, users=None, k=10, candidates=None, keep_earlier=False):
         """The best items of each history, all in memory.
@@ -194,7 +203,7 @@ class Recommender:
         is_sequential = self.config["MODEL_TYPE"] == ModelType.SEQUENTIAL
         if items is None:
             if user_ids is None:
-                read = read_part(self.sequences, self.model.n_training_items) if is_sequential else self.sequences
+                read = read_part(self.sequences, self.model) if is_sequential else self.sequences
                 user_ids = np.flatnonzero(np.diff(read.offsets))
             asked = Asked(self.sequences, user_ids, user_ids)
         else:
@@ -218,7 +227,7 @@ class Recommender:
         """Raises ValueError where a model of sequences would have nothing to read."""
         for histories, what in (
             (asked.sequences, "is empty"),
-            (read_part(asked.sequences, self.model.n_training_items), "has no item that took part in training"),
+            (read_part(asked.sequences, self.model), "has no item that took part in training"),
         ):
             empty = np.flatnonzero(np.diff(histories.offsets)[asked.rows] == 0)
             if len(empty):

@@ -1,0 +1,176 @@
+"""recbole_unirep.serving.added_items: the items that were added to a finished run, in one file of its folder.
+
+The checkpoint and all other files of the run stay as they are; without the file the run is what it was.
+"""
+
+import copy
+import fcntl
+import json
+import os
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+import recbole_unirep
+from recbole_unirep.model.new_items import NewItems
+from recbole_unirep.training.trainer import BEST
+
+ADDED = "added_items.safetensors"
+
+
+class AddedItems(NamedTuple):
+    """Items that were added to a run.
+
+    Attributes:
+        items (list of str): tokens, all different, shape: [M].
+        titles (list of str): "" where there is none, shape: [M].
+        embedded (NewItems): what they have by the run's model.
+        batches (list of dict): how many were added together (n_items), by which `vectors` and `id_fallback`.
+    """
+
+    items: list
+    titles: list
+    embedded: NewItems
+    batches: list
+
+    def followed_by(self, others):
+        """These and others."""
+        pairs = zip(self.embedded, others.embedded)
+        embedded = NewItems(*(None if one is None else torch.cat([one, other]) for one, other in pairs))
+        return AddedItems(
+            self.items + others.items, self.titles + others.titles, embedded, self.batches + others.batches
+        )
+
+
+def read_added(run):
+    """The items that were added to a run.
+
+    Args:
+        run (str or Path): its folder.
+
+    Returns:
+        AddedItems or None: None where there are none.
+
+    Raises:
+        ValueError: the file is damaged, or was made for another checkpoint.
+    """
+    path = Path(run) / ADDED
+    if not path.is_file():
+        return None
+    remedy = "remove it and add the items again (unirep add-items)"
+    try:
+        with safe_open(path, "pt") as file:
+            record = json.loads((file.metadata() or {})["record"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        written = record.pop("sha256")
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} can't be read ({error}): {remedy}") from error
+    if _digest(record, tensors) != written:
+        raise ValueError(f"{path} is not the file that was written (sha256 differs): restore it, or {remedy}")
+    if record["checkpoint_sha256"] != _checkpoint_sha256(run):
+        raise ValueError(f"{path} was made for another {BEST} than the one that lies beside it: {remedy}")
+    embedded = NewItems(*(tensors.get(name) for name in NewItems._fields))
+    return AddedItems(record["items"], record["titles"], embedded, record["batches"])
+
+
+def append_added(run, added):
+    """Writes further items behind those that were added before, whole or not at all.
+
+    Args:
+        run (str or Path): its folder.
+        added (AddedItems): the further ones.
+
+    Returns:
+        AddedItems: all of them.
+
+    Raises:
+        ValueError: one of them was added by now, or the file is damaged.
+        OSError: the folder can't be written.
+    """
+    path = Path(run) / ADDED
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with _alone(run):
+        before = read_added(run)
+        if before is not None:
+            check_new(added.items, before.items)
+            added = before.followed_by(added)
+        record = {
+            "made_by": f"recbole-unirep {recbole_unirep.__version__}",
+            "checkpoint_sha256": _checkpoint_sha256(run),
+            "batches": added.batches,
+            "items": added.items,
+            "titles": added.titles,
+        }
+        parts = {name: part for name, part in added.embedded._asdict().items() if part is not None}
+        tensors = {name: part.contiguous() for name, part in parts.items()}
+        try:
+            text = json.dumps({**record, "sha256": _digest(record, tensors)}, ensure_ascii=False)
+            partial.write_bytes(save(tensors, {"record": text}))
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+    return added
+
+
+def extended_dataset(dataset, added):
+    """A dataset whose items are followed by the added ones; the given one is not changed.
+
+    Args:
+        dataset (recbole Dataset): the training part of the run's data.
+        added (AddedItems): M items.
+
+    Returns:
+        recbole Dataset: with their tokens and numbers.
+    """
+    extended, field = copy.copy(dataset), dataset.iid_field
+    tokens = np.append(dataset.field2id_token[field], np.array(added.items, dtype=object))
+    first = len(dataset.field2id_token[field])
+    numbers = {token: first + place for place, token in enumerate(added.items)}
+    extended.field2id_token = {**dataset.field2id_token, field: tokens}
+    extended.field2token_id = {**dataset.field2token_id, field: {**dataset.field2token_id[field], **numbers}}
+    return extended
+
+
+def check_new(items, known):
+    """Raises ValueError where some items are among the known ones."""
+    known = set(known)
+    taken = [item for item in items if item in known]
+    if taken:
+        raise ValueError(
+            f"{len(taken)} of {len(items)} new items are known to the run already ({', '.join(taken[:3])}"
+            f"{', ...' if len(taken) > 3 else ''}): leave these out"
+        )
+
+
+@contextmanager
+def _alone(run):
+    """One process at a time in a run's folder; a kill lets go."""
+    folder = os.open(run, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _digest(record, tensors):
+    digest = sha256(json.dumps(record, ensure_ascii=False).encode())
+    for name in sorted(tensors):
+        part = tensors[name]
+        digest.update(f"\n{name} {part.dtype} {list(part.shape)}\n".encode())
+        digest.update(part.contiguous().numpy())
+    return digest.hexdigest()
+
+
+def _checkpoint_sha256(run):
+    with open(Path(run) / BEST, "rb") as file:
+        digest = sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
