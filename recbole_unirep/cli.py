@@ -51,6 +51,8 @@ usage: unirep COMMAND [--KEY=VALUE ...]
              recommend RUN --items A,B,C | --users FILE | --all-users [--k=10] [--out FILE.csv|.jsonl|.parquet]
              [--candidates FILE] [--keep-earlier] [--index=exact|faiss|hnsw] [--data_path=FOLDER]; whole histories are
              used, their items left out; files have a token a line
+  export     a finished run as safetensors, ONNX and JSON with checksums, which need neither its data nor RecBole:
+             export RUN [--out=RUN/export] [--overwrite=True] [--data_path=FOLDER]
   figures    draw a finished run: figures RUN [--out=FOLDER] [--data_path=FOLDER] [--category_field=COLUMN];
              learning curve, codebook usage, items by category, t-SNE, as PNG, SVG and JSON in RUN/figures
   study      run the grid of a study file and write its report:
@@ -203,6 +205,14 @@ def _rank_weights(arguments):
     rank_weights(arguments)
 
 
+def _export(arguments):
+    recbole_unirep.require_recbole()
+    from recbole_unirep.serving.export import export
+
+    for line in export(arguments):
+        print(line, flush=True)
+
+
 def _recommend(arguments):
     recbole_unirep.require_recbole()
     from recbole_unirep.serving.command import recommend
@@ -215,6 +225,7 @@ SUBCOMMANDS = {
     "compare": _compare,
     "embed": _embed,
     "encode-items": _encode_items,
+    "export": _export,
     "figures": _figures,
     "inspect": _inspect,
     "prepare": _prepare,

@@ -1,0 +1,49 @@
+"""Small finished runs and the commands that read them."""
+
+import pytest
+
+from recbole_unirep import cli
+from recbole_unirep.quick_start import run_recbole
+
+SMALL = {
+    "hidden_size": 16,
+    "inner_size": 16,
+    "embedding_size": 16,
+    "n_heads": 2,
+    "MAX_ITEM_LIST_LENGTH": 6,
+    "codebook_size": 8,
+    "code_dim": 8,
+    "encoder_sizes": [12],
+    "text_encoder": "lexical",
+    "lexical_dim": 16,
+    "show_progress": False,
+    "epochs": 1,
+    "protocol": "full_unseen",
+    "use_gpu": False,
+}
+
+
+@pytest.fixture
+def run(tiny, tmp_path):
+    """Trains a model for one epoch: the run's folder."""
+
+    def train(model="SASRec", **keys):
+        folder = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
+        keys = {"data_path": str(tiny.parent), "run_dir": str(folder), **SMALL, **keys}
+        run_recbole(model, "tiny", config_dict=keys)
+        return folder
+
+    return train
+
+
+@pytest.fixture
+def shell(monkeypatch, capsys):
+    """Exit code, output and error of a subcommand of unirep."""
+
+    def call(*arguments):
+        monkeypatch.setattr("sys.argv", ["unirep", *map(str, arguments)])
+        capsys.readouterr()
+        code = cli.unirep()
+        return code, *capsys.readouterr()
+
+    return call
