@@ -55,6 +55,9 @@ usage: unirep COMMAND [--KEY=VALUE ...]
              export RUN [--out=RUN/export] [--overwrite=True] [--data_path=FOLDER]
   figures    draw a finished run: figures RUN [--out=FOLDER] [--data_path=FOLDER] [--category_field=COLUMN];
              learning curve, codebook usage, items by category, t-SNE, as PNG, SVG and JSON in RUN/figures
+  serve      a finished run, or an export of it, over HTTP with a page to pick items and see recommendations:
+             serve RUN|EXPORT [--port 8000] [--host 127.0.0.1] [--data_path=FOLDER] [--index=exact|faiss|hnsw];
+             other machines are answered only where --host says so
   study      run the grid of a study file and write its report:
              study STUDY.yaml [--rows=A,B/SEED] [--dry-run] [--report-only] [--out=FOLDER] [--KEY=VALUE];
              started again it continues
@@ -213,6 +216,12 @@ def _export(arguments):
         print(line, flush=True)
 
 
+def _serve(arguments):
+    from recbole_unirep.serving.server import serve
+
+    serve(arguments)
+
+
 def _recommend(arguments):
     recbole_unirep.require_recbole()
     from recbole_unirep.serving.command import recommend
@@ -231,6 +240,7 @@ SUBCOMMANDS = {
     "prepare": _prepare,
     "rank-weights": _rank_weights,
     "recommend": _recommend,
+    "serve": _serve,
     "study": _study,
     "tokenize": _tokenize,
     "tune": _tune,
