@@ -24,6 +24,7 @@ from recbole_unirep.run_folder import RunLog, environment, write_yaml
 from recbole_unirep.semantic_ids import SemanticIds
 from recbole_unirep.serving.encoder import INPUTS, OUTPUTS, onnx_encoder
 from recbole_unirep.serving.export_files import check_place, write_manifest, written_folder
+from recbole_unirep.serving.exported import ExportedRecommender
 from recbole_unirep.serving.model_codes import model_codes
 from recbole_unirep.serving.options import read_options
 from recbole_unirep.serving.recommender import Recommender
@@ -32,6 +33,7 @@ from recbole_unirep.tokenizer.bundle import save_bundle
 from recbole_unirep.training.causal import sequence_states
 from recbole_unirep.training.checkpoint import plain
 
+COMPARED, DIFFERENCE = 100, 1e-4  # best items whose scores are compared; what rounding may do to the largest of them
 MACHINE_KEYS = ("data_path", "run_dir", "resume", "text_dir", "config_files")  # what only the run's machine knows
 
 
@@ -65,7 +67,7 @@ def export(arguments):
 
 
 def export_run(run, out, data_path=None, overwrite=False):
-    """Writes the export of a run, whole or not at all.
+    """Writes the export of a run, whole or not at all, once its scores are those of the run.
 
     Args:
         run (str or Path): its folder.
@@ -74,7 +76,7 @@ def export_run(run, out, data_path=None, overwrite=False):
         overwrite (bool): whether an export that lies there is replaced.
 
     Returns:
-        dict: the manifest, as a reader finds it but for checksums of itself.
+        dict: the manifest.
 
     Raises:
         FileExistsError, FileNotFoundError, ValueError: as `export`.
@@ -115,8 +117,25 @@ def export_run(run, out, data_path=None, overwrite=False):
         _write_json(folder / "item_tokens.json", {"tokens": tokens, "titles": recommender.titles.tolist()})
         write_yaml(folder / "config.yaml", {**config.resolved, **dict.fromkeys(MACHINE_KEYS)})
         write_manifest(folder, record)
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    return manifest
+        exported = ExportedRecommender(folder, n_threads=1)
+        if record["encoder"] is not None:
+            _compare(exported, recommender)
+    return exported.manifest
+
+
+def _compare(exported, recommender):
+    """Raises ValueError where an export scores otherwise than its run."""
+    trained = recommender.item_tokens[1 : recommender.model.n_training_items].tolist()
+    histories = [trained[:1], trained[: 2 * recommender.config["MAX_ITEM_LIST_LENGTH"]]]
+    best = recommender.recommend(items=histories, k=min(COMPARED, len(trained)), keep_earlier=True)
+    for row, scores in zip(best, exported.scores(histories)):
+        found = scores[[recommender.item_ids[item] - 1 for item in row.items]]
+        difference = float(np.abs(found - row.scores).max())
+        if not difference <= DIFFERENCE * (1 + float(np.abs(row.scores).max())):
+            raise ValueError(
+                f"the exported encoder of {recommender.config['model']} gives scores that differ by {difference:.2g} "
+                f"from the run's, so nothing is written: recommend by the run itself"
+            )
 
 
 def _scores(additions):

@@ -47,7 +47,6 @@ class ExportedRecommender:
     def __init__(self, folder, n_threads=0):
         self.folder = Path(folder)
         self.manifest = read_manifest(self.folder)
-        self.name = f"{self.manifest['model']} on {self.manifest['dataset']}"
         names = json.loads((self.folder / "item_tokens.json").read_text(encoding="utf-8"))
         self.item_tokens, self.titles = (np.array(names[key], dtype=object) for key in ("tokens", "titles"))
         self.item_ids = {token: number for number, token in enumerate(names["tokens"])}

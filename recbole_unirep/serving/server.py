@@ -9,7 +9,7 @@ from pathlib import Path
 import recbole_unirep
 from recbole_unirep.serving.export_files import MANIFEST
 from recbole_unirep.serving.options import SETTINGS, read_options
-from recbole_unirep.serving.service import app
+from recbole_unirep.serving.service import app, model_name
 
 try:
     import uvicorn
@@ -43,9 +43,9 @@ def serve(arguments):
     is_export = (Path(arguments[0]) / MANIFEST).is_file()
     if is_export and options:
         raise ValueError(f"serve: --{next(iter(options))} is for a run, {arguments[0]} is an export: leave it out")
-    with _listening(host, port) as listener:
-        recommender, name = _exported(arguments[0]) if is_export else _of_run(arguments[0], options)
-        service = app(recommender, name)
+    with listening_socket(host, port) as listener:
+        recommender = _exported(arguments[0]) if is_export else _of_run(arguments[0], options)
+        service, name = app(recommender), model_name(recommender)
         if not _is_loopback(listener.getsockname()[0]):
             print(
                 f"unirep serve: --host={host} answers other machines too, without password or encryption: use it in a "
@@ -58,6 +58,7 @@ def serve(arguments):
             service,
             log_level="info" if is_debugged else "error",
             access_log=is_debugged,
+            lifespan="off",
             limit_concurrency=CONNECTIONS,
             timeout_graceful_shutdown=SECONDS_TO_END,
             server_header=False,
@@ -71,7 +72,7 @@ def _exported(folder):
     recommender = ExportedRecommender(folder)
     if recommender.manifest["encoder"] is None:
         raise ValueError(f"{folder} recommends nothing; {recommender.manifest['scores']}")
-    return recommender, recommender.name
+    return recommender
 
 
 def _of_run(folder, options):
@@ -81,8 +82,7 @@ def _of_run(folder, options):
 
     index = options.pop("index", "exact")
     with RunLog(speaks=False):
-        recommender = Recommender.load(folder, options.pop("data_path", None), index, **options)
-    return recommender, f"{recommender.config['model']} on {recommender.config['dataset']}"
+        return Recommender.load(folder, options.pop("data_path", None), index, **options)
 
 
 def _port(text):
@@ -92,8 +92,19 @@ def _port(text):
     return port
 
 
-def _listening(host, port):
-    """A socket that listens; who connects waits until the model is read."""
+def listening_socket(host, port):
+    """A socket that listens, so that a port that is taken is known before a model is read.
+
+    Args:
+        host (str): a name or an address, IPv4 or IPv6.
+        port (int): 0 for any that is free.
+
+    Returns:
+        socket.socket: whoever connects waits until it is served.
+
+    Raises:
+        OSError: the host is no address of this machine, or the port is taken or not allowed.
+    """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError) as error:

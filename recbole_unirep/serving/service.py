@@ -39,12 +39,11 @@ class BadRequest(ValueError):
     """What is wrong with a request, in one line."""
 
 
-def app(recommender, name):
+def app(recommender):
     """The service.
 
     Args:
         recommender (Recommender or ExportedRecommender): threads share it.
-        name (str): of the model, for the page.
 
     Returns:
         FastAPI: an ASGI application.
@@ -61,7 +60,7 @@ def app(recommender, name):
     def health():
         return {
             "status": "ok",
-            "model": name,
+            "model": model_name(recommender),
             "items": len(search.tokens),
             "users": max(0, len(recommender.user_ids) - 1),
             "version": recbole_unirep.__version__,
@@ -103,6 +102,12 @@ def app(recommender, name):
         return _error(405, f"{request.method} {path} is not answered: {right} {path} is", {"Allow": right})
 
     return service
+
+
+def model_name(recommender):
+    """Model and dataset, for a reader."""
+    known = recommender.manifest if hasattr(recommender, "manifest") else recommender.config
+    return f"{known['model']} on {known['dataset']}"
 
 
 def _item(token, title):

@@ -1,5 +1,6 @@
 """Files of an export: damage is named, what lies there stays, bad input is one line."""
 
+import copy
 import json
 import pickle
 import sys
@@ -77,6 +78,22 @@ def test_an_export_that_was_stopped_leaves_the_old_one_whole(shell, export, monk
     assert shell("export", run, "--overwrite=True")[0] == code
     assert shell("export", run, "--out=new")[0] == code
     assert tree(run) == before and not list(run.glob(".*")) and not list(run.glob("../new*"))
+
+
+def test_an_encoder_that_scores_otherwise_is_not_given_away(shell, run, monkeypatch):
+    folder, encode = run(), exporting.onnx_encoder
+
+    def other(model, item_vectors, max_length):
+        model = copy.deepcopy(model)
+        model.position_embedding.weight.data[0] += 1
+        return encode(model, item_vectors, max_length)
+
+    monkeypatch.setattr(exporting, "onnx_encoder", other)
+    before = tree(folder)
+    code, out, error = shell("export", folder)
+    assert (code, out, error.count("\n")) == (2, "", 1)
+    assert error.startswith("unirep: the exported encoder of SASRec gives scores that differ by ")
+    assert tree(folder) == before
 
 
 BAD = {

@@ -3,13 +3,9 @@
 import os
 import re
 import shutil
-import threading
 
 import pytest
-import uvicorn
 
-from recbole_unirep.serving import server as serving
-from recbole_unirep.serving import service
 from recbole_unirep.serving.recommender import Recommender
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -32,21 +28,14 @@ def browser():
 
 
 @pytest.fixture
-def served(run, tiny):
+def served(run, tiny, serve):
     """A served SASRec whose item i7 has a title that is HTML: the recommender and the page's address."""
     file = tiny / "tiny.item"
     lines = file.read_text(encoding="utf-8").splitlines()
     lines = [re.sub("^i7\t[^\t]*", lambda _: f"i7\t{BAD_TITLE}", line) for line in lines]
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     recommender = Recommender.load(run())
-    listener = serving._listening("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(service.app(recommender, "SASRec on tiny"), log_level="error"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    yield recommender, f"http://127.0.0.1:{listener.getsockname()[1]}/"
-    server.should_exit = True
-    thread.join(timeout=20)
-    listener.close()
+    return recommender, f"http://127.0.0.1:{serve(recommender)}/"
 
 
 @pytest.fixture

@@ -7,32 +7,9 @@ import threading
 import time
 
 import pytest
-import uvicorn
 
-from recbole_unirep.serving import server as serving
 from recbole_unirep.serving import service
 from recbole_unirep.serving.recommender import Recommender
-
-
-@pytest.fixture
-def serve():
-    """Serves a recommender in a thread: its port."""
-    running = []
-
-    def start(recommender, name="SASRec on tiny"):
-        listener = serving._listening("127.0.0.1", 0)
-        server = uvicorn.Server(uvicorn.Config(service.app(recommender, name), log_level="error"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        running.append((server, thread, listener))
-        return listener.getsockname()[1]
-
-    yield start
-    for server, thread, listener in running:
-        server.should_exit = True
-        thread.join(timeout=20)
-        listener.close()
-        assert not thread.is_alive()
 
 
 @pytest.fixture
