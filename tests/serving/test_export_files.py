@@ -85,7 +85,7 @@ def test_an_encoder_that_scores_otherwise_is_not_given_away(shell, run, monkeypa
 
     def other(model, item_vectors, max_length):
         model = copy.deepcopy(model)
-        model.position_embedding.weight.data[0] += 1
+        model.position_embedding.weight.data[:, 0] += 5
         return encode(model, item_vectors, max_length)
 
     monkeypatch.setattr(exporting, "onnx_encoder", other)
