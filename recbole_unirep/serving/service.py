@@ -188,22 +188,22 @@ class _Bounded:
 
         try:
             body = await asyncio.wait_for(_body(receive), SECONDS)
-            if body is None:  # the sender has left
-                return
-            if len(body) > BYTES:
-                answer = _error(413, f"the request has more than {BYTES} bytes: send less", {"Connection": "close"})
-            else:
-                return await self.inner(scope, _given(body, receive), watched)
         except asyncio.TimeoutError:
-            answer = _error(408, f"the request was not there after {SECONDS} seconds", {"Connection": "close"})
+            late = _error(408, f"the request was not there after {SECONDS} seconds", {"Connection": "close"})
+            return await late(scope, receive, send)
+        if body is None:  # the sender has left
+            return
+        if len(body) > BYTES:
+            large = _error(413, f"the request has more than {BYTES} bytes: send less", {"Connection": "close"})
+            return await large(scope, receive, send)
+        try:
+            await self.inner(scope, _given(body, receive), watched)
         except Exception as error:
-            LOG.error(
-                "%s %s: %s: %s", scope["method"], scope["path"], type(error).__name__, " ".join(str(error).split())
-            )
-            if has_begun:
-                return
-            answer = _error(500, "the service failed at this request; its log says by what")
-        await answer(scope, receive, send)
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            LOG.error(f"{scope['method']} {scope['path']}: {reason}")
+            if not has_begun:
+                failed = _error(500, "the service failed at this request; its log says by what")
+                await failed(scope, receive, send)
 
 
 async def _body(receive):
