@@ -61,6 +61,25 @@ def add_items(run, new_items, **options):
     return add_items.add_items(run, new_items, **options)
 
 
+def load_export(folder, n_threads=0):
+    """Read what `unirep export` wrote, by numpy and onnxruntime alone, without RecBole, torch or the run's data.
+
+    Args:
+        folder (str or Path): of the export.
+        n_threads (int): of one forward; 0 is onnxruntime's own choice.
+
+    Returns:
+        ExportedRecommender: `recommend` and `scores`, see :mod:`recbole_unirep.serving.exported`.
+
+    Raises:
+        FileNotFoundError: there is no export, or a file of it is missing.
+        ValueError: a file is not the one that was written; the message names it.
+    """
+    from recbole_unirep.serving.exported import ExportedRecommender
+
+    return ExportedRecommender(folder, n_threads)
+
+
 def __getattr__(name):
     """Recommender, whose module is heavy."""
     if name != "Recommender":

@@ -54,8 +54,13 @@ usage: unirep COMMAND [--KEY=VALUE ...]
   add-items  new items for a finished UniRep, VQRec or TextKNN, recommended from then on, without training:
              add-items RUN NEW_ITEMS.csv|.tsv|.jsonl [--id_fallback=mean|zero|nearest] [--vectors="NEW.npy"]
              [--data_path=FOLDER]; columns: the dataset's item column and those that the run's item text is made of
+  export     a finished run as safetensors, ONNX and JSON with checksums, which need neither its data nor RecBole:
+             export RUN [--out=RUN/export] [--overwrite=True] [--data_path=FOLDER]
   figures    draw a finished run: figures RUN [--out=FOLDER] [--data_path=FOLDER] [--category_field=COLUMN];
              learning curve, codebook usage, items by category, t-SNE, as PNG, SVG and JSON in RUN/figures
+  serve      a finished run, or an export of it, over HTTP with a page to pick items and see recommendations:
+             serve RUN|EXPORT [--port 8000] [--host 127.0.0.1] [--data_path=FOLDER] [--index=exact|faiss|hnsw];
+             other machines are answered only where --host says so
   study      run the grid of a study file and write its report:
              study STUDY.yaml [--rows=A,B/SEED] [--dry-run] [--report-only] [--out=FOLDER] [--KEY=VALUE];
              started again it continues
@@ -206,6 +211,20 @@ def _rank_weights(arguments):
     rank_weights(arguments)
 
 
+def _export(arguments):
+    recbole_unirep.require_recbole()
+    from recbole_unirep.serving.export import export
+
+    for line in export(arguments):
+        print(line, flush=True)
+
+
+def _serve(arguments):
+    from recbole_unirep.serving.server import serve
+
+    serve(arguments)
+
+
 def _recommend(arguments):
     recbole_unirep.require_recbole()
     from recbole_unirep.serving.command import recommend
@@ -226,11 +245,13 @@ SUBCOMMANDS = {
     "compare": _compare,
     "embed": _embed,
     "encode-items": _encode_items,
+    "export": _export,
     "figures": _figures,
     "inspect": _inspect,
     "prepare": _prepare,
     "rank-weights": _rank_weights,
     "recommend": _recommend,
+    "serve": _serve,
     "study": _study,
     "tokenize": _tokenize,
     "tune": _tune,

@@ -47,11 +47,15 @@ ASK_DATASET_PREP = {"data", "dataset_prep", "prepare", "quick_start"}
 HEAVY_GUESTS = {
     "duckdb": {"dataset_prep/spilling.py"},
     "faiss": {"recbole_unirep/tokenizer/clustering.py", "recbole_unirep/serving/index.py"},  # k-means; search
+    "fastapi": {"recbole_unirep/serving/service.py"},
     "matplotlib": {"recbole_unirep/analysis/plots.py"},
+    "onnx": {"recbole_unirep/serving/encoder.py"},
+    "onnxruntime": {"recbole_unirep/serving/exported.py"},
     "plotly": {"recbole_unirep/analysis/charts.py"},
     "optuna": {"recbole_unirep/study/trials.py"},
     "pyarrow": {"recbole_unirep/serving/parquet.py"},
     "sentencepiece": {"recbole_unirep/tokenizer/pieces.py"},
+    "uvicorn": {"recbole_unirep/serving/server.py"},
     "sentence_transformers": {"dataset_prep/embedding.py"},
 }
 

@@ -6,13 +6,13 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from recbole_unirep.run_folder import RunLog
+from recbole_unirep.serving.options import SETTINGS, read_options
 from recbole_unirep.serving.output import COLUMNS, check_out, lines_of
 from recbole_unirep.serving.recommender import Recommender
 
 WHOM = ("items", "users", "all_users")
 FLAGS = ("all_users", "keep_earlier")
 VALUES = ("items", "users", "k", "out", "candidates", "index", "data_path")
-SETTINGS = ("num_beams", "exact_ranking", "scores_at_once", "eval_batch_size", "use_gpu", "gpu_id")  # of ranking
 
 
 def recommend(arguments):
@@ -33,7 +33,7 @@ def recommend(arguments):
     """
     if not arguments or arguments[0].startswith("--"):
         raise ValueError("recommend reads a finished run: write unirep recommend RUN, its folder first")
-    options = _options(arguments[1:])
+    options = read_options("recommend", arguments[1:], VALUES, FLAGS, SETTINGS)
     whom = [name for name in WHOM if name in options]
     if len(whom) != 1:
         given = " and ".join("--" + name.replace("_", "-") for name in whom) or "neither"
@@ -60,28 +60,6 @@ def recommend(arguments):
             return
         n_rows = recommender.write(out, **asked, **limits, progress=lambda rows: tqdm(rows, unit="", disable=None))
         yield f"{out}: recommendations of {n_rows} histories"
-
-
-def _options(arguments):
-    """Texts of the options; those of FLAGS have none."""
-    options, left = {}, iter(arguments)
-    for argument in left:
-        name, equals, text = argument.partition("=")
-        key = name[2:].replace("-", "_")
-        if not name.startswith("--") or key not in (*FLAGS, *VALUES, *SETTINGS, "debug"):
-            known = ", --".join(name.replace("_", "-") if name in FLAGS else name for name in (*FLAGS, *VALUES))
-            raise ValueError(f"recommend: '{argument}' is not understood: known are --{known}")
-        if key in FLAGS:
-            if equals and text.lower() != "true":
-                raise ValueError(f"recommend: {name} takes no value, '{text}' is given: leave it out")
-        elif not equals:
-            text = next(left, "")
-        if not text.strip() and key not in FLAGS:
-            raise ValueError(f"recommend: {name} is empty: write {name}=..")
-        if key in options:
-            raise ValueError(f"recommend: {name} is given twice: give it once")
-        options[key] = text
-    return options
 
 
 def _whole(text):

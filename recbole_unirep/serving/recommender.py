@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple, Optional
 
 import numpy as np
 import torch
@@ -15,32 +14,17 @@ from recbole_unirep.data.sequences import UserSequences
 from recbole_unirep.model.new_items import extend
 from recbole_unirep.quick_start import load_data_and_model
 from recbole_unirep.serving.added_items import extended_dataset, read_added
-from recbole_unirep.serving.histories import Asked, Histories, ids_of, read_part
+from recbole_unirep.serving.histories import Asked, Histories, read_part
 from recbole_unirep.serving.index import INDEXES, ItemIndex
 from recbole_unirep.serving.output import check_out, recommendation_file
 from recbole_unirep.serving.ranking import best_items
+from recbole_unirep.serving.recommendation import Recommendation, ids_of
 from recbole_unirep.training.causal import sequence_states
 from recbole_unirep.training.scorers import make_scorer
 from recbole_unirep.training.trainer import BEST
 
 ROWS_AT_ONCE, ITEMS_AT_ONCE = 4096, 2**20  # histories and recommended items that are held at a time
 ROWS_OF_RECALL = 256  # histories by which the recall of an index is told
-
-
-class Recommendation(NamedTuple):
-    """The best items of one history.
-
-    Attributes:
-        user (str or None): token of the user; None where a history has none.
-        items (list of str): item tokens, best first.
-        titles (list of str): "" where the dataset has none.
-        scores (list of float): what evaluation ranks by.
-    """
-
-    user: Optional[str]
-    items: list
-    titles: list
-    scores: list
 
 
 class Recommender:

@@ -55,7 +55,7 @@ def without(rows, tokens):
 
 @pytest.mark.parametrize("case", CASES)
 def test_old_items_keep_every_bit_of_their_scores_and_their_order(run, case):
-    folder = run(**CASES[case])
+    folder = run(**{"model": "UniRep", **CASES[case]})
     files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     before = without(scores(Recommender.load(folder)), ())
     assert [*recbole_unirep.add_items(folder, NEW).items] == ["n1", "n2"]
@@ -78,7 +78,7 @@ def test_old_items_keep_every_bit_of_their_scores_and_their_order(run, case):
 
 
 def test_an_item_with_the_text_of_another_is_read_and_scored_like_it(run, tiny):
-    folder = run(**CASES["semantic"], history_similarity=1.0)
+    folder = run("UniRep", **CASES["semantic"], history_similarity=1.0)
     lines = (line.split("\t") for line in (tiny / "tiny.item").read_text(encoding="utf-8").splitlines())
     twin = next(cells for cells in lines if cells[0] == "i5")
     added = recbole_unirep.add_items(folder, [dict(zip(COLUMNS, ["n5", *twin[1:]]))])
@@ -108,7 +108,7 @@ def test_the_nearest_text_may_be_a_new_one(run):
 
 
 def test_histories_read_added_items_but_no_cold_ones(run):
-    folder = run(**CASES["cold items"])
+    folder = run("UniRep", **CASES["cold items"])
     recommender = Recommender.load(folder)
     cold = recommender.item_tokens[recommender.model.n_training_items]
     recbole_unirep.add_items(folder, NEW)
@@ -124,7 +124,7 @@ def test_histories_read_added_items_but_no_cold_ones(run):
 
 @pytest.mark.parametrize("id_fallback", ["mean", "zero", "nearest"])
 def test_what_stands_for_an_id_embedding_is_what_was_asked(run, id_fallback):
-    folder = run(cold_id_embedding="untrained")
+    folder = run("UniRep", cold_id_embedding="untrained")
     table = Recommender.load(folder).model.item_embedding
     trained = table.id_embedding.weight.detach()
     added = recbole_unirep.add_items(folder, NEW, id_fallback=id_fallback)
@@ -140,7 +140,7 @@ def test_what_stands_for_an_id_embedding_is_what_was_asked(run, id_fallback):
 
 @pytest.mark.parametrize("index", ["faiss", "hnsw"])
 def test_an_index_holds_added_items(run, index):
-    folder = run()
+    folder = run("UniRep")
     recbole_unirep.add_items(folder, NEW)
     exact, indexed = Recommender.load(folder), Recommender.load(folder, index=index)
     assert len(indexed.index) == len(exact.item_tokens) - 1 == 120
@@ -152,7 +152,7 @@ def test_an_index_holds_added_items(run, index):
 def test_semantic_ids_of_a_bundle_go_on_in_its_tokenizer(run, tiny):
     keys = ["--dataset=tiny", f"--data_path={tiny.parent}", "--text_encoder=lexical", "--lexical_dim=16"]
     tokenize([*keys, "--tokenizer=RQKMeans", "--n_levels=2", "--codebook_size=8", "--out=ids", "--collisions=append"])
-    folder = run(semantic_ids="ids", code_embedding_size=8, text_encoder="nobody")
+    folder = run("UniRep", semantic_ids="ids", code_embedding_size=8, text_encoder="nobody")
     before = without(scores(Recommender.load(folder)), ())
     titles = [line.split("\t")[:4] for line in (tiny / "tiny.item").read_text(encoding="utf-8").splitlines()[1:119]]
     rows = [dict(zip(COLUMNS, [f"n-{cells[0]}", *cells[1:]])) for cells in titles]
@@ -166,7 +166,7 @@ def test_semantic_ids_of_a_bundle_go_on_in_its_tokenizer(run, tiny):
 
 
 def test_the_file_is_read_back_whole_or_refused(run):
-    folder = run()
+    folder = run("UniRep")
     recbole_unirep.add_items(folder, NEW)
     file = folder / "added_items.safetensors"
     whole, recommender = file.read_bytes(), Recommender.load(folder)

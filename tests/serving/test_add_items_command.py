@@ -81,7 +81,7 @@ def files(tmp_path):
 
 
 def test_files_of_all_kinds_add_the_same_items(shell, run, files):
-    folder, found = run(), []
+    folder, found = run("UniRep"), []
     for name in ("new.csv", "new.tsv", "new.jsonl"):
         code, out, error = shell("add-items", folder, name)
         file = folder / "added_items.safetensors"
@@ -99,7 +99,7 @@ def test_files_of_all_kinds_add_the_same_items(shell, run, files):
 
 
 def test_bad_input_has_one_line_and_writes_nothing(shell, run, files):
-    folder = run()
+    folder = run("UniRep")
     before = sorted(files.rglob("*"))
     for arguments, message in BAD.items():
         code, out, error = shell("add-items", folder, *(part.replace(":", " ") for part in arguments.split()))
@@ -138,7 +138,7 @@ def test_what_a_run_cannot_take_in_is_one_line_with_the_remedy(shell, run, files
 
 
 def test_an_id_fallback_is_refused_where_items_have_no_id(shell, run, files):
-    code, _, error = shell("add-items", run(representation="semantic", code_dim=16), "new.csv", "--id_fallback=zero")
+    code, _, error = shell("add-items", run("UniRep", representation="semantic", code_dim=16), "new.csv", "--id_fallback=zero")
     assert code == 2 and "id_fallback=zero is for items with an ID part, representation=semantic of this run" in error
     code, _, error = shell("add-items", run("TextKNN"), "new.csv", "--id_fallback=zero")
     assert code == 2 and "id_fallback=zero is for items with an ID part, TextKNN of this run has none" in error
@@ -147,7 +147,7 @@ def test_an_id_fallback_is_refused_where_items_have_no_id(shell, run, files):
 def test_a_run_on_vectors_of_the_users_takes_vectors(shell, run, files, tiny):
     draw = np.random.default_rng(1)
     save_vectors(tiny, "tiny.mine", [f"i{number}" for number in range(120)], draw.normal(size=(120, 16)))
-    folder = run(text_encoder="mine")
+    folder = run("UniRep", text_encoder="mine")
     code, _, error = shell("add-items", folder, "new.csv")
     assert code == 2 and error.count("\n") == 1
     assert "tiny.mine.npy, which no encoder here has made: give the new items' vectors of the same kind" in error
@@ -162,7 +162,7 @@ def test_a_run_on_vectors_of_the_users_takes_vectors(shell, run, files, tiny):
 def test_several_encoders_take_a_file_of_vectors_each(shell, run, files, tiny):
     draw = np.random.default_rng(1)
     save_vectors(tiny, "tiny.mine", [f"i{number}" for number in range(120)], draw.normal(size=(120, 5)))
-    folder = run(text_encoder=["lexical", "mine"])
+    folder = run("UniRep", text_encoder=["lexical", "mine"])
     assert shell("add-items", folder, "new.csv")[0] == 2
     code, out, _ = shell("add-items", folder, "new.csv", "--vectors=fit.npy wider.npy")
     assert code == 0 and "text vectors lexical + mine (21 dimensions)" in out
@@ -173,7 +173,7 @@ def test_several_encoders_take_a_file_of_vectors_each(shell, run, files, tiny):
 
 
 def test_texts_that_changed_since_training_are_noticed(shell, run, files, tiny):
-    folder, file = run(), tiny / "tiny.item"
+    folder, file = run("UniRep"), tiny / "tiny.item"
     file.write_text(file.read_text(encoding="utf-8") + "n1:x\tsoap\t\t\n", encoding="utf-8")  # another row is none
     assert shell("add-items", folder, "new.csv")[0] == 0
     file.write_text(file.read_text(encoding="utf-8").replace("perfume", "lipstick"), encoding="utf-8")
@@ -183,7 +183,7 @@ def test_texts_that_changed_since_training_are_noticed(shell, run, files, tiny):
 
 
 def test_a_command_that_is_stopped_leaves_the_items_that_were_there(shell, run, files, monkeypatch):
-    folder = run()
+    folder = run("UniRep")
     assert shell("add-items", folder, "new.csv")[0] == 0
     (files / "more.csv").write_text(NEW.replace("n1", "n8").replace("n2", "n9"), encoding="utf-8")
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -203,7 +203,7 @@ def test_a_command_that_is_stopped_leaves_the_items_that_were_there(shell, run, 
 def test_a_folder_without_a_run_or_a_checkpoint_is_named(shell, run, files):
     code, _, error = shell("add-items", files / "gone", "new.csv")
     assert code == 2 and "gone holds no run: no config.yaml in it" in error
-    folder = run()
+    folder = run("UniRep")
     (folder / "model.pt").unlink()
     code, _, error = shell("add-items", folder, "new.csv")
     assert code == 2 and "no checkpoint at" in error and error.count("\n") == 1

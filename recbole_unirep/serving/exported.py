@@ -1,0 +1,178 @@
+"""recbole_unirep.serving.exported: an export read back, which recommends without the run's data, RecBole or torch.
+
+Every file is compared with its checksum, and none of them can run code: safetensors and ONNX hold numbers and known
+operators, the others are JSON. A checksum tells of damage, not of who wrote the files.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from recbole_unirep.serving.export_files import read_manifest
+from recbole_unirep.serving.recommendation import Recommendation, ids_of
+from recbole_unirep.serving.score_parts import ScoreParts
+
+try:
+    import onnxruntime
+except ImportError as error:
+    raise ImportError(
+        f"an export is read by onnxruntime ({error}): install it with pip install 'recbole-unirep[export]'"
+    ) from error
+
+SCORES_AT_ONCE, BLOCK = 2**23, 2**16  # scores that are held at a time, items that are multiplied at a time
+
+
+class ExportedRecommender:
+    """What `unirep export` wrote. Any number of threads may share one.
+
+    Attributes:
+        manifest (dict): model, dataset, versions, what the scores are, files.
+        item_tokens (np.ndarray): row 0 pads, shape: [n_items], str.
+        titles (np.ndarray): "" where an item has none, shape: [n_items], str.
+        item_vectors (np.ndarray): row 0 pads, shape: [n_items, H], float32.
+
+    Args:
+        folder (str or Path): of the export.
+        n_threads (int): of one forward; 0 is onnxruntime's own choice.
+
+    Raises:
+        FileNotFoundError: there is no export, or a file of it is missing.
+        ValueError: a file is not the one that was written.
+    """
+
+    def __init__(self, folder, n_threads=0):
+        self.folder = Path(folder)
+        self.manifest = read_manifest(self.folder)
+        names = json.loads((self.folder / "item_tokens.json").read_text(encoding="utf-8"))
+        self.item_tokens, self.titles = (np.array(names[key], dtype=object) for key in ("tokens", "titles"))
+        self.item_ids = {token: number for number, token in enumerate(names["tokens"])}
+        self.user_ids = {}
+        if self.manifest["encoder"] is None:
+            return
+        items = self._arrays("items.safetensors")
+        self.item_vectors, self.tie_order = items["item_vectors"], items["tie_order"]
+        has_parts = bool(self.manifest["additions"])
+        self.parts = ScoreParts(self._arrays("additions.safetensors")) if has_parts else None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = n_threads
+        encoder = (self.folder / self.manifest["encoder"]["file"]).read_bytes()
+        self._encoder = onnxruntime.InferenceSession(encoder, options, providers=["CPUExecutionProvider"])
+
+    def weights(self):
+        """The model's state, names that share their numbers included.
+
+        Returns:
+            dict[str, np.ndarray]: by name.
+        """
+        weights = self._arrays("weights.safetensors")
+        return {**weights, **{name: weights[first] for name, first in self.manifest["shared_weights"].items()}}
+
+    def scores(self, items):
+        """Scores of all items for each history, as the run's evaluation ranks by.
+
+        Args:
+            items (sequence of sequences of str): histories of item tokens, oldest first.
+
+        Returns:
+            np.ndarray: in the order of `item_tokens[1:]`, shape: [B, n_items - 1], float32.
+
+        Raises:
+            ValueError: an item is unknown, a history is empty, or the export has no scores.
+        """
+        return self._scores(self._histories(items))[:, 1:]
+
+    def recommend(self, items=None, users=None, k=10, candidates=None, keep_earlier=False):
+        """The best items of each history, as `Recommender.recommend` has them; users are unknown here.
+
+        Args:
+            items (sequence of sequences of str): histories of item tokens, oldest first.
+            users (None): for whoever calls either.
+            k (int): how many items each.
+            candidates (sequence of str or None): the only items that are recommended; None for all.
+            keep_earlier (bool): whether items of the history may be recommended again.
+
+        Returns:
+            list of Recommendation: a row each.
+
+        Raises:
+            ValueError: an item is unknown, a history is empty, or k is larger than the candidates.
+        """
+        if users is not None or items is None:
+            raise ValueError("an export knows no users: give histories of items, or recommend by the run itself")
+        histories, is_candidate = self._histories(items), self._candidates(k, candidates)
+        n_rows, found = max(1, SCORES_AT_ONCE // len(self.item_tokens)), []
+        for first in range(0, len(histories), n_rows):
+            part = histories[first : first + n_rows]
+            for history, row in zip(part, self._scores(part)):
+                is_left = is_candidate.copy()
+                if not keep_earlier:
+                    is_left[history] = False
+                best = self._best(row, np.flatnonzero(is_left), k)
+                tokens, titles = (names[best].tolist() for names in (self.item_tokens, self.titles))
+                found.append(Recommendation(None, tokens, titles, row[best].tolist()))
+        return found
+
+    def _best(self, scores, items, k):
+        """The k best of some item ids, equal scores in the order of evaluation."""
+        if len(items) > k:
+            least = np.partition(scores[items], len(items) - k)[len(items) - k]
+            items = items[scores[items] >= least]
+        return items[np.lexsort((self.tie_order[items], -scores[items]))][:k]
+
+    def _scores(self, histories):
+        """Scores of all item ids, shape: [B, n_items], float32."""
+        width, n_trained = self.manifest["max_length"], self.manifest["n_trained_items"]
+        read = [history[history <= n_trained][-width:] for history in histories]
+        item_seq = np.zeros((len(read), width), dtype=np.int64)
+        for row, items in zip(item_seq, read):
+            row[: len(items)] = items
+        length = np.array([len(items) for items in read], dtype=np.int64)
+        inputs = {"item_vectors": self.item_vectors, "item_seq": item_seq, "length": length}
+        states = self._encoder.run(["state"], inputs)[0].astype(np.float64)
+        scores = np.empty((len(read), len(self.item_vectors)))
+        for first in range(0, len(self.item_vectors), BLOCK):
+            block = self.item_vectors[first : first + BLOCK].astype(np.float64)
+            scores[:, first : first + BLOCK] = states @ block.T
+        if self.parts is not None:
+            self.parts.add_to(scores, read)
+        return scores.astype(np.float32)
+
+    def _histories(self, items):
+        """Item ids of each history, checked."""
+        if self.manifest["encoder"] is None:
+            raise ValueError(f"{self.folder} recommends nothing; {self.manifest['scores']}")
+        if isinstance(items, (str, bytes)) or any(
+            isinstance(history, (str, bytes)) or not isinstance(history, Iterable) for history in items
+        ):
+            raise ValueError("items are no lists of item tokens: give a list for each history, such as [['A', 'B']]")
+        histories = [ids_of(list(history), self.item_ids, "items") for history in items]
+        if not histories:
+            raise ValueError("nobody is asked for: give at least one history")
+        for number, history in enumerate(histories, start=1):
+            if not (history <= self.manifest["n_trained_items"]).any():
+                what = "has no item that took part in training" if len(history) else "is empty"
+                raise ValueError(f"the history number {number} {what}: {self.manifest['model']} reads items, give one")
+        return histories
+
+    def _candidates(self, k, candidates):
+        """Which item ids may be recommended, shape: [n_items], bool."""
+        is_candidate, of_what = np.ones(len(self.item_tokens), dtype=bool), "items of the run"
+        if candidates is not None:
+            is_candidate[:], of_what = False, "candidates that are listed"
+            is_candidate[ids_of(candidates, self.item_ids, "candidates")] = True
+        is_candidate[0] = False
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+            raise ValueError(f"k={k} is no number of items: give a whole number above 0")
+        if k > is_candidate.sum():
+            raise ValueError(f"k={k} is more than the {is_candidate.sum()} {of_what}: lower k")
+        return is_candidate
+
+    def _arrays(self, name):
+        try:
+            return load_file(self.folder / name)
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{self.folder / name} can't be read ({error}): export the run anew") from error

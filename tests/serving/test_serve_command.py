@@ -1,0 +1,123 @@
+"""`unirep serve` from a shell: where it listens, how it ends, and one line for what the user can mend."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+import recbole_unirep
+from recbole_unirep.serving import server as serving
+
+ROOT = Path(recbole_unirep.__file__).resolve().parents[1]
+COMMAND = [sys.executable, "-c", "import sys; from recbole_unirep import cli; sys.exit(cli.unirep())", "serve"]
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """What a server would have been started with, in place of one that runs."""
+    given = []
+
+    def run(server, sockets):
+        given.append((server.config, sockets[0].getsockname()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(uvicorn.Server, "run", run)
+    return given
+
+
+def ask(url, body=None):
+    with urllib.request.urlopen(urllib.request.Request(url, body and json.dumps(body).encode()), timeout=60) as answer:
+        return json.load(answer)
+
+
+@pytest.mark.parametrize("what", ["run", "export"])
+def test_it_serves_until_it_is_interrupted(shell, run, tmp_path, what):
+    folder = run()
+    expected = recbole_unirep.recommend(folder, items=[["i1", "i2"]], k=4)[0]
+    if what == "export":
+        assert shell("export", folder, "--out=exported")[0] == 0
+        folder = tmp_path / "exported"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
+    with subprocess.Popen([*COMMAND, str(folder), "--port", "0"], **pipes) as process:
+        try:
+            line = process.stdout.readline()
+            assert line.startswith("SASRec on tiny, 118 items: http://127.0.0.1:"), (line, process.poll())
+            url = line.split()[5]
+            assert ask(f"{url}/health")["users"] == (60 if what == "run" else 0)
+            found = ask(f"{url}/recommend", {"items": ["i1", "i2"], "k": 4})["recommendations"]
+            assert [item["item"] for item in found] == expected.items
+            assert [item["score"] for item in found] == pytest.approx(expected.scores, abs=1e-5)
+            process.send_signal(signal.SIGINT)
+            out, error = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, out, error) == (130, "", "")
+
+
+def test_it_listens_to_this_machine_alone_unless_told_otherwise(shell, run, started):
+    folder = run()
+    assert shell("serve", folder, "--port=0")[::2] == (130, "")
+    code, out, error = shell("serve", folder, "--port=0", "--host", "0.0.0.0")
+    (config, local), (_, everywhere) = started
+    assert local[0] == "127.0.0.1" and everywhere[0] == "0.0.0.0"
+    assert config.limit_concurrency == serving.CONNECTIONS
+    assert code == 130 and out.startswith("SASRec on tiny, 118 items: http://0.0.0.0:")
+    assert error.count("\n") == 1
+    assert error.startswith("unirep serve: --host=0.0.0.0 answers other machines too, without password or encryption")
+
+
+def test_a_port_that_is_taken_is_one_line(shell, run, started):
+    folder = run()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, out, error = shell("serve", folder, f"--port={port}")
+    assert (code, out, started) == (2, "", [])
+    reason = "Address already in use"
+    assert error == f"unirep: host=127.0.0.1 port={port} can't be opened ({reason}): choose another --port\n"
+
+
+BAD = {
+    "": "serve reads a finished run or an export: write unirep serve RUN, its folder first",
+    "gone": "gone holds no run: no config.yaml in it",
+    "RUN --port=x": "port=x is no port: give a whole number from 0 (any that is free) to 65535",
+    "RUN --port=65536": "port=65536 is no port",
+    "RUN --port=-1": "port=-1 is no port",
+    "RUN --port": "serve: --port is empty: write --port=..",
+    "RUN --prot=1": "serve: '--prot=1' is not understood: known are --port, --host, --data_path, --index",
+    "RUN --host=nowhere.invalid": "host=nowhere.invalid is no address (",
+    "RUN --index=annoy": "index=annoy is not known: choose one of exact, faiss, hnsw",
+    "EXPORT --index=faiss": "serve: --index is for a run, exported is an export: leave it out",
+    "EMPTY": "recommends nothing; scores: none; those of BPR are not a state times a table of items",
+}
+
+
+def test_bad_input_has_one_line(shell, run, tmp_path, started):
+    folder, without = run(), run("BPR")
+    assert shell("export", folder, "--out=exported")[0] == shell("export", without, "--out=empty")[0] == 0
+    for arguments, message in BAD.items():
+        words = arguments.replace("RUN", str(folder)).replace("EXPORT", "exported").replace("EMPTY", "empty").split()
+        words += [] if "--port" in arguments or not words else ["--port=0"]
+        code, out, error = shell("serve", *words)
+        assert (code, out, error.count("\n")) == (2, "", 1), (arguments, error)
+        assert error.startswith("unirep: ") and message in error, (arguments, error)
+    assert not started
+
+
+@pytest.mark.parametrize("package", ["fastapi", "uvicorn"])
+def test_without_the_extra_a_line_says_what_to_install(shell, run, monkeypatch, package):
+    folder = run()
+    for name in ("service", "server"):
+        monkeypatch.delitem(sys.modules, f"recbole_unirep.serving.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    code, out, error = shell("serve", folder)
+    assert (code, out, error.count("\n")) == (2, "", 1)
+    assert error.startswith(f"unirep: unirep serve needs {package}")
+    assert "pip install 'recbole-unirep[serve]'" in error
