@@ -115,6 +115,6 @@ def test_subcommands_get_the_arguments_behind_them(shell, monkeypatch):
     assert shell("unirep", "embet") == (
         2,
         "",
-        "unirep: command 'embet' is unknown: known are add-items, compare, embed, encode-items, export, figures, inspect, "
-        "prepare, rank-weights, recommend, serve, study, tokenize, tune, validate\n",
+        "unirep: command 'embet' is unknown: known are add-items, compare, embed, encode-items, export, figures, "
+        "inspect, prepare, rank-weights, recommend, serve, study, tokenize, tune, validate\n",
     )

@@ -138,7 +138,8 @@ def test_what_a_run_cannot_take_in_is_one_line_with_the_remedy(shell, run, files
 
 
 def test_an_id_fallback_is_refused_where_items_have_no_id(shell, run, files):
-    code, _, error = shell("add-items", run("UniRep", representation="semantic", code_dim=16), "new.csv", "--id_fallback=zero")
+    folder = run("UniRep", representation="semantic", code_dim=16)
+    code, _, error = shell("add-items", folder, "new.csv", "--id_fallback=zero")
     assert code == 2 and "id_fallback=zero is for items with an ID part, representation=semantic of this run" in error
     code, _, error = shell("add-items", run("TextKNN"), "new.csv", "--id_fallback=zero")
     assert code == 2 and "id_fallback=zero is for items with an ID part, TextKNN of this run has none" in error
