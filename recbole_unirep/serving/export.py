@@ -99,6 +99,7 @@ def export_run(run, out, data_path=None, overwrite=False):
         "dataset": config["dataset"],
         "n_items": len(recommender.item_tokens) - 1,
         "n_trained_items": model.n_training_items - 1,
+        "first_added_item": getattr(model, "first_added_item", len(recommender.item_tokens)),
         "max_length": config["MAX_ITEM_LIST_LENGTH"],
     }
     with written_folder(out) as folder:

@@ -125,8 +125,8 @@ class ExportedRecommender:
 
     def _scores(self, histories):
         """Scores of all item ids, shape: [B, n_items], float32."""
-        width, n_trained = self.manifest["max_length"], self.manifest["n_trained_items"]
-        read = [history[history <= n_trained][-width:] for history in histories]
+        width = self.manifest["max_length"]
+        read = [history[self._is_read(history)][-width:] for history in histories]
         item_seq = np.zeros((len(read), width), dtype=np.int64)
         for row, items in zip(item_seq, read):
             row[: len(items)] = items
@@ -153,10 +153,14 @@ class ExportedRecommender:
         if not histories:
             raise ValueError("nobody is asked for: give at least one history")
         for number, history in enumerate(histories, start=1):
-            if not (history <= self.manifest["n_trained_items"]).any():
+            if not self._is_read(history).any():
                 what = "has no item that took part in training" if len(history) else "is empty"
                 raise ValueError(f"the history number {number} {what}: {self.manifest['model']} reads items, give one")
         return histories
+
+    def _is_read(self, history):
+        """Which items of a history the encoder reads: those that took part in training and those added since."""
+        return (history <= self.manifest["n_trained_items"]) | (history >= self.manifest["first_added_item"])
 
     def _candidates(self, k, candidates):
         """Which item ids may be recommended, shape: [n_items], bool."""

@@ -75,6 +75,21 @@ def test_an_export_recommends_what_its_run_does(exported, case):
         assert all(row.scores == pytest.approx(given.scores, abs=1e-5, rel=1e-5) for row, given in zip(found, expected))
 
 
+@pytest.mark.parametrize("keys", [{"split": "cold_items", "cold_item_share": 0.2, **ADDED}, {**FIXED, **BEST}])
+def test_items_added_since_are_in_the_export(run, tmp_path, keys):
+    folder = run("UniRep", **keys)
+    new = [{"item_id": f"n{number}", "title": f"soap number {number}"} for number in (1, 2)]
+    recbole_unirep.add_items(folder, [{**item, "categories": ["Beauty"], "price": 1.0} for item in new])
+    export_run(folder, tmp_path / "export")
+    recommender, loaded = Recommender.load(folder), recbole_unirep.load_export(tmp_path / "export", n_threads=1)
+    first, cold = recommender.item_tokens[1], recommender.item_tokens[-3]
+    rows = [[first, "n1"], ["n2"], [cold, "n2", first]]
+    options = {"k": len(recommender.item_tokens) - 1, "keep_earlier": True}
+    for found, expected in zip(loaded.recommend(rows, **options), recommender.recommend(items=rows, **options)):
+        assert found.items == expected.items and {"n1", "n2"} < {*found.items}
+        assert found.scores == pytest.approx(expected.scores, abs=1e-5, rel=1e-5)
+
+
 def test_scores_added_are_in_the_export_and_not_in_the_encoder(exported):
     _, export = exported("UniRep", **ADDED)
     manifest = recbole_unirep.load_export(export, n_threads=1).manifest
