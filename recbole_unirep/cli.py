@@ -118,7 +118,7 @@ def _train(arguments):
 
 def _embed(arguments):
     recbole_unirep.require_recbole()
-    from recbole_unirep.quick_start import embed
+    from recbole_unirep.embed import embed
 
     embed(arguments)
 

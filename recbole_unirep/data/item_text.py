@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dataset_prep.embedding import Encoding, ItemTexts, item_vectors
+from dataset_prep.embedding import Encoding, ItemTexts, encode_share, item_vectors
 from recbole_unirep import parallel
 
 logger = logging.getLogger()
@@ -46,6 +46,35 @@ def load_item_text(config, dataset) -> ItemText:
         FileNotFoundError: the `.item` file or half of a pair of vector files is missing.
         ValueError: an option, a file or the encoder is not usable.
     """
+    encodings, texts = _asked(config, dataset)
+    with parallel.main_first():  # what it encodes and stores the others find
+        parts = [torch.from_numpy(item_vectors(texts, encoding, config["text_dir"])) for encoding in encodings]
+    encoded = parts[0] if len(parts) == 1 else torch.cat([functional.normalize(part, dim=1) for part in parts], dim=1)
+    vectors = torch.cat([torch.zeros(1, encoded.shape[1]), encoded])  # [n_items, text_dim]
+    encoder = " + ".join(encoding.encoder for encoding in encodings)
+    text = ItemText(vectors, encoder, encoded.shape[1], int((encoded == 0).all(dim=1).sum()))
+    logger.info(
+        f"Item text: encoder {text.encoder}, {text.dimension} dimensions, {len(texts.items)} items, "
+        f"{text.n_without_text} without text"
+    )
+    return text
+
+
+def encode_own_share(config, dataset):
+    """Encodes what falls to this process of the vectors that are missing, and waits until the others have done theirs.
+
+    Args:
+        config (Config): as `load_item_text`.
+        dataset (Dataset): likewise.
+    """
+    encodings, texts = _asked(config, dataset)
+    for encoding in encodings:
+        encode_share(texts, encoding, config["text_dir"], parallel.rank(), parallel.world_size())
+    parallel.gathered(None)
+
+
+def _asked(config, dataset):
+    """How the config asks for item text: an Encoding for each encoder, and the ItemTexts."""
     encoders = _encoders(config["text_encoder"])
     fields = config["text_fields"]
     items = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
@@ -66,20 +95,10 @@ def load_item_text(config, dataset) -> ItemText:
         dtype=config["text_dtype"],
         lexical_dim=config["lexical_dim"],
         show_progress=bool(config["show_progress"]),
+        processes=config["text_processes"] or 1,
+        shard_size=config["text_shard_size"] or config["text_batch_size"],
     )
-    with parallel.main_first():  # what it encodes and stores the others find
-        parts = [
-            torch.from_numpy(item_vectors(texts, encoding._replace(encoder=encoder), config["text_dir"]))
-            for encoder in encoders
-        ]
-    encoded = parts[0] if len(parts) == 1 else torch.cat([functional.normalize(part, dim=1) for part in parts], dim=1)
-    vectors = torch.cat([torch.zeros(1, encoded.shape[1]), encoded])  # [n_items, text_dim]
-    text = ItemText(vectors, " + ".join(encoders), encoded.shape[1], int((encoded == 0).all(dim=1).sum()))
-    logger.info(
-        f"Item text: encoder {text.encoder}, {text.dimension} dimensions, {len(texts.items)} items, "
-        f"{text.n_without_text} without text"
-    )
-    return text
+    return [encoding._replace(encoder=encoder) for encoder in encoders], texts
 
 
 def _encoders(asked):

@@ -34,8 +34,8 @@ def test_what_is_saved_loads_as_tensors_alone(tmp_path):
 def test_a_kill_while_saving_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     checkpoint.save({"epoch": 1}, tmp_path / "model.pt")
 
-    def killed(state, path):
-        path.write_bytes(b"half a file")
+    def killed(state, file):
+        file.write(b"half a file")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(torch, "save", killed)
