@@ -64,14 +64,15 @@ def _guarded_torch(load):
     def load_guarded(file, *args, **kwargs):
         if not _is_recbole(sys._getframe(1)) or "weights_only" in kwargs:
             return load(file, *args, **kwargs)
-        if _allowed[-1] or _is_ours(file):
-            return load(file, *args, weights_only=False, **kwargs)
+        runs_pickles = _allowed[-1] or _is_ours(file)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # pickle protocol 4 is detected before it is refused
-                return load(file, *args, weights_only=True, **kwargs)
+                return load(file, *args, weights_only=not runs_pickles, **kwargs)
         except pickle.UnpicklingError as error:
-            raise refusal(file) from error
+            if not runs_pickles:
+                raise refusal(file) from error
+            raise ValueError(f"{file} is no checkpoint that can be read ({_line(error)}): restore it") from error
         except (RuntimeError, EOFError) as error:
             raise ValueError(f"{file} is no checkpoint that can be read ({_line(error)}): restore it") from error
 

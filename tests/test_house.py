@@ -37,7 +37,7 @@ FLOORS = (
     ("layers", "model"),
     ("config",),
     ("embed", "quick_start"),
-    ("serving", "tokenize"),
+    ("import_recbole", "serving", "tokenize"),
     ("study",),
     ("cli",),
     ("__init__",),

@@ -16,6 +16,7 @@ from recbole.utils import FeatureSource, FeatureType, ModelType
 
 from dataset_prep.text import quoted_parts
 from recbole_unirep.data.cold_items import cold_items_asked, is_left
+from recbole_unirep.data.prepared import check_prepared
 from recbole_unirep.data.reading import fast_reader
 from recbole_unirep.data.sequences import UserSequences, grouped_order
 from recbole_unirep.data.tie_order import n_tied, shuffling_keys, time_order
@@ -223,8 +224,9 @@ def create_dataset(config):
         each user's items.
 
     Raises:
-        ValueError: no interaction is left after filtering.
+        ValueError: no interaction is left after filtering, or the files are not those that were prepared.
     """
+    check_prepared(config)
     base = recbole_class(config)
     mixins = (TimeOrdered,)
     if base.__name__ == "SequentialDataset":
