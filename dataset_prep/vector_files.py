@@ -137,7 +137,7 @@ class VectorFiles(NamedTuple):
         try:
             self.matrix.parent.mkdir(parents=True, exist_ok=True)
             with open(partial.matrix, "wb") as file:
-                np.save(file, vectors)
+                np.save(_Writer(file), vectors)
             record = {
                 "made_by": MADE_BY,
                 **provenance,
@@ -199,6 +199,13 @@ def difference(files: VectorFiles, wanted: dict[str, Any]) -> Optional[str]:
 def is_ours(record: Mapping[str, Any]) -> bool:
     """Whether we made the vectors of this record."""
     return record.get("made_by") == MADE_BY
+
+
+class _Writer:
+    """A file that numpy writes to by `write`, whose errors say why: `tofile` counts bytes alone."""
+
+    def __init__(self, file):
+        self.write = file.write
 
 
 def names_beside(folders: Sequence[Path], dataset: str) -> list[str]:

@@ -30,7 +30,7 @@ TEXTS = sorted(
 
 # A room imports only rooms above it in this table.
 FLOORS = (
-    ("dataset_prep", "folder_lock", "parallel", "pickle_guard", "whole_files"),
+    ("dataset_prep", "folder_lock", "parallel", "pickle_guard", "sealed_zip", "whole_files"),
     ("compat", "result", "run_folder", "semantic_ids", "shipped", "values"),
     ("analysis", "generation", "known_keys", "prepare", "tokenizer"),
     ("data", "dataset_columns", "training"),

@@ -1,26 +1,21 @@
 """recbole_unirep.training.checkpoint: checkpoints of tensors and plain values, written whole or not at all.
 
 RecBole pickles its Config into every checkpoint, which torch >= 2.6 refuses to load (RecBole issues 2212, 2215). A
-checkpoint of ours ends with its own SHA-256, as the comment of the zip file that torch writes: torch itself notices no
-flipped bit.
+checkpoint of ours ends with its own SHA-256: torch itself notices no flipped bit.
 """
 
-import os
 import pickle
 import random
-from hashlib import sha256
 
 import numpy as np
 import scipy.sparse
 import torch
 
 from recbole_unirep import parallel
+from recbole_unirep.sealed_zip import is_damaged, seal
 from recbole_unirep.whole_files import whole
 
 REMEDY = "restore it or train anew"
-SEAL = b"sha256:"
-END_OF_ZIP = b"PK\x05\x06"  # 22 bytes, the last two of them the length of the comment behind
-END_BYTES, SEAL_BYTES = 22, len(SEAL) + 64
 
 
 def save(state, path):
@@ -44,7 +39,7 @@ def save(state, path):
                 torch.save(state, writer)
             except RuntimeError:  # torch's own, about a place in the file
                 raise writer.error or OSError("torch could not write it") from None
-        _seal(partial)
+        seal(partial)
 
 
 def load(path, device):
@@ -56,7 +51,7 @@ def load(path, device):
     """
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}: the run was stopped before its first epoch ended")
-    if _is_damaged(path):
+    if is_damaged(path):
         raise ValueError(f"checkpoint {path} is not the file that was written (sha256 differs): {REMEDY}")
     try:
         state = torch.load(path, map_location=device, weights_only=True)
@@ -113,37 +108,6 @@ class _Writer:
 
     def flush(self):
         self.file.flush()
-
-
-def _seal(path):
-    """Adds the checksum of what stands before it."""
-    with open(path, "r+b") as file:
-        file.seek(-END_BYTES, os.SEEK_END)
-        end = file.read()
-        if not end.startswith(END_OF_ZIP) or end[-2:] != b"\0\0":
-            raise ValueError(f"torch {torch.__version__} writes {path} in a form that is not known")
-        file.seek(-2, os.SEEK_END)
-        file.write(SEAL_BYTES.to_bytes(2, "little"))
-        file.write(SEAL + _digest(file, file.tell()))
-
-
-def _is_damaged(path):
-    """Whether a seal is there and not that of the file; those of earlier versions have none."""
-    with open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - SEAL_BYTES, 0))
-        seal = file.read()
-        return seal.startswith(SEAL) and seal[len(SEAL) :] != _digest(file, size - SEAL_BYTES)
-
-
-def _digest(file, n_bytes):
-    """SHA-256 of a file's first bytes, in hexadecimal digits; the file stands behind them afterwards."""
-    file.seek(0)
-    digest, left = sha256(), n_bytes
-    while left and (block := file.read(min(left, 1 << 20))):
-        digest.update(block)
-        left -= len(block)
-    return digest.hexdigest().encode()
 
 
 def random_state(loader):

