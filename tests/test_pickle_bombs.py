@@ -11,7 +11,7 @@ import pytest
 import torch
 from recbole.config import Config as RecBoleConfig
 
-from recbole_unirep import cli, pickle_guard, read_ranks
+from recbole_unirep import pickle_guard, read_ranks
 from recbole_unirep.semantic_ids import CODES, RECORD
 from recbole_unirep.tokenizer.bundle import WEIGHTS
 from recbole_unirep.training import checkpoint
@@ -49,17 +49,14 @@ FORMS = [as_torch, as_torch_with_our_checksum, as_pickle]
 
 
 @pytest.fixture
-def shell(tiny, monkeypatch, capsys):
+def shell(shell):
     """Calls a command on the tiny dataset: exit code, and the last line of standard error."""
 
     def call(*arguments, **keys):
-        given = [*arguments, *(f"--{key}={value}" for key, value in keys.items())]
-        monkeypatch.setattr("sys.argv", ["shell", *given])
-        code = cli.run_recbole() if arguments[:1] == () or arguments[0].startswith("--") else cli.unirep()
-        captured = capsys.readouterr()
-        return code, (captured.err.splitlines() or [""])[-1]
+        code, lines = shell(*arguments, **keys)
+        return code, (lines or [""])[-1]
 
-    call.data = {"dataset": "tiny", "data_path": tiny.parent}
+    call.data = shell.data
     return call
 
 

@@ -33,6 +33,9 @@ class TimeOrdered:
         """Reads an atomic file as RecBole does, then reads `'Skin Care', "Women's"` as two tokens, not as four."""
         with fast_reader(self.time_field):
             feat = super()._load_feat(filepath, source)
+        stranger = {FeatureSource.ITEM: self.uid_field, FeatureSource.USER: self.iid_field}.get(source)
+        if feat is not None and stranger in feat:
+            raise ValueError(f"{filepath} has a column {stranger}, which only interactions have: remove it")
         for field in feat.columns if feat is not None else ():
             if self.field2type[field] == FeatureType.TOKEN_SEQ and any(_is_quoted(cell) for cell in feat[field]):
                 feat[field] = [_quoted_list(cell, self.config["seq_separator"]) for cell in feat[field]]
