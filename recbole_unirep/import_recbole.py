@@ -26,7 +26,8 @@ from recbole_unirep.values import PLAIN, split_arguments
 # What a checkpoint's config says of a machine, or of how it was evaluated.
 NOT_TAKEN = {
     "checkpoint_dir", "config_file", "data_path", "dataloaders_save_path", "dataset_save_path", "debug", "eval_args",
-    "gpu_id", "local_rank", "log_wandb", "metric_decimal_place", "metrics", "nproc", "offset", "repeatable", "save_dataloaders", "save_dataset",
+    "gpu_id", "local_rank", "log_wandb", "metric_decimal_place",
+    "metrics", "nproc", "offset", "repeatable", "save_dataloaders", "save_dataset",
     "show_progress", "state", "topk", "use_gpu", "valid_metric", "valid_metric_bigger", "wandb_project", "worker",
     "world_size", "ip", "port", "group_offset", "device", "eval_batch_size", "train_batch_size",
     "train_neg_sample_args", "shuffle",
