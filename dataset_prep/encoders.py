@@ -8,6 +8,7 @@ import hashlib
 import multiprocessing
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import connection
@@ -31,14 +32,15 @@ class EndsWithParent:
 
 
 def _watch_parent():
-    parent = multiprocessing.parent_process()
-    if parent is not None:
+    def wait():
+        for _ in range(600):  # a process knows its parent a little after it has read what it was given
+            parent = multiprocessing.parent_process()
+            if parent is not None:
+                connection.wait([parent.sentinel])
+                os._exit(1)
+            time.sleep(0.1)
 
-        def wait():
-            connection.wait([parent.sentinel])
-            os._exit(1)
-
-        threading.Thread(target=wait, daemon=True).start()
+    threading.Thread(target=wait, daemon=True).start()
     return EndsWithParent()
 
 

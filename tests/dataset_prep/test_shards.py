@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -201,3 +202,28 @@ def test_torchrun_encodes_in_shares(tiny, tmp_path, monkeypatch):
     assert cli.unirep() == 0
     assert file_sha256(files.matrix) == digest
     assert not (tiny / ".tiny.model.shards").exists()
+
+
+def test_the_workers_of_a_killed_command_end_too(tmp_path):
+    """sentence-transformers' workers would wait for sentences for ever."""
+    code = (
+        "import multiprocessing, time\n"
+        "from dataset_prep.encoders import EndsWithParent\n"
+        "def work(model):\n"
+        "    time.sleep(900)\n"
+        "if __name__ == '__main__':\n"
+        "    child = multiprocessing.get_context('spawn').Process(target=work, args=({'ends': EndsWithParent()},))\n"
+        "    child.start()\n"
+        "    print(child.pid, flush=True)\n"
+        "    child.join()\n"
+    )
+    (tmp_path / "parent.py").write_text(code)
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    parent = subprocess.Popen([sys.executable, "parent.py"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
+    worker = int(parent.stdout.readline())
+    time.sleep(1)
+    parent.kill(), parent.wait(), parent.stdout.close()
+    until = time.monotonic() + 60
+    while Path(f"/proc/{worker}/cmdline").exists() and Path(f"/proc/{worker}/cmdline").read_bytes():
+        assert time.monotonic() < until
+        time.sleep(0.1)
