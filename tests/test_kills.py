@@ -113,7 +113,7 @@ def epochs(folder):
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_training(fork, killed, tiny, tmp_path, seed):
-    keys = {**SMALL, "data_path": tiny.parent, "epochs": 40, "stopping_step": 40}
+    keys = {**SMALL, "data_path": tiny.parent, "epochs": 60, "stopping_step": 60}
     whole = fork.Process(target=command, args=("run_recbole", text({**keys, "run_dir": "whole"}), tmp_path, None))
     whole.start(), whole.join(240)
     part = tmp_path / "part"
@@ -121,10 +121,10 @@ def test_training(fork, killed, tiny, tmp_path, seed):
     def arguments():
         return ["--resume=part"] if (part / "config.yaml").is_file() else text({**keys, "run_dir": "part"})
 
-    assert killed("run_recbole", arguments, "part/*.*", seed, 0.3, kills=4) == 4
+    assert killed("run_recbole", arguments, "part/metrics.jsonl", seed, 0.2, kills=4) >= 3
     assert untimed(part) == untimed(tmp_path / "whole")
     assert epochs(part) == epochs(tmp_path / "whole")
-    assert [epoch["epoch"] for epoch in epochs(part)] == list(range(40))
+    assert [epoch["epoch"] for epoch in epochs(part)] == list(range(60))
 
 
 def test_a_run_that_was_killed_before_its_first_epoch_ended_is_continued_or_begun_anew(tiny, monkeypatch, capsys):
