@@ -115,6 +115,6 @@ def test_subcommands_get_the_arguments_behind_them(shell, monkeypatch):
     assert shell("unirep", "embet") == (
         2,
         "",
-        "unirep: command 'embet' is unknown: known are compare, embed, encode-items, figures, import-recbole, inspect, prepare, "
-        "rank-weights, recommend, study, tokenize, tune, validate\n",
+        "unirep: command 'embet' is unknown: known are compare, embed, encode-items, figures, import-recbole, inspect, "
+        "prepare, rank-weights, recommend, study, tokenize, tune, validate\n",
     )
