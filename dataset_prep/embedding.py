@@ -12,23 +12,24 @@ import hashlib
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
+from dataset_prep.encoders import LEXICAL, calls, devices_of, folder_fingerprint, load_encoder
 from dataset_prep.lexical import lexical_vectors
+from dataset_prep.shards import Shards
 from dataset_prep.text import ItemSentences, by_length, item_sentences
-from dataset_prep.vector_files import VectorFiles, is_ours, names_beside
+from dataset_prep.vector_files import VectorFiles, difference, is_ours, names_beside, storage_folder
 
 logger = logging.getLogger()
 
-LEXICAL = "lexical"
 STORED_DTYPES = ("float16", "float32")
 LIBRARIES = {LEXICAL: ("scikit-learn",)}
 MODEL_LIBRARIES = ("sentence-transformers", "transformers", "torch")
-HUB_TIMEOUT = 5  # seconds
 
 
 class ItemTexts(NamedTuple):
@@ -68,6 +69,8 @@ class Encoding(NamedTuple):
         dtype (str): storage of the vectors, "float16" or "float32".
         lexical_dim (int): dimensions of the lexical encoder.
         show_progress (bool): whether a progress bar is shown.
+        processes (int): processes of a sentence-transformers model on this machine.
+        shard_size (int): sentences of a shard, about: whole batches.
     """
 
     encoder: str
@@ -76,6 +79,8 @@ class Encoding(NamedTuple):
     dtype: str
     lexical_dim: int
     show_progress: bool
+    processes: int = 1
+    shard_size: int = 2048
 
     @property
     def file_name(self) -> str:
@@ -93,6 +98,28 @@ class Encoding(NamedTuple):
         return identity
 
 
+class Sentences(NamedTuple):
+    """What is to be encoded, and what vectors of it would be stored.
+
+    Attributes:
+        items (list of str): item tokens in the order of the stored rows, the same whatever RecBole's numbering.
+        sentences (list of str): one per item.
+        provenance (dict): what the vectors are made of.
+        fit_on (list of str, optional): sentences that the lexical encoder learns from.
+        storage (Path): folder of the vectors.
+        beside (list of Path): folders where vectors may lie.
+        vectors (VectorFiles, optional): stored ones that may be used as they are; nothing is to be encoded then.
+    """
+
+    items: list
+    sentences: list
+    provenance: dict
+    fit_on: Optional[list]
+    storage: Path
+    beside: list
+    vectors: Optional[VectorFiles] = None
+
+
 def item_vectors(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str]) -> np.ndarray:
     """Gives each item's vector: the user's, else stored ones of the same text and encoder, else newly encoded.
 
@@ -107,10 +134,55 @@ def item_vectors(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str]) 
     Raises:
         FileNotFoundError: the `.item` file or half of a pair of vector files is missing.
         ValueError: an option, a file or the encoder is not usable.
+        OSError: the vectors can't be stored.
     """
+    asked = _asked(texts, encoding, text_dir)
+    if asked.vectors is not None:
+        return asked.vectors.read(texts.items, checked=bool(asked.items))
+    files = VectorFiles.named(asked.storage, texts.dataset, encoding.file_name)
+    shards = _shards(asked, texts.dataset, encoding)
+    with shards.alone() if shards else nullcontext():
+        fit_on = asked.fit_on and sorted(set(asked.fit_on) - {""})
+        vectors = encode(asked.sentences, encoding, names_beside(asked.beside, texts.dataset), fit_on, shards)
+        with np.errstate(over="ignore"):  # the next line says it better
+            vectors = vectors.astype(encoding.dtype)
+        if not np.isfinite(vectors).all():
+            raise ValueError(
+                f"{encoding.encoder} gives values that {encoding.dtype} can't hold: set text_dtype to float32"
+            )
+        files.write(vectors, asked.items, {**asked.provenance, "versions": _libraries(encoding)})
+        if shards:
+            shards.remove()
+    return files.read(texts.items, checked=True)
+
+
+def encode_share(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str], worker: int, n_workers: int) -> None:
+    """Encodes every n-th shard, so that several workers, on several machines over one folder, leave nothing to encode.
+
+    Args:
+        texts (ItemTexts): as `item_vectors`.
+        encoding (Encoding): likewise.
+        text_dir (str, optional): likewise.
+        worker (int): number of this worker, from 0.
+        n_workers (int): of them.
+
+    Raises:
+        ValueError, OSError: as `item_vectors`.
+    """
+    asked = _asked(texts, encoding, text_dir)
+    shards = None if asked.vectors is not None else _shards(asked, texts.dataset, encoding)
+    if shards:
+        beside = names_beside(asked.beside, texts.dataset)
+        _encode_missing(shards, encoding, beside, range(worker, len(shards), n_workers))
+
+
+def _asked(texts, encoding, text_dir) -> Sentences:
+    """What is asked for, and the stored vectors that answer it."""
     if encoding.dtype not in STORED_DTYPES:
         raise ValueError(f"text_dtype is {encoding.dtype!r}: it must be one of {list(STORED_DTYPES)}")
     places = vector_places(texts, encoding, text_dir)
+    folders = [files.matrix.parent for files in places]
+    storage = folders[-1]
     stored = [files for files in places if files.exist()]
     for files in stored:
         if not is_ours(files.read_record()):
@@ -119,9 +191,9 @@ def item_vectors(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str]) 
                     f"text_encoder {encoding.encoder} would be stored as {files.matrix.name}, where vectors of yours "
                     f"lie: use them (--text_encoder={encoding.file_name}), or move them away"
                 )
-            return files.read(texts.items)
+            return Sentences([], [], {}, None, storage, folders, files)
 
-    items = sorted(texts.items)  # the same rows whatever RecBole's numbering
+    items = sorted(texts.items)
     sentences, template = texts.sentences(items)
     provenance = {
         **encoding.identity(),
@@ -135,23 +207,15 @@ def item_vectors(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str]) 
         provenance["fitted_on_sha256"] = hashlib.sha256("\n".join(fit_on).encode()).hexdigest()
     elif encoding.encoder == LEXICAL:
         provenance["fitted_on_sha256"] = None
+    asked = Sentences(items, sentences, provenance, fit_on, storage, folders)
     for files in stored:
         outdated = difference(files, {"items": items, **provenance})
         if outdated is None:
-            return files.read(texts.items)
+            return asked._replace(vectors=files)
         logger.info(f"{files.matrix} is not used again, its {outdated} differs: the texts are encoded anew")
-
     if not any(sentences):
         raise ValueError(f"none of {len(items)} items has a text in {texts.folder}: check text_fields and the item ids")
-    beside = names_beside([files.matrix.parent for files in places], texts.dataset)
-    vectors = encode(sentences, encoding, beside, fit_on and sorted(set(fit_on) - {""}))
-    with np.errstate(over="ignore"):  # the next line says it better
-        vectors = vectors.astype(encoding.dtype)
-    if not np.isfinite(vectors).all():
-        raise ValueError(f"{encoding.encoder} gives values that {encoding.dtype} can't hold: set text_dtype to float32")
-    libraries = {library: version(library) for library in LIBRARIES.get(encoding.encoder, MODEL_LIBRARIES)}
-    places[-1].write(vectors, items, {**provenance, "versions": libraries})
-    return places[-1].read(texts.items)
+    return asked
 
 
 def vector_places(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str]) -> list[VectorFiles]:
@@ -161,44 +225,27 @@ def vector_places(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str])
     return [VectorFiles.named(folder, texts.dataset, encoding.file_name) for folder in folders]
 
 
-def storage_folder(dataset_folder: Path, dataset: str) -> Path:
-    """Where vectors are stored unless text_dir says: beside the data, else in the user's cache.
-
-    Args:
-        dataset_folder (Path): folder of the dataset.
-        dataset (str): its name.
-
-    Returns:
-        Path: the dataset's folder where it may be written and is no part of an installed package.
-    """
-    installed = {"site-packages", "dist-packages"} & set(dataset_folder.resolve().parts)
-    # The mode is asked too, because root may write into a folder that was made read-only on purpose.
-    writable = os.access(dataset_folder, os.W_OK) and dataset_folder.stat().st_mode & 0o222
-    if writable and not installed:
-        return dataset_folder
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "recbole-unirep" / dataset
+def _libraries(encoding):
+    return {library: version(library) for library in LIBRARIES.get(encoding.encoder, MODEL_LIBRARIES)}
 
 
-def difference(files: VectorFiles, wanted: dict[str, Any]) -> Optional[str]:
-    """What keeps stored vectors of ours from being used again.
-
-    Args:
-        files (VectorFiles): the stored pair.
-        wanted (dict): what their record must hold.
-
-    Returns:
-        str, optional: the first key of the record that differs; None where they may be used.
-    """
-    record = files.read_record()
-    for key, value in wanted.items():
-        if record.get(key) != value:
-            return key
-    return None if files.is_intact() else "vectors_sha256"
+def _shards(asked, dataset, encoding) -> Optional[Shards]:
+    """The parts of what is to be encoded; None where it is one part, or the lexical encoder's."""
+    size = encoding.batch_size * max(1, encoding.shard_size // encoding.batch_size)
+    distinct = by_length(asked.sentences)
+    if encoding.encoder == LEXICAL or len(distinct) <= size:
+        return None
+    folder = asked.storage / f".{dataset}.{encoding.file_name}.shards"
+    made_with = {**encoding.identity(), "batch_size": encoding.batch_size, "versions": _libraries(encoding)}
+    return Shards(folder, distinct, size, made_with)
 
 
 def encode(
-    sentences: Sequence[str], encoding: Encoding, beside: Sequence[str], fit_on: Optional[Sequence[str]] = None
+    sentences: Sequence[str],
+    encoding: Encoding,
+    beside: Sequence[str],
+    fit_on: Optional[Sequence[str]] = None,
+    shards: Optional[Shards] = None,
 ) -> np.ndarray:
     """Encodes each distinct sentence once, in the order of their lengths; an empty one is a zero vector.
 
@@ -207,6 +254,7 @@ def encode(
         encoding (Encoding): the encoder and its options.
         beside (sequence of str): vectors that lie beside the data, for the error message.
         fit_on (sequence of str, optional): distinct ones that the lexical encoder learns from, in order; None is all.
+        shards (Shards, optional): of the distinct sentences; None encodes them in one piece.
 
     Returns:
         np.ndarray: float32, shape: [len(sentences), text_dim].
@@ -216,85 +264,34 @@ def encode(
     """
     distinct = by_length(sentences)
     logger.info(f"{encoding.encoder} encodes {len(distinct)} distinct sentences of {len(sentences)} items")
-    if encoding.encoder == LEXICAL:
-        encoded = lexical_vectors(distinct, encoding.lexical_dim, fit_on)
+    if shards:
+        _encode_missing(shards, encoding, beside, range(len(shards)))
+        parts = iter(shards)
+    elif encoding.encoder == LEXICAL:
+        parts = [(range(len(distinct)), lexical_vectors(distinct, encoding.lexical_dim, fit_on))]
     else:
-        encoded = load_encoder(encoding.encoder, encoding.device, beside).encode(
-            distinct, batch_size=encoding.batch_size, show_progress_bar=encoding.show_progress, convert_to_numpy=True
-        )
-    vectors = np.zeros((len(sentences), encoded.shape[1]), dtype=np.float32)
-    row_of_sentence = {sentence: row for row, sentence in enumerate(distinct)}
-    filled = [row for row, sentence in enumerate(sentences) if sentence]
-    vectors[filled] = encoded[[row_of_sentence[sentences[row]] for row in filled]]
+        encoder = load_encoder(encoding.encoder, encoding.device, beside)
+        with calls(encoder, encoding.batch_size, len(distinct), [], encoding.show_progress) as call:
+            parts = [(range(len(distinct)), call(distinct))]
+    number = {sentence: row for row, sentence in enumerate(distinct)}
+    filled = np.array([row for row, sentence in enumerate(sentences) if sentence])
+    place = np.array([number[sentences[row]] for row in filled])  # among the distinct ones
+    order = np.argsort(place, kind="stable")
+    vectors = None
+    for part, encoded in parts:
+        if vectors is None:
+            vectors = np.zeros((len(sentences), encoded.shape[1]), dtype=np.float32)
+        own = order[slice(*np.searchsorted(place[order], [part.start, part.stop]))]
+        vectors[filled[own]] = encoded[place[own] - part.start]
     return vectors
 
 
-def load_encoder(name: str, device: Optional[str], beside: Sequence[str]):
-    """Loads a sentence-transformers model, from the hub's cache alone where the hub can't be reached.
-
-    Args:
-        name (str): model name or local folder.
-        device (str, optional): None is the library's own choice.
-        beside (sequence of str): vectors that lie beside the data, for the error message.
-
-    Returns:
-        sentence_transformers.SentenceTransformer: the model.
-
-    Raises:
-        ValueError: there is no such folder, the hub doesn't know the model or can't be reached.
-    """
-    try:
-        offline = not os.path.isdir(name) and hub_is_out_of_reach(name)
-        from sentence_transformers import SentenceTransformer
-
-        return SentenceTransformer(name, device=device, local_files_only=offline)
-    except Exception as error:  # the hub, its HTTP client, transformers and torch each raise their own
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        advice = [f"--text_encoder={other} (vectors beside the data)" for other in beside if other != LEXICAL]
-        raise ValueError(
-            f"text_encoder {name} can't be loaded ({reason}): "
-            f"use {', '.join(advice + [f'--text_encoder={LEXICAL}'])}, or a local model folder"
-        ) from error
-
-
-def hub_is_out_of_reach(name: str) -> bool:
-    """Asks the hub for a model once; sentence-transformers itself retries for over a minute.
-
-    Args:
-        name (str): model name, with or without its organization.
-
-    Returns:
-        bool: True where the hub doesn't answer and the model lies in its cache.
-
-    Raises:
-        ConnectionError: the hub doesn't answer and the cache lacks the model.
-        FileNotFoundError: the hub answers that there is no such model.
-    """
-    from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.utils import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
-
-    repositories = [name] if "/" in name else [f"sentence-transformers/{name}", name]
-    for repository in repositories:
-        try:
-            HfApi().model_info(repository, timeout=HUB_TIMEOUT)
-        except RepositoryNotFoundError:
-            continue
-        except HFValidationError as error:
-            raise FileNotFoundError("no such folder, and no name that a model on the hub could have") from error
-        except HfHubHTTPError:  # another answer: what it means for this model, sentence-transformers will say
-            return False
-        except Exception as error:  # whatever its HTTP client raises; which client that is has changed
-            cache = os.environ.get("SENTENCE_TRANSFORMERS_HOME")
-            # Without its modules.json a model would be loaded with mean pooling: another encoder, silently.
-            if any(try_to_load_from_cache(cached, "modules.json", cache_dir=cache) for cached in repositories):
-                return True
-            raise ConnectionError(f"the Hugging Face hub can't be reached: {error}") from error
-        return False
-    raise FileNotFoundError("the Hugging Face hub has no such model, or hides it from you")
-
-
-def folder_fingerprint(folder: Path) -> str:
-    """SHA-256 over the names, sizes and times of a folder's files."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    lines = [f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+def _encode_missing(shards, encoding, beside, numbers) -> None:
+    """Has the missing shards of a sentence-transformers model encoded; without any it is not loaded."""
+    missing = shards.missing(numbers)
+    if not missing:
+        return
+    encoder = load_encoder(encoding.encoder, encoding.device, beside)
+    devices = devices_of(min(encoding.processes, len(missing)), encoding.device)
+    with calls(encoder, encoding.batch_size, shards.size, devices, show_progress=False) as call:
+        shards.encode(call, max(1, len(devices)), missing, encoding.show_progress)

@@ -14,7 +14,7 @@ from typing import NamedTuple, Optional
 from tqdm import tqdm
 
 from dataset_prep.item_store import ItemStore
-from dataset_prep.manifest import manifest_name, write_manifest
+from dataset_prep.manifest import manifest_name, unfinished_name, write_manifest
 from dataset_prep.raw_fields import (
     ITEM,
     RATING,
@@ -30,7 +30,7 @@ from dataset_prep.raw_fields import (
 from dataset_prep.raw_files import RawFile, Record
 from dataset_prep.rejects import EARLY, Rejects
 from dataset_prep.review_store import Counts, ReviewStore
-from dataset_prep.spilling import SpillingDatabase
+from dataset_prep.spilling import VERSION, SpillingDatabase
 from dataset_prep.temporal_split import Period, split_files
 from dataset_prep.work_folder import FINISHED, publish, work_folder
 
@@ -124,9 +124,14 @@ def prepare(
         finally:
             database.close()
             rejects.close()
-        record = {"options": _settings(options), "sources": _sources(reviews, metadata, rejects), **record}
+        record = {
+            "duckdb": VERSION,
+            "options": _settings(options),
+            "sources": _sources(reviews, metadata, rejects),
+            **record,
+        }
         write_manifest(finished, name, record)
-        publish(folder, target, manifest_name(name))
+        publish(folder, target, manifest_name(name), unfinished_name(name))
     if rejects.n_all:
         logger.warning(f"{rejects.n_all:,} broken records: {target / rejects.path.name}")
     logger.info(f"{target}: {counts.interactions:,} interactions, {counts.users:,} users, {counts.items:,} items")

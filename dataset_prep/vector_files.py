@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
@@ -71,22 +71,29 @@ class VectorFiles(NamedTuple):
             raise ValueError(f'{self.record} holds no json object: it must be {{"items": [...]}}')
         return record
 
-    def read(self, items: Sequence[str]) -> np.ndarray:
+    def read(self, items: Sequence[str], checked: bool = False) -> np.ndarray:
         """Rows of the wanted items, found by their tokens; further rows are left alone.
 
         Args:
             items (sequence of str): item tokens.
+            checked (bool): whether the caller has compared the matrix with the checksum of the record.
 
         Returns:
             np.ndarray: float32, shape: [len(items), text_dim].
 
         Raises:
-            ValueError: the matrix is not 2-D floats, doesn't have one row per listed item, lacks a wanted item or
-                holds NaN or infinity.
+            ValueError: the matrix is not the one that was written, is not 2-D floats, doesn't have one row per listed
+                item, lacks a wanted item or holds NaN or infinity.
         """
-        listed = self.read_record().get("items")
+        record = self.read_record()
+        listed = record.get("items")
         if not isinstance(listed, list):
             raise ValueError(f'{self.record} has no "items": list the item tokens there, in row order')
+        if not checked and "vectors_sha256" in record and not self.is_intact():
+            raise ValueError(
+                f"{self.matrix} is not the file that was written (sha256 differs from {self.record.name}'s): restore "
+                f"it, or remove both files and make them anew"
+            )
         try:
             matrix = np.lib.format.open_memmap(self.matrix, mode="r")
         except ValueError as error:
@@ -122,12 +129,15 @@ class VectorFiles(NamedTuple):
             vectors (np.ndarray): in the type to store, shape: [len(items), text_dim].
             items (sequence of str): item tokens in row order.
             provenance (mapping): what the vectors were made of.
+
+        Raises:
+            OSError: they can't be written.
         """
-        self.matrix.parent.mkdir(parents=True, exist_ok=True)
         partial = VectorFiles(*(path.with_name(f".{path.name}.{os.getpid()}.partial") for path in self))
         try:
+            self.matrix.parent.mkdir(parents=True, exist_ok=True)
             with open(partial.matrix, "wb") as file:
-                np.save(file, vectors)
+                np.save(_Writer(file), vectors)
             record = {
                 "made_by": MADE_BY,
                 **provenance,
@@ -139,6 +149,8 @@ class VectorFiles(NamedTuple):
             partial.record.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
             os.replace(partial.record, self.record)
             os.replace(partial.matrix, self.matrix)
+        except OSError as error:
+            raise type(error)(f"{self.matrix} can't be written ({error.strerror or error}): make room") from error
         finally:
             for path in partial:
                 path.unlink(missing_ok=True)
@@ -148,9 +160,52 @@ class VectorFiles(NamedTuple):
         return file_sha256(self.matrix) == self.read_record().get("vectors_sha256")
 
 
+def storage_folder(dataset_folder: Path, dataset: str) -> Path:
+    """Where vectors are stored unless text_dir says: beside the data, else in the user's cache.
+
+    Args:
+        dataset_folder (Path): folder of the dataset.
+        dataset (str): its name.
+
+    Returns:
+        Path: the dataset's folder where it may be written and is no part of an installed package.
+    """
+    installed = {"site-packages", "dist-packages"} & set(dataset_folder.resolve().parts)
+    # The mode is asked too, because root may write into a folder that was made read-only on purpose.
+    writable = os.access(dataset_folder, os.W_OK) and dataset_folder.stat().st_mode & 0o222
+    if writable and not installed:
+        return dataset_folder
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "recbole-unirep" / dataset
+
+
+def difference(files: VectorFiles, wanted: dict[str, Any]) -> Optional[str]:
+    """What keeps stored vectors of ours from being used again.
+
+    Args:
+        files (VectorFiles): the stored pair.
+        wanted (dict): what their record must hold.
+
+    Returns:
+        str, optional: the first key of the record that differs; None where they may be used.
+    """
+    record = files.read_record()
+    for key, value in wanted.items():
+        if record.get(key) != value:
+            return key
+    return None if files.is_intact() else "vectors_sha256"
+
+
 def is_ours(record: Mapping[str, Any]) -> bool:
     """Whether we made the vectors of this record."""
     return record.get("made_by") == MADE_BY
+
+
+class _Writer:
+    """A file that numpy writes to by `write`, whose errors say why: `tofile` counts bytes alone."""
+
+    def __init__(self, file):
+        self.write = file.write
 
 
 def names_beside(folders: Sequence[Path], dataset: str) -> list[str]:

@@ -52,13 +52,14 @@ def work_folder(data_path: Path, name: str) -> Iterator[Path]:
                     parent.rmdir()
 
 
-def publish(folder: Path, target: Path, manifest: str) -> None:
+def publish(folder: Path, target: Path, manifest: str, unfinished: str) -> None:
     """Makes the finished files a dataset: all at once where its folder is new, the manifest last where it is there.
 
     Args:
         folder (Path): the work folder.
         target (Path): the dataset's folder.
         manifest (str): name of the file that says that the others are complete.
+        unfinished (str): name of the file that stands there while files of before are replaced.
     """
     finished = folder / FINISHED
     names = sorted(path.name for path in finished.iterdir())
@@ -69,11 +70,13 @@ def publish(folder: Path, target: Path, manifest: str) -> None:
         os.rename(finished, target)
         return
     earlier = files_of(target / manifest)
+    (target / unfinished).touch()
     (target / manifest).unlink(missing_ok=True)
     for name in earlier - set(names):
         (target / name).unlink(missing_ok=True)
     for name in sorted(names, key=lambda name: name == manifest):
         os.replace(finished / name, target / name)
+    (target / unfinished).unlink()
 
 
 def files_of(manifest: Path) -> set[str]:

@@ -8,12 +8,19 @@ from recbole_unirep.compat import require_recbole
 __version__ = "0.1.0"
 
 
-def register():
-    """Make RecBole's own lookups and Config know our models and their yaml; calling it again changes nothing."""
+def register(unsafe_pickle=False):
+    """Make RecBole's own lookups and Config know our models and their yaml; calling it again changes nothing.
+
+    Args:
+        unsafe_pickle (bool): True lets RecBole's own code read checkpoints that other processes pickled, such as those
+            of earlier days, and run whatever is in them; what this process has written it reads anyway.
+    """
     require_recbole()
-    from recbole_unirep import config
+    from recbole_unirep import config, pickle_guard
 
     config.register()
+    if unsafe_pickle:
+        pickle_guard.allow_for_good()
 
 
 def run_recbole(model=None, dataset=None, config_file_list=None, config_dict=None, arguments=()):

@@ -30,7 +30,8 @@ examples:
 UNIREP_HELP = """\
 usage: unirep COMMAND [--KEY=VALUE ...]
 
-  embed      encode the item text of a dataset once, for all later runs
+  embed      encode the item text of a dataset once, for all later runs; started again it continues:
+             embed --dataset=NAME [--text_encoder=NAME] [--text_processes=N] [--text_shard_size=2048]
   compare    one table of models trained alike, or of finished runs:
              compare --dataset=NAME --models=A,B [--seeds=3] [--protocol=uni99,full,full_unseen] [--metrics=hit@10,..]
              [--ours=A] [--out=FOLDER] [--KEY=VALUE] [--A.KEY=VALUE], or compare RUN RUN ... [--out=FOLDER];
@@ -41,6 +42,10 @@ usage: unirep COMMAND [--KEY=VALUE ...]
   encode-items
              codes of new items by a bundle's tokenizer:
              encode-items BUNDLE --vectors="NEW.npy" | --dataset=NAME [--out=FILE.csv]
+  import-recbole
+             a checkpoint that RecBole itself saved as a run, ranked on the test items; it is a pickle, which runs
+             whatever code is in it: import-recbole FILE.pth --unsafe_pickle=True [--run_dir=FOLDER]
+             [--data_path=FOLDER] [--protocol=..]
   inspect    whether semantic IDs are healthy; exit code 1 where they are not:
              inspect BUNDLE|RUN [--data_path=FOLDER] [--item=TOKEN] [--min_usage=0.5] [--min_perplexity=0.1]
              [--min_coverage=0.8] [--out=FOLDER]
@@ -126,7 +131,7 @@ def _train(arguments):
 
 def _embed(arguments):
     recbole_unirep.require_recbole()
-    from recbole_unirep.quick_start import embed
+    from recbole_unirep.embed import embed
 
     embed(arguments)
 
@@ -225,6 +230,13 @@ def _serve(arguments):
     serve(arguments)
 
 
+def _import_recbole(arguments):
+    recbole_unirep.require_recbole()
+    from recbole_unirep.import_recbole import import_recbole
+
+    import_recbole(arguments)
+
+
 def _recommend(arguments):
     recbole_unirep.require_recbole()
     from recbole_unirep.serving.command import recommend
@@ -247,6 +259,7 @@ SUBCOMMANDS = {
     "encode-items": _encode_items,
     "export": _export,
     "figures": _figures,
+    "import-recbole": _import_recbole,
     "inspect": _inspect,
     "prepare": _prepare,
     "rank-weights": _rank_weights,

@@ -7,13 +7,13 @@ import contextlib
 import functools
 import importlib
 import importlib.util
-import io
 import os
-import pickle
 import sys
 import tempfile
 import warnings
 from pathlib import Path
+
+from recbole_unirep import pickle_guard
 
 RECBOLE_VERSION = "1.2.1"
 
@@ -41,7 +41,7 @@ def apply():
     require_recbole()
     add_numpy_names()
     download_in_one_process()
-    read_own_checkpoints()
+    pickle_guard.guard()
     fill_dok_matrix()
     detect_no_anomalies()
     silence_deprecations()
@@ -99,44 +99,6 @@ def download_in_one_process():
             self.dataset_path, distributed.barrier = str(folder), barrier
 
     Dataset._download = download_alone
-
-
-def read_own_checkpoints():
-    """Let RecBole's own code read the checkpoints that it pickled itself.
-
-    Since torch 2.6, torch.load takes tensors only unless told otherwise; add_safe_globals does not help, as RecBole
-    writes pickle protocol 4, which that reader does not know. Calls from any other package are left as they are.
-    https://github.com/RUCAIBox/RecBole/issues/2212, https://github.com/RUCAIBox/RecBole/issues/2215.
-    Drop when RecBole passes weights_only itself.
-    """
-    import torch
-
-    if not _loads_tensors_only(torch):
-        return
-    load = torch.load
-
-    @functools.wraps(load)
-    def load_for_recbole(*args, **kwargs):
-        caller = sys._getframe(1).f_globals.get("__name__", "")
-        if caller.startswith("recbole."):
-            kwargs.setdefault("weights_only", False)
-        return load(*args, **kwargs)
-
-    torch.load = load_for_recbole
-
-
-def _loads_tensors_only(torch):
-    """Whether torch.load refuses a pickled class when it is not told what to do."""
-    buffer = io.BytesIO()
-    torch.save(Path(), buffer)
-    buffer.seek(0)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch 2.4 and 2.5 announce the change
-            torch.load(buffer)
-    except pickle.UnpicklingError:
-        return True
-    return False
 
 
 def fill_dok_matrix():

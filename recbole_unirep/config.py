@@ -19,6 +19,7 @@ from recbole_unirep import compat, parallel
 from recbole_unirep.known_keys import check_keys, check_values, nearest, recbole_models, replaced_keys
 from recbole_unirep.layers import lay_defaults
 from recbole_unirep.model import MODELS
+from recbole_unirep.pickle_guard import FLAG
 from recbole_unirep.training.metrics import check_metrics
 from recbole_unirep.training.protocols import RECBOLE, protocols_asked
 from recbole_unirep.values import parse_value, split_arguments
@@ -47,7 +48,7 @@ class Config(RecBoleConfig):
 
     Besides RecBole's it holds ``resolved`` (dict), the layered keys as they were before RecBole completes them, all
     that is needed to repeat the run; ``own_keys`` (set of str), those of model, backbone and tokenizer; and ``notes``
-    (list of str), lines for the log, which is not open yet.
+    (list of str), lines for the log, which is not open yet; and ``allows_pickles`` (bool), which no file can set.
 
     Args:
         model (str or type): the model's name or class; None takes the key `model`.
@@ -65,6 +66,7 @@ class Config(RecBoleConfig):
         compat.apply()
         self.arguments = split_arguments(arguments)
         files = [*(config_file_list or []), *self.arguments.get("config_files", "").split()]
+        self.allows_pickles = self._is_on(self.arguments.get(FLAG, (config_dict or {}).get(FLAG, False)))
         super().__init__(model, dataset, files, config_dict)
 
     def _load_config_files(self, file_list):
@@ -78,8 +80,14 @@ class Config(RecBoleConfig):
                 raise ValueError(f"config file {file} is no yaml: {error}") from error
             if not isinstance(content, dict):
                 raise ValueError(f"config file {file} holds no keys: write 'key: value' lines")
+            if content.get(FLAG):
+                raise ValueError(f"config file {file} sets {FLAG}, which no file may: give it as --{FLAG}=True")
             keys.update(content)
         return keys
+
+    @staticmethod
+    def _is_on(value):
+        return str(value).lower() == "true"
 
     def _load_cmd_line(self):
         return self._convert_config_dict(self.arguments)

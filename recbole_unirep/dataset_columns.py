@@ -37,6 +37,12 @@ def interaction_file(dataset, settings):
         )
     parts = settings["benchmark_filename"]
     file = folder / (f"{dataset}.{parts[0]}.inter" if parts else f"{dataset}.inter")
+    if not file.is_file() and dataset in recbole_datasets():
+        left = ", ".join(sorted(path.name for path in folder.iterdir())[:3]) or "nothing"
+        raise FileNotFoundError(
+            f"dataset '{dataset}' has no {file}, its folder holds {left}, as an unfinished download leaves it: remove "
+            f"the folder, and it is downloaded anew, or put the interactions there"
+        )
     if not file.is_file():
         raise FileNotFoundError(f"dataset '{dataset}' has no {file}: put the interactions there or remove the folder")
     return file

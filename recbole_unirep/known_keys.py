@@ -156,7 +156,7 @@ LEAST = {
             "shared_negatives", "kmeans_iterations", "opq_iterations", "leaf_items", "code_embedding_size",
             "ngram_size", "n_pieces",
             "collaborative_dim", "fit_batch_size", "num_beams", "graph_neighbours", "head_size", "max_distance",
-            "num_layers", "nh", "nv",
+            "num_layers", "nh", "nv", "text_processes", "text_shard_size",
         ),
         1,
     ),
@@ -220,3 +220,5 @@ def _check_form(key, value, default):
         raise ValueError(f"{key}={value} is no mapping: write it as in yaml, such as {{name: value}}, or leave it out")
     if key.endswith("_num_interval") and value is not None and not INTERVAL.fullmatch(str(value)):
         raise ValueError(f"{key}={value} is no interval: write one such as [5,inf)")
+    if key == "teacher" and not str(value).isidentifier():  # KD_DAGFM calls eval on it
+        raise ValueError(f"teacher={value} is no name of a network of KD_DAGFM: give one, such as CrossNet")

@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from contextlib import contextmanager
+from datetime import timedelta
 from multiprocessing import connection
 
 import torch
@@ -43,10 +44,16 @@ def is_launched():
     return int(os.environ.get("WORLD_SIZE", 1)) > 1
 
 
-def join():
-    """Joins the group that the environment names: NCCL between GPUs, gloo between CPUs."""
+def join(days_of_patience=None):
+    """Joins the group that the environment names: NCCL between GPUs, gloo between CPUs.
+
+    Args:
+        days_of_patience (int or None): how long a process waits for the others, who are at work of their own; None is
+            torch's own limit.
+    """
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    distributed.init_process_group(backend)
+    timeout = None if days_of_patience is None else timedelta(days=days_of_patience)
+    distributed.init_process_group(backend, timeout=timeout)
     if "OMP_NUM_THREADS" not in os.environ:
         local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", world_size()))
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // local_world_size))
@@ -112,7 +119,7 @@ def spawn(work, n_processes, arguments):
         object: what the main process' call returned.
 
     Raises:
-        ValueError: the main process' own, and so OSError and ImportError.
+        ValueError: the main process' own, or another's where the main one waits for it; so OSError and ImportError.
         RuntimeError: a process ended otherwise.
     """
     context = multiprocessing.get_context("spawn")
@@ -170,7 +177,7 @@ def _enter(number, n_processes, port, work, arguments, sender):
     except Exception as error:
         if number:  # most often because the main process has failed, whose error is the one to show
             time.sleep(SECONDS_FOR_THE_FIRST_ERROR)
-        elif isinstance(error, (ValueError, OSError, ImportError)):
+        if isinstance(error, (ValueError, OSError, ImportError)):
             sender.send_bytes(pickle.dumps(error))
             sys.exit(2)
         raise

@@ -3,7 +3,7 @@
 `run_recbole` reads from top to bottom: config, data, model, training, ranking, result.
 """
 
-import json
+from contextlib import contextmanager, nullcontext
 from logging import getLogger
 from pathlib import Path
 from time import perf_counter
@@ -14,14 +14,23 @@ from recbole.utils import get_trainer, init_seed
 from recbole_unirep import parallel
 from recbole_unirep.config import Config
 from recbole_unirep.data.cold_items import n_training_items
-from recbole_unirep.data.dataset import create_dataset
-from recbole_unirep.data.item_text import load_item_text
 from recbole_unirep.data.recbole_split import load_recbole_data
 from recbole_unirep.data.split import load_data
+from recbole_unirep.folder_lock import locked
 from recbole_unirep.model import MODELS
 from recbole_unirep.model.backbone import with_keys
+from recbole_unirep.pickle_guard import FLAG, pickles
 from recbole_unirep.result import measures, peak_memory, table
-from recbole_unirep.run_folder import RunLog, create_run_folder, environment, write_json, write_yaml
+from recbole_unirep.run_folder import (
+    RunLog,
+    check_data,
+    create_run_folder,
+    environment,
+    saved_config,
+    write_json,
+    write_result,
+    write_yaml,
+)
 from recbole_unirep.training.causal import CAUSAL
 from recbole_unirep.training.checkpoint import load_weights
 from recbole_unirep.training.losses import has_row_loss, is_row_loss
@@ -34,7 +43,7 @@ from recbole_unirep.training.trainer import BEST, LAST, trainer_class
 from recbole_unirep.values import split_arguments
 
 # When a run is resumed; the data are compared by their fingerprint.
-MAY_CHANGE = ("epochs", "stopping_step", "show_progress", "use_gpu", "gpu_id", "data_path", "debug")
+MAY_CHANGE = ("epochs", "stopping_step", "show_progress", "use_gpu", "gpu_id", "data_path", "debug", FLAG)
 
 
 def run_recbole(model=None, dataset=None, config_file_list=None, config_dict=None, arguments=(), callback_fn=None):
@@ -86,10 +95,20 @@ def _run(config, protocols, log, started, callback_fn):
     init_seed(config["seed"], config["reproducibility"])
     model = build_model(config, data.train)
 
-    folder = _folder(config, data.fingerprint)
-    if parallel.world_size() > 1:
-        torch.manual_seed(config["seed"] + parallel.rank())  # each process drops out units of its own
-    log.write_to(folder)
+    with _folder(config, data.fingerprint) as folder:
+        if parallel.world_size() > 1:
+            torch.manual_seed(config["seed"] + parallel.rank())  # each process drops out units of its own
+        log.write_to(folder)
+        result = _train_and_rank(config, data, model, protocols, folder, started, callback_fn)
+        result["candidates_hash"] = hash_of_candidates
+        write_result(folder, result)
+    getLogger().info(table(result, folder))
+    return result
+
+
+def _train_and_rank(config, data, model, protocols, folder, started, callback_fn):
+    """Training, ranking, result; the run's folder holds its config."""
+    pretrains = config["train_stage"] == "pretrain"
     trainer = _trainer(config, model)
     pretrain_seconds = None
     try:
@@ -101,6 +120,8 @@ def _run(config, protocols, log, started, callback_fn):
             )
         if config["resume"] and (folder / LAST).is_file():
             trainer.resume(data.train_data)
+        elif config["resume"]:
+            trainer.epoch_log.cut(None, 0)  # a kill may have left the line of an epoch without its checkpoint
         best_score, best_result = trainer.fit(
             data.train_data, data.valid, show_progress=config["show_progress"], callback_fn=callback_fn
         )
@@ -108,7 +129,7 @@ def _run(config, protocols, log, started, callback_fn):
     except KeyboardInterrupt:
         getLogger().info(_how_to_continue(folder))
         raise
-    result = {
+    return {
         "model": config["model"],
         "dataset": config["dataset"],
         "seed": config["seed"],
@@ -129,11 +150,7 @@ def _run(config, protocols, log, started, callback_fn):
         "cold_item_seed": config["cold_item_seed"] if config["split"] == "cold_items" else None,
         "dataset_fingerprint": data.fingerprint,
         "candidates_seed": config["candidates_seed"],
-        "candidates_hash": hash_of_candidates,
     }
-    write_json(folder / "result.json", result)
-    getLogger().info(table(result, folder))
-    return result
 
 
 def load_data_and_model(run, data_path=None, **keys):
@@ -152,27 +169,13 @@ def load_data_and_model(run, data_path=None, **keys):
         ValueError: the checkpoint is damaged, or the data have changed since.
     """
     moved = {} if data_path is None else {"data_path": str(data_path)}
-    config = Config(config_file_list=[_saved_config(run)], config_dict={**moved, **keys})
+    config = Config(config_file_list=[saved_config(run)], config_dict={**moved, **keys})
     init_seed(config["seed"], config["reproducibility"])
     data = _data(config)
-    _check_data(run, data.fingerprint)
+    check_data(run, data.fingerprint)
     model = build_model(config, data.train)
     load_weights(model, Path(run) / BEST, config["device"])
     return config, model.eval(), data
-
-
-def embed(arguments):
-    """Makes the item text embeddings of a dataset, or finds them again.
-
-    Args:
-        arguments (sequence of str): `--dataset=..`, `--text_encoder=..` and further keys.
-
-    Returns:
-        ItemText: the vectors, aligned with RecBole's numbering.
-    """
-    with RunLog(speaks=True):
-        config = _config("UniRep", None, None, None, arguments)
-        return load_item_text(config, create_dataset(config))
 
 
 def trains_rows(config):
@@ -199,7 +202,8 @@ def build_model(config, dataset):
     in_rows = is_row_loss(config["model"], config["loss_type"], trains_rows(config))  # RecBole knows CE and BPR only
     changed = with_keys(config, loss_type="CE") if in_rows and config["model"] not in MODELS else config
     try:
-        model = config.model_class(changed, dataset).to(config["device"])
+        with pickles(config.allows_pickles):  # of pre-trained parts that the settings name
+            model = config.model_class(changed, dataset).to(config["device"])
     except (NotImplementedError, AssertionError) as error:  # RecBole's way to refuse an option
         raise ValueError(
             f"{config['model']} refuses its settings (loss_type={config['loss_type']}): {error}"
@@ -221,15 +225,7 @@ def _config(model, dataset, config_file_list, config_dict, arguments):
             f"resume={texts['resume']} continues a run with its own settings, {', '.join(others) or 'others'} were "
             f"given: leave them out (only {', '.join(MAY_CHANGE)} may change)"
         )
-    return Config(config_file_list=[_saved_config(texts["resume"])], arguments=arguments)
-
-
-def _saved_config(run):
-    """The file of a run's settings."""
-    path = Path(run) / "config.yaml"
-    if not path.is_file():
-        raise FileNotFoundError(f"{run} holds no run: no config.yaml in it")
-    return path
+    return Config(config_file_list=[saved_config(texts["resume"])], arguments=arguments)
 
 
 def _protocols(config):
@@ -265,29 +261,24 @@ def _pretraining_data(config, data):
     return load_data(config, one_row_a_user=False).train_data if trains_rows(config) else data.train_data
 
 
+@contextmanager
 def _folder(config, fingerprint):
-    """The run's folder, with its config and environment written."""
+    """The run's folder, with its config and environment written; no other process works in it."""
     if config["resume"]:
         folder = Path(config["resume"])
-        _check_data(folder, fingerprint)
+        check_data(folder, fingerprint)
     else:
         made = parallel.is_main() and create_run_folder(config["run_dir"], config["dataset"], config["model"])
         folder = Path(parallel.from_main(str(made)))
-        write_json(folder / "environment.json", {**environment(config["device"]), "dataset_fingerprint": fingerprint})
-    write_yaml(folder / "config.yaml", {**config.resolved, "run_dir": None, "resume": None})
-    config["run_dir"] = str(folder)
-    return folder
-
-
-def _check_data(folder, fingerprint):
-    """Raises ValueError where the data are not those that the run was trained on."""
-    path = Path(folder) / "environment.json"
-    trained_on = json.loads(path.read_text(encoding="utf-8"))["dataset_fingerprint"]
-    if trained_on != fingerprint:
-        raise ValueError(
-            f"{folder} was trained on data of fingerprint {trained_on[:12]}, the dataset's is {fingerprint[:12]} now: "
-            f"restore the data or train anew"
-        )
+    with locked(folder, "resume" if config["resume"] else "run_dir") if parallel.is_main() else nullcontext():
+        if not config["resume"]:
+            if (folder / "config.yaml").exists():
+                raise ValueError(f"run_dir={folder} was taken by another command just now: name another folder")
+            facts = {**environment(config["device"]), "dataset_fingerprint": fingerprint}
+            write_json(folder / "environment.json", facts)
+        write_yaml(folder / "config.yaml", {**config.resolved, "run_dir": None, "resume": None, FLAG: False})
+        config["run_dir"] = str(folder)
+        yield folder
 
 
 def _trainer(config, model):

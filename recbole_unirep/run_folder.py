@@ -19,7 +19,10 @@ from pathlib import Path
 import yaml
 
 from recbole_unirep import parallel
+from recbole_unirep.whole_files import CHECKSUM, check_checksum, whole, with_checksum
 
+IMPORT = "unirep import-recbole"
+RESULT = "result.json"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 PACKAGES = ("recbole-unirep", "recbole", "torch", "numpy", "pandas", "scikit-learn", "sentence-transformers")
 
@@ -42,7 +45,7 @@ def create_run_folder(run_dir, dataset, model):
         if not str(run_dir).strip():
             raise ValueError("run_dir is empty: name a folder, or leave the key out for a new one under runs/")
         folder = Path(run_dir)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or any(map(_counts, folder.iterdir()))):
             raise ValueError(
                 f"run_dir={run_dir} is not empty: name another folder, or continue it with --resume={run_dir}"
             )
@@ -59,6 +62,73 @@ def create_run_folder(run_dir, dataset, model):
     raise ValueError(f"runs/ holds 10000 folders named {stem}: name one with --run_dir")
 
 
+def _counts(path):
+    """Whether a file is more than what a run leaves that was killed before it had written its config."""
+    return path.name not in ("environment.json", "lock") and path.suffix != ".partial"
+
+
+def saved_config(run):
+    """The file of a run's settings.
+
+    Args:
+        run (str or Path): its folder.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is a file.
+    """
+    path = Path(run) / "config.yaml"
+    if Path(run).is_file():
+        raise ValueError(f"{run} is a file, a run is a folder: a checkpoint of RecBole becomes one by {IMPORT} {run}")
+    if not path.is_file():
+        raise FileNotFoundError(f"{run} holds no run: no config.yaml in it")
+    return path
+
+
+def check_data(folder, fingerprint):
+    """Raises ValueError where the data are not those that the run was trained on."""
+    path = Path(folder) / "environment.json"
+    try:
+        trained_on = str(json.loads(path.read_text(encoding="utf-8"))["dataset_fingerprint"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} can't be read ({error}): restore it or train anew") from error
+    if trained_on != fingerprint:
+        raise ValueError(
+            f"{folder} was trained on data of fingerprint {trained_on[:12]}, the dataset's is {fingerprint[:12]} now: "
+            f"restore the data or train anew"
+        )
+
+
+def write_result(folder, result):
+    """Writes result.json with a checksum of its own."""
+    write_json(folder / RESULT, with_checksum(result))
+
+
+def read_result(folder):
+    """What a finished run found.
+
+    Args:
+        folder (Path): the run's.
+
+    Returns:
+        dict or None: None where it is not finished.
+
+    Raises:
+        ValueError: the file is not the one that was written.
+    """
+    path = folder / RESULT
+    if not path.is_file():
+        return None
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not readable json ({error}): restore it or run it anew") from error
+    if not isinstance(result, dict):
+        raise ValueError(f"{path} holds no result: restore it or run it anew")
+    check_checksum(path, result)
+    return {key: value for key, value in result.items() if key != CHECKSUM}
+
+
 def write_yaml(path, value):
     """Writes plain values as YAML, whole or not at all."""
     write_text(path, yaml.safe_dump(value, sort_keys=True, allow_unicode=True))
@@ -73,9 +143,8 @@ def write_text(path, text):
     """Writes a text, whole or not at all; of several processes the main one writes."""
     if not parallel.is_main():
         return
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def environment(device):
@@ -135,7 +204,7 @@ class RunLog:
         """Sends all lines so far, and those to come, to the folder's log.txt."""
         if self.level > logging.INFO:
             return
-        file = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+        file = _LogFile(folder / "log.txt", encoding="utf-8")
         file.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
         self.memory.setTarget(file)
         self.memory.flush()
@@ -153,6 +222,17 @@ class RunLog:
             self.root.removeHandler(handler)
             handler.close()
         self.root.setLevel(self.level_before)
+
+
+class _LogFile(logging.FileHandler):
+    """Says once that it can't be written, where logging would print a traceback a line."""
+
+    is_unwritten = False
+
+    def handleError(self, record):
+        if not self.is_unwritten:
+            print(f"{self.baseFilename} can't be written ({sys.exc_info()[1]})", file=sys.stderr)
+        self.is_unwritten = True
 
 
 class _PlainFormatter(logging.Formatter):

@@ -15,6 +15,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from recbole_unirep.whole_files import check_checksum, unwritten, with_checksum
+
 RECORD, CODES = "bundle.json", "semantic_ids.safetensors"
 
 
@@ -100,6 +102,7 @@ class SemanticIds:
 
         Raises:
             FileExistsError: there is something in that place.
+            OSError: it can't be written.
         """
         folder = Path(folder)
         if folder.exists():
@@ -113,12 +116,19 @@ class SemanticIds:
             "items": self.items,
         }
         partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-        partial.mkdir(parents=True)
         try:
+            partial.mkdir(parents=True)
             for name, content in files.items():
                 (partial / name).write_bytes(content)
-            (partial / RECORD).write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")
+            text = json.dumps(with_checksum(record), ensure_ascii=False, indent=1)
+            (partial / RECORD).write_text(text, encoding="utf-8")
             os.replace(partial, folder)
+        except OSError as error:
+            if folder.exists():
+                raise FileExistsError(
+                    f"{folder} exists, another command made it: remove it, or choose another --out"
+                ) from error
+            raise unwritten(folder, error) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -148,7 +158,7 @@ def read_record(folder: Path) -> dict:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it is not the record of a bundle.
+        ValueError: it is not the record of a bundle, or not the one that was written.
     """
     path = Path(folder) / RECORD
     if not path.is_file():
@@ -159,6 +169,7 @@ def read_record(folder: Path) -> dict:
         raise ValueError(f"{path} is not readable json ({error}): make the bundle anew") from error
     if not isinstance(record, dict) or not {"items", "codebook_sizes", "sha256"} <= record.keys():
         raise ValueError(f"{path} is no record of a bundle: make the bundle anew")
+    check_checksum(path, record)
     return record
 
 

@@ -58,3 +58,26 @@ def tiny(tmp_path) -> Path:
             file.write(f"i{item}\t{kind} number {item % 7}\t'Beauty', '{kind}'\t{item % 13}.5\n")
         file.write("i119\t\t\t\n")
     return folder
+
+
+@pytest.fixture
+def shell(tiny, monkeypatch, capsys):
+    """Calls a command, `run_recbole` where no subcommand is named: exit code, and the lines of standard error.
+
+    `shell.data` are the settings of the tiny dataset, `shell.said(lines)` is the one line that the command ended with.
+    """
+    from recbole_unirep import cli
+
+    def call(*arguments, **keys):
+        given = [*arguments, *(f"--{key}={value}" for key, value in keys.items())]
+        monkeypatch.setattr("sys.argv", ["shell", *given])
+        code = cli.run_recbole() if given[0].startswith("--") else cli.unirep()
+        return code, capsys.readouterr().err.splitlines()
+
+    def said(lines):
+        own = [line for line in lines if line.startswith(("run_recbole: ", "unirep: "))]
+        assert own == lines[-1:] and "Traceback" not in "".join(lines), lines
+        return own[0]
+
+    call.data, call.said = {"dataset": "tiny", "data_path": tiny.parent}, said
+    return call

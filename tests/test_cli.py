@@ -116,5 +116,5 @@ def test_subcommands_get_the_arguments_behind_them(shell, monkeypatch):
         2,
         "",
         "unirep: command 'embet' is unknown: known are add-items, compare, embed, encode-items, export, figures, "
-        "inspect, prepare, rank-weights, recommend, serve, study, tokenize, tune, validate\n",
+        "import-recbole, inspect, prepare, rank-weights, recommend, serve, study, tokenize, tune, validate\n",
     )

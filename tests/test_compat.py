@@ -5,15 +5,12 @@ import types
 import warnings
 import zipfile
 from pathlib import Path
-from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 import recbole
 import torch
-from recbole.config import Config as RecBoleConfig
 from recbole.data.dataset import dataset as recbole_dataset
-from recbole.trainer import Trainer
 from scipy.sparse import dok_matrix
 
 from recbole_unirep import compat
@@ -102,28 +99,6 @@ def test_an_interrupted_download_leaves_no_folder(download, tmp_path):
         recbole_dataset.Dataset._download(dataset)
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["other"]
     assert torch.distributed.barrier is barrier
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    """A checkpoint as RecBole's Trainer writes it, with its Config inside."""
-    config = RecBoleConfig(model="SASRec", dataset="ml-100k", config_dict={"train_neg_sample_args": None})
-    state = dict.fromkeys(("state_dict", "optimizer", "other_parameter", "cur_step", "best_valid_score"))
-    torch.save({**state, "config": config, "epoch": 3}, tmp_path / "SASRec.pth", pickle_protocol=4)
-    return tmp_path / "SASRec.pth"
-
-
-def test_recboles_trainer_reads_its_own_checkpoint(checkpoint):
-    trainer = MagicMock(device=torch.device("cpu"), config={"model": "SASRec"})
-    Trainer.resume_checkpoint(trainer, str(checkpoint))
-    assert trainer.start_epoch == 4
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol 4")
-@pytest.mark.skipif(not compat._loads_tensors_only(torch), reason="this torch reads every checkpoint")
-def test_other_code_still_reads_tensors_only(checkpoint):
-    with pytest.raises(Exception, match="Weights only load failed"):
-        torch.load(checkpoint)
 
 
 def test_recboles_graph_models_can_fill_their_matrix():

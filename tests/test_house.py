@@ -30,14 +30,14 @@ TEXTS = sorted(
 
 # A room imports only rooms above it in this table.
 FLOORS = (
-    ("dataset_prep", "parallel"),
+    ("dataset_prep", "folder_lock", "parallel", "pickle_guard", "sealed_zip", "whole_files"),
     ("compat", "result", "run_folder", "semantic_ids", "shipped", "values"),
     ("analysis", "generation", "known_keys", "prepare", "tokenizer"),
     ("data", "dataset_columns", "training"),
     ("layers", "model"),
     ("config",),
-    ("quick_start",),
-    ("serving", "tokenize"),
+    ("embed", "quick_start"),
+    ("import_recbole", "serving", "tokenize"),
     ("study",),
     ("cli",),
     ("__init__",),
@@ -56,7 +56,7 @@ HEAVY_GUESTS = {
     "pyarrow": {"recbole_unirep/serving/parquet.py"},
     "sentencepiece": {"recbole_unirep/tokenizer/pieces.py"},
     "uvicorn": {"recbole_unirep/serving/server.py"},
-    "sentence_transformers": {"dataset_prep/embedding.py"},
+    "sentence_transformers": {"dataset_prep/encoders.py"},
 }
 
 

@@ -13,6 +13,7 @@ import yaml
 
 from recbole_unirep import quick_start, read_ranks
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
+from recbole_unirep.run_folder import read_result
 from recbole_unirep.training.evaluation import rank_targets
 from recbole_unirep.training.trainer import EngineTrainer
 
@@ -60,8 +61,10 @@ def test_a_run_leaves_its_folder(tiny, tmp_path, capsys):
     result = run(tiny)
     (folder,) = (tmp_path / "runs").iterdir()
     written = {"config.yaml", "environment.json", "log.txt", "metrics.jsonl", "result.json"}
-    assert {path.name for path in folder.iterdir()} == {*written, "last.pt", "model.pt", "ranks.npz", "tensorboard"}
-    assert json.loads((folder / "result.json").read_text()) == result
+    assert {path.name for path in folder.iterdir()} == {
+        *written, "last.pt", "lock", "model.pt", "ranks.npz", "tensorboard"
+    }  # fmt: skip
+    assert read_result(folder) == result
     assert set(result["test_result"]) == {"uni99", "full", "full_unseen"}
     assert {"hit@10", "ndcg@10", "mrr"} <= set(result["test_result"]["uni99"])
     assert result["text_encoder"] == "lexical"

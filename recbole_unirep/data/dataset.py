@@ -16,6 +16,7 @@ from recbole.utils import FeatureSource, FeatureType, ModelType
 
 from dataset_prep.text import quoted_parts
 from recbole_unirep.data.cold_items import cold_items_asked, is_left
+from recbole_unirep.data.prepared import check_prepared
 from recbole_unirep.data.reading import fast_reader
 from recbole_unirep.data.sequences import UserSequences, grouped_order
 from recbole_unirep.data.tie_order import n_tied, shuffling_keys, time_order
@@ -32,6 +33,9 @@ class TimeOrdered:
         """Reads an atomic file as RecBole does, then reads `'Skin Care', "Women's"` as two tokens, not as four."""
         with fast_reader(self.time_field):
             feat = super()._load_feat(filepath, source)
+        stranger = {FeatureSource.ITEM: self.uid_field, FeatureSource.USER: self.iid_field}.get(source)
+        if feat is not None and stranger in feat:
+            raise ValueError(f"{filepath} has a column {stranger}, which only interactions have: remove it")
         for field in feat.columns if feat is not None else ():
             if self.field2type[field] == FeatureType.TOKEN_SEQ and any(_is_quoted(cell) for cell in feat[field]):
                 feat[field] = [_quoted_list(cell, self.config["seq_separator"]) for cell in feat[field]]
@@ -223,8 +227,9 @@ def create_dataset(config):
         each user's items.
 
     Raises:
-        ValueError: no interaction is left after filtering.
+        ValueError: no interaction is left after filtering, or the files are not those that were prepared.
     """
+    check_prepared(config)
     base = recbole_class(config)
     mixins = (TimeOrdered,)
     if base.__name__ == "SequentialDataset":

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dataset_prep.embedding import Encoding, ItemTexts, item_vectors
+from dataset_prep.embedding import Encoding, ItemTexts, encode_share, item_vectors
 from recbole_unirep import parallel
 
 logger = logging.getLogger()
@@ -60,6 +60,19 @@ def load_item_text(config, dataset) -> ItemText:
     return text
 
 
+def encode_own_share(config, dataset):
+    """Encodes what falls to this process of the vectors that are missing, and waits until the others have done theirs.
+
+    Args:
+        config (Config): as `load_item_text`.
+        dataset (Dataset): likewise.
+    """
+    texts = item_texts(config, dataset)
+    for encoding in encodings(config):
+        encode_share(texts, encoding, config["text_dir"], parallel.rank(), parallel.world_size())
+    parallel.gathered(None)
+
+
 def item_texts(config, dataset) -> ItemTexts:
     """Where the texts of a dataset's items are; arguments as `load_item_text`."""
     fields = config["text_fields"]
@@ -90,6 +103,8 @@ def encodings(config) -> list:
             dtype=config["text_dtype"],
             lexical_dim=config["lexical_dim"],
             show_progress=bool(config["show_progress"]),
+            processes=config["text_processes"] or 1,
+            shard_size=config["text_shard_size"] or config["text_batch_size"],
         )
         for encoder in _encoders(config["text_encoder"])
     ]

@@ -18,6 +18,7 @@ from recbole.data.utils import create_samplers, get_dataloader
 
 from recbole_unirep.data.cold_items import cold_items_asked
 from recbole_unirep.data.dataset import recbole_class
+from recbole_unirep.data.prepared import check_prepared
 from recbole_unirep.data.sequences import UserSequences
 from recbole_unirep.data.split import Data, recbole_loader
 
@@ -50,6 +51,7 @@ def load_recbole_data(config):
         raise ValueError(f"tie_order={config['tie_order']}: protocol=recbole keeps RecBole's order: leave the key out")
     if cold_items_asked(config):
         raise ValueError(f"split={config['split']}: protocol=recbole keeps RecBole's split: leave the key out")
+    check_prepared(config)
     base = recbole_class(config)
     try:
         dataset = type(base.__name__, (Recorded, base), {})(config)

@@ -20,6 +20,7 @@ import yaml
 
 from recbole_unirep.config import Config
 from recbole_unirep.quick_start import MAY_CHANGE
+from recbole_unirep.run_folder import read_result
 from recbole_unirep.training.metrics import metric_names
 
 CONTINUABLE = ("last.pt", "last_pretrained.pt", "pretrained.pt")
@@ -65,8 +66,7 @@ class Cell(NamedTuple):
 
     def result(self):
         """What the finished run found, dict, or None where it is not finished."""
-        path = self.folder / "result.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return read_result(self.folder)
 
     def is_interrupted(self):
         """Whether a checkpoint waits to be continued."""

@@ -6,12 +6,12 @@ from pathlib import Path
 import yaml
 
 from recbole_unirep import parallel
+from recbole_unirep.folder_lock import locked
 from recbole_unirep.model import METHODS
 from recbole_unirep.study.cells import OF_THE_MACHINE, Cell
 from recbole_unirep.study.comparison import compare_runs, read_run
 from recbole_unirep.study.comparison_tables import comparison_table, terminal, write_comparison
 from recbole_unirep.study.figures_asked import METRICS, PROTOCOLS
-from recbole_unirep.study.folder_lock import locked
 from recbole_unirep.study.grid import check_cells, finished_runs, run_grid
 from recbole_unirep.study.seeds import seeds_asked
 from recbole_unirep.values import split_arguments

@@ -4,7 +4,6 @@ Runs of one label are its seeds. Whether ours are better is told against the bes
 chooses, never the test.
 """
 
-import json
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recbole_unirep.analysis.significance import difference, holm, resampled_means, user_values
+from recbole_unirep.run_folder import read_result
 from recbole_unirep.training.ranks import RANKS, read_ranks
 
 N_RESAMPLES = 10_000
@@ -102,11 +102,12 @@ def read_run(label, folder):
 
     Raises:
         FileNotFoundError: it holds no result.
+        ValueError: the result is not the one that was written.
     """
-    path = Path(folder) / "result.json"
-    if not path.is_file():
+    result = read_result(Path(folder))
+    if result is None:
         raise FileNotFoundError(f"{folder} holds no finished run: no result.json in it")
-    return FinishedRun(label, Path(folder), json.loads(path.read_text(encoding="utf-8")))
+    return FinishedRun(label, Path(folder), result)
 
 
 def compare_runs(runs, protocols, metrics, ours, baseline=None):

@@ -7,12 +7,12 @@ FOLDER/report.md, report.html   tables and figures, with the cells that are empt
 from pathlib import Path
 
 from recbole_unirep import parallel
+from recbole_unirep.folder_lock import locked
 from recbole_unirep.study.codebook_table import codebook_table
 from recbole_unirep.study.compare import names
 from recbole_unirep.study.comparison import check_comparable, compare_runs
 from recbole_unirep.study.comparison_tables import comparison_table, write_comparison
 from recbole_unirep.study.document import Code, Report, Section, Table
-from recbole_unirep.study.folder_lock import locked
 from recbole_unirep.study.grid import check_cells, expected_seconds, finished_runs, left, plan, run_grid
 from recbole_unirep.study.report import write_report
 from recbole_unirep.study.study_figures import study_figures

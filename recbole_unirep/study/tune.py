@@ -18,9 +18,10 @@ from tabulate import tabulate
 
 from recbole_unirep import parallel
 from recbole_unirep.config import Config
+from recbole_unirep.folder_lock import locked
 from recbole_unirep.known_keys import general_keys
 from recbole_unirep.quick_start import run_recbole
-from recbole_unirep.study.folder_lock import locked
+from recbole_unirep.run_folder import read_result
 from recbole_unirep.study.search_space import extremes, plain, read_spaces, space_of
 from recbole_unirep.study.trials import Trials
 from recbole_unirep.study.tune_folder import (
@@ -141,15 +142,17 @@ def _told_before(trial, folder):
     file = folder / "metrics.jsonl"
     if not file.is_file() or not any((folder / name).is_file() for name in CONTINUABLE):
         return False
-    records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    records = [json.loads(line) for line in lines if line.endswith("\n")]  # a kill leaves half a line
     ends = [trial.report(record["epoch"], record["valid_score"]) for record in records if "valid_score" in record]
     return any(ends)
 
 
 def _run(asked, model, trial, folder, report):
     """A run with a trial's settings, continued where it was interrupted; what it says goes to its log.txt alone."""
-    if (folder / "result.json").is_file():
-        return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    result = read_result(folder)
+    if result is not None:
+        return result
     with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
         if any((folder / name).is_file() for name in CONTINUABLE):
             own = [text for text in asked.settings if text[2:].partition("=")[0] in OF_THE_MACHINE]

@@ -1,9 +1,10 @@
 """recbole_unirep.training.checkpoint: checkpoints of tensors and plain values, written whole or not at all.
 
-RecBole pickles its Config into every checkpoint, which torch >= 2.6 refuses to load (RecBole issues 2212, 2215).
+RecBole pickles its Config into every checkpoint, which torch >= 2.6 refuses to load (RecBole issues 2212, 2215). A
+checkpoint of ours ends with its own SHA-256: torch itself notices no flipped bit.
 """
 
-import os
+import pickle
 import random
 
 import numpy as np
@@ -11,22 +12,34 @@ import scipy.sparse
 import torch
 
 from recbole_unirep import parallel
+from recbole_unirep.sealed_zip import is_damaged, seal
+from recbole_unirep.whole_files import whole
+
+REMEDY = "restore it or train anew"
 
 
 def save(state, path):
-    """Writes a checkpoint beside its place and moves it there, so that a kill leaves the old one.
+    """Writes a checkpoint beside its place and moves it there, so that a kill or a full disk leaves the old one.
 
     Of several processes the main one writes.
 
     Args:
         state (dict): tensors and plain values.
         path (pathlib.Path): the file.
+
+    Raises:
+        OSError: it can't be written.
     """
     if not parallel.is_main():
         return
-    partial = path.with_name(path.name + ".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
+    with whole(path) as partial:
+        with open(partial, "wb") as file:
+            writer = _Writer(file)
+            try:
+                torch.save(state, writer)
+            except RuntimeError:  # torch's own, about a place in the file
+                raise writer.error or OSError("torch could not write it") from None
+        seal(partial)
 
 
 def load(path, device):
@@ -34,16 +47,24 @@ def load(path, device):
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: the file is damaged or holds more than tensors and plain values.
+        ValueError: the file is not the one that was written, or holds more than tensors and plain values.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}: the run was stopped before its first epoch ended")
+    if is_damaged(path):
+        raise ValueError(f"checkpoint {path} is not the file that was written (sha256 differs): {REMEDY}")
     try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except pickle.UnpicklingError as error:
         raise ValueError(
-            f"checkpoint {path} can't be read ({type(error).__name__}): restore it or train anew"
+            f"checkpoint {path} holds more than tensors and plain values, which is not run, so that it can't be read "
+            f"(UnpicklingError): {REMEDY}"
         ) from error
+    except Exception as error:
+        raise ValueError(f"checkpoint {path} can't be read ({type(error).__name__}): {REMEDY}") from error
+    if not isinstance(state, dict):
+        raise ValueError(f"checkpoint {path} holds a {type(state).__name__}, no checkpoint: {REMEDY}")
+    return state
 
 
 def load_weights(model, path, device):
@@ -56,11 +77,37 @@ def load_weights(model, path, device):
 
     Returns:
         dict: the checkpoint.
+
+    Raises:
+        ValueError: it is damaged, or another model's.
     """
     state = load(path, device)
-    model.load_state_dict(state["state_dict"])
-    model.load_other_parameter(restore(state["other_parameter"], device))
+    try:
+        model.load_state_dict(state["state_dict"])
+        model.load_other_parameter(restore(state["other_parameter"], device))
+    except (KeyError, RuntimeError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"checkpoint {path} is none of this {type(model).__name__} ({type(error).__name__}: {reason}): {REMEDY}"
+        ) from error
     return state
+
+
+class _Writer:
+    """A file that remembers what the system said, which torch forgets."""
+
+    def __init__(self, file):
+        self.file, self.error = file, None
+
+    def write(self, part):
+        try:
+            return self.file.write(part)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self):
+        self.file.flush()
 
 
 def random_state(loader):

@@ -7,6 +7,8 @@ from recbole.utils import WandbLogger
 from torch.utils.tensorboard import SummaryWriter
 
 from recbole_unirep import parallel
+from recbole_unirep.run_folder import write_text
+from recbole_unirep.whole_files import unwritten
 
 
 class EpochLog:
@@ -33,8 +35,11 @@ class EpochLog:
         """
         if not self.writes:
             return
-        with open(self.file, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        try:
+            with open(self.file, "a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise unwritten(self.file, error) from error
         group = f"{record['stage']}/" if "stage" in record else ""
         for name, value in record.items():
             if name not in ("epoch", "stage"):
@@ -46,12 +51,12 @@ class EpochLog:
 
     def cut(self, stage, epoch):
         """Drops a stage's lines from an epoch on, which are trained again, and a line that a kill left unfinished."""
-        if not self.writes:
+        if not self.writes or not self.file.is_file():
             return
         lines = [line for line in self.file.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1:] == "\n"]
         records = [(line, json.loads(line)) for line in lines]
         kept = [line for line, record in records if record.get("stage") != stage or record["epoch"] < epoch]
-        self.file.write_text("".join(kept), encoding="utf-8")
+        write_text(self.file, "".join(kept))
 
     def close(self):
         """Ends TensorBoard's file."""

@@ -31,9 +31,13 @@ class Pretraining:
         last = self.run_dir / LAST_PRETRAINED
         if last.is_file():
             self._restore(last, train_data, stage="pretrain")
+        else:
+            self.epoch_log.cut("pretrain", 0)  # a kill may have left the line of an epoch without its checkpoint
         for epoch in range(self.start_epoch, self.pretrain_epochs):
             started = perf_counter()
+            self._watch(epoch, train_data)
             losses = self._train_epoch(train_data, epoch, loss_func=step, show_progress=show_progress)
+            self._check_weights()
             train_seconds = round(perf_counter() - started, 3)
             self.train_seconds += train_seconds
             record = {"stage": "pretrain", "epoch": epoch, "train_seconds": train_seconds}

@@ -2,15 +2,20 @@
 user by user.
 """
 
-import os
+import struct
+import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from recbole_unirep import parallel
+from recbole_unirep.sealed_zip import is_damaged, seal
+from recbole_unirep.whole_files import whole
 
 RANKS = "ranks.npz"
+DAMAGES = (ValueError, KeyError, EOFError, OSError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
 
 
 class KeptRanks(NamedTuple):
@@ -38,10 +43,10 @@ def write_ranks(path, user_tokens, ranks):
     users = np.asarray(user_tokens).astype(str)
     order = np.argsort(users, kind="stable")
     arrays = {protocol: part.numpy().astype(np.int32)[order] for protocol, part in ranks.items()}
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
-        np.savez_compressed(file, users=users[order], **arrays)
-    os.replace(partial, path)
+    with whole(path) as partial:
+        with open(partial, "wb") as file:
+            np.savez_compressed(file, users=users[order], **arrays)
+        seal(partial)
 
 
 def read_ranks(run):
@@ -55,9 +60,21 @@ def read_ranks(run):
 
     Raises:
         FileNotFoundError: the run kept no ranks: it did not end, had no protocol of ours, or is of an older version.
+        ValueError: the file is damaged, or holds other things.
     """
     path = Path(run) / RANKS
     if not path.is_file():
         raise FileNotFoundError(f"{run} holds no {RANKS}: let the run end, under a protocol other than recbole")
-    with np.load(path, allow_pickle=False) as arrays:
-        return KeptRanks(arrays["users"], {name: arrays[name] for name in arrays.files if name != "users"})
+    if is_damaged(path):
+        raise ValueError(f"{path} is not the file that was written (sha256 differs): {_remedy(run)}")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            ranks = {name: arrays[name] for name in arrays.files if name != "users"}
+            return KeptRanks(arrays["users"], ranks)
+    except DAMAGES as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is not the file that was written ({reason}): {_remedy(run)}") from error
+
+
+def _remedy(run):
+    return f"restore it, or let run_recbole --resume={run} write it anew"

@@ -23,6 +23,7 @@ from recbole_unirep.training import checkpoint
 from recbole_unirep.training.causal import sequence_states
 from recbole_unirep.training.data_parallel import SharedLoader, mean_over_processes, synchronised
 from recbole_unirep.training.epoch_log import EpochLog
+from recbole_unirep.training.finite import Finite
 from recbole_unirep.training.losses import row_loss
 from recbole_unirep.training.optimization import Optimization
 from recbole_unirep.training.pretraining import Pretraining
@@ -32,7 +33,7 @@ BEST, LAST = "model.pt", "last.pt"
 RECBOLE_LOADERS = (AbstractDataLoader, KnowledgeBasedDataLoader)
 
 
-class EngineTrainer(Trainer):
+class EngineTrainer(Finite, Trainer):
     """RecBole's Trainer with row training, rank evaluation and resumable checkpoints.
 
     Args:
@@ -102,7 +103,9 @@ class EngineTrainer(Trainer):
             started = perf_counter()
             if hasattr(self.model, "e_step") and epoch % self.num_m_step == 0:  # RecBole's NCL clusters anew
                 self.model.e_step()
+            self._watch(epoch, train_data, valid_data)
             losses = self._train_epoch(train_data, epoch, show_progress=show_progress)
+            self._check_weights()
             train_seconds = round(perf_counter() - started, 3)
             record = {"epoch": epoch, "train_seconds": train_seconds, **self._named(losses, len(train_data))}
             record.update(self.optimization.report(self.optimizer))
@@ -187,6 +190,7 @@ class EngineTrainer(Trainer):
         self.optimization.total_steps = self.epochs * len(train_data)
         total = 0.0
         for batch in tqdm(train_data, desc=f"Train {epoch_idx:>5}", ncols=100, disable=None if show_progress else True):
+            self.watched_batch = batch
             with self.optimization.autocast():
                 losses = loss_func(batch.to(self.device))
             parts = losses if isinstance(losses, tuple) else (losses,)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from dataset_prep.embedding import Encoding, ItemTexts, encode, hub_is_out_of_reach, item_vectors
+from dataset_prep.embedding import Encoding, ItemTexts, encode, item_vectors
+from dataset_prep.encoders import hub_is_out_of_reach
 from dataset_prep.text import item_sentences
 
 BEAUTY = Path(__file__).parents[2] / "../shared/datasets/amazon-beauty"

@@ -113,7 +113,7 @@ def test_a_file_that_changed_since_it_was_prepared_is_named(check, tmp_path):
     assert check()[0] == 0
     code, out = check(inter="user_id:token\titem_id:token\nu1\ti1\n")
     assert code == 1
-    assert "error: made.inter is not that of made.manifest.json: prepare the dataset anew" in out
+    assert "error: made.inter is not that of made.manifest.json (sha256): copy or prepare the dataset anew" in out
     assert json.loads((tmp_path / "data" / "made" / "made.manifest.json").read_text(encoding="utf-8"))["files"]
 
 

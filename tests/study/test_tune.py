@@ -13,10 +13,10 @@ import torch
 import yaml
 
 from recbole_unirep import cli, quick_start
+from recbole_unirep.folder_lock import locked
 from recbole_unirep.quick_start import run_recbole
 from recbole_unirep.study import search_space
 from recbole_unirep.study import tune as tuning
-from recbole_unirep.study.folder_lock import locked
 from recbole_unirep.study.tune import tune
 
 CHECKOUT = Path(__file__).resolve().parents[2]

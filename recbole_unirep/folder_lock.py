@@ -1,15 +1,16 @@
-"""recbole_unirep.study.folder_lock: one process at a time works in a folder."""
+"""recbole_unirep.folder_lock: one process at a time works in a folder."""
 
 import fcntl
 from contextlib import contextmanager
 
 
 @contextmanager
-def locked(folder):
+def locked(folder, key="out"):
     """Makes the folder and keeps other processes out of it; a kill lets go.
 
     Args:
         folder (Path): need not exist.
+        key (str): the option that named it, for the message.
 
     Raises:
         ValueError: another process works there.
@@ -19,5 +20,5 @@ def locked(folder):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ValueError(f"out={folder} is in use by another command: wait, or take another --out") from error
+            raise ValueError(f"{key}={folder} is in use by another command: wait, or take another --{key}") from error
         yield

@@ -1,0 +1,161 @@
+"""encoders: sentence-transformers models, found and loaded, in this process or in several.
+
+Reference:
+    Nils Reimers and Iryna Gurevych. "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks." in EMNLP 2019.
+"""
+
+import hashlib
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import connection
+from pathlib import Path
+from typing import Callable, Optional
+
+import numpy as np
+
+HUB_TIMEOUT = 5  # seconds
+LEXICAL = "lexical"
+
+
+class EndsWithParent:
+    """Kept in a model that goes to other processes: there it ends them when the one that started them is gone.
+
+    sentence-transformers' workers wait for sentences for ever where their parent was killed outright.
+    """
+
+    def __reduce__(self):
+        return _watch_parent, ()
+
+
+def _watch_parent():
+    def wait():
+        for _ in range(600):  # a process knows its parent a little after it has read what it was given
+            parent = multiprocessing.parent_process()
+            if parent is not None:
+                connection.wait([parent.sentinel])
+                os._exit(1)
+            time.sleep(0.1)
+
+    threading.Thread(target=wait, daemon=True).start()
+    return EndsWithParent()
+
+
+@contextmanager
+def calls(encoder, batch_size: int, chunk_size: int, devices: Sequence[str], show_progress: bool) -> Iterator[Callable]:
+    """A function from sentences to vectors, over one process or a pool of sentence-transformers.
+
+    Args:
+        encoder (SentenceTransformer): loaded.
+        batch_size (int): sentences encoded at once.
+        chunk_size (int): sentences that a process of the pool gets together.
+        devices (sequence of str): one process each; none: this process alone.
+        show_progress (bool): whether each call shows a progress bar.
+
+    Yields:
+        callable: list of str to np.ndarray, float32, shape: [n, text_dim].
+    """
+    options = {"batch_size": batch_size, "show_progress_bar": show_progress, "convert_to_numpy": True}
+    if not devices:
+        yield lambda sentences: encoder.encode(sentences, **options)
+        return
+    encoder.ends_with_parent = EndsWithParent()
+    pool = encoder.start_multi_process_pool(list(devices))
+    try:
+        yield lambda sentences: np.asarray(encoder.encode(sentences, pool=pool, chunk_size=chunk_size, **options))
+    finally:
+        encoder.stop_multi_process_pool(pool)
+
+
+def devices_of(n_processes: int, device: Optional[str]) -> list[str]:
+    """A device for each process: the one asked for, else the machine's GPUs in turn, else its CPU.
+
+    Args:
+        n_processes (int): 1 is this process alone.
+        device (str, optional): asked for.
+
+    Returns:
+        list of str: none for one process.
+    """
+    if n_processes == 1:
+        return []
+    if device is not None:
+        return [device] * n_processes
+    import torch
+
+    n_gpus = torch.cuda.device_count()
+    return [f"cuda:{number % n_gpus}" if n_gpus else "cpu" for number in range(n_processes)]
+
+
+def load_encoder(name: str, device: Optional[str], beside: Sequence[str]):
+    """Loads a sentence-transformers model, from the hub's cache alone where the hub can't be reached.
+
+    Args:
+        name (str): model name or local folder.
+        device (str, optional): None is the library's own choice.
+        beside (sequence of str): vectors that lie beside the data, for the error message.
+
+    Returns:
+        sentence_transformers.SentenceTransformer: the model.
+
+    Raises:
+        ValueError: there is no such folder, the hub doesn't know the model or can't be reached.
+    """
+    try:
+        offline = not os.path.isdir(name) and hub_is_out_of_reach(name)
+        from sentence_transformers import SentenceTransformer
+
+        return SentenceTransformer(name, device=device, local_files_only=offline)
+    except Exception as error:  # the hub, its HTTP client, transformers and torch each raise their own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        advice = [f"--text_encoder={other} (vectors beside the data)" for other in beside if other != LEXICAL]
+        raise ValueError(
+            f"text_encoder {name} can't be loaded ({reason}): "
+            f"use {', '.join(advice + [f'--text_encoder={LEXICAL}'])}, or a local model folder"
+        ) from error
+
+
+def hub_is_out_of_reach(name: str) -> bool:
+    """Asks the hub for a model once; sentence-transformers itself retries for over a minute.
+
+    Args:
+        name (str): model name, with or without its organization.
+
+    Returns:
+        bool: True where the hub doesn't answer and the model lies in its cache.
+
+    Raises:
+        ConnectionError: the hub doesn't answer and the cache lacks the model.
+        FileNotFoundError: the hub answers that there is no such model.
+    """
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.utils import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+
+    repositories = [name] if "/" in name else [f"sentence-transformers/{name}", name]
+    for repository in repositories:
+        try:
+            HfApi().model_info(repository, timeout=HUB_TIMEOUT)
+        except RepositoryNotFoundError:
+            continue
+        except HFValidationError as error:
+            raise FileNotFoundError("no such folder, and no name that a model on the hub could have") from error
+        except HfHubHTTPError:  # another answer: what it means for this model, sentence-transformers will say
+            return False
+        except Exception as error:  # whatever its HTTP client raises; which client that is has changed
+            cache = os.environ.get("SENTENCE_TRANSFORMERS_HOME")
+            # Without its modules.json a model would be loaded with mean pooling: another encoder, silently.
+            if any(try_to_load_from_cache(cached, "modules.json", cache_dir=cache) for cached in repositories):
+                return True
+            raise ConnectionError(f"the Hugging Face hub can't be reached: {error}") from error
+        return False
+    raise FileNotFoundError("the Hugging Face hub has no such model, or hides it from you")
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """SHA-256 over the names, sizes and times of a folder's files."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    lines = [f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
