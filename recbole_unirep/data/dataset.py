@@ -120,6 +120,26 @@ class TimeOrdered:
         parts = (from_end >= n_held_out, (from_end == 1) & (n_held_out == 2), (from_end == 0) & (n_held_out >= 1))
         return [self.copy(_rows(self.inter_feat, order[part])) for part in parts]
 
+    def _discretization(self):
+        """RecBole's, once the numerical features are columns of numbers."""
+        numbers = sorted(
+            field for field, kind in self.field2type.items() if kind in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ)
+        )
+        for field in self.config["numerical_features"] or ():
+            if field == self.time_field:
+                raise ValueError(
+                    f"numerical_features names {field}, by which interactions are ordered, and RecBole would make "
+                    f"pairs of it: leave it out, or copy it to a column of another name"
+                )
+            if field not in numbers:
+                kind = self.field2type.get(field)
+                found = f"a column of type {kind.value}" if kind else "no column that is read"
+                raise ValueError(
+                    f"numerical_features names {field}, {found}: known are {', '.join(numbers) or 'none'}; name one of "
+                    f"these, load it (load_col), or write {field}:float in the file's header"
+                )
+        super()._discretization()
+
     def _change_feat_format(self):
         fields = (self.uid_field, self.iid_field, self.time_field)
         users, items, times = (self.inter_feat[field].to_numpy() for field in fields)

@@ -83,6 +83,20 @@ def test_augmentation_writes_recboles_rows_of_lists_and_numbers(write, configure
         assert_equal_rows(part, recboles_part)
 
 
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("tags", "numerical_features names tags, a column of type token_seq: known are mood, timestamp"),
+        ("age", "numerical_features names age, no column that is read: known are mood, timestamp"),
+        ("timestamp", "numerical_features names timestamp, by which interactions are ordered"),
+    ],
+)
+def test_numerical_features_are_columns_of_numbers(write, configure, field, message):
+    write(f"{INTER} tags:token_seq mood:float", [("u1", f"i{time}", time, "a b", 0.5) for time in range(6)])
+    with pytest.raises(ValueError, match=message):
+        create_dataset(configure("SASRec", load_col={"inter": "*"}, numerical_features=[field], normalize_all=True))
+
+
 def test_padding_is_zero_even_where_a_value_is_infinite(write, configure):
     write(f"{INTER} mood:float", [("u1", f"i{time}", time, "inf") for time in range(6)])
     train = create_dataset(configure("SASRec", load_col={"inter": "*"}, MAX_ITEM_LIST_LENGTH=5)).build()[0]
