@@ -1,6 +1,6 @@
 """Ways to find the best semantic IDs, side by side on this machine; results/decoding_benchmarks.md is written from it.
 
-    python benchmarks/decoding.py --data_path=../shared/datasets [--repeats=3] [--n_users=64] [--num_beams=20]
+    python benchmarks/decoding.py --data_path=../shared/datasets [--repeats=3] [--n_users=64] [--num_beams=20,50]
 
 Each measure is a process of its own; the sides take turns, and medians are compared. That all sides find the same IDs
 with the same likelihoods is checked.
@@ -19,6 +19,7 @@ from recbole_unirep.run_folder import environment, write_json
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results"
+FORMS = {"encoder_decoder": "encoder and decoder", "decoder_only": "decoder only"}
 SIDES = {
     "ours": "the trie of this package",
     "huggingface": "Hugging Face `generate`, `prefix_allowed_tokens_fn`",
@@ -27,41 +28,48 @@ SIDES = {
 
 
 def main(arguments):
-    options = {"repeats": "3", "n_users": "64", "num_beams": "20"}
+    options = {"repeats": "3", "n_users": "64", "num_beams": "20,50"}
     options.update(argument[2:].split("=", 1) for argument in arguments)
     if "data_path" not in options:
         sys.exit(f"asked for {' '.join(arguments) or 'nothing'}: give --data_path=FOLDER")
-    taken = {side: [] for side in SIDES}
-    with tempfile.TemporaryDirectory() as scratch:
-        for _ in range(int(options["repeats"])):
-            for side in SIDES:
-                taken[side].append(take(side, options, Path(scratch) / f"{side}.npz"))
-                print(side, json.dumps(taken[side][-1]), flush=True)
-        shares = compare(Path(scratch))
+    beams = options["num_beams"].split(",")
+    comparisons = [measure(form, n_beams, n_beams == beams[0], options) for form in FORMS for n_beams in beams]
     command = f"python benchmarks/decoding.py {' '.join(arguments)}"
-    results = {"command": command, "environment": environment("cpu"), "agreement": shares, "measures": taken}
+    results = {"command": command, "environment": environment("cpu"), "comparisons": comparisons}
     write_json(RESULTS / "decoding_benchmarks.json", results)
     (RESULTS / "decoding_benchmarks.md").write_text(page(results), encoding="utf-8")
 
 
-def take(side, options, out):
+def measure(form, n_beams, with_all_items, options):
+    """Numbers of all sides at one number of beams, and how far they agree; all_items, the slowest, where asked."""
+    taken = {side: [] for side in SIDES if with_all_items or side != "all_items"}
+    keys = {key: options[key] for key in ("data_path", "n_users")} | {"num_beams": n_beams, "form": form}
+    with tempfile.TemporaryDirectory() as scratch:
+        for _ in range(int(options["repeats"])):
+            for side in taken:
+                taken[side].append(take(side, keys, Path(scratch) / f"{side}.npz"))
+                print(form, side, json.dumps(taken[side][-1]), flush=True)
+        return {"form": form, "agreement": compare(Path(scratch), list(taken)), "measures": taken}
+
+
+def take(side, keys, out):
     """Numbers of one measure, from a process of its own."""
-    keys = [f"--{key}={options[key]}" for key in ("data_path", "n_users", "num_beams")]
-    command = [sys.executable, HERE / "decoding_side.py", side, f"--out={out}", *keys]
+    options = [f"--{key}={value}" for key, value in keys.items()]
+    command = [sys.executable, HERE / "decoding_side.py", side, f"--out={out}", *options]
     answer = subprocess.run(command, capture_output=True, text=True)
     if answer.returncode:
         raise RuntimeError(f"{side} failed: {answer.stderr.strip().splitlines()[-1:]}")
     return json.loads(answer.stdout.strip().splitlines()[-1])
 
 
-def compare(folder):
+def compare(folder, sides):
     """Share of users whose sets of beams are those of ours, and the largest difference of a likelihood.
 
     Raises:
         RuntimeError: they are not the same work: fewer than 99 in 100 users agree.
     """
     ours, agreement = np.load(folder / "ours.npz"), {}
-    for side in list(SIDES)[1:]:
+    for side in sides[1:]:
         theirs = np.load(folder / f"{side}.npz")
         same = [set(map(tuple, a)) == set(map(tuple, b)) for a, b in zip(ours["ids"], theirs["ids"])]
         agreement[side] = {
@@ -75,33 +83,42 @@ def compare(folder):
 
 def page(results):
     """The page of the results."""
-    measures = results["measures"]
+    measures = results["comparisons"][0]["measures"]
     one = measures["ours"][0]
-    ours = median(numbers["seconds"] for numbers in measures["ours"])
     lines = [
         "# Decoders, side by side",
         "",
         f"Written by `{results['command']}`; every number measured, the machine and its versions are in "
         f"[decoding_benchmarks.json](decoding_benchmarks.json), commit {results['environment']['commit']}.",
         "",
-        f"The best {one['n_beams']} semantic IDs of {one['n_users']} users of Amazon Beauty among those of "
-        f"{one['n_items']:,} items ({one['n_levels']} codes each), by a T5 of TIGER's size with the same weights; the "
-        f"reading of the history counts. Medians of {len(measures['ours'])}; the sides ran in turns, each in a process "
-        "of its own with as many threads. More memory: by how much the process grew meanwhile, looked at every 2 ms.",
+        f"The best semantic IDs of {one['n_users']} users of Amazon Beauty among those of {one['n_items']:,} items "
+        f"({one['n_levels']} codes each), by a T5 of TIGER's size with the same weights; the reading of the history "
+        f"counts. Medians of {len(measures['ours'])}; the sides ran in turns, each in a process of its own with as "
+        "many threads. More memory: by how much the process grew meanwhile, looked at every 2 ms.",
         "",
-        "| what | a user | ratio | more memory | users with the same beams | largest difference of a likelihood |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| model | beams | what | a user | ratio | more memory | users with the same beams | largest difference of a "
+        "likelihood |",
+        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for side, name in SIDES.items():
-        seconds = median(numbers["seconds"] for numbers in measures[side])
-        more = median(numbers["more_bytes"] for numbers in measures[side])
-        same = results["agreement"].get(side)
+    for comparison in results["comparisons"]:
+        lines += rows(comparison)
+    return "\n".join([*lines, ""])
+
+
+def rows(comparison):
+    """Lines of the page's table, one a side."""
+    measures, lines = comparison["measures"], []
+    ours = median(numbers["seconds"] for numbers in measures["ours"])
+    for side, taken in measures.items():
+        seconds = median(numbers["seconds"] for numbers in taken)
+        more = median(numbers["more_bytes"] for numbers in taken)
+        same = comparison["agreement"].get(side)
         shares = f"{same['same_beams']:.1%} | {same['largest_difference']:.0e}" if same else " | "
         lines.append(
-            f"| {name} | {1000 * seconds / one['n_users']:.1f} ms | {seconds / ours:.1f} | {more / 1e6:.0f} MB | "
-            f"{shares} |"
+            f"| {FORMS[comparison['form']]} | {taken[0]['n_beams']} | {SIDES[side]} | "
+            f"{1000 * seconds / taken[0]['n_users']:.1f} ms | {seconds / ours:.1f} | {more / 1e6:.0f} MB | {shares} |"
         )
-    return "\n".join([*lines, ""])
+    return lines
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """One side of the decoders' benchmark: the best semantic IDs of some users, one JSON line.
 
-    python benchmarks/decoding_side.py SIDE --data_path=FOLDER --out=FILE.npz --n_users=64 --num_beams=20
+    python benchmarks/decoding_side.py SIDE --data_path=FOLDER --out=FILE.npz --n_users=64 --num_beams=20 --form=FORM
 
 All sides have the same T5 of TIGER's size with the same first weights over Amazon Beauty's IDs (training changes no
-cost), the same users of the validation, 16 at a time with histories of like length, and the same beams. Sides: ours;
+cost), the same users of the validation, 16 at a time with histories of like length, and the same beams. Forms:
+encoder_decoder, the paper's, and decoder_only, one stack that reads the history and goes on with the ID. Sides: ours;
 huggingface, `generate` with `prefix_allowed_tokens_fn`; all_items, our decoder where each prefix and next code is
 compared with the IDs of all items, as GRID and RQ-VAE-Recommender do.
 """
@@ -12,8 +13,7 @@ import numpy as np
 import torch
 from measure import arguments, more_memory, report, timed
 from recbole.utils import init_seed
-from their_t5 import copy_stack
-from transformers import T5Config, T5ForConditionalGeneration
+from their_generate import HuggingFace
 
 from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
@@ -24,8 +24,10 @@ USERS_AT_ONCE = 16
 PREFIXES_AT_ONCE = 2_000
 
 
-def main(side, data_path, out, n_users, n_beams):
+def main(side, data_path, out, n_users, n_beams, form):
     keys = {"data_path": data_path, "text_encoder": "minilm", "topk": [n_beams], "num_beams": n_beams}
+    if form == "decoder_only":
+        keys |= {"decoder_only": True, "training_rows": "user"}
     config = Config("TIGER", "amazon-beauty", config_dict={**keys, "use_gpu": False, "show_progress": False})
     init_seed(config["seed"], config["reproducibility"])
     data = load_data(config, trains_rows(config))
@@ -90,75 +92,10 @@ class AllItems:
         return torch.cat([(part[:, None] == begun).all(dim=-1).any(dim=-1) for part in parts])
 
 
-class OfTheirLevel(T5ForConditionalGeneration):
-    """The T5 of transformers whose softmax is over the codes of the level that comes next, as ours is."""
-
-    def forward(self, *positional, **named):
-        past = named.get("past_key_values")
-        level = 0 if past is None else past.get_seq_length()
-        output = super().forward(*positional, **named)
-        first, last = self.levels[min(level, len(self.levels) - 1)]
-        output.logits[..., :first] = output.logits[..., last:] = -torch.inf
-        return output
-
-
-class HuggingFace:
-    """`generate` of transformers, allowed tokens by a dict of prefixes."""
-
-    def __init__(self, model, n_beams):
-        self.model, self.n_beams = model, n_beams
-        block = model.stack.blocks[0]
-        n_heads, head_size = block.attention.shape
-        self.t5 = OfTheirLevel(
-            T5Config(
-                vocab_size=model.tokens.num_embeddings,
-                d_model=model.tokens.embedding_dim,
-                d_kv=head_size,
-                d_ff=block.inner.out_features,
-                num_layers=len(model.encoder.blocks),
-                num_decoder_layers=len(model.stack.blocks),
-                num_heads=n_heads,
-                relative_attention_num_buckets=model.stack.n_buckets,
-                relative_attention_max_distance=model.stack.max_distance,
-                eos_token_id=None,
-                decoder_start_token_id=0,
-            )
-        ).eval()
-        with torch.no_grad():
-            self.t5.shared.weight.copy_(model.tokens.weight)
-            self.t5.lm_head.weight.copy_(model.tokens.weight)
-            copy_stack(model.encoder, self.t5.encoder)
-            copy_stack(model.stack, self.t5.decoder)
-        sizes, firsts = model.codebook_sizes, model.first_token.tolist()
-        self.t5.levels = [(first, first + size) for first, size in zip(firsts, sizes)]
-        self.following = {}
-        for tokens in (model.codes[1:] + model.first_token).tolist():
-            for level, token in enumerate(tokens):
-                self.following.setdefault(tuple(tokens[:level]), set()).add(token)
-        self.following = {prefix: sorted(tokens) for prefix, tokens in self.following.items()}
-
-    @torch.no_grad()
-    def __call__(self, batch):
-        items = batch[self.model.ITEM_SEQ][:, : int(batch[self.model.ITEM_SEQ_LEN].max())]
-        x, is_read = self.model._history(batch[self.model.USER_ID], items)
-        output = self.t5.generate(
-            inputs_embeds=x,
-            attention_mask=is_read.long(),
-            num_beams=self.n_beams,
-            num_return_sequences=self.n_beams,
-            max_new_tokens=self.model.n_levels,
-            length_penalty=0.0,
-            do_sample=False,
-            prefix_allowed_tokens_fn=lambda _, written: self.following.get(tuple(written[1:].tolist()), [0]),
-            return_dict_in_generate=True,
-            output_scores=True,
-        )
-        codes = output.sequences[:, 1:] - self.model.first_token
-        return codes.unflatten(0, (len(items), -1)), output.sequences_scores.unflatten(0, (len(items), -1))
-
-
 SIDES = {"ours": Ours, "huggingface": HuggingFace, "all_items": AllItems}
 
 if __name__ == "__main__":
     side, options = arguments()
-    main(side, options["data_path"], options["out"], int(options["n_users"]), int(options["num_beams"]))
+    main(
+        side, options["data_path"], options["out"], int(options["n_users"]), int(options["num_beams"]), options["form"]
+    )

@@ -8,7 +8,7 @@ def copy_stack(ours, theirs):
     """Gives transformers' stack our weights."""
     for mine, block in zip(ours.blocks, theirs.block):
         pairs = [(mine.attention, mine.norm, block.layer[0].SelfAttention, block.layer[0].layer_norm)]
-        if len(block.layer) == 3:
+        if hasattr(mine, "memory_attention"):
             other = block.layer[1]
             pairs.append((mine.memory_attention, mine.memory_norm, other.EncDecAttention, other.layer_norm))
         for attention, norm, to, to_norm in pairs:
