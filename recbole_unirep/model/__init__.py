@@ -1,5 +1,6 @@
 """UniRep and the other recommenders of this package: one model a file, table key = class name = yaml file name."""
 
+from recbole_unirep.model.hstu import HSTU
 from recbole_unirep.model.liger import LIGER
 from recbole_unirep.model.rpg import RPG
 from recbole_unirep.model.textknn import TextKNN
@@ -14,5 +15,6 @@ MODELS = {  # with others to compare them with
     "LIGER": LIGER,
     "RPG": RPG,
     "VQRec": VQRec,
+    "HSTU": HSTU,
     "TextKNN": TextKNN,
 }

@@ -1,4 +1,4 @@
-"""recbole_unirep.model.backbone: RecBole's sequential models as readers of an item table that we put into them.
+"""recbole_unirep.model.backbone: RecBole's sequential models and HSTU as readers of an item table put into them.
 
 Reference:
     A convolution of the last items beside attention: Jiang et al. "AdaMCT: Adaptive Mixture of CNN-Transformer for
@@ -11,6 +11,8 @@ import torch
 from recbole.utils import get_model
 from torch import nn
 
+from recbole_unirep.model.hstu import HSTU
+
 # name -> the config key that sizes its item table
 BACKBONES = {
     "SASRec": "hidden_size",
@@ -18,7 +20,9 @@ BACKBONES = {
     "Caser": "embedding_size",
     "BERT4Rec": "hidden_size",
     "NARM": "embedding_size",
+    "HSTU": "hidden_size",
 }
+OURS = {"HSTU": HSTU}
 
 
 class LocalConvolution(nn.Module):
@@ -42,7 +46,7 @@ class LocalConvolution(nn.Module):
 
 
 def make_backbone(name, config, dataset, hidden_size):
-    """A RecBole model whose own item table has the given size, to be replaced by the caller.
+    """A sequential model whose own item table has the given size, to be replaced by the caller.
 
     Args:
         name (str): a key of BACKBONES.
@@ -59,7 +63,8 @@ def make_backbone(name, config, dataset, hidden_size):
     if BACKBONES[name] == "hidden_size" and hidden_size % config["n_heads"]:
         raise ValueError(f"n_heads {config['n_heads']} does not divide {name}'s hidden size {hidden_size}: change one")
     loss_type = config["loss_type"] if config["loss_type"] in ("CE", "BPR") else "CE"
-    return get_model(name)(with_keys(config, **{BACKBONES[name]: hidden_size, "loss_type": loss_type}), dataset)
+    model = OURS.get(name) or get_model(name)
+    return model(with_keys(config, **{BACKBONES[name]: hidden_size, "loss_type": loss_type}), dataset)
 
 
 def with_keys(config, **changes):

@@ -1,4 +1,4 @@
-"""recbole_unirep.training.causal: states of RecBole's causal models at every position.
+"""recbole_unirep.training.causal: states of causal models at every position.
 
 RecBole's `forward` returns the last position only. These run the same modules and return all positions, so that one
 row trains all targets of a user.
@@ -18,7 +18,7 @@ def sasrec_states(model, item_seq):
         Tensor: shape: [B, L, H].
     """
     position = torch.arange(item_seq.size(1), device=item_seq.device)
-    hidden = _read(model, item_seq) + model.position_embedding(position)
+    hidden = read_items(model, item_seq) + model.position_embedding(position)
     hidden = model.dropout(model.LayerNorm(hidden))
     mask = model.get_attention_mask(item_seq)
     return model.trm_encoder(hidden, mask, output_all_encoded_layers=False)[-1]
@@ -26,7 +26,7 @@ def sasrec_states(model, item_seq):
 
 def gru4rec_states(model, item_seq):
     """States of RecBole's GRU4Rec, shapes as in `sasrec_states`."""
-    hidden, _ = model.gru_layers(model.emb_dropout(_read(model, item_seq)))
+    hidden, _ = model.gru_layers(model.emb_dropout(read_items(model, item_seq)))
     return model.dense(hidden)
 
 
@@ -47,10 +47,15 @@ def s3rec_states(model, item_seq):
     return model(item_seq, bidirectional=False)
 
 
-def _read(model, item_seq):
+def read_items(model, item_seq):
     """Embeddings of the items, with what the model's `local_convolution`, if it has one, makes of those before each."""
     items, convolution = model.item_embedding(item_seq), getattr(model, "local_convolution", None)
     return items if convolution is None else items + convolution(items)
+
+
+def own_states(model, item_seq):
+    """States of a model of this package, shapes as in `sasrec_states`."""
+    return model.states(item_seq)
 
 
 CAUSAL = {
@@ -60,6 +65,7 @@ CAUSAL = {
     "FDSA": forward_states,
     "GRU4RecF": forward_states,
     "S3Rec": s3rec_states,
+    "HSTU": own_states,
 }
 
 

@@ -13,7 +13,7 @@ def interaction(data):
     return data.test.interactions
 
 
-@pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec"])
+@pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec", "HSTU"])
 def test_an_output_projection_maps_what_the_backbone_says(prepare, backbone):
     _, data, model = prepare(backbone=backbone, output_projection=True, MAX_ITEM_LIST_LENGTH=6)
     _, _, plain = prepare(backbone=backbone, MAX_ITEM_LIST_LENGTH=6)
@@ -32,7 +32,7 @@ def test_an_output_projection_maps_what_the_backbone_says(prepare, backbone):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec"])
+@pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec", "HSTU"])
 def test_a_local_convolution_adds_the_items_just_before(prepare, backbone):
     _, data, model = prepare(backbone=backbone, local_convolution=2, MAX_ITEM_LIST_LENGTH=6)
     _, _, plain = prepare(backbone=backbone, MAX_ITEM_LIST_LENGTH=6)
@@ -61,7 +61,7 @@ def test_a_local_convolution_adds_the_items_just_before(prepare, backbone):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec"])
+@pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec", "HSTU"])
 def test_cosine_similarity_goes_by_direction_alone(prepare, backbone):
     keys = {"backbone": backbone, "MAX_ITEM_LIST_LENGTH": 6, "output_projection": True}
     _, data, model = prepare(similarity="cosine", temperature=0.5, **keys)

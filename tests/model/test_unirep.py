@@ -15,7 +15,7 @@ def interaction(data):
     return data.test.interactions
 
 
-@pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec", "Caser", "BERT4Rec", "NARM"])
+@pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec", "Caser", "BERT4Rec", "NARM", "HSTU"])
 @pytest.mark.parametrize("fusion", ["concat", "mlp", "project"])
 def test_predict_agrees_with_full_sort_predict(prepare, backbone, fusion):
     _, data, model = prepare(backbone=backbone, fusion=fusion, MAX_ITEM_LIST_LENGTH=6)
@@ -27,7 +27,7 @@ def test_predict_agrees_with_full_sort_predict(prepare, backbone, fusion):
     torch.testing.assert_close(single, scores.gather(1, data.test.targets.items[:, None])[:, 0])
 
 
-@pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec", "Caser", "BERT4Rec", "NARM"])
+@pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec", "Caser", "BERT4Rec", "NARM", "HSTU"])
 @pytest.mark.parametrize("loss_type", ["CE", "BPR"])
 def test_recbole_s_own_loader_trains_every_backbone(prepare, backbone, loss_type):
     config, data, model = prepare(

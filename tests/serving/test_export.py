@@ -26,6 +26,7 @@ CASES = {
     "SASRec": ("SASRec", {}),
     "SASRec, cold items": ("SASRec", {"split": "cold_items", "cold_item_share": 0.2}),
     "GRU4Rec": ("GRU4Rec", {}),
+    "HSTU": ("HSTU", {}),
     "GRU4RecF": ("GRU4RecF", {"selected_features": ["categories"]}),
     "SASRecF": ("SASRecF", {"selected_features": ["categories"]}),
     "FDSA": ("FDSA", {"selected_features": ["categories"]}),
