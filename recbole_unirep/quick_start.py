@@ -183,9 +183,9 @@ def trains_rows(config):
     if config["training_rows"] not in ("user", "target", "prefix"):
         raise ValueError(f"training_rows={config['training_rows']} is not known: choose user, target or prefix")
     asks_for_prefixes = config["training_rows"] == "prefix" or RECBOLE in protocols_asked(config["protocol"])
-    if config["model"] not in MODELS:
-        return has_row_loss(config["model"], config["loss_type"]) and not asks_for_prefixes
-    takes_rows = config["backbone"] in CAUSAL or getattr(config.model_class, "trains_in_rows", False)
+    takes_rows = has_row_loss(config["model"], config["loss_type"])
+    if config["model"] in MODELS and not takes_rows:
+        takes_rows = config["backbone"] in CAUSAL or getattr(config.model_class, "trains_in_rows", False)
     return takes_rows and not asks_for_prefixes
 
 

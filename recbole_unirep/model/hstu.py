@@ -12,11 +12,12 @@ Shapes: B rows, L positions, H hidden_size, A heads, E = H / A.
 
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
-from recbole.model.loss import BPRLoss
 from torch import Tensor, nn
 from torch.nn import functional
 
 from recbole_unirep.training.causal import read_items
+from recbole_unirep.training.losses import LOSSES, PAIRWISE
+from recbole_unirep.training.softmax import cross_entropy
 
 
 class HSTU(SequentialRecommender):
@@ -27,7 +28,7 @@ class HSTU(SequentialRecommender):
         dataset (recbole Dataset): the training part.
 
     Raises:
-        ValueError: the heads do not divide the size.
+        ValueError: the heads do not divide the size, or the loss is not known.
     """
 
     def __init__(self, config, dataset):
@@ -36,6 +37,8 @@ class HSTU(SequentialRecommender):
         if size % n_heads:
             raise ValueError(f"n_heads={n_heads} does not divide hidden_size={size}: change one")
         self.loss_type = config["loss_type"]
+        if self.loss_type not in LOSSES:
+            raise ValueError(f"loss_type={self.loss_type} is not known: choose one of {', '.join(LOSSES)}")
         self.item_embedding = nn.Embedding(self.n_items, size, padding_idx=0)
         self.position_embedding = nn.Embedding(self.max_seq_length, size)
         dropouts = (config["hidden_dropout_prob"], config["attn_dropout_prob"])
@@ -72,12 +75,18 @@ class HSTU(SequentialRecommender):
         return self.gather_indexes(self.states(item_seq), item_seq_len - 1)
 
     def calculate_loss(self, interaction):
-        """Loss of one of RecBole's batches, shape: []."""
+        """Loss of one of RecBole's batches, shape: [].
+
+        Raises:
+            ValueError: the loss is the sampled softmax, which rows of users have.
+        """
+        if self.loss_type == "SSM":
+            raise ValueError("loss_type=SSM shares negatives among rows of users: use training_rows=user, or CE or BPR")
         state, target = self._last_state(interaction), interaction[self.POS_ITEM_ID]
         if self.loss_type == "CE":
-            return functional.cross_entropy(state @ self.item_embedding.weight.T, target)
-        products = [(state * self.item_embedding(item)).sum(-1) for item in (target, interaction[self.NEG_ITEM_ID])]
-        return BPRLoss()(*products)
+            return cross_entropy(state, self.item_embedding.weight[1 : self.n_items], target - 1)
+        items = (target, interaction[self.NEG_ITEM_ID])
+        return PAIRWISE[self.loss_type](*((state * self.item_embedding(item)).sum(dim=-1) for item in items))
 
     def predict(self, interaction):
         return (self._last_state(interaction) * self.item_embedding(interaction[self.ITEM_ID])).sum(dim=-1)

@@ -55,12 +55,12 @@ def is_row_loss(model, loss_type, trains_rows):
 
 
 def has_row_loss(model, loss_type):
-    """Whether rows of users train this model: RecBole's causal ones, and BERT4Rec with the softmax; names as above."""
+    """Whether rows of users train this model: causal ones, and BERT4Rec with the softmax; names as above."""
     return model in CAUSAL or (model in CLOZE and loss_type == "CE")
 
 
 def row_loss(model, batch, config):
-    """Loss of one of RecBole's models on training rows.
+    """Loss of one of RecBole's models, or of ours with the like table of items, on training rows.
 
     Args:
         model (recbole SequentialRecommender): with `has_row_loss`.

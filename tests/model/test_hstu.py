@@ -10,6 +10,7 @@ from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
 from recbole_unirep.model.hstu import Block
 from recbole_unirep.quick_start import build_model, trains_rows
+from recbole_unirep.training.losses import row_loss
 
 
 @pytest.fixture
@@ -101,6 +102,19 @@ def test_predict_agrees_with_full_sort_predict(prepare):
     torch.testing.assert_close(model.predict(interaction), scores.gather(1, items[:, None])[:, 0])
 
 
-def test_heads_that_do_not_divide_the_size_are_named(prepare):
+@pytest.mark.parametrize("loss_type", ["CE", "BPR", "BCE", "SSM"])
+def test_rows_of_users_train_it_as_they_train_sasrec(prepare, loss_type):
+    data, model = prepare(loss_type=loss_type, shared_negatives=20)
+    batch = next(iter(data.train_data))
+    row_loss(model, batch, {"loss_type": loss_type}).backward()
+    assert batch.is_target.sum() > len(batch.users)
+    assert all(part.grad is not None and part.grad.any() for part in model.parameters())
+
+
+def test_bad_options_are_named(prepare):
     with pytest.raises(ValueError, match="n_heads=3 does not divide hidden_size=8"):
         prepare(n_heads=3)
+    with pytest.raises(ValueError, match="loss_type=TOP1 is not known: choose one of CE"):
+        prepare(loss_type="TOP1")
+    with pytest.raises(ValueError, match="HSTU with loss_type=SSM trains rows of users"):
+        prepare(loss_type="SSM", training_rows="prefix")
