@@ -156,6 +156,7 @@ LEAST = {
             "shared_negatives", "kmeans_iterations", "opq_iterations", "leaf_items", "code_embedding_size",
             "ngram_size", "n_pieces",
             "collaborative_dim", "fit_batch_size", "num_beams", "graph_neighbours", "head_size", "max_distance",
+            "n_hash_buckets", "vocabulary_size", "n_segmentations",
             "num_layers", "nh", "nv", "text_processes", "text_shard_size",
         ),
         1,

@@ -1,5 +1,6 @@
 """UniRep and the other recommenders of this package: one model a file, table key = class name = yaml file name."""
 
+from recbole_unirep.model.actionpiece import ActionPiece
 from recbole_unirep.model.hstu import HSTU
 from recbole_unirep.model.liger import LIGER
 from recbole_unirep.model.rpg import RPG
@@ -13,6 +14,7 @@ MODELS = {  # with others to compare them with
     **METHODS,
     "TIGER": TIGER,
     "LIGER": LIGER,
+    "ActionPiece": ActionPiece,
     "RPG": RPG,
     "VQRec": VQRec,
     "HSTU": HSTU,

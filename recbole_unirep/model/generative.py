@@ -50,8 +50,9 @@ class GenerativeRecommender(SequentialRecommender):
             )
         fixed = fixed_codes(config, dataset)
         self.text_encoder = fixed.source
-        closed = close_codes(fixed.codes[1:], fixed.codebook_sizes)
-        self.open_sizes = list(fixed.codebook_sizes)  # without the code that ends an ID
+        written, sizes = self.written_ids(config, dataset, fixed)
+        closed = close_codes(written[1:], sizes)
+        self.open_sizes = list(sizes)  # without the code that ends an ID
         self.codebook_sizes = closed.codebook_sizes
         self.n_levels = len(self.codebook_sizes)
         self.register_buffer("codes", functional.pad(closed.codes, (0, 0, 1, 0)))  # [n_items, V], row 0 is padding's
@@ -59,6 +60,15 @@ class GenerativeRecommender(SequentialRecommender):
         self.register_buffer("first_token", torch.tensor(first_tokens(self.codebook_sizes)), persistent=False)
         self._trie = None
         self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "_trie", None))
+
+    def written_ids(self, config, dataset, fixed):
+        """IDs as they are predicted: the tokenizer's codes, where a subclass makes nothing else of them.
+
+        Returns:
+            tuple[Tensor, list of int]: row 0 is padding's, unused levels hold -1, shape: [n_items, V]; and the codes of
+            each level, shape: [V].
+        """
+        return fixed.codes, fixed.codebook_sizes
 
     @property
     def trie(self):
@@ -71,6 +81,11 @@ class GenerativeRecommender(SequentialRecommender):
     def item_table_parameters(self):
         """Learned numbers addressed by code; a subclass has `tokens`, a vector of each."""
         return sum(self.codebook_sizes) * self.tokens.embedding_dim
+
+    @property
+    def code_vectors(self):
+        """Learned vectors of each level's codes, shape: [codebook_sizes[level], H] each."""
+        return self.tokens.weight[1 : 1 + sum(self.codebook_sizes)].split(self.codebook_sizes)
 
     @property
     def open_codes(self):

@@ -51,7 +51,7 @@ class TIGER(AutoregressiveRecommender):
             )
         size = config["hidden_size"]
         self.first_tokens = first_tokens(self.codebook_sizes)
-        n_known, n_user_tokens = 1 + sum(self.codebook_sizes), config["n_user_tokens"]
+        n_known, n_user_tokens = 1 + self.n_id_tokens, config["n_user_tokens"]
         self.register_buffer("user_token", user_tokens(dataset, n_known, n_user_tokens))
         self.tokens = nn.Embedding(n_known + n_user_tokens, size)
         nn.init.normal_(self.tokens.weight, std=config["token_init_std"])
@@ -69,6 +69,11 @@ class TIGER(AutoregressiveRecommender):
         if not self.decoder_only:
             self.encoder = T5Stack(n_layers=n_layers, is_causal=False, reads_memory=False, **sizes)
         self.stack = T5Stack(n_layers=n_layers, is_causal=True, reads_memory=not self.decoder_only, **sizes)
+
+    @property
+    def n_id_tokens(self):
+        """Tokens that items are read and written by."""
+        return sum(self.codebook_sizes)
 
     def id_loss(self, users, items, is_target, targets):
         return self._code_loss(self._states_of_row(users, items, is_target, targets), targets)
@@ -94,9 +99,16 @@ class TIGER(AutoregressiveRecommender):
 
     def logits(self, states, level):
         """Of a level's codes, by the tokens' own vectors as in T5, shape: [..., codebook_sizes[level]]."""
+        return (states * self.tokens.embedding_dim**-0.5) @ self.vectors_of_level(level).T
+
+    def vectors_of_level(self, level):
+        """Of its codes' tokens, shape: [codebook_sizes[level], H]."""
         first = self.first_tokens[level]
-        codes = self.tokens.weight[first : first + self.codebook_sizes[level]]
-        return (states * self.tokens.embedding_dim**-0.5) @ codes.T
+        return self.tokens.weight[first : first + self.codebook_sizes[level]]
+
+    def token_of(self, level, code):
+        """Token of codes [...] of a level, shape: [...]."""
+        return code + self.first_tokens[level]
 
     def _states_of_row(self, users, items, is_target, targets):
         """Decoder states that predict each code of the targets, shape: [P, V, H]."""
@@ -154,7 +166,7 @@ class _Decoder:
         return self._read(torch.zeros(len(self), 1, dtype=torch.int64, device=self.memory.length.device), None)
 
     def step(self, parent, code):
-        token = code + self.model.first_token[self.level]
+        token = self.model.token_of(self.level, code)
         self.level += 1
         return self._read(token, parent)
 

@@ -37,7 +37,7 @@ def model_codes(model):
         ModelCodes, optional
     """
     if isinstance(model, GenerativeRecommender):
-        levels = model.tokens.weight[1 : 1 + sum(model.codebook_sizes)].split(model.codebook_sizes)
+        levels = model.code_vectors
         codebooks = [_array(level[:size]) for level, size in zip(levels, model.open_sizes)]  # not that of an ID's end
         return ModelCodes(model.open_codes.cpu().numpy(), list(model.open_sizes), codebooks, None)
     table = getattr(model, "item_embedding", None)

@@ -138,7 +138,7 @@ def _model_name(config):
 def _item_vectors(model, n_items):
     """Parts of the item table by name, and the codebooks."""
     if isinstance(model, GenerativeRecommender):
-        vectors = model.tokens.weight[1 : 1 + sum(model.codebook_sizes)].split(model.codebook_sizes)
+        vectors = model.code_vectors
         vectors = [_array(part[:size]) for part, size in zip(vectors, model.open_sizes)]
         return {}, Codebooks(model.open_codes.cpu().numpy(), vectors, ["euclidean"] * len(vectors))
     table = getattr(model, "item_embedding", None)
