@@ -1,6 +1,7 @@
 """UniRep and the other recommenders of this package: one model a file, table key = class name = yaml file name."""
 
 from recbole_unirep.model.actionpiece import ActionPiece
+from recbole_unirep.model.eager import EAGER
 from recbole_unirep.model.hstu import HSTU
 from recbole_unirep.model.liger import LIGER
 from recbole_unirep.model.rpg import RPG
@@ -15,6 +16,7 @@ MODELS = {  # with others to compare them with
     "TIGER": TIGER,
     "LIGER": LIGER,
     "ActionPiece": ActionPiece,
+    "EAGER": EAGER,
     "RPG": RPG,
     "VQRec": VQRec,
     "HSTU": HSTU,

@@ -114,7 +114,7 @@ class ActionPiece(TIGER):
     def vectors_of_level(self, level):
         return self.tokens.weight[self.level_tokens[level, : self.codebook_sizes[level]]]
 
-    def _tokens_of(self, items):
+    def tokens_of(self, items):
         place = torch.arange(self.n_levels, device=items.device)
         return self.level_tokens[place, self.codes[items]]
 

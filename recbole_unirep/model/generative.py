@@ -48,7 +48,7 @@ class GenerativeRecommender(SequentialRecommender):
                 f"num_beams={self.num_beams} finds fewer items than topk={max(config['topk'])} asks for: raise "
                 f"num_beams, or lower topk"
             )
-        fixed = fixed_codes(config, dataset)
+        fixed = self.tokenized(config, dataset)
         self.text_encoder = fixed.source
         written, sizes = self.written_ids(config, dataset, fixed)
         closed = close_codes(written[1:], sizes)
@@ -60,6 +60,10 @@ class GenerativeRecommender(SequentialRecommender):
         self.register_buffer("first_token", torch.tensor(first_tokens(self.codebook_sizes)), persistent=False)
         self._trie = None
         self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "_trie", None))
+
+    def tokenized(self, config, dataset):
+        """Codes of the items (FixedCodes), by the tokenizer or bundle that the config names."""
+        return fixed_codes(config, dataset)
 
     def written_ids(self, config, dataset, fixed):
         """IDs as they are predicted: the tokenizer's codes, where a subclass makes nothing else of them.

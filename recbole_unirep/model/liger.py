@@ -59,7 +59,7 @@ class LIGER(TIGER):
         n_items = getattr(self, "n_training_items", self.n_items)
         table = self._item_vectors(self.text[1:n_items])
         dense = cross_entropy(self._user_vectors(states[:, 0]), table, targets - 1)
-        return self._code_loss(states, targets), self.dense_weight * dense
+        return self.code_loss(states, targets), self.dense_weight * dense
 
     def remember(self, users, items):
         remembered = super().remember(users, items)

@@ -97,7 +97,7 @@ class RPG(GenerativeRecommender):
         return self._of_items(of_leaves.scatter_(1, leaf, score))
 
     def candidate_scores(self, memory, items):
-        tokens = self._tokens_of(items)  # [B, C, V]
+        tokens = self.tokens_of(items)  # [B, C, V]
         return memory.gather(1, tokens.flatten(1)).view_as(tokens).sum(dim=-1)
 
     @property
@@ -105,14 +105,14 @@ class RPG(GenerativeRecommender):
         """Tokens of each different ID, padding where nothing can follow, shape: [n_leaves, V]."""
         return (self.trie.ids + self.first_token).masked_fill(self.trie.is_certain, 0)
 
-    def _tokens_of(self, items):
+    def tokens_of(self, items):
         """Tokens of items' IDs, 0 where nothing can follow and for padding, shape: [..., V]."""
         tokens = self.codes[items] + self.first_token
         return tokens.masked_fill(self.is_certain[items] | (items == 0)[..., None], 0)
 
     def _states(self, items):
         """States at every position, shape: [B, L, H]."""
-        tokens = self._tokens_of(items)
+        tokens = self.tokens_of(items)
         x = self.tokens(tokens).sum(dim=-2) / (tokens > 0).sum(dim=-1, keepdim=True).clamp(min=1)
         x = x + self.position_embedding(torch.arange(items.shape[1], device=items.device))
         return self.encoder(self.dropout(self.norm(x)), self.get_attention_mask(items), False)[-1]

@@ -76,9 +76,9 @@ class TIGER(AutoregressiveRecommender):
         return sum(self.codebook_sizes)
 
     def id_loss(self, users, items, is_target, targets):
-        return self._code_loss(self._states_of_row(users, items, is_target, targets), targets)
+        return self.code_loss(self._states_of_row(users, items, is_target, targets), targets)
 
-    def _code_loss(self, states, targets):
+    def code_loss(self, states, targets):
         """Negative log-likelihood of the targets' codes [P] by the states before them [P, V, H]."""
         codes, is_certain = self.codes[targets], self.is_certain[targets]
         loss = 0.0
@@ -114,10 +114,7 @@ class TIGER(AutoregressiveRecommender):
         """Decoder states that predict each code of the targets, shape: [P, V, H]."""
         if not self.decoder_only:
             x, is_read = self._history(users, items)
-            memory = self.stack.remember(self.encoder(x, is_read), is_read)
-            written = self._tokens_of(targets)[:, :-1]  # [P, V - 1]
-            written = functional.pad(written, (1, 0))  # token 0 opens, as in T5
-            return self.stack(self.tokens(written), torch.ones_like(written, dtype=torch.bool), memory)
+            return self.written_states(self.encoder(x, is_read), is_read, targets)
         following = torch.zeros_like(items).masked_scatter_(is_target, targets)
         whole = functional.pad(items, (0, 1))
         whole[:, 1:] = torch.where(is_target, following, whole[:, 1:])  # the last target is no input
@@ -125,13 +122,28 @@ class TIGER(AutoregressiveRecommender):
         states = self.stack(x[:, :-1], is_read[:, :-1])  # [B, (L + 1) * V, H]
         return states.unflatten(1, (-1, self.n_levels))[:, 1:][is_target]
 
+    def written_states(self, encoded, is_read, targets):
+        """Decoder states that predict each code of the targets, one a history that the encoder has read.
+
+        Args:
+            encoded (Tensor): the encoder's states, shape: [P, S, H].
+            is_read (Tensor): False where tokens pad, shape: [P, S], bool.
+            targets (Tensor): item ids, shape: [P].
+
+        Returns:
+            Tensor: shape: [P, V, H].
+        """
+        written = functional.pad(self.tokens_of(targets)[:, :-1], (1, 0))  # token 0 opens, as in T5
+        memory = self.stack.remember(encoded, is_read)
+        return self.stack(self.tokens(written), torch.ones_like(written, dtype=torch.bool), memory)
+
     def _history(self, users, items):
         """Embedded tokens of users and their items, shape: [B, 1 + L * V, H], and which of them are read."""
-        tokens = torch.cat([self.user_token[users][:, None], self._tokens_of(items).flatten(1)], dim=1)
+        tokens = torch.cat([self.user_token[users][:, None], self.tokens_of(items).flatten(1)], dim=1)
         is_read = functional.pad((items > 0).repeat_interleave(self.n_levels, dim=1), (1, 0), value=True)
         return self.tokens(torch.where(is_read, tokens, 0)), is_read
 
-    def _tokens_of(self, items):
+    def tokens_of(self, items):
         """Tokens of items' IDs, shape: [..., V]."""
         return self.codes[items] + self.first_token
 

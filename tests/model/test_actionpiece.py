@@ -103,7 +103,7 @@ def test_written_ids_tell_items_apart_by_their_features(case):
     _, _, model = case
     features = model.features[1:]
     assert model.trie.n_leaves == len(features.unique(dim=0))
-    for item, tokens in enumerate(model._tokens_of(torch.arange(1, model.n_items)).tolist(), start=1):
+    for item, tokens in enumerate(model.tokens_of(torch.arange(1, model.n_items)).tolist(), start=1):
         ends = tokens.index(model.n_id_tokens) if model.n_id_tokens in tokens else len(tokens)
         assert set(tokens[ends:]) <= {model.n_id_tokens}
         held = sorted(int(part) for token in tokens[:ends] for part in features_of(model, token))

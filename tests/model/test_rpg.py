@@ -98,7 +98,7 @@ def test_the_loss_is_the_likelihood_of_the_targets(case):
 
 def test_an_item_is_read_as_the_mean_of_its_codes(case):
     _, model = case
-    tokens = model._tokens_of(torch.tensor([3]))[0]
+    tokens = model.tokens_of(torch.tensor([3]))[0]
     kept = model.tokens.weight[tokens[tokens > 0]].mean(dim=0)
     model.position_embedding.weight.data.zero_()
     model.encoder.forward = lambda x, *_: [x]

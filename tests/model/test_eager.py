@@ -1,0 +1,175 @@
+"""EAGER: scores of both streams against whole IDs written out, their losses, what behaviour codes know, and runs."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+from recbole.utils import init_seed
+
+from recbole_unirep.config import Config
+from recbole_unirep.data.split import load_data
+from recbole_unirep.quick_start import build_model, load_data_and_model, run_recbole, trains_rows
+from recbole_unirep.training.protocols import evaluate_protocols
+
+SMALL = {
+    "n_levels": 2,
+    "codebook_size": 6,
+    "behaviour_dim": 8,
+    "behaviour_levels": 2,
+    "behaviour_codebook_size": 7,
+    "users_per_batch": 16,
+    "text_encoder": "lexical",
+    "lexical_dim": 16,
+    "hidden_size": 16,
+    "n_layers": 1,
+    "n_heads": 2,
+    "head_size": 8,
+    "inner_size": 24,
+    "n_user_tokens": 5,
+    "num_beams": 12,
+    "topk": [5, 10],
+    "show_progress": False,
+    "use_gpu": False,
+}
+
+
+def prepare(tiny, **keys):
+    config = Config("EAGER", "tiny", config_dict={"data_path": str(tiny.parent), **SMALL, **keys})
+    init_seed(config["seed"], config["reproducibility"])
+    data = load_data(config, trains_rows(config))
+    return config, data, build_model(config, data.train).eval()
+
+
+@pytest.fixture
+def case(tiny):
+    return prepare(tiny)
+
+
+def close(found, expected):
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def written_out(model, users, items):
+    """Log-likelihoods of all items after each history by both streams, each ID written as a training sequence."""
+    targets, of_streams = torch.arange(1, model.n_items), []
+    for stream in (model, model.behaviour):
+        rows = []
+        for user, history in zip(users, items):
+            x, is_read = model._history(user[None], history[history > 0][None])
+            encoded = model.encoder(x, is_read)
+            n = len(targets)
+            states = stream.written_states(encoded.expand(n, -1, -1), is_read.expand(n, -1), targets)
+            parts = [
+                stream.logits(states[:, level], level).log_softmax(-1).gather(1, stream.codes[targets, level, None])
+                for level in range(stream.n_levels)
+            ]
+            rows.append((torch.cat(parts, dim=1) * ~stream.is_certain[targets]).sum(dim=1))
+        of_streams.append(torch.stack(rows))
+    return of_streams
+
+
+@pytest.fixture
+def asked(case):
+    """Some users of the test and the mean of both streams' probabilities of all items."""
+    _, data, model = case
+    interaction = data.test.interactions[torch.arange(6)]
+    with torch.no_grad():
+        semantic, behaviour = written_out(model, interaction[model.USER_ID], interaction[model.ITEM_SEQ])
+    assert not torch.allclose(semantic, behaviour)
+    return interaction, torch.log((semantic.double().exp() + behaviour.double().exp()) / 2).float()
+
+
+@torch.no_grad()
+def test_scores_are_the_mean_of_both_streams_probabilities(case, asked):
+    _, _, model = case
+    interaction, expected = asked
+    model.exact_ranking = model.behaviour.exact_ranking = True
+    found = model.full_sort_predict(interaction)
+    assert (found[:, 0] == -torch.inf).all()
+    close(found[:, 1:], expected)
+    for item in (1, 50, model.n_items - 1):
+        interaction.update(Interaction({model.ITEM_ID: torch.full((6,), item)}))
+        close(model.predict(interaction), expected[:, item - 1])
+
+
+@torch.no_grad()
+def test_enough_beams_rank_as_the_whole_catalogue(case, asked):
+    _, _, model = case
+    interaction, expected = asked
+    model.num_beams = model.behaviour.num_beams = model.n_items
+    close(model.full_sort_predict(interaction)[:, 1:], expected)
+
+
+@torch.no_grad()
+def test_an_item_found_by_one_stream_alone_has_half_its_probability(case, asked):
+    _, _, model = case
+    interaction, expected = asked
+    found = model.full_sort_predict(interaction)[:, 1:]
+    semantic = super(type(model), model).catalogue_scores(model.memory_of(interaction).semantic)[:, 1:]
+    behaviour = model.behaviour.catalogue_scores(model.memory_of(interaction).behaviour)[:, 1:]
+    in_one, in_other = semantic > -torch.inf, behaviour > -torch.inf
+    assert torch.equal(found > -torch.inf, in_one | in_other)
+    close(found[in_one & in_other], expected[in_one & in_other])
+    assert (in_one & ~in_other).any() and (in_other & ~in_one).any()
+    close(found[in_one & ~in_other], semantic[in_one & ~in_other] - math.log(2))
+    close(found[in_other & ~in_one], behaviour[in_other & ~in_one] - math.log(2))
+
+
+@torch.no_grad()
+def test_the_losses_are_the_likelihoods_of_the_targets_by_each_stream(case):
+    _, data, model = case
+    batch = next(iter(data.train_data))
+    losses = model.row_losses(batch)
+    for loss, stream, scores in zip(
+        losses, (model, model.behaviour), written_out(model, batch.users, batch.inputs), strict=True
+    ):
+        own = scores.gather(1, batch.targets[:, None] - 1)
+        close(loss, -own.mean() / stream.n_levels)
+
+
+def test_both_streams_and_the_shared_encoder_are_trained(case):
+    _, data, model = case
+    sum(model.train().row_losses(next(iter(data.train_data)))).backward()
+    parts = {"encoder": model.encoder, "semantic": model.stack, "behaviour": model.behaviour.stack}
+    for part in (*parts.values(), model.tokens, model.behaviour.tokens):
+        assert all(weight.grad.any() for weight in part.parameters())
+    assert model.behaviour.encoder is None
+
+
+def test_behaviour_codes_know_nothing_of_text_and_semantic_ones_nothing_of_behaviour(tiny):
+    first, other_text, other_graph = (
+        prepare(tiny, **keys)[2] for keys in ({}, {"lexical_dim": 9}, {"behaviour_dim": 5})
+    )
+    assert torch.equal(first.behaviour.codes, other_text.behaviour.codes)
+    assert not torch.equal(first.codes, other_text.codes)
+    assert torch.equal(first.codes, other_graph.codes)
+    assert not torch.equal(first.behaviour.codes, other_graph.behaviour.codes)
+    assert first.behaviour.trie.n_leaves == first.n_items - 1
+
+
+def test_a_run_learns_ranks_all_protocols_and_reads_back_alike(tiny):
+    settings = {"data_path": str(tiny.parent), **SMALL, "epochs": 3, "run_dir": "run", "learning_rate": 0.01}
+    result = run_recbole("EAGER", "tiny", config_dict=settings)
+    lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["train_loss"] < lines[0]["train_loss"]
+    assert {"semantic", "behaviour"} <= {name.removeprefix("train_").removesuffix("_loss") for name in lines[0]}
+    config, model, data = load_data_and_model("run")
+    assert evaluate_protocols(model, data.test, list(result["test_result"]), config, None) == result["test_result"]
+    n_codes = sum(model.codebook_sizes) + sum(model.behaviour.codebook_sizes)
+    assert result["item_table_parameters"] == 16 * n_codes
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"decoder_only": True}, "decoder_only=True has one stack, EAGER has two decoders: leave it out"),
+        ({"behaviour_codebook_size": 500}, "behaviour_codebook_size=500 is more than the .* items that training holds"),
+        ({"behaviour_levels": 0}, "behaviour_levels=0 is too small: give at least 1"),
+    ],
+)
+def test_bad_options_are_named(tiny, keys, message):
+    with pytest.raises(ValueError, match=message):
+        prepare(tiny, **keys)
