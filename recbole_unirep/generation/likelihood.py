@@ -22,18 +22,26 @@ def candidate_log_likelihoods(decoder: Decoder, codes: Tensor, is_certain: Tenso
     Returns:
         Tensor: float32, shape: [B, C].
     """
-    total = codes.new_zeros(codes.shape[:2], dtype=torch.float32)
+    total = code_log_likelihoods(decoder, codes, is_certain).sum(dim=-1)
+    is_same = (codes[:, :, None] == codes[:, None]).all(dim=-1)  # [B, C, C]
+    return total.gather(1, is_same.int().argmax(dim=-1))  # that of the first with the same ID: no last bits between
+
+
+def code_log_likelihoods(decoder: Decoder, codes: Tensor, is_certain: Tensor) -> Tensor:
+    """Log-likelihood of each code of given IDs after those before it, with gradients; arguments as above.
+
+    Returns:
+        Tensor: 0 behind an ID's end, float32, shape: [B, C, L].
+    """
     own = torch.arange(codes.shape[1], device=codes.device).expand(codes.shape[:2])
-    parent = torch.zeros_like(own)
-    logits = decoder.start()
+    logits, parent, parts = decoder.start(), torch.zeros_like(own), []
     for level in range(codes.shape[2]):
         code = codes[..., level]
         logits = logits.gather(1, parent[..., None].expand(-1, -1, logits.shape[2]))  # [B, C, K]
-        total += code_log_probabilities(logits, code[..., None], is_certain[..., level, None])[..., 0]
+        parts.append(code_log_probabilities(logits, code[..., None], is_certain[..., level, None])[..., 0])
         if level + 1 < codes.shape[2]:
             logits, parent = decoder.step(parent, code), own
-    is_same = (codes[:, :, None] == codes[:, None]).all(dim=-1)  # [B, C, C]
-    return total.gather(1, is_same.int().argmax(dim=-1))  # that of the first with the same ID: no last bits between
+    return torch.stack(parts, dim=-1)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from recbole_unirep.model.actionpiece import ActionPiece
 from recbole_unirep.model.eager import EAGER
+from recbole_unirep.model.grpo import GRPO
 from recbole_unirep.model.hstu import HSTU
 from recbole_unirep.model.liger import LIGER
 from recbole_unirep.model.rpg import RPG
@@ -14,6 +15,7 @@ METHODS = {"UniRep": UniRep}
 MODELS = {  # with others to compare them with
     **METHODS,
     "TIGER": TIGER,
+    "GRPO": GRPO,
     "LIGER": LIGER,
     "ActionPiece": ActionPiece,
     "EAGER": EAGER,

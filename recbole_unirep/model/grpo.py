@@ -1,0 +1,120 @@
+r"""GRPO: TIGER fine-tuned by reinforcement, from the checkpoint of its next-token training.
+
+Reference:
+    Xiaoyu Kong et al. "MiniOneRec: An Open-Source Framework for Scaling Generative Recommendation", arXiv:2510.24431
+        (beams as rollouts, rule and ranking reward; there for a language model).
+    Zhihong Shao et al. "DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models",
+        arXiv:2402.03300, equations 3 and 4 (group relative policy optimization).
+
+For each training target the policy's own beams are a group of IDs, all of them items'. An ID earns 1 where it is the
+target's; the others share a penalty of 1, the more the higher they stand: that at rank r has weight 1 / log(r + 1). Its
+advantage is its reward in standard deviations from the group's mean. A step follows its beams at once, so that the
+ratio of new and old policy is 1 and clips nothing; the divergence from the policy that training began with holds it
+back. Dropout is off.
+
+Shapes: B targets, G IDs of a group, V levels.
+"""
+
+import copy
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from recbole_unirep.generation.beam_search import beam_search
+from recbole_unirep.generation.likelihood import code_log_likelihoods
+from recbole_unirep.model.tiger import TIGER
+from recbole_unirep.training.checkpoint import load
+
+
+class GRPO(TIGER):
+    """TIGER under a policy's loss; it ranks as TIGER does.
+
+    Args:
+        config (Config): ours; keys of properties/model/GRPO.yaml and TIGER.yaml and its tokenizer's, which are those of
+            the run that it goes on from.
+        dataset (recbole Dataset): the training part.
+
+    Raises:
+        ValueError: an option that is not in its range.
+    """
+
+    loss_names = ("policy", "divergence")
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        if config["initial_run"] is None:
+            raise ValueError("initial_run is not given: train TIGER and name its folder, --initial_run=RUN")
+        if config["training_rows"] != "target":
+            raise ValueError(
+                f"training_rows={config['training_rows']} has several targets in a row, each of which has beams of its "
+                f"own here: use training_rows=target"
+            )
+        self.initial_run, self.n_generated = Path(config["initial_run"]), config["n_generated"]
+        self.divergence_weight = config["divergence_weight"]
+        self.register_buffer("is_begun", torch.tensor(False))
+        self._initial = []  # a list, so that it is no part of the model
+
+    @property
+    def loss_weights(self):
+        """Weights of the two losses."""
+        return 1.0, self.divergence_weight
+
+    def losses(self, users, items, is_target, targets):
+        initial, was_training = self._initial_policy(), self.training
+        self.eval()
+        memory = self.remember(users, items)
+        with torch.no_grad():
+            leaf, score = beam_search(self.decoder(memory), self.trie, self.n_generated)  # [B, G]
+            codes, is_certain = self.trie.ids[leaf], self.trie.is_certain[leaf]  # [B, G, V]
+            before = code_log_likelihoods(initial.decoder(initial.remember(users, items)), codes, is_certain)
+            is_found = score > -torch.inf
+            advantage = advantages(leaf == self.trie.leaf[targets - 1][:, None], is_found)
+        now = code_log_likelihoods(self.decoder(memory), codes, is_certain)
+        self.train(was_training)
+        counts = (~is_certain & is_found[..., None]).float()
+        counts = counts / counts.sum(dim=-1, keepdim=True).clamp(min=1) / is_found.sum(dim=1)[:, None, None]
+        ratio = (now - now.detach()).exp()
+        policy = -(counts * ratio * advantage[..., None]).sum() / len(targets)
+        divergence = (counts * ((before - now).exp() - (before - now) - 1)).sum() / len(targets)
+        return policy, self.divergence_weight * divergence
+
+    @torch.no_grad()
+    def _initial_policy(self):
+        """The policy as it was before training, which at the first step this model becomes."""
+        if not self._initial:
+            state = load(self.initial_run / "model.pt", self.codes.device)["state_dict"]
+            own = self.state_dict()
+            shapes = {name: own[name].shape for name in own if name != "is_begun"}
+            if {name: part.shape for name, part in state.items()} != shapes or not torch.equal(
+                state["codes"], self.codes
+            ):
+                raise ValueError(
+                    f"initial_run={self.initial_run} has other sizes or semantic IDs than this run: give the settings "
+                    f"of its config.yaml, and a run of TIGER"
+                )
+            initial = copy.deepcopy(self).eval().requires_grad_(False)
+            initial.load_state_dict({**state, "is_begun": self.is_begun})
+            if not self.is_begun:
+                self.load_state_dict({**state, "is_begun": torch.ones_like(self.is_begun)})
+            self._initial.append(initial)
+        return self._initial[0]
+
+
+def advantages(is_target: Tensor, is_found: Tensor) -> Tensor:
+    """Rewards of each group in standard deviations from its mean.
+
+    Args:
+        is_target (Tensor): whether an ID is the target's, best beam first, shape: [B, G], bool.
+        is_found (Tensor): False where a group has fewer IDs, which are left out, shape: [B, G], bool.
+
+    Returns:
+        Tensor: 0 where all of a group are equal, shape: [B, G], float32.
+    """
+    rank = torch.arange(1, 1 + is_target.shape[1], device=is_target.device)
+    penalty = (~is_target & is_found) / (1.0 + rank).log()  # [B, G]
+    reward = is_target.float() - penalty / penalty.sum(dim=1, keepdim=True).clamp(min=1e-9)
+    count = is_found.sum(dim=1, keepdim=True)
+    deviation = torch.where(is_found, reward - (reward * is_found).sum(dim=1, keepdim=True) / count, 0)
+    spread = ((deviation**2).sum(dim=1, keepdim=True) / count).sqrt()
+    return deviation / spread.clamp(min=1e-6)
