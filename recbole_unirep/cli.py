@@ -60,7 +60,8 @@ usage: unirep COMMAND [--KEY=VALUE ...]
              add-items RUN NEW_ITEMS.csv|.tsv|.jsonl [--id_fallback=mean|zero|nearest] [--vectors="NEW.npy"]
              [--data_path=FOLDER]; columns: the dataset's item column and those that the run's item text is made of
   export     a finished run as safetensors, ONNX and JSON with checksums, which need neither its data nor RecBole:
-             export RUN [--out=RUN/export] [--overwrite=True] [--data_path=FOLDER]
+             export RUN [--out=RUN/export] [--overwrite=True] [--data_path=FOLDER]; or what a language model is tuned
+             on, from a bundle: export BUNDLE --format=instructions --dataset=NAME [--max_history=10] [--out=FOLDER]
   figures    draw a finished run: figures RUN [--out=FOLDER] [--data_path=FOLDER] [--category_field=COLUMN];
              learning curve, codebook usage, items by category, t-SNE, as PNG, SVG and JSON in RUN/figures
   serve      a finished run, or an export of it, over HTTP with a page to pick items and see recommendations:
@@ -218,8 +219,10 @@ def _rank_weights(arguments):
 
 def _export(arguments):
     recbole_unirep.require_recbole()
-    from recbole_unirep.serving.export import export
-
+    if "--format=instructions" in arguments:
+        from recbole_unirep.serving.instructions import export_instructions as export
+    else:
+        from recbole_unirep.serving.export import export
     for line in export(arguments):
         print(line, flush=True)
 

@@ -56,6 +56,7 @@ HEAVY_GUESTS = {
     "pyarrow": {"recbole_unirep/serving/parquet.py"},
     "sentencepiece": {"recbole_unirep/tokenizer/pieces.py"},
     "uvicorn": {"recbole_unirep/serving/server.py"},
+    "transformers": {"recbole_unirep/serving/language_model.py"},
     "sentence_transformers": {"dataset_prep/encoders.py"},
 }
 

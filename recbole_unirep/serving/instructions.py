@@ -1,0 +1,195 @@
+"""recbole_unirep.serving.instructions: `unirep export BUNDLE --format=instructions`, what a language model is tuned on.
+
+    train.jsonl           task, prompt and response of each line
+    valid.jsonl, test.jsonl   the held-out targets: user, item, prompt and response of the task `sequence`
+    id_tokens.json        the tokens that semantic IDs are written in, to be added to a vocabulary
+    semantic_ids.json     each item's tokens, item by item: all that decoding may write
+    manifest.json         where from, how many lines of each task, sha256 of each file
+
+Reference:
+    Bowen Zheng et al. "Adapting Large Language Models by Integrating Collaborative Semantics for Recommendation"
+        (LC-Rec), ICDE 2024, arXiv:2311.09049 (tasks that join titles and IDs in both directions).
+    Xiaoyu Kong et al. "MiniOneRec", arXiv:2510.24431; Zhanyu Liu et al. "OneRec-Think", arXiv:2510.11639.
+
+The wording is ours. Titles are those of the `.item` file; what has none has no part in the tasks that need one.
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+import recbole_unirep
+from recbole_unirep.config import Config
+from recbole_unirep.data.item_titles import item_titles
+from recbole_unirep.data.item_transitions import n_training
+from recbole_unirep.data.split import load_data
+from recbole_unirep.run_folder import RunLog
+from recbole_unirep.semantic_ids import SemanticIds, read_record
+from recbole_unirep.serving.export_files import check_place, write_manifest, written_folder
+from recbole_unirep.values import split_arguments
+
+FORM = "--format=instructions"
+TASKS = {  # prompts of a task, one of which is drawn for each line, and what answers them
+    "sequence": (
+        (
+            "Someone took these items, oldest first: {ids}. Which item comes next?",
+            "A history of items, in order: {ids}. Recommend the item that follows.",
+            "After {ids}, the next item is",
+        ),
+        "{id}",
+    ),
+    "sequence_to_title": (
+        (
+            "Someone took these items, oldest first: {ids}. What is the next one called?",
+            "A history of items, in order: {ids}. Give the title of the item that follows.",
+        ),
+        "{title}",
+    ),
+    "titles_to_id": (
+        (
+            "Someone took these, oldest first: {titles}. Which item comes next?",
+            "A history by title, in order: {titles}. Recommend the item that follows.",
+        ),
+        "{id}",
+    ),
+    "title_to_id": (("Which item is called {title}?", "The item with the title {title} is"), "{id}"),
+    "id_to_title": (("What is the title of {id}?", "The item {id} is called"), "{title}"),
+}
+HISTORY = 10  # items of a history, where nothing else is said
+
+
+def export_instructions(arguments):
+    """Writes the training data of a language model.
+
+    Args:
+        arguments (sequence of str): the bundle's folder, then `--dataset=NAME`, `--max_history=10`,
+            `--out=FOLDER` (BUNDLE/instructions), `--overwrite=True`, `--seed`, and keys of data and split.
+
+    Yields:
+        str: what to print.
+
+    Raises:
+        FileExistsError: something lies at the place.
+        FileNotFoundError: the folder holds no bundle, or the dataset is missing.
+        ValueError: an option is not understood, or the bundle lacks items of the dataset.
+    """
+    if not arguments or arguments[0].startswith("--"):
+        raise ValueError(f"export {FORM} reads a bundle: write unirep export BUNDLE {FORM} --dataset=NAME")
+    options = {name: text for name, text in split_arguments(arguments[1:]).items() if name not in ("format", "debug")}
+    out = Path(options.pop("out", None) or Path(arguments[0]) / "instructions")
+    overwrite = options.pop("overwrite", "false").lower() == "true"
+    max_history = options.pop("max_history", str(HISTORY))
+    if not max_history.isdigit() or int(max_history) < 1:
+        raise ValueError(f"max_history={max_history} is no number of items: give a whole number above 0")
+    semantic_ids, record = SemanticIds.load(arguments[0]), read_record(arguments[0])
+    check_place(out, overwrite)
+    with RunLog(speaks=False):
+        config = Config("SASRec", arguments=[f"--{name}={text}" for name, text in options.items()])
+        data = load_data(config, one_row_a_user=True)
+        lines = _Lines(config, data, semantic_ids, int(max_history))
+        with written_folder(out) as folder:
+            counts = {"train": _write(folder / "train.jsonl", lines.training())}
+            for split in ("valid", "test"):
+                counts[split] = _write(folder / f"{split}.jsonl", lines.held_out(getattr(data, split)))
+            _write_json(folder / "id_tokens.json", id_tokens(semantic_ids.codebook_sizes))
+            _write_json(folder / "semantic_ids.json", dict(zip(lines.items[1:].tolist(), lines.written[1:])))
+            write_manifest(
+                folder,
+                {
+                    "kind": "instructions",
+                    "made_by": f"recbole-unirep {recbole_unirep.__version__}",
+                    "dataset": config["dataset"],
+                    "dataset_fingerprint": data.fingerprint,
+                    "tokenizer": record.get("tokenizer"),
+                    "n_items": len(lines.items) - 1,
+                    "max_history": int(max_history),
+                    "seed": config["seed"],
+                    "lines": counts,
+                },
+            )
+    for split, of_tasks in counts.items():
+        yield f"{out}/{split}.jsonl: " + ", ".join(f"{count} {task}" for task, count in of_tasks.items())
+
+
+def id_tokens(codebook_sizes):
+    """The token of each code of each level, level by level, list of list of str."""
+    return [[f"<{level}_{code}>" for code in range(size)] for level, size in enumerate(codebook_sizes, start=1)]
+
+
+class _Lines:
+    """Lines of the files.
+
+    Attributes:
+        items (np.ndarray): token of each item id, row 0 pads.
+        written (list of list of str): tokens of each item's ID.
+    """
+
+    def __init__(self, config, data, semantic_ids, max_history):
+        train = data.train
+        self.sequences, self.max_history = train.sequences, max_history
+        self.n_first = n_training(train, "the instructions")
+        self.n_training_items = data.test.n_training_items
+        self.items = train.field2id_token[train.iid_field].astype(str)
+        missing = [item for item in self.items[1:] if item not in semantic_ids.row]
+        if missing:
+            raise ValueError(
+                f"the bundle lacks {len(missing)} of {len(self.items) - 1} items, {str(missing[0])!r} first: make it "
+                f"of this dataset by unirep tokenize"
+            )
+        tokens = id_tokens(semantic_ids.codebook_sizes)
+        rows = [semantic_ids.codes[semantic_ids.row[item]] for item in self.items[1:]]
+        self.written = [[], *([tokens[level][code] for level, code in enumerate(row) if code >= 0] for row in rows)]
+        self.titles = item_titles(config, self.items)
+        self.seed = config["seed"]
+
+    def training(self):
+        """Lines of all tasks, those of items first."""
+        draw = np.random.default_rng(self.seed)
+        for item in range(1, self.n_training_items):
+            if self.titles[item]:
+                for task in ("title_to_id", "id_to_title"):
+                    yield self._line(task, draw, [], item)
+        for user in np.flatnonzero(self.n_first > 1).tolist():
+            items = self.sequences.of(user)[: self.n_first[user]].tolist()
+            for place in range(1, len(items)):
+                history = items[max(0, place - self.max_history) : place]
+                yield self._line("sequence", draw, history, items[place])
+                if self.titles[items[place]]:
+                    yield self._line("sequence_to_title", draw, history, items[place])
+                if all(self.titles[item] for item in history):
+                    yield self._line("titles_to_id", draw, history, items[place])
+
+    def held_out(self, targets):
+        """Lines of a split's targets, all with the task's first prompt."""
+        users, places = targets.targets.users.tolist(), targets.targets.positions.tolist()
+        for user, place, item in zip(users, places, targets.targets.items.tolist()):
+            history = self.sequences.of(user)[max(0, place - self.max_history) : place].tolist()
+            known = {"user": str(targets.user_tokens[user]), "item": str(self.items[item])}
+            yield {**known, **self._line("sequence", None, history, item)}
+
+    def _line(self, task, draw, history, item):
+        prompts, response = TASKS[task]
+        prompt = prompts[0 if draw is None else draw.integers(len(prompts))]
+        words = {
+            "ids": ", ".join("".join(self.written[earlier]) for earlier in history),
+            "titles": "; ".join(f'"{self.titles[earlier]}"' for earlier in history),
+            "id": "".join(self.written[item]),
+            "title": self.titles[item],
+        }
+        return {"task": task, "prompt": prompt.format(**words), "response": response.format(**words)}
+
+
+def _write(path, lines):
+    """Writes JSON lines: how many of each task."""
+    counts = Counter()
+    with open(path, "w", encoding="utf-8") as file:
+        for line in lines:
+            counts[line["task"]] += 1
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    return dict(counts)
+
+
+def _write_json(path, content):
+    path.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
