@@ -8,49 +8,27 @@ import numpy as np
 import pytest
 import torch
 from recbole.data.interaction import Interaction
-from recbole.utils import init_seed
 
-from recbole_unirep.config import Config
-from recbole_unirep.data.split import load_data
 from recbole_unirep.model import actionpiece
 from recbole_unirep.model.actionpiece import scattered
-from recbole_unirep.quick_start import build_model, load_data_and_model, run_recbole, trains_rows
+from recbole_unirep.quick_start import load_data_and_model, run_recbole
 from recbole_unirep.study.inspection import read_inspected
 from recbole_unirep.study.run_arrays import read_run
 from recbole_unirep.tokenizer.feature_merges import learn_merges
 from recbole_unirep.training.protocols import evaluate_protocols
 
-SMALL = {
-    "n_levels": 2,
-    "codebook_size": 6,
-    "n_hash_buckets": 40,
-    "vocabulary_size": 110,
-    "n_segmentations": 3,
-    "users_per_batch": 16,
-    "text_encoder": "lexical",
-    "lexical_dim": 16,
-    "hidden_size": 16,
-    "n_layers": 1,
-    "n_heads": 2,
-    "head_size": 8,
-    "inner_size": 24,
-    "num_beams": 12,
-    "topk": [5, 10],
-    "show_progress": False,
-    "use_gpu": False,
-}
+SMALL = {"n_hash_buckets": 40, "vocabulary_size": 110, "n_segmentations": 3}
 
 
-def prepare(tiny, **keys):
-    config = Config("ActionPiece", "tiny", config_dict={"data_path": str(tiny.parent), **SMALL, **keys})
-    init_seed(config["seed"], config["reproducibility"])
-    data = load_data(config, trains_rows(config))
-    return config, data, build_model(config, data.train).eval()
+@pytest.fixture
+def prepare(generative):
+    """Data and model of the given keys."""
+    return lambda **keys: generative("ActionPiece", **{**SMALL, **keys})
 
 
 @pytest.fixture(params=[{}, {"tokenizer": "HierarchicalKMeans"}, {"collisions": "leave"}], ids=str)
-def case(request, tiny):
-    return prepare(tiny, **request.param)
+def case(request, prepare):
+    return prepare(**request.param)
 
 
 def close(found, expected):
@@ -79,7 +57,7 @@ def features_by_item(model, items):
 
 @torch.no_grad()
 def test_a_history_s_tokens_hold_its_items_features(case):
-    _, data, model = case
+    data, model = case
     batch = data.test.interactions[torch.arange(12)]
     users, items = batch[model.USER_ID], batch[model.ITEM_SEQ]
     for rows in (tokens_of(model, users, items), tokens_of(model.train(), users, items)):
@@ -89,18 +67,18 @@ def test_a_history_s_tokens_hold_its_items_features(case):
 
 
 @torch.no_grad()
-def test_orders_are_drawn_anew_in_training_and_stand_still_in_ranking(tiny):
-    _, data, model = prepare(tiny)
+def test_orders_are_drawn_anew_in_training_and_stand_still_in_ranking(prepare):
+    data, model = prepare()
     batch = data.test.interactions[torch.arange(12)]
     users, items = batch[model.USER_ID], batch[model.ITEM_SEQ]
     assert tokens_of(model, users, items) == tokens_of(model, users, items)
     assert tokens_of(model.train(), users, items) != tokens_of(model, users, items)
-    again = prepare(tiny)[2]
+    again = prepare()[1]
     assert torch.equal(again.orders, model.orders)
 
 
 def test_written_ids_tell_items_apart_by_their_features(case):
-    _, _, model = case
+    _, model = case
     features = model.features[1:]
     assert model.trie.n_leaves == len(features.unique(dim=0))
     for item, tokens in enumerate(model.tokens_of(torch.arange(1, model.n_items)).tolist(), start=1):
@@ -110,10 +88,10 @@ def test_written_ids_tell_items_apart_by_their_features(case):
         assert held == features_by_item(model, torch.tensor([item]))
 
 
-def test_the_vocabulary_is_learned_from_training_interactions_alone(tiny, monkeypatch):
+def test_the_vocabulary_is_learned_from_training_interactions_alone(prepare, monkeypatch):
     learned = []
     monkeypatch.setattr(actionpiece, "learn_merges", lambda *given: learned.append(given) or learn_merges(*given))
-    _, data, model = prepare(tiny)
+    data, model = prepare()
     sets, offsets, n_features, n_merges = learned[0]
     expected = []
     sequences = data.train.sequences
@@ -127,7 +105,7 @@ def test_the_vocabulary_is_learned_from_training_interactions_alone(tiny, monkey
 @pytest.fixture
 def asked(case):
     """Some users of the test and the log-likelihoods of all items, the mean of each order's probabilities."""
-    _, data, model = case
+    data, model = case
     interaction = data.test.interactions[torch.arange(6)]
     model.exact_ranking, orders, each = True, model.orders, []
     with torch.no_grad():
@@ -141,7 +119,7 @@ def asked(case):
 
 @torch.no_grad()
 def test_scores_are_the_mean_of_the_probabilities_under_all_orders(case, asked):
-    _, _, model = case
+    _, model = case
     interaction, expected = asked
     model.exact_ranking = True
     close(model.full_sort_predict(interaction)[:, 1:], expected)
@@ -152,7 +130,7 @@ def test_scores_are_the_mean_of_the_probabilities_under_all_orders(case, asked):
 
 @torch.no_grad()
 def test_enough_beams_rank_as_the_whole_catalogue(case, asked):
-    _, _, model = case
+    _, model = case
     interaction, expected = asked
     model.num_beams = model.n_items
     close(model.full_sort_predict(interaction)[:, 1:], expected)
@@ -160,7 +138,7 @@ def test_enough_beams_rank_as_the_whole_catalogue(case, asked):
 
 @torch.no_grad()
 def test_the_loss_is_the_likelihood_of_the_targets_under_the_order_they_were_read_in(case):
-    _, data, model = case
+    data, model = case
     model.orders = model.orders[:1]
     batch = next(iter(data.train_data))
     (loss,) = model.row_losses(batch)
@@ -169,8 +147,8 @@ def test_the_loss_is_the_likelihood_of_the_targets_under_the_order_they_were_rea
     close(loss, -model.predict(asked).mean() / model.n_levels)
 
 
-def test_a_run_learns_ranks_all_protocols_and_reads_back_alike(tiny):
-    settings = {"data_path": str(tiny.parent), **SMALL, "epochs": 3, "run_dir": "run", "learning_rate": 0.01}
+def test_a_run_learns_ranks_all_protocols_and_reads_back_alike(generative):
+    settings = {**generative.settings, **SMALL, "epochs": 3, "run_dir": "run", "learning_rate": 0.01}
     result = run_recbole("ActionPiece", "tiny", config_dict=settings)
     losses = [json.loads(line)["train_loss"] for line in Path("run/metrics.jsonl").read_text().splitlines()]
     assert losses[-1] < losses[0]
@@ -202,9 +180,9 @@ def test_numbers_of_equal_ids_are_drawn_from_buckets():
         ({"n_hash_buckets": 2}, "items share an ID, n_hash_buckets=2 tells fewer apart"),
     ],
 )
-def test_bad_options_are_named(tiny, keys, message):
+def test_bad_options_are_named(prepare, keys, message):
     with pytest.raises(ValueError, match=message):
-        prepare(tiny, **keys)
+        prepare(**keys)
 
 
 def test_probabilities_are_a_mean():

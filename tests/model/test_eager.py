@@ -7,45 +7,22 @@ from pathlib import Path
 import pytest
 import torch
 from recbole.data.interaction import Interaction
-from recbole.utils import init_seed
 
-from recbole_unirep.config import Config
-from recbole_unirep.data.split import load_data
-from recbole_unirep.quick_start import build_model, load_data_and_model, run_recbole, trains_rows
+from recbole_unirep.quick_start import load_data_and_model, run_recbole
 from recbole_unirep.training.protocols import evaluate_protocols
 
-SMALL = {
-    "n_levels": 2,
-    "codebook_size": 6,
-    "behaviour_dim": 8,
-    "behaviour_levels": 2,
-    "behaviour_codebook_size": 7,
-    "users_per_batch": 16,
-    "text_encoder": "lexical",
-    "lexical_dim": 16,
-    "hidden_size": 16,
-    "n_layers": 1,
-    "n_heads": 2,
-    "head_size": 8,
-    "inner_size": 24,
-    "n_user_tokens": 5,
-    "num_beams": 12,
-    "topk": [5, 10],
-    "show_progress": False,
-    "use_gpu": False,
-}
-
-
-def prepare(tiny, **keys):
-    config = Config("EAGER", "tiny", config_dict={"data_path": str(tiny.parent), **SMALL, **keys})
-    init_seed(config["seed"], config["reproducibility"])
-    data = load_data(config, trains_rows(config))
-    return config, data, build_model(config, data.train).eval()
+SMALL = {"behaviour_dim": 8, "behaviour_levels": 2, "behaviour_codebook_size": 7, "n_user_tokens": 5}
 
 
 @pytest.fixture
-def case(tiny):
-    return prepare(tiny)
+def prepare(generative):
+    """Data and model of the given keys."""
+    return lambda **keys: generative("EAGER", **{**SMALL, **keys})
+
+
+@pytest.fixture
+def case(prepare):
+    return prepare()
 
 
 def close(found, expected):
@@ -74,7 +51,7 @@ def written_out(model, users, items):
 @pytest.fixture
 def asked(case):
     """Some users of the test and the mean of both streams' probabilities of all items."""
-    _, data, model = case
+    data, model = case
     interaction = data.test.interactions[torch.arange(6)]
     with torch.no_grad():
         semantic, behaviour = written_out(model, interaction[model.USER_ID], interaction[model.ITEM_SEQ])
@@ -84,7 +61,7 @@ def asked(case):
 
 @torch.no_grad()
 def test_scores_are_the_mean_of_both_streams_probabilities(case, asked):
-    _, _, model = case
+    _, model = case
     interaction, expected = asked
     model.exact_ranking = model.behaviour.exact_ranking = True
     found = model.full_sort_predict(interaction)
@@ -97,7 +74,7 @@ def test_scores_are_the_mean_of_both_streams_probabilities(case, asked):
 
 @torch.no_grad()
 def test_enough_beams_rank_as_the_whole_catalogue(case, asked):
-    _, _, model = case
+    _, model = case
     interaction, expected = asked
     model.num_beams = model.behaviour.num_beams = model.n_items
     close(model.full_sort_predict(interaction)[:, 1:], expected)
@@ -105,7 +82,7 @@ def test_enough_beams_rank_as_the_whole_catalogue(case, asked):
 
 @torch.no_grad()
 def test_an_item_found_by_one_stream_alone_has_half_its_probability(case, asked):
-    _, _, model = case
+    _, model = case
     interaction, expected = asked
     found = model.full_sort_predict(interaction)[:, 1:]
     semantic = super(type(model), model).catalogue_scores(model.memory_of(interaction).semantic)[:, 1:]
@@ -120,7 +97,7 @@ def test_an_item_found_by_one_stream_alone_has_half_its_probability(case, asked)
 
 @torch.no_grad()
 def test_the_losses_are_the_likelihoods_of_the_targets_by_each_stream(case):
-    _, data, model = case
+    data, model = case
     batch = next(iter(data.train_data))
     losses = model.row_losses(batch)
     for loss, stream, scores in zip(
@@ -131,7 +108,7 @@ def test_the_losses_are_the_likelihoods_of_the_targets_by_each_stream(case):
 
 
 def test_both_streams_and_the_shared_encoder_are_trained(case):
-    _, data, model = case
+    data, model = case
     sum(model.train().row_losses(next(iter(data.train_data)))).backward()
     parts = {"encoder": model.encoder, "semantic": model.stack, "behaviour": model.behaviour.stack}
     for part in (*parts.values(), model.tokens, model.behaviour.tokens):
@@ -139,10 +116,8 @@ def test_both_streams_and_the_shared_encoder_are_trained(case):
     assert model.behaviour.encoder is None
 
 
-def test_behaviour_codes_know_nothing_of_text_and_semantic_ones_nothing_of_behaviour(tiny):
-    first, other_text, other_graph = (
-        prepare(tiny, **keys)[2] for keys in ({}, {"lexical_dim": 9}, {"behaviour_dim": 5})
-    )
+def test_behaviour_codes_know_nothing_of_text_and_semantic_ones_nothing_of_behaviour(prepare):
+    first, other_text, other_graph = (prepare(**keys)[1] for keys in ({}, {"lexical_dim": 9}, {"behaviour_dim": 5}))
     assert torch.equal(first.behaviour.codes, other_text.behaviour.codes)
     assert not torch.equal(first.codes, other_text.codes)
     assert torch.equal(first.codes, other_graph.codes)
@@ -150,8 +125,8 @@ def test_behaviour_codes_know_nothing_of_text_and_semantic_ones_nothing_of_behav
     assert first.behaviour.trie.n_leaves == first.n_items - 1
 
 
-def test_a_run_learns_ranks_all_protocols_and_reads_back_alike(tiny):
-    settings = {"data_path": str(tiny.parent), **SMALL, "epochs": 3, "run_dir": "run", "learning_rate": 0.01}
+def test_a_run_learns_ranks_all_protocols_and_reads_back_alike(generative):
+    settings = {**generative.settings, **SMALL, "epochs": 3, "run_dir": "run", "learning_rate": 0.01}
     result = run_recbole("EAGER", "tiny", config_dict=settings)
     lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["train_loss"] < lines[0]["train_loss"]
@@ -170,6 +145,6 @@ def test_a_run_learns_ranks_all_protocols_and_reads_back_alike(tiny):
         ({"behaviour_levels": 0}, "behaviour_levels=0 is too small: give at least 1"),
     ],
 )
-def test_bad_options_are_named(tiny, keys, message):
+def test_bad_options_are_named(prepare, keys, message):
     with pytest.raises(ValueError, match=message):
-        prepare(tiny, **keys)
+        prepare(**keys)

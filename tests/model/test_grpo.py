@@ -6,31 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from recbole.utils import init_seed
 
-from recbole_unirep.config import Config
-from recbole_unirep.data.split import load_data
 from recbole_unirep.model.grpo import advantages
-from recbole_unirep.quick_start import build_model, load_data_and_model, run_recbole, trains_rows
+from recbole_unirep.quick_start import load_data_and_model, run_recbole
 from recbole_unirep.training.protocols import evaluate_protocols
 
-SMALL = {
-    "codebook_size": 6,
-    "n_levels": 2,
-    "users_per_batch": 16,
-    "text_encoder": "lexical",
-    "lexical_dim": 16,
-    "hidden_size": 16,
-    "n_layers": 1,
-    "n_heads": 2,
-    "head_size": 8,
-    "inner_size": 24,
-    "n_user_tokens": 0,
-    "num_beams": 12,
-    "topk": [5, 10],
-    "show_progress": False,
-    "use_gpu": False,
-}
 KINDS = {"encoder and decoder": {}, "decoder only": {"decoder_only": True}}
 
 
@@ -40,11 +20,11 @@ def kind(request):
 
 
 @pytest.fixture
-def train(tiny):
+def train(generative):
     """Trains TIGER for an epoch: settings of a run that goes on from it."""
 
     def run(**keys):
-        settings = {"data_path": str(tiny.parent), **SMALL, **keys}
+        settings = {**generative.settings, **keys}
         rows = {"training_rows": "user"} if keys.get("decoder_only") else {}
         run_recbole("TIGER", "tiny", config_dict={**settings, **rows, "epochs": 2, "run_dir": "tiger"})
         return {**settings, "initial_run": "tiger", "n_generated": 12, "learning_rate": 0.001}
@@ -52,11 +32,10 @@ def train(tiny):
     return run
 
 
-def prepare(settings):
-    config = Config("GRPO", "tiny", config_dict=settings)
-    init_seed(config["seed"], config["reproducibility"])
-    data = load_data(config, trains_rows(config))
-    return data, build_model(config, data.train)
+@pytest.fixture
+def prepare(generative):
+    """Data and model of the given settings."""
+    return lambda settings: generative("GRPO", **settings)
 
 
 def test_advantages_by_hand():
@@ -75,7 +54,7 @@ def test_a_group_without_target_prefers_its_lower_ranks_and_what_is_not_found_ha
     torch.testing.assert_close(alone, torch.zeros(1, 2))
 
 
-def test_the_first_step_begins_with_the_run(train, kind):
+def test_the_first_step_begins_with_the_run(train, prepare, kind):
     settings = train(**kind)
     data, model = prepare(settings)
     tiger = load_data_and_model("tiger")[1]
@@ -88,7 +67,7 @@ def test_the_first_step_begins_with_the_run(train, kind):
     assert policy.item() == pytest.approx(0, abs=1e-5)  # advantages of a group add up to 0 where IDs are as long
 
 
-def test_the_loss_is_the_formula_of_each_group(train, kind):
+def test_the_loss_is_the_formula_of_each_group(train, prepare, kind):
     settings = train(**kind)
     data, model = prepare({**settings, "divergence_weight": 0.5})
     batch = next(iter(data.train_data))
@@ -146,9 +125,9 @@ def test_a_run_goes_on_ranks_all_protocols_resumes_and_reads_back_alike(train, k
     assert evaluate_protocols(model, data.test, list(result["test_result"]), config, None) == result["test_result"]
 
 
-def test_bad_options_are_named(train, tiny):
+def test_bad_options_are_named(train, prepare):
     with pytest.raises(ValueError, match="initial_run is not given: train TIGER and name its folder"):
-        prepare({"data_path": str(tiny.parent), **SMALL})
+        prepare({})
     settings = train()
     with pytest.raises(ValueError, match="training_rows=user has several targets.*use training_rows=target"):
         prepare({**settings, "decoder_only": True, "training_rows": "user"})
