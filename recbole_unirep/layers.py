@@ -44,6 +44,9 @@ def lay_defaults(config, model, model_class, dataset):
     preset = _preset_layer(ChainMap(user, data, own, overall)["preset"], model, loader)
 
     chosen = ChainMap(user, preset, data, own, overall)
+    behaviour = chosen.get("behaviour_field")
+    if behaviour and behaviour not in data["load_col"]["inter"]:
+        data["load_col"]["inter"] = [*data["load_col"]["inter"], behaviour]
     backbone, tokenizer = {}, {}
     if "backbone" in own:
         backbone = _backbone_layer(chosen["backbone"], loader)

@@ -5,7 +5,7 @@ reads items up to t and predicts item t + 1 (Kang and McAuley, "Self-Attentive S
 """
 
 import hashlib
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 import torch
@@ -22,24 +22,32 @@ class UserSequences(NamedTuple):
     Attributes:
         items (np.ndarray): item ids, shape: [n_interactions], int64.
         offsets (np.ndarray): user u's items are `items[offsets[u]:offsets[u + 1]]`, shape: [n_users + 1], int64.
+        behaviours (np.ndarray or None): what each was, 1 on, where interactions have behaviours; shape:
+            [n_interactions], int64.
     """
 
     items: np.ndarray
     offsets: np.ndarray
+    behaviours: Optional[np.ndarray] = None
 
     @classmethod
-    def from_arrays(cls, users, items, n_users):
+    def from_arrays(cls, users, items, n_users, behaviours=None):
         """Groups interactions that stand in time order by user.
 
         Args:
             users (np.ndarray): user ids, shape: [n_interactions].
             items (np.ndarray): item ids, shape: [n_interactions].
             n_users (int): number of user ids, padding included.
+            behaviours (np.ndarray or None): shape: [n_interactions].
         """
         order = grouped_order(users, n_users)
         offsets = np.zeros(n_users + 1, dtype=np.int64)
         np.cumsum(np.bincount(users, minlength=n_users), out=offsets[1:])
-        return cls(items[order].astype(np.int64), offsets)
+        return cls(items[order].astype(np.int64), offsets, None if behaviours is None else behaviours[order])
+
+    def part(self, places, offsets):
+        """Interactions at some places, grouped by `offsets`."""
+        return UserSequences(self.items[places], offsets, None if self.behaviours is None else self.behaviours[places])
 
     def of(self, user):
         """Items of one user in time order, shape: [n], int64."""
@@ -110,6 +118,7 @@ class RowBatch(NamedTuple):
         log_weights (Tensor): `Negatives.log_weights`, shape: [S] or [0], float32.
         following (Tensor): training items of the user after the last input, the first of them its target, 0 where there
             are no more, shape: [B, WINDOW], int64.
+        behaviours, target_behaviours (Tensor or None): of inputs and targets, where interactions have behaviours.
     """
 
     users: Tensor
@@ -119,9 +128,11 @@ class RowBatch(NamedTuple):
     negatives: Tensor
     log_weights: Tensor
     following: Tensor
+    behaviours: Optional[Tensor] = None
+    target_behaviours: Optional[Tensor] = None
 
     def to(self, device):
-        return RowBatch(*(part.to(device) for part in self))
+        return RowBatch(*(part if part is None else part.to(device) for part in self))
 
     def whole_rows(self):
         """Inputs and, behind each row's last one, those that follow, shape: [B, L + WINDOW], int64."""
@@ -152,6 +163,8 @@ class RowBatch(NamedTuple):
             negatives=self.negatives if is_shared else self.negatives[targets],
             log_weights=self.log_weights,
             following=self.following[is_mine],
+            behaviours=self.behaviours if self.behaviours is None else self.behaviours[is_mine],
+            target_behaviours=self.target_behaviours if self.behaviours is None else self.target_behaviours[targets],
         )
         return Share(part, len(part.targets) / len(self.targets) if rank < n_rows else 0.0)
 
@@ -190,6 +203,7 @@ class TrainingRows:
         self.sequences, self.n_training = sequences, n_training
         self.max_length, self.one_target = max_length, one_target
         self.items = torch.from_numpy(sequences.items)
+        self.behaviours = None if sequences.behaviours is None else torch.from_numpy(sequences.behaviours)
         self.end = torch.from_numpy(sequences.offsets[:-1] + n_training)  # of each user's training items
         self.rows_per_batch, self.negatives, self.seed = rows_per_batch, negatives, seed
         self.epoch = 0
@@ -253,7 +267,11 @@ class TrainingRows:
         negatives = self.negatives.draw(users[:, None].expand_as(is_target)[is_target], generator)
         after = self.start[rows, None] + length + torch.arange(WINDOW)  # [B, WINDOW]
         following = self.items[after.clamp(max=len(self.items) - 1)] * (after < self.end[users, None])
-        return RowBatch(users, inputs, is_target, targets, *negatives, following)
+        batch = RowBatch(users, inputs, is_target, targets, *negatives, following)
+        if self.behaviours is None:
+            return batch
+        behaviours = self.behaviours[place.clamp(max=len(self.items) - 1)] * is_input
+        return batch._replace(behaviours=behaviours, target_behaviours=self.behaviours[place[is_target] + 1])
 
 
 def _cut(sequences, n_training, max_length, one_target, draw):

@@ -5,6 +5,7 @@ from recbole_unirep.model.eager import EAGER
 from recbole_unirep.model.grpo import GRPO
 from recbole_unirep.model.hstu import HSTU
 from recbole_unirep.model.liger import LIGER
+from recbole_unirep.model.mbgen import MBGen
 from recbole_unirep.model.rpg import RPG
 from recbole_unirep.model.textknn import TextKNN
 from recbole_unirep.model.tiger import TIGER
@@ -20,6 +21,7 @@ MODELS = {  # with others to compare them with
     "ActionPiece": ActionPiece,
     "EAGER": EAGER,
     "RPG": RPG,
+    "MBGen": MBGen,
     "VQRec": VQRec,
     "HSTU": HSTU,
     "TextKNN": TextKNN,

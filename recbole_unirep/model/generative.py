@@ -52,7 +52,7 @@ class GenerativeRecommender(SequentialRecommender):
         self.text_encoder = fixed.source
         written, sizes = self.written_ids(config, dataset, fixed)
         closed = close_codes(written[1:], sizes)
-        self.open_sizes = list(sizes)  # without the code that ends an ID
+        self._written_sizes = list(sizes)  # without the code that ends an ID
         self.codebook_sizes = closed.codebook_sizes
         self.n_levels = len(self.codebook_sizes)
         self.register_buffer("codes", functional.pad(closed.codes, (0, 0, 1, 0)))  # [n_items, V], row 0 is padding's
@@ -78,8 +78,13 @@ class GenerativeRecommender(SequentialRecommender):
     def trie(self):
         """Semantic IDs of all items."""
         if self._trie is None or self._trie.leaf.device != self.codes.device:
-            self._trie = PrefixTrie(ClosedCodes(self.codes[1:], self.is_certain[1:], self.codebook_sizes))
+            self._trie = PrefixTrie(ClosedCodes(*self.ranked_codes, self.codebook_sizes))
         return self._trie
+
+    @property
+    def ranked_codes(self):
+        """Closed codes of what is ranked, shape: [N, V], and their levels behind an ID's end, shape: [N, V]."""
+        return self.codes[1:], self.is_certain[1:]
 
     @property
     def item_table_parameters(self):
@@ -92,10 +97,15 @@ class GenerativeRecommender(SequentialRecommender):
         return self.tokens.weight[1 : 1 + sum(self.codebook_sizes)].split(self.codebook_sizes)
 
     @property
+    def open_sizes(self):
+        """Codes of each level of `open_codes`, list of int."""
+        return self._written_sizes
+
+    @property
     def open_codes(self):
         """Codes of the items without padding as the tokenizer gave them, unused levels -1, shape: [N, V]."""
         codes = self.codes[1:]
-        return codes.masked_fill(codes >= torch.tensor(self.open_sizes, device=codes.device), -1)
+        return codes.masked_fill(codes >= torch.tensor(self._written_sizes, device=codes.device), -1)
 
     @abstractmethod
     def id_loss(self, users, items, is_target, targets):

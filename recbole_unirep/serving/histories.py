@@ -11,6 +11,7 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.utils import ModelType
 
+from recbole_unirep.data.behaviours import BEHAVIOUR
 from recbole_unirep.data.sequences import UserSequences
 
 
@@ -59,7 +60,11 @@ class Histories:
         elif hasattr(model, "candidate_scores"):  # has a token for names that nobody has
             columns[dataset.uid_field] = torch.zeros_like(self.length)
         if is_sequential:
-            columns[model.ITEM_SEQ], columns[model.ITEM_SEQ_LEN] = _padded(read, config["MAX_ITEM_LIST_LENGTH"])
+            width = config["MAX_ITEM_LIST_LENGTH"]
+            columns[model.ITEM_SEQ], columns[model.ITEM_SEQ_LEN] = _padded(read.items, read.offsets, width)
+            if read.behaviours is not None:
+                of_items = _padded(read.behaviours, read.offsets, width)[0]
+                columns[BEHAVIOUR + config["LIST_SUFFIX"]] = of_items
         self.interactions = Interaction(columns)
 
     def __len__(self):
@@ -89,7 +94,7 @@ def gathered(sequences, rows):
     start, size = sequences.offsets[rows], sequences.offsets[rows + 1] - sequences.offsets[rows]
     offsets = np.append(0, np.cumsum(size))
     place = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], size)
-    return UserSequences(sequences.items[place], offsets)
+    return sequences.part(place, offsets)
 
 
 def read_part(sequences, model):
@@ -97,15 +102,15 @@ def read_part(sequences, model):
     first_added = getattr(model, "first_added_item", np.inf)
     is_read = (sequences.items < model.n_training_items) | (sequences.items >= first_added)
     n_read = np.append(0, np.cumsum(is_read))
-    return UserSequences(sequences.items[is_read], n_read[sequences.offsets])
+    return sequences.part(is_read, n_read[sequences.offsets])
 
 
-def _padded(sequences, width):
-    """The last items of each row, 0 pads on the right, shape: [B, width], and their number, shape: [B]; int64."""
-    size = np.diff(sequences.offsets)
+def _padded(values, offsets, width):
+    """The last values of each row, 0 pads on the right, shape: [B, width], and their number, shape: [B]; int64."""
+    size = np.diff(offsets)
     length = np.minimum(size, width)
-    place = (sequences.offsets[1:] - length)[:, None] + np.arange(width)
+    place = (offsets[1:] - length)[:, None] + np.arange(width)
     is_item = np.arange(width) < length[:, None]
     items = np.zeros((len(size), width), dtype=np.int64)
-    items[is_item] = sequences.items[place[is_item]]
+    items[is_item] = values[place[is_item]]
     return torch.from_numpy(items), torch.from_numpy(length)

@@ -1,0 +1,113 @@
+"""MBGen: what someone does next and with which item, as one sequence of tokens.
+
+Reference:
+    Zihan Liu et al. "Multi-Behavior Generative Recommendation" (MBGen), CIKM 2024, arXiv:2405.16871.
+
+Each interaction is its behaviour's token and then the item's ID, so that predicting the next tokens is predicting the
+next behaviour and the item of it. An item's score is the probability that it comes next under any behaviour, or with
+`target_behaviour` under that one. The paper's mixture of experts by position is left out; its tokenizer is
+`tokenizer=MBGen`.
+
+An item under a behaviour is a row here: row b * N + i is item i under behaviour b.
+
+Shapes: B users, L interactions of a history, P targets, N items, C candidates, V levels, behaviour's among them.
+"""
+
+import torch
+
+from recbole_unirep.data.behaviours import BEHAVIOUR
+from recbole_unirep.model.tiger import TIGER
+
+
+class MBGen(TIGER):
+    """TIGER over interactions with behaviours.
+
+    Args:
+        config (Config): ours; keys of properties/model/MBGen.yaml and TIGER.yaml and its tokenizer's.
+        dataset (recbole Dataset): the training part, made by `create_dataset`.
+
+    Raises:
+        ValueError: no column says what behaviours are, or an option is not in its range.
+    """
+
+    def __init__(self, config, dataset):
+        if not config["behaviour_field"]:
+            raise ValueError(
+                "behaviour_field is not given: name the column of the .inter file that says what each interaction was, "
+                "with behaviour_cuts where it holds numbers (ml-100k: --behaviour_field=rating --behaviour_cuts=[4])"
+            )
+        if BEHAVIOUR not in dataset.field2id_token:
+            raise ValueError(
+                f"behaviour_field={config['behaviour_field']} is read by datasets of recbole_unirep, stock RecBole's "
+                f"knows no behaviours: use run_recbole of recbole_unirep"
+            )
+        self.behaviours = [str(name) for name in dataset.field2id_token[BEHAVIOUR][1:]]
+        target = config["target_behaviour"]
+        if target is not None and str(target) not in self.behaviours:
+            raise ValueError(f"target_behaviour={target} is not known: choose one of {', '.join(self.behaviours)}")
+        self.target = None if target is None else self.behaviours.index(str(target))
+        super().__init__(config, dataset)
+        self.usual = int(torch.bincount(dataset.inter_feat[BEHAVIOUR]).argmax()) - 1
+        self.BEHAVIOUR_SEQ = BEHAVIOUR + config["LIST_SUFFIX"]
+
+    def written_ids(self, config, dataset, fixed):
+        codes, n_behaviours = fixed.codes[1:], len(self.behaviours)
+        behaviour = torch.arange(n_behaviours).repeat_interleave(len(codes))[:, None]
+        rows = torch.cat([behaviour, codes.repeat(n_behaviours, 1)], dim=1)  # [n_behaviours * N, V]
+        return torch.cat([rows.new_full((1, rows.shape[1]), -1), rows]), [n_behaviours, *fixed.codebook_sizes]
+
+    @property
+    def ranked_codes(self):
+        """Rows of the target behaviour, or of all."""
+        if self.target is None:
+            return super().ranked_codes
+        first = 1 + self.target * (self.n_items - 1)
+        rows = slice(first, first + self.n_items - 1)
+        return self.codes[rows], self.is_certain[rows]
+
+    @property
+    def open_codes(self):
+        return super().open_codes[: self.n_items - 1, 1:]
+
+    @property
+    def code_vectors(self):
+        return super().code_vectors[1:]
+
+    @property
+    def open_sizes(self):
+        return super().open_sizes[1:]
+
+    def row_losses(self, batch):
+        inputs = self._rows_of(batch.inputs, batch.behaviours)
+        targets = self._rows_of(batch.targets, batch.target_behaviours)
+        return super().row_losses(batch._replace(inputs=inputs, targets=targets))
+
+    def calculate_loss(self, interaction):
+        items = self._rows_of(interaction[self.ITEM_SEQ], interaction[self.BEHAVIOUR_SEQ])
+        targets = self._rows_of(interaction[self.POS_ITEM_ID], interaction[BEHAVIOUR])
+        is_target = torch.arange(items.shape[1], device=items.device) == interaction[self.ITEM_SEQ_LEN][:, None] - 1
+        return sum(self.losses(interaction[self.USER_ID], items, is_target, targets))
+
+    def memory_of(self, interaction):
+        items = interaction[self.ITEM_SEQ][:, : int(interaction[self.ITEM_SEQ_LEN].max())]
+        if self.BEHAVIOUR_SEQ in interaction:
+            behaviours = interaction[self.BEHAVIOUR_SEQ][:, : items.shape[1]]
+        else:  # a history of items alone
+            behaviours = torch.full_like(items, 1 + (self.usual if self.target is None else self.target))
+        return self.remember(interaction[self.USER_ID], self._rows_of(items, behaviours))
+
+    def catalogue_scores(self, memory):
+        scores = super().catalogue_scores(memory)
+        if self.target is not None:
+            return scores
+        of_items = scores[:, 1:].unflatten(1, (len(self.behaviours), -1)).logsumexp(dim=1)
+        return torch.cat([scores[:, :1], of_items], dim=1)
+
+    def candidate_scores(self, memory, items):
+        behaviours = range(len(self.behaviours)) if self.target is None else [self.target]
+        rows = torch.cat([items + behaviour * (self.n_items - 1) for behaviour in behaviours], dim=1)
+        return super().candidate_scores(memory, rows).unflatten(1, (len(behaviours), -1)).logsumexp(dim=1)
+
+    def _rows_of(self, items, behaviours):
+        """Rows of items [...] under behaviours [...], numbered from 1 on; 0 where an item pads."""
+        return items + (items > 0) * (behaviours - 1).clamp(min=0) * (self.n_items - 1)
