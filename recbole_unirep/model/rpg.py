@@ -46,12 +46,15 @@ class RPG(GenerativeRecommender):
         self.position_embedding = nn.Embedding(self.max_seq_length, size)
         self.norm = nn.LayerNorm(size, eps=config["layer_norm_eps"])
         self.dropout = nn.Dropout(config["hidden_dropout_prob"])
+        residual_dropout = config["residual_dropout_prob"]
+        if residual_dropout is None:
+            residual_dropout = config["hidden_dropout_prob"]
         self.encoder = TransformerEncoder(
             n_layers=config["n_layers"],
             n_heads=config["n_heads"],
             hidden_size=size,
             inner_size=config["inner_size"],
-            hidden_dropout_prob=config["hidden_dropout_prob"],
+            hidden_dropout_prob=residual_dropout,
             attn_dropout_prob=config["attn_dropout_prob"],
             hidden_act=config["hidden_act"],
             layer_norm_eps=config["layer_norm_eps"],
