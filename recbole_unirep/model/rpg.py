@@ -49,6 +49,8 @@ class RPG(GenerativeRecommender):
         residual_dropout = config["residual_dropout_prob"]
         if residual_dropout is None:
             residual_dropout = config["hidden_dropout_prob"]
+        if not isinstance(residual_dropout, (int, float)) or not 0 <= residual_dropout <= 1:
+            raise ValueError(f"residual_dropout_prob={residual_dropout} is no probability: give a number from 0 to 1")
         self.encoder = TransformerEncoder(
             n_layers=config["n_layers"],
             n_heads=config["n_heads"],

@@ -132,6 +132,8 @@ def test_a_run_learns_ranks_all_protocols_and_reads_back_alike(tiny, exact):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
+        ({"residual_dropout_prob": "much"}, "residual_dropout_prob=much is no probability"),
+        ({"residual_dropout_prob": 1.5}, "residual_dropout_prob=1.5 is no probability: give a number from 0 to 1"),
         ({"temperature": 0}, "temperature=0 divides the products: give a number above 0"),
         ({"graph_steps": -1}, "graph_steps=-1 is too small"),
         ({"num_beams": 9, "exact_ranking": False}, "num_beams=9 finds fewer items than topk=10 asks for"),
