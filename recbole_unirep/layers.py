@@ -96,7 +96,7 @@ def _preset_layer(name, model, loader):
 def _backbone_layer(name, loader):
     """RecBole's keys of the backbone, and ours."""
     if name not in recbole_models() and name not in shipped_names("model"):
-        raise ValueError(f"backbone '{name}' is unknown: {nearest(name, recbole_models())}")
+        raise ValueError(f"backbone '{name}' is unknown: {nearest(name, recbole_models().keys() | {'HSTU'})}")
     recbole = _read(RECBOLE / "properties" / "model" / f"{name}.yaml", loader)
     return {**recbole, **_read(shipped_file("model", f"{name}.yaml"), loader)}
 

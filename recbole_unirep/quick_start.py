@@ -94,6 +94,8 @@ def _run(config, protocols, log, started, callback_fn):
     hash_of_candidates = data.test.candidates_hash if "uni99" in protocols else None
     init_seed(config["seed"], config["reproducibility"])
     model = build_model(config, data.train)
+    if hasattr(model, "begin"):  # with the weights of another run
+        model.begin()
 
     with _folder(config, data.fingerprint) as folder:
         if parallel.world_size() > 1:

@@ -153,6 +153,11 @@ def first_tokens(codebook_sizes: Sequence[int]) -> list:
     return [1 + sum(codebook_sizes[:level]) for level in range(len(codebook_sizes))]
 
 
+def is_numbered(record: Mapping) -> bool:
+    """Whether the last level of a bundle, by its record, numbers the items of an ID (collisions 'append')."""
+    return record.get("collisions", {}).get("policy") == "append"
+
+
 def read_record(folder: Path) -> dict:
     """The record of a bundle.
 

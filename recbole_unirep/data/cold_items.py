@@ -86,7 +86,7 @@ def check_cold_items(config, learns_in_rows):
         raise ValueError(
             f"split={config['split']}: RecBole's own training of {config['model']} takes negatives and softmax rows "
             f"from all items, cold ones too: use a model that trains in rows of users or targets (UniRep, TIGER, "
-            f"LIGER, SASRec, GRU4Rec, BERT4Rec with loss_type=CE), or a rule such as TextKNN or Pop"
+            f"LIGER, SASRec, GRU4Rec, HSTU, BERT4Rec with loss_type=CE), or a rule such as TextKNN or Pop"
         )
 
 

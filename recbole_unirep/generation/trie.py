@@ -32,12 +32,13 @@ def close_codes(codes: Tensor, codebook_sizes: list) -> ClosedCodes:
     """Gives the IDs that end early a code for the end.
 
     Args:
-        codes (Tensor): unused levels at the end of an ID hold -1, int64, shape: [N, L].
+        codes (Tensor): unused levels at the end of an ID hold -1, behind which only a number that tells equal IDs apart
+            may follow, int64, shape: [N, L].
         codebook_sizes (list of int): codes of each level, shape: [L].
     """
     is_end = codes < 0
     is_certain = torch.zeros_like(is_end)
-    is_certain[:, 1:] = is_end[:, :-1]
+    is_certain[:, 1:] = is_end[:, :-1] & is_end[:, 1:]  # a number that tells equal IDs apart stands behind the end
     sizes = torch.tensor(codebook_sizes, device=codes.device)
     has_end = is_end.any(dim=0).tolist()
     return ClosedCodes(

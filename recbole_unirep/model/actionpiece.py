@@ -10,7 +10,8 @@ sequences, so that an item's tokens depend on its neighbours. Ranking reads each
 
 The next item is written by the tokens of its own features merged among themselves; each place has the softmax over the
 tokens that some item has there. Ours where the paper has another: scores are the mean of the probabilities under all
-orders, exact for candidates as for beams, where the authors' code adds up reciprocal logarithms of ranks.
+orders, exact for candidates and for what the beams of any order find, where the authors' code adds up reciprocal
+logarithms of ranks.
 
 Shapes: B users, L items of a history, F features of an item, V places of a written ID, Q orders, S tokens, H
 hidden_size.
@@ -23,6 +24,7 @@ import torch
 from torch.nn import functional
 
 from recbole_unirep.data.item_transitions import n_training
+from recbole_unirep.model.generative import exact_where_found
 from recbole_unirep.model.tiger import TIGER
 from recbole_unirep.semantic_ids import first_tokens
 from recbole_unirep.tokenizer.feature_merges import FeatureMerges, learn_merges
@@ -51,7 +53,7 @@ class ActionPiece(TIGER):
 
     def written_ids(self, config, dataset, fixed):
         features, sizes = fixed.codes, list(fixed.codebook_sizes)
-        if config["collisions"] == "append" and len(sizes) > 1:
+        if fixed.is_appended:
             features, sizes[-1] = scattered(features, config["n_hash_buckets"]), config["n_hash_buckets"]
         n_features = sum(sizes)
         if config["vocabulary_size"] < n_features:
@@ -97,7 +99,10 @@ class ActionPiece(TIGER):
         return super().remember(users.repeat_interleave(n_orders), items.repeat_interleave(n_orders, dim=0))
 
     def catalogue_scores(self, memory):
-        return self._over_orders(super().catalogue_scores(memory))
+        found = self._over_orders(super().catalogue_scores(memory))
+        if self.exact_ranking:
+            return found
+        return exact_where_found(found, lambda items: self.candidate_scores(memory, items))
 
     def candidate_scores(self, memory, items):
         return self._over_orders(super().candidate_scores(memory, items.repeat_interleave(len(self.orders), dim=0)))

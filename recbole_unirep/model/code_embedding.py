@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from recbole_unirep.data.catalogue import GRAPH, Catalogue, graph, load_catalogue
-from recbole_unirep.semantic_ids import SemanticIds, read_record
+from recbole_unirep.semantic_ids import SemanticIds, is_numbered, read_record
 from recbole_unirep.tokenizer import TOKENIZERS, is_collaborative, make_tokenizer, reads_vectors
 from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.tokenizer.collisions import CatalogueCodes, catalogue_codes, resolve
@@ -90,12 +90,14 @@ class FixedCodes(NamedTuple):
         source (str or None): the vectors behind them, None where there are none.
         is_known (Tensor): False where an item's vector is zero and its codes say nothing; items of a bundle count as
             known, shape: [n_items], bool.
+        is_appended (bool): whether the last level numbers the items of an ID (collisions 'append').
     """
 
     codes: torch.Tensor
     codebook_sizes: list
     source: Optional[str]
     is_known: torch.Tensor
+    is_appended: bool = False
 
 
 def has_fixed_codes(config):
@@ -124,15 +126,17 @@ def fixed_codes(config, dataset) -> FixedCodes:
                 f"split=cold_items, which is fitted on the warm ones"
             )
         items = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
-        codes, sizes, source, is_known = _from_bundle(config["semantic_ids"], items)
+        codes, sizes, source, is_known, is_appended = _from_bundle(config["semantic_ids"], items)
         if len(codes.unique(dim=0)) < len(codes):  # of a bundle whose IDs are unique nothing is left to resolve
             resolved = resolve(config["collisions"], codes, items, None)
+            is_appended = is_appended or resolved.shape[1] > len(sizes)
             sizes = [*sizes, *(resolved[:, len(sizes) :].amax(dim=0) + 1).tolist()]
             codes = resolved
     else:
         codes, sizes, source, is_known = _from_tokenizer(config, dataset)
+        is_appended = config["collisions"] == "append"
     codes = torch.cat([codes.new_full((1, codes.shape[1]), -1), codes])
-    return FixedCodes(codes, sizes, source, torch.cat([is_known.new_zeros(1), is_known]))
+    return FixedCodes(codes, sizes, source, torch.cat([is_known.new_zeros(1), is_known]), is_appended)
 
 
 def _from_bundle(folder, items):
@@ -144,9 +148,11 @@ def _from_bundle(folder, items):
             f"dataset by unirep tokenize"
         )
     rows = [semantic_ids.row[item] for item in items]
-    source = " + ".join(read_record(folder).get("vectors", ())) or None
+    record = read_record(folder)
+    source = " + ".join(record.get("vectors", ())) or None
     codes = torch.from_numpy(semantic_ids.codes[rows])
-    return codes, semantic_ids.codebook_sizes, source, torch.ones(len(codes), dtype=torch.bool)
+    is_known, is_appended = torch.ones(len(codes), dtype=torch.bool), is_numbered(record)
+    return codes, semantic_ids.codebook_sizes, source, is_known, is_appended
 
 
 class FittedCodes(NamedTuple):

@@ -8,8 +8,8 @@ A shared encoder reads the history item by item; each decoder writes the next it
 text or of who takes what together. Ours where the paper has another: the behaviour codes are of the graph of items that
 follow each other, where the paper has a trained two-tower model's; an item is read as the sum of the vectors of its
 codes in both vocabularies; confidence is the likelihood itself, and an item's score the mean of its probabilities in
-both streams, exact for candidates as for beams. The paper's two auxiliary tasks, contrast of whole codes and transfer
-between the streams, are left out.
+both streams, exact for candidates and for what the beams of either find. The paper's two auxiliary tasks, contrast of
+whole codes and transfer between the streams, are left out.
 
 Shapes: B users, L items of a history, P targets, H hidden_size.
 """
@@ -23,6 +23,7 @@ from torch.nn import functional
 from recbole_unirep.data.catalogue import graph
 from recbole_unirep.model.backbone import with_keys
 from recbole_unirep.model.code_embedding import FixedCodes
+from recbole_unirep.model.generative import exact_where_found
 from recbole_unirep.model.tiger import TIGER, Remembered
 from recbole_unirep.tokenizer.collisions import catalogue_codes
 from recbole_unirep.tokenizer.rqkmeans import RQKMeans
@@ -63,7 +64,10 @@ class EAGER(TIGER):
         return BothRemembered(*(Remembered(stream.stack.remember(encoded, is_read), None) for stream in streams))
 
     def catalogue_scores(self, memory):
-        return _mean(super().catalogue_scores(memory.semantic), self.behaviour.catalogue_scores(memory.behaviour))
+        found = _mean(super().catalogue_scores(memory.semantic), self.behaviour.catalogue_scores(memory.behaviour))
+        if self.exact_ranking:
+            return found
+        return exact_where_found(found, lambda items: self.candidate_scores(memory, items))
 
     def candidate_scores(self, memory, items):
         behaviour = self.behaviour.candidate_scores(memory.behaviour, items)

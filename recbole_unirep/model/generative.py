@@ -195,3 +195,19 @@ class AutoregressiveRecommender(GenerativeRecommender):
 
     def candidate_scores(self, memory, items):
         return candidate_log_likelihoods(self.decoder(memory), self.codes[items], self.is_certain[items])
+
+
+def exact_where_found(scores, exact):
+    """Scores of items that a search found, in place of what the search made of them; -inf everywhere else.
+
+    Args:
+        scores (Tensor): -inf where an item was not found, shape: [B, n_items].
+        exact (callable): item ids [B, C] to scores [B, C].
+
+    Returns:
+        Tensor: shape: [B, n_items].
+    """
+    n_most = int((scores > -torch.inf).sum(dim=1).max())
+    found, items = scores.topk(n_most, dim=1)  # [B, C]
+    values = exact(items).masked_fill(found == -torch.inf, -torch.inf)
+    return torch.full_like(scores, -torch.inf).scatter(1, items, values)

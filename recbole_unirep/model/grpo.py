@@ -7,10 +7,11 @@ Reference:
         arXiv:2402.03300, equations 3 and 4 (group relative policy optimization).
 
 For each training target the policy's own beams are a group of IDs, all of them items'. An ID earns 1 where it is the
-target's; the others share a penalty of 1, the more the higher they stand: that at rank r has weight 1 / log(r + 1). Its
-advantage is its reward in standard deviations from the group's mean. A step follows its beams at once, so that the
-ratio of new and old policy is 1 and clips nothing; the divergence from the policy that training began with holds it
-back. Dropout is off.
+target's; in a group that holds the target the others are penalized, the more the higher they stand: that at rank r by
+1 / log(r + 1), as a share of that sum over the whole group (the authors' code, ndcg_rule_reward). A group without the
+target teaches nothing. An ID's advantage is its reward in standard deviations from the group's mean. A step follows its
+beams at once, so that the ratio of new and old policy is 1 and clips nothing; the divergence from the policy that
+training began with holds it back. Dropout is off.
 
 Shapes: B targets, G IDs of a group, V levels.
 """
@@ -50,7 +51,7 @@ class GRPO(TIGER):
                 f"training_rows={config['training_rows']} has several targets in a row, each of which has beams of its "
                 f"own here: use training_rows=target"
             )
-        self.initial_run, self.n_generated = Path(config["initial_run"]), config["n_generated"]
+        self.initial_run, self.n_generated = Path(str(config["initial_run"])), config["n_generated"]
         self.divergence_weight = config["divergence_weight"]
         self.register_buffer("is_begun", torch.tensor(False))
         self._initial = []  # a list, so that it is no part of the model
@@ -61,7 +62,7 @@ class GRPO(TIGER):
         return 1.0, self.divergence_weight
 
     def losses(self, users, items, is_target, targets):
-        initial, was_training = self._initial_policy(), self.training
+        initial, was_training = self.begin(), self.training
         self.eval()
         memory = self.remember(users, items)
         with torch.no_grad():
@@ -80,8 +81,15 @@ class GRPO(TIGER):
         return policy, self.divergence_weight * divergence
 
     @torch.no_grad()
-    def _initial_policy(self):
-        """The policy as it was before training, which at the first step this model becomes."""
+    def begin(self):
+        """The policy as it was before training, which this model becomes where it has not been trained yet.
+
+        Raises:
+            FileNotFoundError: there is no such run, or it has no checkpoint.
+            ValueError: it is another model's, or over other semantic IDs.
+        """
+        if not (self.initial_run / "model.pt").is_file():
+            raise FileNotFoundError(f"initial_run={self.initial_run} has no model.pt: name a finished run's folder")
         if not self._initial:
             state = load(self.initial_run / "model.pt", self.codes.device)["state_dict"]
             own = self.state_dict()
@@ -112,8 +120,9 @@ def advantages(is_target: Tensor, is_found: Tensor) -> Tensor:
         Tensor: 0 where all of a group are equal, shape: [B, G], float32.
     """
     rank = torch.arange(1, 1 + is_target.shape[1], device=is_target.device)
-    penalty = (~is_target & is_found) / (1.0 + rank).log()  # [B, G]
-    reward = is_target.float() - penalty / penalty.sum(dim=1, keepdim=True).clamp(min=1e-9)
+    share = is_found / (1.0 + rank).log()  # [B, G]
+    share = share / share.sum(dim=1, keepdim=True)
+    reward = torch.where(is_target, 1.0, -share * is_target.any(dim=1, keepdim=True))
     count = is_found.sum(dim=1, keepdim=True)
     deviation = torch.where(is_found, reward - (reward * is_found).sum(dim=1, keepdim=True) / count, 0)
     spread = ((deviation**2).sum(dim=1, keepdim=True) / count).sqrt()

@@ -26,7 +26,7 @@ from recbole_unirep.data.item_titles import item_titles
 from recbole_unirep.data.item_transitions import n_training
 from recbole_unirep.data.split import load_data
 from recbole_unirep.run_folder import RunLog
-from recbole_unirep.semantic_ids import SemanticIds, read_record
+from recbole_unirep.semantic_ids import SemanticIds, is_numbered, read_record
 from recbole_unirep.serving.export_files import check_place, write_manifest, written_folder
 from recbole_unirep.values import split_arguments
 
@@ -79,14 +79,25 @@ def export_instructions(arguments):
         raise ValueError(f"export {FORM} reads a bundle: write unirep export BUNDLE {FORM} --dataset=NAME")
     options = {name: text for name, text in split_arguments(arguments[1:]).items() if name not in ("format", "debug")}
     out = Path(options.pop("out", None) or Path(arguments[0]) / "instructions")
-    overwrite = options.pop("overwrite", "false").lower() == "true"
+    overwrite = options.pop("overwrite", "false").lower()
+    if overwrite not in ("true", "false"):
+        raise ValueError(f"export: --overwrite={overwrite} is neither True nor False: write one of them")
     max_history = options.pop("max_history", str(HISTORY))
-    if not max_history.isdigit() or int(max_history) < 1:
+    if not (max_history.isascii() and max_history.isdecimal()) or int(max_history) < 1:
         raise ValueError(f"max_history={max_history} is no number of items: give a whole number above 0")
     semantic_ids, record = SemanticIds.load(arguments[0]), read_record(arguments[0])
-    check_place(out, overwrite)
+    check_place(out, overwrite == "true")
+    if is_numbered(record) and (semantic_ids.codes[:, :-1] < 0).any():
+        raise ValueError(
+            f"IDs of {arguments[0]} end early and then have a number that tells equal ones apart, which no text of "
+            f"tokens says: make the bundle with another policy for collisions, such as leave"
+        )
     with RunLog(speaks=False):
         config = Config("SASRec", arguments=[f"--{name}={text}" for name, text in options.items()])
+        if config["split"] == "cold_items":
+            raise ValueError(
+                f"split=cold_items: {arguments[0]} was learned from all items, cold ones too: leave split out"
+            )
         data = load_data(config, one_row_a_user=True)
         lines = _Lines(config, data, semantic_ids, int(max_history))
         with written_folder(out) as folder:
@@ -104,6 +115,7 @@ def export_instructions(arguments):
                     "dataset_fingerprint": data.fingerprint,
                     "tokenizer": record.get("tokenizer"),
                     "n_items": len(lines.items) - 1,
+                    "split": config["split"],
                     "max_history": int(max_history),
                     "seed": config["seed"],
                     "lines": counts,

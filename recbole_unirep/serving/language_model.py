@@ -4,7 +4,7 @@ Reference:
     As `recbole_unirep.serving.instructions`, which writes what such a model is tuned on and what is read here.
 
 The model's vocabulary gets a token for each code. Decoding is the beam search of the other generative models: a prompt
-is read once, its keys and values are shared by all beams of it, only tokens of the level that comes next are looked at,
+is read once, each beam of it has a copy of its keys and values, only tokens of the level that comes next are looked at,
 and every beam is the ID of an item.
 
 Shapes: B prompts, S tokens of a prompt, n beams of each, K codes of a level.
@@ -57,12 +57,14 @@ class IDLanguageModel:
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         code_of = [{token: code for code, token in enumerate(level)} for level in levels]
-        codes = torch.full((len(ids), len(levels)), -1)
+        codes = torch.full((len(ids), len(levels)), -1, device=model.device)
         for row, tokens in enumerate(ids.values()):
             for level, token in enumerate(tokens):
                 codes[row, level] = code_of[level][token]
         closed = close_codes(codes, [len(level) for level in levels])
         end = tokenizer.eos_token_id
+        if end is None and any(len(tokens) < len(levels) for tokens in ids.values()):
+            raise ValueError("some IDs end early and the tokenizer has no eos_token that could end them: give it one")
         has_end = [size > len(level) for size, level in zip(closed.codebook_sizes, levels)]
         self.level_tokens = [
             torch.tensor([*of_level, *([end] if ends else [])]) for of_level, ends in zip(numbers, has_end)
@@ -96,26 +98,31 @@ class IDLanguageModel:
         return cls(model.to(device), tokenizer, levels, ids)
 
     @torch.no_grad()
-    def recommend(self, prompts, k=10, num_beams=50):
+    def recommend(self, prompts, k=10, num_beams=50, prompts_at_once=8):
         """The items whose IDs are most likely after each prompt.
 
         Args:
             prompts (list of str): as the instructions write them.
             k (int): items of each.
             num_beams (int): IDs that the search keeps, at least k.
+            prompts_at_once (int): prompts that are read together; each has num_beams copies of what was read.
 
         Returns:
             list of Written: one a prompt.
 
         Raises:
-            ValueError: there is no prompt, or fewer beams than items are asked for.
+            ValueError: there is no prompt, one is longer than the model reads, or fewer beams than items are asked for.
         """
         if not prompts or not all(prompts):
             raise ValueError("a prompt is empty: give texts as the instructions have them")
         if num_beams < k:
             raise ValueError(f"num_beams={num_beams} finds fewer items than k={k} asks for: raise num_beams")
-        leaf, score = beam_search(_Decoder(self, prompts), self.trie, num_beams)
-        return [self._items(*row, k) for row in zip(leaf.tolist(), score.tolist())]
+        written = []
+        for first in range(0, len(prompts), prompts_at_once):
+            decoder = _Decoder(self, prompts[first : first + prompts_at_once])
+            leaf, score = beam_search(decoder, self.trie, num_beams)
+            written += [self._items(*row, k) for row in zip(leaf.tolist(), score.tolist())]
+        return written
 
     def _items(self, leaves, scores, k):
         found = []
@@ -136,6 +143,12 @@ class _Decoder:
         tokenizer = language_model.tokenizer
         tokenizer.padding_side = "left"
         self.prompts = tokenizer(prompts, return_tensors="pt", padding=True).to(self.model.device)
+        n_most, n_tokens = getattr(self.model.config, "max_position_embeddings", None), self.prompts.input_ids.shape[1]
+        if n_most is not None and n_tokens + len(language_model.level_tokens) > n_most:
+            raise ValueError(
+                f"a prompt has {n_tokens} tokens and an ID up to {len(language_model.level_tokens)}, the model reads "
+                f"{n_most}: shorten the history"
+            )
 
     def __len__(self):
         return len(self.prompts.input_ids)

@@ -244,8 +244,8 @@ class Recommender:
         name, added = self.config["model"], getattr(self.model, "score_bias", None)
         if hasattr(self.model, "candidate_scores") or sequence_states(self.model) is None:
             raise ValueError(
-                f"index={kind} needs a model whose scores are a state times a table of items, such as SASRec, GRU4Rec "
-                f"or UniRep over them; {name} of this run is none: leave index=exact"
+                f"index={kind} needs a model whose scores are a state times a table of items, such as SASRec, GRU4Rec, "
+                f"HSTU or UniRep over them; {name} of this run is none: leave index=exact"
             )
         if added is not None:
             raise ValueError(

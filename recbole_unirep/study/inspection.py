@@ -123,7 +123,7 @@ def _in_order(items, tokens):
 def _with_columns(name, tokens, codes, sizes, items, vectors, distortion):
     columns = items.columns if items is not None else {}
     title = next((columns[key] for key in TITLES if key in columns), [""] * len(tokens))
-    titles = [text or token for text, token in zip(title, tokens)]
+    titles = [(text if isinstance(text, str) else " ".join(text)) or token for text, token in zip(title, tokens)]
     labels = {}
     for label, usual in LABELS.items():
         key = next((key for key in usual if key in columns), None)

@@ -175,8 +175,8 @@ class FeatureMerges(nn.Module):
         self.n_tokens, self.n_base = n_tokens + len(pairs), n_tokens
         key, rank = (pairs[:, 0] * (1 + self.n_tokens) + pairs[:, 1]).sort()
         self.register_buffer("pairs", pairs)
-        self.register_buffer("key", key, persistent=False)
-        self.register_buffer("rank_of_key", rank, persistent=False)
+        self.register_buffer("key", key)
+        self.register_buffer("rank_of_key", rank)
 
     def _rank(self, one, other):
         """Number of the merge of two tokens, NO_RULE where there is none or one of them is 0; shapes are alike."""

@@ -17,6 +17,14 @@ def test_ids_that_end_early_get_a_code_for_the_end():
     assert not closed.is_certain[[0, 2, 4, 5, 6]].any()
 
 
+def test_a_number_behind_an_end_is_no_certainty():
+    """As collisions=append leaves it where IDs end early: what tells them apart is trained and scored."""
+    closed = close_codes(torch.tensor([[1, -1, 0], [1, -1, 1], [0, 1, 0], [1, 0, 0]]), [2, 2, 2])
+    assert closed.codebook_sizes == [2, 3, 2]
+    assert closed.codes.tolist() == [[1, 2, 0], [1, 2, 1], [0, 1, 0], [1, 0, 0]]
+    assert not closed.is_certain.any()
+
+
 def test_ids_of_one_length_stay_as_they_are():
     codes = torch.tensor([[1, 0], [0, 1]])
     closed = close_codes(codes, [2, 2])

@@ -12,8 +12,10 @@ from recbole.data.interaction import Interaction
 from recbole_unirep.model import actionpiece
 from recbole_unirep.model.actionpiece import scattered
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
+from recbole_unirep.semantic_ids import SemanticIds
 from recbole_unirep.study.inspection import read_inspected
 from recbole_unirep.study.run_arrays import read_run
+from recbole_unirep.tokenize import tokenize
 from recbole_unirep.tokenizer.feature_merges import learn_merges
 from recbole_unirep.training.protocols import evaluate_protocols
 
@@ -134,6 +136,27 @@ def test_enough_beams_rank_as_the_whole_catalogue(case, asked):
     interaction, expected = asked
     model.num_beams = model.n_items
     close(model.full_sort_predict(interaction)[:, 1:], expected)
+
+
+@torch.no_grad()
+def test_what_the_beams_of_any_order_find_has_its_exact_score(case, asked):
+    _, model = case
+    interaction, expected = asked
+    found = model.full_sort_predict(interaction)[:, 1:]
+    is_found = found > -torch.inf
+    close(found[is_found], expected[is_found])
+    assert (is_found.sum(dim=1) >= model.num_beams).all()
+
+
+def test_codes_of_a_bundle_whose_ids_are_unique_are_its_features(prepare, tiny):
+    arguments = ["--dataset=tiny", f"--data_path={tiny.parent}", "--text_encoder=lexical", "--lexical_dim=16"]
+    sizes = ["--tokenizer=RQKMeans", "--n_levels=3", "--codebook_size=40", "--collisions=nearest_free", "--out=ids"]
+    tokenize([*arguments, *sizes])
+    data, model = prepare(semantic_ids="ids", vocabulary_size=150)
+    ids = SemanticIds.load("ids")
+    assert len(np.unique(ids.codes, axis=0)) == len(ids)
+    rows = [ids.row[item] for item in data.train.field2id_token["item_id"][1:]]
+    assert np.array_equal(model.features[1:].numpy(), ids.codes[rows] + 1 + np.array([0, 40, 80]))
 
 
 @torch.no_grad()

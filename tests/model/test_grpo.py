@@ -39,17 +39,20 @@ def prepare(generative):
 
 
 def test_advantages_by_hand():
-    """The target at rank 2 of 3: it earns 1, the others share -1 by 1 / log 2 and 1 / log 4, which is 2 to 1."""
-    rewards = [-2 / 3, 1.0, -1 / 3]
-    spread = math.sqrt(sum(reward**2 for reward in rewards) / 3)  # their mean is 0
+    """The target at rank 2 of 3 earns 1; ranks 1 and 3 lose their shares of 1 / log 2 + 1 / log 3 + 1 / log 4."""
+    whole = 1 / math.log(2) + 1 / math.log(3) + 1 / math.log(4)
+    rewards = [-1 / math.log(2) / whole, 1.0, -1 / math.log(4) / whole]
+    mean = sum(rewards) / 3
+    spread = math.sqrt(sum((reward - mean) ** 2 for reward in rewards) / 3)
     found = advantages(torch.tensor([[False, True, False]]), torch.ones(1, 3, dtype=torch.bool))
-    torch.testing.assert_close(found, torch.tensor([[reward / spread for reward in rewards]]))
+    torch.testing.assert_close(found, torch.tensor([[(reward - mean) / spread for reward in rewards]]))
 
 
-def test_a_group_without_target_prefers_its_lower_ranks_and_what_is_not_found_has_no_part():
-    is_found = torch.tensor([[True, True, False]])
-    found = advantages(torch.zeros(1, 3, dtype=torch.bool), is_found)
-    torch.testing.assert_close(found, torch.tensor([[-1.0, 1.0, 0.0]]))
+def test_a_group_without_target_teaches_nothing_and_what_is_not_found_has_no_part():
+    none = advantages(torch.zeros(1, 3, dtype=torch.bool), torch.tensor([[True, True, False]]))
+    torch.testing.assert_close(none, torch.zeros(1, 3))
+    two = advantages(torch.tensor([[False, True, False]]), torch.tensor([[True, True, False]]))
+    torch.testing.assert_close(two, torch.tensor([[-1.0, 1.0, 0.0]]))
     alone = advantages(torch.tensor([[True, False]]), torch.tensor([[True, False]]))
     torch.testing.assert_close(alone, torch.zeros(1, 2))
 
@@ -136,5 +139,12 @@ def test_bad_options_are_named(train, prepare):
         with pytest.raises(ValueError, match="initial_run=tiger has other sizes or semantic IDs than this run"):
             model.row_losses(next(iter(data.train_data)))
     data, model = prepare({**settings, "initial_run": "nowhere"})
-    with pytest.raises(FileNotFoundError, match="no checkpoint at nowhere"):
+    with pytest.raises(FileNotFoundError, match="initial_run=nowhere has no model.pt: name a finished run"):
         model.row_losses(next(iter(data.train_data)))
+
+
+def test_a_missing_run_is_named_before_anything_is_written(train):
+    settings = train()
+    with pytest.raises(FileNotFoundError, match="initial_run=5 has no model.pt"):
+        run_recbole("GRPO", "tiny", config_dict={**settings, "initial_run": 5, "run_dir": "run"})
+    assert not Path("run").exists()

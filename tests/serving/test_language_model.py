@@ -87,6 +87,13 @@ def test_a_batch_of_prompts_of_unlike_length_has_what_each_alone_has(language_mo
         assert alone.items == row.items and alone.scores == pytest.approx(row.scores, abs=1e-4)
 
 
+def test_prompts_read_in_parts_have_the_same_lists(language_model):
+    parts = language_model.recommend(PROMPTS * 2, k=3, num_beams=4, prompts_at_once=3)
+    whole = language_model.recommend(PROMPTS, k=3, num_beams=4)
+    for row, expected in zip(parts, whole * 2, strict=True):
+        assert row.items == expected.items and row.scores == pytest.approx(expected.scores, abs=1e-4)
+
+
 def test_id_tokens_are_added_once_and_are_one_token_each(language_model, folders):
     tokenizer, model = language_model.tokenizer, language_model.model
     assert len(tokenizer) == len(WORDS) + 6 == model.get_input_embeddings().num_embeddings
@@ -101,6 +108,8 @@ def test_id_tokens_are_added_once_and_are_one_token_each(language_model, folders
 def test_bad_input_is_named(language_model, folders):
     with pytest.raises(ValueError, match="num_beams=2 finds fewer items than k=5"):
         language_model.recommend(PROMPTS, k=5, num_beams=2)
+    with pytest.raises(ValueError, match="a prompt has 80 tokens and an ID up to 3, the model reads 64"):
+        language_model.recommend(["item " * 80])
     with pytest.raises(ValueError, match="a prompt is empty"):
         language_model.recommend(["After", ""])
     with pytest.raises(ValueError, match="<9_9> is no token of the tokenizer"):

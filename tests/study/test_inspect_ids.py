@@ -11,7 +11,7 @@ from recbole_unirep import cli, run_recbole
 from recbole_unirep.analysis.health import Thresholds
 from recbole_unirep.semantic_ids import SemanticIds
 from recbole_unirep.study.inspect_ids import look, write
-from recbole_unirep.study.inspection import Inspected, neighbours
+from recbole_unirep.study.inspection import Inspected, neighbours, read_inspected
 
 LOW = Thresholds(usage=0.0, perplexity=0.0, coverage=0.0)
 CODES = np.array([[0, 0], [0, 1], [0, 1], [1, 2], [1, -1]])
@@ -165,3 +165,15 @@ def test_a_run_without_codes_says_so(shell, tiny, tmp_path):
     )
     code, _, error = shell("inspect", tmp_path / "run")
     assert code == 2 and "SASRec has no codes: inspect a run of UniRep, TIGER or RPG, or a bundle" in error
+
+
+def test_titles_of_several_tokens_are_one_text(tiny, tmp_path):
+    """As ml-100k's movie_title:token_seq has them."""
+    file = tiny / "tiny.item"
+    file.write_text(file.read_text(encoding="utf-8").replace("title:token", "title:token_seq"), encoding="utf-8")
+    settings = {"data_path": str(tiny.parent), "text_encoder": "lexical", "lexical_dim": 8, "codebook_size": 8}
+    small = {"code_dim": 8, "encoder_sizes": [8], "epochs": 1, "use_gpu": False, "show_progress": False}
+    run_recbole("UniRep", "tiny", config_dict={**settings, **small, "run_dir": str(tmp_path / "run")})
+    inspected = read_inspected(tmp_path / "run")
+    assert all(isinstance(title, str) for title in inspected.titles)
+    assert re.fullmatch(r"\w+ number \d", inspected.titles[0])

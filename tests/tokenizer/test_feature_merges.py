@@ -149,6 +149,13 @@ def test_sets_by_hand(merges):
     assert merges.of_sets(sets).tolist() == [[6, 5, 0, 0], [6, 3, 0, 0], [7, 0, 0, 0], [4, 1, 0, 0], [8, 0, 0, 0]]
 
 
+def test_rules_that_were_loaded_are_those_that_are_used(merges):
+    other = FeatureMerges(RULES.flip(0), 4)
+    other.load_state_dict(merges.state_dict())
+    rows = torch.tensor([[3, 1, 2, 4], [1, 2, 3, 4], [4, 3, 1, 2]])
+    assert torch.equal(other.segment(rows), merges.segment(rows))
+
+
 def test_without_rules_nothing_changes():
     merges = FeatureMerges(torch.empty(0, 2, dtype=torch.int64), 4)
     rows = torch.tensor([[3, 1, 2], [4, 0, 0]])
