@@ -8,6 +8,7 @@ Reference:
 """
 
 import math
+from logging import getLogger
 
 import torch
 from recbole.model.layers import TransformerEncoder
@@ -28,6 +29,11 @@ SCHEDULES = {
 NETWORKS = (TransformerEncoder, nn.Sequential)  # what torch.compile is given: layers without Python between them
 
 
+def multiplies_bfloat16():
+    """Whether the processor multiplies matrices of bfloat16 itself; where it does not, float32 is far faster."""
+    return bool(getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)())
+
+
 class Optimization:
     """The steps of one run.
 
@@ -43,6 +49,10 @@ class Optimization:
         check_optimization(config, model)
         self.device_type = config["device"].type
         self.enable_amp, self.amp_dtype = config["enable_amp"], AMP_DTYPES[config["amp_dtype"]]
+        if self.enable_amp and self.device_type == "cpu" and config["amp_dtype"] == "bfloat16":
+            self.enable_amp = multiplies_bfloat16()
+        if self.enable_amp != config["enable_amp"]:
+            getLogger().info("enable_amp: this processor would be slower in bfloat16, so float32 is used")
         self.scaler = torch.amp.GradScaler(self.device_type, enabled=bool(config["enable_scaler"]))
         self.clip_grad_norm = config["clip_grad_norm"]
         self.lr_schedule, self.warmup_steps = config["lr_schedule"], config["warmup_steps"]

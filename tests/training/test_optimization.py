@@ -7,6 +7,7 @@ import pytest
 import torch
 from recbole.utils import get_trainer
 
+from recbole_unirep.training import optimization
 from recbole_unirep.training.optimization import SCHEDULES, learning_rate_factor, networks
 from recbole_unirep.training.trainer import BEST, LAST, trainer_class
 
@@ -124,7 +125,8 @@ def test_the_scaler_is_one_a_run_and_saved(make_trainer, tmp_path):
 
 
 @pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "UniRep"])
-def test_bfloat16_is_near_float32_and_leaves_float32_weights(make_trainer, model):
+def test_bfloat16_is_near_float32_and_leaves_float32_weights(make_trainer, model, monkeypatch):
+    monkeypatch.setattr(optimization, "multiplies_bfloat16", lambda: True)
     keys = {"users_per_batch": 100, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "dropout_prob": 0.0}
     losses = []
     for name, enable_amp in (("full", False), ("mixed", True)):
@@ -138,6 +140,17 @@ def test_bfloat16_is_near_float32_and_leaves_float32_weights(make_trainer, model
         assert {part.dtype for part in trainer.model.parameters()} == {torch.float32}
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=2**-8)  # what bfloat16 rounds by
+
+
+def test_a_processor_without_bfloat16_trains_in_float32_and_says_so(make_trainer, monkeypatch, caplog):
+    monkeypatch.setattr(optimization, "multiplies_bfloat16", lambda: False)
+    losses = []
+    for name, enable_amp in (("full", False), ("mixed", True)):
+        with caplog.at_level("INFO"):
+            trainer, data = make_trainer(name, "SASRec", enable_amp=enable_amp, epochs=1)
+        losses.append(trainer._train_epoch(data.train_data, 0)[0])
+    assert losses[0] == losses[1]
+    assert "this processor would be slower in bfloat16, so float32 is used" in caplog.text
 
 
 @pytest.mark.parametrize("model", ["SASRec", "UniRep"])
