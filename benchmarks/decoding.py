@@ -32,10 +32,10 @@ def main(arguments):
     options.update(argument[2:].split("=", 1) for argument in arguments)
     if "data_path" not in options:
         sys.exit(f"asked for {' '.join(arguments) or 'nothing'}: give --data_path=FOLDER")
-    beams = options["num_beams"].split(",")
+    beams, where = options["num_beams"].split(","), environment("cpu")  # as it is when the work begins
     comparisons = [measure(form, n_beams, n_beams == beams[0], options) for form in FORMS for n_beams in beams]
     command = f"python benchmarks/decoding.py {' '.join(arguments)}"
-    results = {"command": command, "environment": environment("cpu"), "comparisons": comparisons}
+    results = {"command": command, "environment": where, "comparisons": comparisons}
     write_json(RESULTS / "decoding_benchmarks.json", results)
     (RESULTS / "decoding_benchmarks.md").write_text(page(results), encoding="utf-8")
 

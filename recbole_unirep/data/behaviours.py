@@ -46,6 +46,11 @@ def add_behaviours(dataset):
     dataset.field2token_id[BEHAVIOUR] = {name: place for place, name in enumerate(["[PAD]", *names])}
 
 
+def behaviours_of(table):
+    """Numbers of the behaviours of a table of interactions, shape: [n]; None where they have none."""
+    return table[BEHAVIOUR].to_numpy() if BEHAVIOUR in table else None
+
+
 def _ranges(field, values, cuts):
     """Number of the range that each value is in, shape: [n], and the ranges' names."""
     is_list = isinstance(cuts, (list, tuple)) and all(isinstance(cut, (int, float)) for cut in cuts)

@@ -15,7 +15,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType, ModelType
 
 from dataset_prep.text import quoted_parts
-from recbole_unirep.data.behaviours import BEHAVIOUR, add_behaviours
+from recbole_unirep.data.behaviours import BEHAVIOUR, add_behaviours, behaviours_of
 from recbole_unirep.data.cold_items import cold_items_asked, is_left
 from recbole_unirep.data.prepared import check_prepared
 from recbole_unirep.data.reading import fast_reader
@@ -150,8 +150,9 @@ class TimeOrdered:
         order = time_order(times, tie_order, lambda: shuffling_keys(users, items, user_tokens, item_tokens, seed))
         self.inter_feat = self.inter_feat.iloc[order].reset_index(drop=True)
         users, items, times = users[order], items[order], times[order]
-        behaviours = self.inter_feat[BEHAVIOUR].to_numpy() if BEHAVIOUR in self.inter_feat else None
-        self.sequences = self.whole_sequences = UserSequences.from_arrays(users, items, self.user_num, behaviours)
+        self.sequences = self.whole_sequences = UserSequences.from_arrays(
+            users, items, self.user_num, behaviours_of(self.inter_feat)
+        )
         if cold_items_asked(self.config):
             users, items, times = self._without_cold(users, items, times)
         getLogger().info(
@@ -169,8 +170,7 @@ class TimeOrdered:
         self.inter_feat = self.inter_feat[is_kept].reset_index(drop=True)
         self.place_in_whole = np.flatnonzero(is_kept[grouped_order(users, self.user_num)])
         users, items, times = users[is_kept], items[is_kept], times[is_kept]
-        behaviours = self.inter_feat[BEHAVIOUR].to_numpy() if BEHAVIOUR in self.inter_feat else None
-        self.sequences = UserSequences.from_arrays(users, items, self.user_num, behaviours)
+        self.sequences = UserSequences.from_arrays(users, items, self.user_num, behaviours_of(self.inter_feat))
         getLogger().info(
             f"split cold_items (share {self.config['cold_item_share']}, seed {self.config['cold_item_seed']}): "
             f"{self.item_num - self.n_training_items:,} of {self.item_num - 1:,} items take no part in training, "

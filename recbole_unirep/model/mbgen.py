@@ -16,6 +16,7 @@ Shapes: B users, L interactions of a history, P targets, N items, C candidates, 
 import torch
 
 from recbole_unirep.data.behaviours import BEHAVIOUR
+from recbole_unirep.model.generative import exact_where_found
 from recbole_unirep.model.tiger import TIGER
 
 
@@ -101,7 +102,10 @@ class MBGen(TIGER):
         if self.target is not None:
             return scores
         of_items = scores[:, 1:].unflatten(1, (len(self.behaviours), -1)).logsumexp(dim=1)
-        return torch.cat([scores[:, :1], of_items], dim=1)
+        found = torch.cat([scores[:, :1], of_items], dim=1)
+        if self.exact_ranking:
+            return found
+        return exact_where_found(found, lambda items: self.candidate_scores(memory, items))
 
     def candidate_scores(self, memory, items):
         behaviours = range(len(self.behaviours)) if self.target is None else [self.target]

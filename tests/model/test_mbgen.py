@@ -101,6 +101,16 @@ def test_enough_beams_rank_as_the_whole_catalogue(case, asked):
 
 
 @torch.no_grad()
+def test_what_the_beams_find_under_any_behaviour_has_its_exact_score(case, asked):
+    _, model = case
+    interaction, expected = asked
+    found = model.full_sort_predict(interaction)[:, 1:]
+    is_found = found > -torch.inf
+    close(found[is_found], expected[is_found])
+    assert is_found.any(dim=1).all() and not is_found.all()
+
+
+@torch.no_grad()
 def test_the_loss_is_the_likelihood_of_behaviour_and_item(prepare):
     data, model = prepare()
     batch = next(iter(data.train_data))
