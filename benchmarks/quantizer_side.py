@@ -9,9 +9,11 @@ The RQ-VAE sides train epochs over the same rows at the same sizes.
 
 import sys
 from functools import partial
-from itertools import count
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from time import perf_counter
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import faiss
 import numpy as np
@@ -23,7 +25,7 @@ from recbole_unirep.tokenizer.rqkmeans import RQKMeans
 from recbole_unirep.tokenizer.rqvae import RQVAE
 
 LEVELS, CODES, FIT_ROWS, PART, MEASURED_ROWS = 4, 256, 65_536, 2**15, 100_000
-ITERATIONS, BATCH, STEPS = 25, 256, 100
+ITERATIONS, BATCH, WARM_UP, STEPS = 25, 256, 20, 100
 HIDDEN, CODE_DIM = [512, 256, 128], 64
 
 
@@ -116,21 +118,21 @@ def quantize(side, vectors):
     report(fit_seconds=fit_seconds, encode_seconds=encode_seconds, distortion=error / variance, rows=len(vectors))
 
 
-def train_ours(vectors):
+def train_ours(vectors, peers):
     """Steps of `RQVAE.fit`, Adam, k-means initialisation left out of the time as on the other side."""
     sizes = {"n_levels": LEVELS, "codebook_size": CODES, "code_dim": CODE_DIM, "encoder_sizes": HIDDEN}
     tokenizer = RQVAE.from_defaults(text_dim=vectors.shape[1], level_metrics=["euclidean"], **sizes)
-    x = torch.from_numpy(np.array(vectors))
-    tokenizer.initialise(x, seed=0)
+    tokenizer.initialise(vectors, seed=0)
     optimizer = torch.optim.Adam(tokenizer.parameters(), lr=0.001)
 
-    def step(rows):
-        losses = tokenizer(x[rows]).losses
-        optimizer.zero_grad()
-        (losses.quantization + losses.reconstruction).mean().backward()
-        optimizer.step()
+    def fit(batches):
+        for x in batches:
+            losses = tokenizer(x).losses
+            optimizer.zero_grad()
+            (losses.quantization + losses.reconstruction).mean().backward()
+            optimizer.step()
 
-    return x, step
+    return fit
 
 
 def train_botta(vectors, peers):
@@ -151,23 +153,85 @@ def train_botta(vectors, peers):
         n_cat_features=0,
     )
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.001)
-    x = torch.from_numpy(np.array(vectors))
 
-    def step(rows):
-        optimizer.zero_grad()
-        model(SimpleNamespace(x=x[rows]), 0.2).loss.backward()
-        optimizer.step()
+    def fit(batches):
+        for x in batches:
+            optimizer.zero_grad()
+            model(SimpleNamespace(x=x), 0.2).loss.backward()
+            optimizer.step()
 
-    return x, step
+    return fit
+
+
+def train_grid(vectors, peers):
+    """Steps of snap-research/GRID's ResidualQuantization as its rqvae_train_flat.yaml puts it together, in Lightning.
+
+    At its commit 63e19a8 that command does not start: the file names a NormalizeLayer that is not there, and
+    src.utils.utils lacks gumbel_softmax_sample. Here the layer is left out, as on the other sides, and a stand-in takes
+    the function's place, which the straight-through mode never calls. Its TFRecord files are not read, so nor is
+    tensorflow imported: batches come from memory. Its statistics of a step (track_residuals, verbose) are off.
+    """
+    sys.path.insert(0, str(Path(peers) / "GRID"))
+    tensorflow = sys.modules["tensorflow"] = MagicMock()
+    tensorflow.__spec__ = ModuleSpec("tensorflow", None)
+    from src.utils import utils
+
+    utils.gumbel_softmax_sample = None
+    from lightning import Trainer
+    from src.components.clustering_initializers import RandomInitializer
+    from src.components.distance_functions import BetaQuantizationLoss, SquaredEuclideanDistance
+    from src.components.quantization_strategies import STEQuantization
+    from src.components.training_loop_functions import scale_loss_by_world_size_for_initialization_training_loop
+    from src.data.loading.components.interfaces import ItemData
+    from src.models.components.network_blocks.mlp import MLP
+    from src.modules.clustering.residual_quantization import ResidualQuantization
+    from src.modules.clustering.vector_quantization import VectorQuantization
+
+    distance = SquaredEuclideanDistance()
+    level = VectorQuantization(
+        n_clusters=CODES,
+        n_features=CODE_DIM,
+        distance_function=distance,
+        initializer=RandomInitializer(CODES),
+        quantization_strategy=STEQuantization(distance, compute_reconstruction_loss_embeddings=True),
+        loss_function=BetaQuantizationLoss(beta=0.25, reduction="mean"),
+        optimizer=None,
+        init_buffer_size=BATCH,
+    )
+    module = ResidualQuantization(
+        n_layers=LEVELS,
+        encoder=MLP(vectors.shape[1], CODE_DIM, list(HIDDEN)),
+        decoder=MLP(CODE_DIM, vectors.shape[1], HIDDEN[::-1]),
+        quantization_layer=level,
+        init_buffer_size=BATCH,
+        training_loop_function=scale_loss_by_world_size_for_initialization_training_loop,
+        reconstruction_loss_function=torch.nn.MSELoss(),
+        reconstruction_loss_weight=1.0,
+        normalize_residuals=False,
+        optimizer=partial(torch.optim.Adagrad, lr=0.001),
+    )
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(accelerator="cpu", max_epochs=1, enable_model_summary=False, **quiet)
+    return lambda batches: trainer.fit(
+        module, ((ItemData(transformed_features={"input_embedding": x}),) for x in batches)
+    )
+
+
+TRAINERS = {"rqvae": train_ours, "rqvae_botta": train_botta, "rqvae_grid": train_grid}
 
 
 def train(side, vectors, peers):
-    x, step = train_ours(vectors) if side == "rqvae" else train_botta(vectors, peers)
-    generator = torch.Generator().manual_seed(0)
-    batches = torch.randperm(len(x), generator=generator).split(BATCH)
-    step(batches[0])
-    _, seconds = timed(lambda: [step(batches[n % (len(batches) - 1)]) for n, _ in zip(count(), range(STEPS))])
-    report(seconds_of_an_epoch=seconds / STEPS * len(x) / BATCH, rows=len(x))
+    """Seconds of an epoch, from STEPS steps after WARM_UP ones, measured where batches are drawn."""
+    x, drawn = torch.from_numpy(np.array(vectors, dtype=np.float32)), []
+    rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(0)).split(BATCH)[:-1]
+
+    def batches():
+        for n in range(WARM_UP + STEPS + 1):
+            drawn.append(perf_counter())
+            yield x[rows[n % len(rows)]]
+
+    TRAINERS[side](x, peers)(batches())
+    report(seconds_of_an_epoch=(drawn[-1] - drawn[WARM_UP]) / STEPS * len(x) / BATCH, rows=len(x))
 
 
 def main():
