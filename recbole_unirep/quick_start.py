@@ -142,6 +142,7 @@ def _train_and_rank(config, data, model, protocols, folder, started, callback_fn
         "best_epoch": trainer.best_epoch,
         "test_result": test_result,
         **measures(trainer.model),
+        "precision": trainer.optimization.precision,
         "pretrain_seconds": pretrain_seconds,
         "train_seconds": round(trainer.train_seconds, 3),
         "seconds": round(trainer.earlier_seconds + perf_counter() - started, 3),

@@ -67,6 +67,11 @@ class Optimization:
             network.compile(backend=config["compile_backend"], dynamic=True)  # in place: names stay as they are
 
     @property
+    def precision(self):
+        """Data type that the products of the run's matrices have: float32, bfloat16 or float16."""
+        return str(self.amp_dtype if self.enable_amp else torch.float32).removeprefix("torch.")
+
+    @property
     def dense_parameters(self):
         """Parameters of the trainer's own optimizer."""
         sparse = {id(part) for group in self._sparse_groups() for part in group["params"]}

@@ -137,6 +137,7 @@ def test_bfloat16_is_near_float32_and_leaves_float32_weights(make_trainer, model
                 part.register_forward_hook(lambda module, inputs, output, seen=seen: seen.add(output.dtype))
         losses.append(trainer._train_epoch(data.train_data, 0)[0])
         assert seen == {torch.bfloat16 if enable_amp else torch.float32}
+        assert trainer.optimization.precision == ("bfloat16" if enable_amp else "float32")
         assert {part.dtype for part in trainer.model.parameters()} == {torch.float32}
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=2**-8)  # what bfloat16 rounds by
@@ -149,6 +150,7 @@ def test_a_processor_without_bfloat16_trains_in_float32_and_says_so(make_trainer
         with caplog.at_level("INFO"):
             trainer, data = make_trainer(name, "SASRec", enable_amp=enable_amp, epochs=1)
         losses.append(trainer._train_epoch(data.train_data, 0)[0])
+        assert trainer.optimization.precision == "float32"
     assert losses[0] == losses[1]
     assert "this processor would be slower in bfloat16, so float32 is used" in caplog.text
 
