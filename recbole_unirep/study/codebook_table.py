@@ -5,6 +5,7 @@ from statistics import mean, stdev
 from recbole_unirep.study.document import Table
 
 PER_LEVEL = ("codebook_usage", "perplexity")
+MANY_LEVELS = 4  # a table with more has the least and the mean of each measure in place of a column a level
 NOTE = (
     "Of the chosen checkpoint, over all items, mean ± standard deviation over seeds. codebook_usage: share of a level's"
     " codes that some item has; perplexity: exponential of their entropy; unique_item_coverage: distinct semantic IDs "
@@ -13,7 +14,7 @@ NOTE = (
 
 
 def codebook_table(runs):
-    """Table of the runs that have codes.
+    """Table of the runs that have codes, with a column for each level where no run has more than MANY_LEVELS.
 
     Args:
         runs (list of FinishedRun): those of one label are its seeds.
@@ -25,10 +26,14 @@ def codebook_table(runs):
     for run in runs:
         if run.result.get("codebook"):
             labels.setdefault(run.label, []).append(run.result["codebook"])
-    measures = list(dict.fromkeys(name for found in labels.values() for codebook in found for name in codebook))
-    if not measures:
+    if not labels:
         return None
-    measures.sort(key=_place)
+    if any(f"{PER_LEVEL[0]}_{MANY_LEVELS + 1}" in codebook for found in labels.values() for codebook in found):
+        labels = {label: [_condensed(codebook) for codebook in found] for label, found in labels.items()}
+        measures = list(next(iter(labels.values()))[0])
+    else:
+        measures = dict.fromkeys(name for found in labels.values() for codebook in found for name in codebook)
+        measures = sorted(measures, key=_place)
     rows = [
         [
             label,
@@ -38,6 +43,18 @@ def codebook_table(runs):
         for label, found in labels.items()
     ]
     return Table("", ["model", "seeds", *measures], rows, NOTE)
+
+
+def _condensed(codebook):
+    """Numbers of a codebook, those of its levels as the least and the mean of them."""
+    of_levels = {
+        measure: [value for name, value in codebook.items() if name.rpartition("_")[0] == measure]
+        for measure in PER_LEVEL
+    }
+    condensed = {"levels": len(of_levels[PER_LEVEL[0]])}
+    for measure, values in of_levels.items():
+        condensed |= {f"{measure}, least": min(values), f"{measure}, mean": mean(values)}
+    return condensed | {name: codebook[name] for name in codebook if name.rpartition("_")[0] not in PER_LEVEL}
 
 
 def _place(name):
@@ -50,6 +67,6 @@ def _shown(values, name):
     """Mean and standard deviation; a level that a row has not is left empty."""
     if not values:
         return ""
-    decimals = 1 if name.startswith("perplexity") else 4
+    decimals = 0 if name == "levels" else 1 if name.startswith("perplexity") else 4
     spread = f" ± {stdev(values):.{decimals}f}" if len(values) > 1 else ""
     return f"{mean(values):.{decimals}f}{spread}"

@@ -34,5 +34,25 @@ def test_means_and_deviations_by_hand():
     ]
 
 
+def test_many_levels_become_their_least_and_mean():
+    long = {f"codebook_usage_{level}": level / 5 for level in range(1, 6)}
+    long |= {f"perplexity_{level}": 10.0 * level for level in range(1, 6)}
+    short = {"codebook_usage_1": 0.5, "perplexity_1": 2.0, "unique_item_coverage": 0.1, "collision_rate": 0.9}
+    table = codebook_table(runs_of(long=[{**long, "unique_item_coverage": 1.0, "collision_rate": 0.0}], short=[short]))
+    assert table.headers[2:] == [
+        "levels",
+        "codebook_usage, least",
+        "codebook_usage, mean",
+        "perplexity, least",
+        "perplexity, mean",
+        "unique_item_coverage",
+        "collision_rate",
+    ]
+    assert table.rows == [
+        ["long", "1", "5", "0.2000", "0.6000", "10.0", "30.0", "1.0000", "0.0000"],
+        ["short", "1", "1", "0.5000", "0.5000", "2.0", "2.0", "0.1000", "0.9000"],
+    ]
+
+
 def test_without_codes_there_is_no_table():
     assert codebook_table(runs_of(SASRec=[{}, None])) is None
