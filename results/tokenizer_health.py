@@ -1,4 +1,4 @@
-"""Semantic IDs of Amazon Beauty by every tokenizer: whether they are healthy, and what each policy for collisions costs.
+"""Semantic IDs of Amazon Beauty by every tokenizer: whether they are healthy, and what collisions cost.
 
     python results/tokenizer_health.py --data_path=../shared/datasets
 
@@ -82,8 +82,8 @@ def page(found):
         "recommender is in [the table of the study](studies/beauty_tokenizers/report.md).",
         "",
         "Dead: codes that no item has, of all levels. Perplexity: the least of a level in proportion to its codes. "
-        "Distortion: mean squared error of the whole ID in proportion to the variance of the vectors (empty where an ID "
-        "gives no vector back). Purity: share of the items whose category is the most frequent one under their first "
+        "Distortion: mean squared error of the whole ID in proportion to the variance of the vectors (empty where an "
+        "ID gives no vector back). Purity: share of the items whose category is the most frequent one under their first "
         "code, and what shuffled categories give. Ill: what `unirep inspect` fails for.",
         "",
         "| tokenizer | dead codes | perplexity | distinct IDs an item | items that share theirs | distortion | purity, "
