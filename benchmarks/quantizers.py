@@ -113,8 +113,8 @@ def page(results):
         if "rqvae_grid" in trained:
             lines += [
                 "",
-                "GRID: its modules in Lightning's trainer as its `rqvae_train_flat.yaml` puts them together, batches from"
-                " memory and its statistics of a step off. The command of its README does not start at its commit "
+                "GRID: its modules in Lightning's trainer as its `rqvae_train_flat.yaml` puts them together, batches "
+                "from memory and its statistics of a step off. The command of its README does not start at its commit "
                 "63e19a8: the file names a `NormalizeLayer` that is not there (left out, as on the other sides), and a "
                 "function that only its Gumbel mode calls cannot be imported (a stand-in takes its place).",
             ]

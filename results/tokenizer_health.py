@@ -83,8 +83,8 @@ def page(found):
         "",
         "Dead: codes that no item has, of all levels. Perplexity: the least of a level in proportion to its codes. "
         "Distortion: mean squared error of the whole ID in proportion to the variance of the vectors (empty where an "
-        "ID gives no vector back). Purity: share of the items whose category is the most frequent one under their first "
-        "code, and what shuffled categories give. Ill: what `unirep inspect` fails for.",
+        "ID gives no vector back). Purity: share of the items whose category is the most frequent one under their "
+        "first code, and what shuffled categories give. Ill: what `unirep inspect` fails for.",
         "",
         "| tokenizer | dead codes | perplexity | distinct IDs an item | items that share theirs | distortion | purity, "
         "by chance | ill |",
