@@ -3,7 +3,8 @@
     python results/tokenizer_health.py --data_path=../shared/datasets
 
 Makes each bundle by the `unirep tokenize` command that results/tokenizer_health.json holds, looks into it by `unirep
-inspect`, and writes results/tokenizer_health.md. The rows are those of results/studies/beauty_tokenizers.yaml.
+inspect`, and writes results/tokenizer_health.md. A row that the JSON file holds already is not made again: remove it
+there. The rows are those of results/studies/beauty_tokenizers.yaml.
 """
 
 import json
@@ -45,12 +46,14 @@ def main(arguments):
         sys.exit(f"asked for {' '.join(arguments) or 'nothing'}: give --data_path=FOLDER")
     asked = {label: (*row, "leave") for label, row in TOKENIZERS.items()}
     asked |= {f"RQKMeans 3x256, {policy}": ("RQKMeans", SHORT, policy) for policy in POLICIES[1:]}
-    found = {"environment": environment("cpu"), "rows": {}}
+    kept = HERE / "tokenizer_health.json"
+    found = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
     for label, (tokenizer, settings, policy) in asked.items():
-        settings = {"tokenizer": tokenizer, **settings, "collisions": policy}
-        found["rows"][label] = look(settings, arguments[0])
-        print(label, flush=True)
-    write_json(HERE / "tokenizer_health.json", found)
+        if label not in found:
+            settings = {"tokenizer": tokenizer, **settings, "collisions": policy}
+            found[label] = {**look(settings, arguments[0]), "environment": environment("cpu")}
+            write_json(kept, found)
+            print(label, flush=True)
     (HERE / "tokenizer_health.md").write_text(page(found), encoding="utf-8")
 
 
@@ -65,7 +68,6 @@ def look(settings, data_path):
         if inspected.returncode not in (0, 1):  # 1 says that the codes are ill
             raise RuntimeError(f"unirep inspect failed: {inspected.stderr.strip()}")
         inspection = json.loads((bundle / "inspection" / "inspection.json").read_text(encoding="utf-8"))
-        inspection.pop("collisions")
         record = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
     return {"command": shlex.join(command), "collisions": record["collisions"], "inspection": inspection}
 
@@ -75,9 +77,8 @@ def page(found):
     lines = [
         "# Semantic IDs of Amazon Beauty: health, and what collisions cost",
         "",
-        "Written by `python results/tokenizer_health.py --data_path=FOLDER` at commit "
-        f"{found['environment']['commit']}; each row's command, and the numbers of each of its levels, are in "
-        "[tokenizer_health.json](tokenizer_health.json). 12,101 items, sentence vectors of all-MiniLM-L6-v2. RQVAE and "
+        "Written by `python results/tokenizer_health.py --data_path=FOLDER`; each row's command, commit and environment, "
+        "and the numbers of each of its levels, are in [tokenizer_health.json](tokenizer_health.json). 12,101 items, sentence vectors of all-MiniLM-L6-v2. RQVAE and "
         "LETTER are fitted alone here, as `unirep tokenize` does; what RQVAE's codes are after training along with a "
         "recommender is in [the table of the study](studies/beauty_tokenizers/report.md).",
         "",
@@ -91,7 +92,7 @@ def page(found):
         "| --- | ---: | ---: | ---: | ---: | ---: | --- | --- |",
     ]
     for label in TOKENIZERS:
-        lines.append(f"| {label} | {' | '.join(cells(found['rows'][label]['inspection']))} |")
+        lines.append(f"| {label} | {' | '.join(cells(found[label]['inspection']))} |")
     lines += [
         "",
         "## What to do about collisions: RQKMeans 3x256, the same codes before",
@@ -101,7 +102,7 @@ def page(found):
     ]
     for policy in POLICIES:
         label = "RQKMeans 3x256" if policy == "leave" else f"RQKMeans 3x256, {policy}"
-        cost = found["rows"][label]["collisions"]
+        cost = found[label]["collisions"]
         coverage, rate, distortion = (cost[key][-1] for key in ("unique_item_coverage", "collision_rate", "distortion"))
         lines.append(f"| {policy} | {cost['changed_items']:,} | {coverage:.4f} | {rate:.4f} | {distortion:.4f} |")
     return "\n".join([*lines, ""])
