@@ -48,10 +48,11 @@ def main(arguments):
     asked |= {f"RQKMeans 3x256, {policy}": ("RQKMeans", SHORT, policy) for policy in POLICIES[1:]}
     kept = HERE / "tokenizer_health.json"
     found = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+    at_start = environment("cpu")  # before a row's writing changes the tree
     for label, (tokenizer, settings, policy) in asked.items():
         if label not in found:
             settings = {"tokenizer": tokenizer, **settings, "collisions": policy}
-            found[label] = {**look(settings, arguments[0]), "environment": environment("cpu")}
+            found[label] = {**look(settings, arguments[0]), "environment": at_start}
             write_json(kept, found)
             print(label, flush=True)
     (HERE / "tokenizer_health.md").write_text(page(found), encoding="utf-8")
@@ -77,10 +78,11 @@ def page(found):
     lines = [
         "# Semantic IDs of Amazon Beauty: health, and what collisions cost",
         "",
-        "Written by `python results/tokenizer_health.py --data_path=FOLDER`; each row's command, commit and environment, "
-        "and the numbers of each of its levels, are in [tokenizer_health.json](tokenizer_health.json). 12,101 items, sentence vectors of all-MiniLM-L6-v2. RQVAE and "
-        "LETTER are fitted alone here, as `unirep tokenize` does; what RQVAE's codes are after training along with a "
-        "recommender is in [the table of the study](studies/beauty_tokenizers/report.md).",
+        "Written by `python results/tokenizer_health.py --data_path=FOLDER`; each row's command, commit and environment"
+        ", and the numbers of each of its levels, are in [tokenizer_health.json](tokenizer_health.json). 12,101 items, "
+        "sentence vectors of all-MiniLM-L6-v2. RQVAE and LETTER are fitted alone here, as `unirep tokenize` does; what "
+        "RQVAE's codes are after training along with a recommender is in [the table of the "
+        "study](studies/beauty_tokenizers/report.md).",
         "",
         "Dead: codes that no item has, of all levels. Perplexity: the least of a level in proportion to its codes. "
         "Distortion: mean squared error of the whole ID in proportion to the variance of the vectors (empty where an "
