@@ -93,7 +93,9 @@ def page(results):
     for name, found in results.items():
         measures = found["measures"]
         rows = next(iter(measures.values()))[0]["rows"]
-        lines += ["", f"## {name}: {rows:,} vectors, commit {found['environment']['commit']}", ""]
+        n_turns = len(next(iter(measures.values())))
+        turns = "one turn" if n_turns == 1 else f"{n_turns} turns"
+        lines += ["", f"## {name}: {rows:,} vectors, {turns}, commit {found['environment']['commit']}", ""]
         lines += ["| what | fit | encode | distortion | peak memory |", "| --- | ---: | ---: | ---: | ---: |"]
         for side in filter(measures.__contains__, QUANTIZERS):
             fit, encode, distortion, peak = (
