@@ -165,8 +165,9 @@ LEAST = {
     **dict.fromkeys(
         (
             "seed", "tie_seed", "candidates_seed", "cold_item_seed", "cold_item_share", "stopping_step", "eval_step",
-            "learning_rate", "weight_decay", "dead_code_steps", "recommendation_weight", "quantization_weight",
-            "reconstruction_weight", "commitment_weight", "fit_items", "fit_seed", "fit_epochs", "collaborative_share",
+            "learning_rate", "weight_decay", "dead_code_steps", "fit_dead_code_steps", "recommendation_weight",
+            "quantization_weight", "reconstruction_weight", "commitment_weight", "fit_items", "fit_seed", "fit_epochs",
+            "collaborative_share",
             "n_user_tokens", "token_init_std", "graph_steps", "dense_weight", "divergence_weight",
             "warmup_steps", "hidden_dropout_prob",
             "attn_dropout_prob", "dropout_prob", "mask_ratio", "ft_ratio", "codebook_decay",

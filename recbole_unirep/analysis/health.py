@@ -112,7 +112,7 @@ def findings(codes, codebook_sizes, thresholds: Thresholds) -> list:
                 Finding(
                     level,
                     f"level {level} uses {usage:.0%} of its {size} codes: try codebook_init: kmeans, codebook_update: "
-                    f"ema, dead_code_steps: 30, or fewer codes",
+                    f"ema, dead_code_steps: 30 (alone: fit_dead_code_steps), or fewer codes",
                 )
             )
         elif fillable and varied < thresholds.perplexity * fillable:

@@ -92,6 +92,7 @@ class LETTER(RQVAE):
             fit_epochs=fit_epochs,
             fit_batch_size=fit_batch_size,
             fit_learning_rate=fit_learning_rate,
+            fit_dead_code_steps=0,
             fit_seed=fit_seed,
         )
         self.collaborative_dim = collaborative_dim

@@ -64,6 +64,7 @@ class MBGen(SemanticTokenizer):
             fit_epochs=fit_epochs,
             fit_batch_size=fit_batch_size,
             fit_learning_rate=fit_learning_rate,
+            fit_dead_code_steps=0,
             fit_seed=fit_seed,
         )
         self.register_buffer("residual_codebook", torch.zeros(codebook_size, code_dim))

@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from recbole_unirep.tokenizer.distance import nearest
 
+CACHED_NUMBERS = 2**20  # of residuals that a CPU works on together: more leave its cache, which takes twice as long
+
 
 @torch.no_grad()
 def residual_codes(x: Tensor, codebooks: Tensor, level_metrics: Sequence[str]) -> Tensor:
@@ -24,6 +26,11 @@ def residual_codes(x: Tensor, codebooks: Tensor, level_metrics: Sequence[str]) -
     Returns:
         Tensor: int64, shape: [N, L].
     """
+    rows = max(1, CACHED_NUMBERS // x.shape[1]) if x.device.type == "cpu" else len(x)
+    return torch.cat([_codes(part, codebooks, level_metrics) for part in x.split(max(1, rows))])
+
+
+def _codes(x, codebooks, level_metrics):
     residual, codes = x, []
     for codebook, metric in zip(codebooks, level_metrics):
         code = nearest(residual, codebook, metric)  # [N]

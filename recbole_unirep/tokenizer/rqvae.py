@@ -34,6 +34,8 @@ class RQVAE(SemanticTokenizer):
         fit_epochs (int): passes over the items in `fit`.
         fit_batch_size (int): items of a step in `fit`.
         fit_learning_rate (float): Adam's learning rate in `fit`.
+        fit_dead_code_steps (int): steps of `fit` after which a code that no item chose is moved onto a random residual;
+            0 moves none. Inside a recommender whoever trains does it.
         fit_seed (int): seed of `fit`.
         n_levels, codebook_size, code_dim, level_metrics, commitment_weight, residual_gradient, codebook_gradient,
             gradient_estimator, codebook_update, codebook_decay, loss_reduction: see `ResidualQuantizer`;
@@ -64,6 +66,7 @@ class RQVAE(SemanticTokenizer):
         fit_epochs: int,
         fit_batch_size: int,
         fit_learning_rate: float,
+        fit_dead_code_steps: int,
         fit_seed: int,
     ):
         super().__init__()
@@ -97,6 +100,7 @@ class RQVAE(SemanticTokenizer):
         self.fit_epochs = fit_epochs
         self.fit_batch_size = fit_batch_size
         self.fit_learning_rate = fit_learning_rate
+        self.fit_dead_code_steps = fit_dead_code_steps
         self.fit_seed = fit_seed
 
     def forward(self, x: Tensor) -> Quantized:
@@ -221,6 +225,7 @@ class RQVAE(SemanticTokenizer):
                 reset_linear(layer, generator)
         self.initialise(x, self.fit_seed)
         optimizer = torch.optim.Adam(self.parameters(), lr=self.fit_learning_rate)
+        is_used, n_steps = torch.zeros_like(self.quantizer.codebooks[..., 0], dtype=torch.bool), 0  # [n_levels, K]
         for _ in range(self.fit_epochs):
             self._begin_epoch(generator)
             for rows in torch.randperm(len(x), generator=generator).split(self.fit_batch_size):
@@ -233,6 +238,11 @@ class RQVAE(SemanticTokenizer):
                 optimizer.step()
                 if self.quantizer.codebook_update == "ema":
                     self.quantizer.follow(latent, codes)
+                is_used.scatter_(1, codes.T, True)
+                n_steps += 1
+                if self.fit_dead_code_steps and n_steps % self.fit_dead_code_steps == 0:
+                    self.quantizer.move_dead_codes(latent.detach(), is_used, generator)
+                    is_used.zero_()
         optimizer.zero_grad()
         return self
 

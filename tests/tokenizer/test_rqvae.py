@@ -109,6 +109,16 @@ def test_training_alone_moves_codebooks_that_follow(text):
         assert torch.equal(again.state_dict()[name], part), name
 
 
+def test_training_alone_moves_dead_codes(text):
+    keys = {**TINY, "codebook_size": 32, "codebook_init": "normal", "fit_epochs": 40, "fit_learning_rate": 0.01}
+    left = RQVAE.from_defaults(**keys, fit_dead_code_steps=0).fit(text)
+    moved = RQVAE.from_defaults(**keys, fit_dead_code_steps=5).fit(text)
+    used = [sum(len(level.unique()) for level in tokenizer.encode(text).T) for tokenizer in (left, moved)]
+    assert used[1] > used[0] + 10
+    late = RQVAE.from_defaults(**keys, fit_dead_code_steps=41).fit(text)  # one step an epoch: it never comes
+    assert torch.equal(late.quantizer.codebooks, left.quantizer.codebooks)
+
+
 def test_another_seed_trains_another_tokenizer(text):
     first = RQVAE.from_defaults(**TINY, fit_epochs=1, fit_seed=1).fit(text)
     second = RQVAE.from_defaults(**TINY, fit_epochs=1, fit_seed=2).fit(text)
