@@ -1,6 +1,6 @@
 """One side of the tokenizers' benchmark: fit on a sample, encode all, one JSON line.
 
-    python benchmarks/quantizer_side.py SIDE --vectors=FILE.npy [--peers=FOLDER]
+    python benchmarks/quantizer_side.py SIDE --vectors=FILE.npy [--rows=N] [--peers=FOLDER]
 
 Quantizers have LEVELS codes of CODES values each; all sides fit on the same rows and encode the memory-mapped file part
 by part. Distortion is the mean squared error in proportion to the variance of the vectors, over at most 100,000 rows.
@@ -18,7 +18,7 @@ from unittest.mock import MagicMock
 import faiss
 import numpy as np
 import torch
-from measure import arguments, report, timed
+from measure import arguments, more_memory, report, timed
 
 from recbole_unirep.tokenizer.pq import PQ
 from recbole_unirep.tokenizer.rqkmeans import RQKMeans
@@ -100,22 +100,26 @@ QUANTIZERS = {
 
 
 def quantize(side, vectors):
-    """Seconds of fit and of encode, and distortion."""
+    """Seconds of fit and of encode, what encoding holds beside what was there before it, and distortion."""
     quantizer = QUANTIZERS[side](vectors.shape[1])
     rows = np.sort(np.random.default_rng(0).permutation(len(vectors))[:FIT_ROWS])
     sample = np.ascontiguousarray(vectors[rows], dtype=np.float32)
     _, fit_seconds = timed(partial(quantizer.fit, sample))
     del sample
 
-    def encode_all():
+    def parts():
         for start in range(0, len(vectors), PART):
             yield quantizer.encode(np.array(vectors[start : start + PART], dtype=np.float32))
 
-    codes, encode_seconds = timed(lambda: np.concatenate(list(encode_all())))
+    def encode_all():
+        return np.concatenate(list(parts()))
+
+    (codes, encode_seconds), encode_bytes = more_memory(partial(timed, encode_all))
     x = np.array(vectors[:MEASURED_ROWS], dtype=np.float32)
     error = np.square(x - quantizer.decode(codes[: len(x)])).sum(dtype=np.float64)
     variance = np.square(x - x.mean(axis=0)).sum(dtype=np.float64)
-    report(fit_seconds=fit_seconds, encode_seconds=encode_seconds, distortion=error / variance, rows=len(vectors))
+    seconds = {"fit_seconds": fit_seconds, "encode_seconds": encode_seconds}
+    report(**seconds, encode_bytes=encode_bytes, distortion=error / variance, rows=len(vectors))
 
 
 def train_ours(vectors, peers):
@@ -236,7 +240,7 @@ def train(side, vectors, peers):
 
 def main():
     side, options = arguments()
-    vectors = np.load(options["vectors"], mmap_mode="r")
+    vectors = np.load(options["vectors"], mmap_mode="r")[: int(options.get("rows", 0)) or None]
     if side in QUANTIZERS:
         quantize(side, vectors)
     else:
