@@ -20,6 +20,7 @@ HERE = Path(__file__).resolve().parent
 LONG, SHORT = {"n_levels": 32, "codebook_size": 16}, {"n_levels": 3, "codebook_size": 256}
 TOKENIZERS = {  # row -> tokenizer and its settings
     "RQVAE 32x16": ("RQVAE", LONG),
+    "RQVAE 32x16, dead codes left": ("RQVAE", {**LONG, "fit_dead_code_steps": 0}),
     "RQKMeans 32x16": ("RQKMeans", LONG),
     "BalancedRQKMeans 32x16": ("BalancedRQKMeans", LONG),
     "RVQ 32x16": ("RVQ", {**LONG, "level_metrics": "[euclidean]"}),
@@ -28,6 +29,7 @@ TOKENIZERS = {  # row -> tokenizer and its settings
     "Fused 32x16": ("Fused", LONG),
     "RandomIDs 32x16": ("RandomIDs", LONG),
     "RQVAE 3x256": ("RQVAE", SHORT),
+    "RQVAE 3x256, dead codes left": ("RQVAE", {**SHORT, "fit_dead_code_steps": 0}),
     "RQKMeans 3x256": ("RQKMeans", SHORT),
     "Fused 3x256": ("Fused", SHORT),
     "MBGen 3x256": ("MBGen", {"codebook_size": 256}),
@@ -85,9 +87,10 @@ def page(found):
         "study](studies/beauty_tokenizers/report.md).",
         "",
         "Dead: codes that no item has, of all levels. Perplexity: the least of a level in proportion to its codes. "
-        "Distortion: mean squared error of the whole ID in proportion to the variance of the vectors (empty where an "
-        "ID gives no vector back). Purity: share of the items whose category is the most frequent one under their "
-        "first code, and what shuffled categories give. Ill: what `unirep inspect` fails for.",
+        "Distortion: mean squared error of the whole ID in proportion to the variance of the vectors, with RQVAE and "
+        "MBGen of their encoder's (empty where an ID gives no vector back, and where collaborative ones are joined). "
+        "Purity: share of the items whose category is the most frequent one under their first code, and what shuffled "
+        "categories give. Ill: what `unirep inspect` fails for.",
         "",
         "| tokenizer | dead codes | perplexity | distinct IDs an item | items that share theirs | distortion | purity, "
         "by chance | ill |",
