@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,8 @@ def test_it_serves_until_it_is_interrupted(shell, run, tmp_path, what):
         folder = tmp_path / "exported"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
-    with subprocess.Popen([*COMMAND, str(folder), "--port", "0"], **pipes) as process:
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # where the tests run in the background it is not
+    with subprocess.Popen([*COMMAND, str(folder), "--port", "0"], preexec_fn=heard, **pipes) as process:
         try:
             line = process.stdout.readline()
             assert line.startswith("SASRec on tiny, 118 items: http://127.0.0.1:"), (line, process.poll())
