@@ -23,12 +23,16 @@ def repeated(work, times):
 
 
 def memory():
-    """Bytes that the process holds now (Linux), without pages of mapped files, which the system can take back."""
-    resident, shared = Path("/proc/self/statm").read_text().split()[1:3]
-    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+    """Bytes that the process holds now (Linux)."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def more_memory(work):
+def own_memory():
+    """`memory()` without the pages of mapped files, which the system can take back."""
+    return memory() - int(Path("/proc/self/statm").read_text().split()[2]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def more_memory(work, memory=memory):
     """Result of `work()`, and the bytes by which the process was larger meanwhile, looked at every 2 ms."""
     sizes, is_done = [], Event()
 

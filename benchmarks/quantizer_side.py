@@ -18,7 +18,7 @@ from unittest.mock import MagicMock
 import faiss
 import numpy as np
 import torch
-from measure import arguments, more_memory, report, timed
+from measure import arguments, more_memory, own_memory, report, timed
 
 from recbole_unirep.tokenizer.pq import PQ
 from recbole_unirep.tokenizer.rqkmeans import RQKMeans
@@ -114,7 +114,7 @@ def quantize(side, vectors):
     def encode_all():
         return np.concatenate(list(parts()))
 
-    (codes, encode_seconds), encode_bytes = more_memory(partial(timed, encode_all))
+    (codes, encode_seconds), encode_bytes = more_memory(partial(timed, encode_all), own_memory)
     x = np.array(vectors[:MEASURED_ROWS], dtype=np.float32)
     error = np.square(x - quantizer.decode(codes[: len(x)])).sum(dtype=np.float64)
     variance = np.square(x - x.mean(axis=0)).sum(dtype=np.float64)

@@ -2,6 +2,8 @@
 
     python benchmarks/quantizers.py --data_path=../shared/datasets [--repeats=3] [--peers=FOLDER] [beauty|million ...]
 
+The million vectors are encoded in parts of them too, which shows whether the memory that it takes grows with them.
+
 Against faiss (installed with this package) and vector-quantize-pytorch 1.32.0 (`pip install vector-quantize-pytorch`);
 with --peers, a folder that holds checkouts of EdoardoBotta/RQ-VAE-Recommender and snap-research/GRID, against their
 training steps too (GRID's needs `pip install lightning omegaconf hydra-core rootutils`). Each measure is a process of
@@ -33,6 +35,7 @@ QUANTIZERS = {  # side -> what it is
 }
 TRAINERS = {"rqvae": "RQVAE", "rqvae_botta": "RQ-VAE-Recommender", "rqvae_grid": "GRID"}
 N_MILLION, ROWS_AT_ONCE = 1_000_000, 50_000
+FEWER = (100_000, 300_000)  # of the million, to see what encoding holds
 
 
 def main(arguments):
@@ -43,6 +46,7 @@ def main(arguments):
     beauty = Path(options["data_path"]).resolve() / "amazon-beauty" / "amazon-beauty.minilm.npy"
     kept = RESULTS / "tokenizer_benchmarks.json"
     results = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+    where = environment("cpu")  # as it is when the work begins
     with tempfile.TemporaryDirectory() as scratch:
         for name in names:
             vectors = beauty if name == "beauty" else write_million(beauty, Path(scratch) / "million.npy")
@@ -54,7 +58,9 @@ def main(arguments):
                 for side in sides:
                     taken[side].append(take(side, vectors, options.get("peers", "")))
                     print(name, side, json.dumps(taken[side][-1]), flush=True)
-            results[name] = {"environment": environment("cpu"), "measures": taken}
+            results[name] = {"environment": where, "measures": taken}
+            if name == "million":
+                results[name]["fewer"] = [take("rqkmeans_unrefined", vectors, rows=rows) for rows in FEWER]
             write_json(kept, results)
     (RESULTS / "tokenizer_benchmarks.md").write_text(page(results), encoding="utf-8")
 
@@ -71,9 +77,10 @@ def write_million(beauty, file):
     return file
 
 
-def take(side, vectors, peers):
-    """Numbers of one measure, from a process of its own."""
-    command = [sys.executable, HERE / "quantizer_side.py", side, f"--vectors={vectors}", f"--peers={peers}"]
+def take(side, vectors, peers="", rows=0):
+    """Numbers of one measure, from a process of its own; of the first `rows` vectors, 0 for all."""
+    command = [sys.executable, HERE / "quantizer_side.py", side]
+    command += [f"--vectors={vectors}", f"--peers={peers}", f"--rows={rows}"]
     answer = subprocess.run(command, capture_output=True, text=True)
     if answer.returncode:
         raise RuntimeError(f"{side} failed: {answer.stderr.strip().splitlines()[-1:]}")
@@ -105,6 +112,10 @@ def page(results):
             lines.append(
                 f"| {QUANTIZERS[side]} | {fit:.1f} s | {encode:.2f} s | {distortion:.4f} | {peak / 1e9:.2f} GB |"
             )
+        if "fewer" in found:
+            parts = [*found["fewer"], measures["rqkmeans_unrefined"][0]]
+            held = ", ".join(f"{part['encode_bytes'] / 1e9:.2f} GB for {part['rows']:,}" for part in parts)
+            lines += ["", f"What encoding holds (RQKMeans), the mapped file's pages left out: {held} vectors."]
         trained = [side for side in TRAINERS if side in measures]
         if trained:
             lines += ["", "| RQ-VAE, batches of 256 | an epoch | peak memory |", "| --- | ---: | ---: |"]

@@ -3,8 +3,8 @@
     python results/tokenizer_health.py --data_path=../shared/datasets
 
 Makes each bundle by the `unirep tokenize` command that results/tokenizer_health.json holds, looks into it by `unirep
-inspect`, and writes results/tokenizer_health.md. A row that the JSON file holds already is not made again: remove it
-there. The rows are those of results/studies/beauty_tokenizers.yaml.
+inspect`, and writes results/tokenizer_health.md. A row that the JSON file holds by the same command is not made again:
+remove it there. The rows are those of results/studies/beauty_tokenizers.yaml, and RQVAE with its dead codes left.
 """
 
 import json
@@ -52,18 +52,18 @@ def main(arguments):
     found = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
     at_start = environment("cpu")  # before a row's writing changes the tree
     for label, (tokenizer, settings, policy) in asked.items():
-        if label not in found:
-            settings = {"tokenizer": tokenizer, **settings, "collisions": policy}
-            found[label] = {**look(settings, arguments[0]), "environment": at_start}
+        command = ["unirep", "tokenize", "--dataset=amazon-beauty", "--text_encoder=minilm"]
+        settings = {"tokenizer": tokenizer, **settings, "collisions": policy}
+        command += [f"--{key}={value}" for key, value in settings.items()]
+        if found.get(label, {}).get("command") != shlex.join(command):
+            found[label] = {**look(command, arguments[0]), "environment": at_start}
             write_json(kept, found)
             print(label, flush=True)
     (HERE / "tokenizer_health.md").write_text(page(found), encoding="utf-8")
 
 
-def look(settings, data_path):
+def look(command, data_path):
     """What `unirep tokenize` says of its policy and `unirep inspect` of the codes, with the command."""
-    command = ["unirep", "tokenize", "--dataset=amazon-beauty", "--text_encoder=minilm"]
-    command += [f"--{key}={value}" for key, value in settings.items()]
     with tempfile.TemporaryDirectory() as scratch:
         bundle = Path(scratch) / "bundle"
         subprocess.run([*command, data_path, f"--out={bundle}"], check=True, capture_output=True)

@@ -26,7 +26,7 @@ def residual_codes(x: Tensor, codebooks: Tensor, level_metrics: Sequence[str]) -
     Returns:
         Tensor: int64, shape: [N, L].
     """
-    rows = max(1, CACHED_NUMBERS // x.shape[1]) if x.device.type == "cpu" else len(x)
+    rows = CACHED_NUMBERS // x.shape[1] if x.device.type == "cpu" else len(x)
     return torch.cat([_codes(part, codebooks, level_metrics) for part in x.split(max(1, rows))])
 
 

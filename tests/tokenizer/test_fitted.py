@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_unirep.tokenizer import residual
 from recbole_unirep.tokenizer.balancedrqkmeans import BalancedRQKMeans, balanced_assignment
 from recbole_unirep.tokenizer.clustering import kmeans
 from recbole_unirep.tokenizer.fused import Fused
@@ -206,6 +207,23 @@ def test_refinement_leaves_less_and_never_more():
     left = [tokenizer.distortion(x, tokenizer.encode(x))[-1] for tokenizer in (plain, *rounds)]
     assert left == sorted(left, reverse=True)
     assert left[-1] < 0.98 * left[0]
+
+
+@pytest.mark.parametrize("numbers", [1, 60, 10**9])
+def test_blocks_of_any_size_have_the_codes_of_one_vector_at_a_time(monkeypatch, numbers):
+    monkeypatch.setattr(residual, "CACHED_NUMBERS", numbers)
+    x, codebooks, metrics = noise(50, 6), noise(3, 8, 6, seed=1), ["cosine", "euclidean", "euclidean"]
+    expected = []
+    for vector in x:
+        rest, code = vector, []
+        for codebook, metric in zip(codebooks, metrics):
+            of_cosine = codebook @ rest / codebook.norm(dim=1)
+            score = of_cosine if metric == "cosine" else -(codebook - rest).square().sum(dim=1)
+            code.append(score.argmax().item())
+            rest = rest - codebook[code[-1]]
+        expected.append(code)
+    assert residual_codes(x, codebooks, metrics).tolist() == expected
+    assert residual_codes(x[:0], codebooks, metrics).shape == (0, 3)
 
 
 def test_a_refined_codebook_is_the_mean_of_what_the_others_leave():
