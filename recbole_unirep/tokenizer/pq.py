@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from recbole_unirep.tokenizer.clustering import kmeans
-from recbole_unirep.tokenizer.distance import nearest
+from recbole_unirep.tokenizer.distance import cached_parts, nearest
 from recbole_unirep.tokenizer.fitted import FittedTokenizer
 
 
@@ -42,7 +42,10 @@ class PQ(FittedTokenizer):
         self.codebooks = torch.stack(codebooks).to(self.codebooks.device)
 
     def _encode(self, x):
-        parts = x.tensor_split(self.n_levels, dim=1)
+        return torch.cat([self._codes(rows) for rows in cached_parts(x)])
+
+    def _codes(self, rows):
+        parts = rows.tensor_split(self.n_levels, dim=1)
         return torch.stack([nearest(part, book, "euclidean") for part, book in zip(parts, self.codebooks)], dim=-1)
 
     def approximations(self, x: Tensor, codes: Tensor) -> tuple:

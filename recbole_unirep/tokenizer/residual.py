@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from recbole_unirep.tokenizer.distance import nearest
-
-CACHED_NUMBERS = 2**20  # of residuals that a CPU works on together: more leave its cache, which takes twice as long
+from recbole_unirep.tokenizer.distance import cached_parts, nearest
 
 
 @torch.no_grad()
@@ -26,8 +24,7 @@ def residual_codes(x: Tensor, codebooks: Tensor, level_metrics: Sequence[str]) -
     Returns:
         Tensor: int64, shape: [N, L].
     """
-    rows = CACHED_NUMBERS // x.shape[1] if x.device.type == "cpu" else len(x)
-    return torch.cat([_codes(part, codebooks, level_metrics) for part in x.split(max(1, rows))])
+    return torch.cat([_codes(part, codebooks, level_metrics) for part in cached_parts(x)])
 
 
 def _codes(x, codebooks, level_metrics):

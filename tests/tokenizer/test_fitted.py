@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_unirep.tokenizer import residual
+from recbole_unirep.tokenizer import distance
 from recbole_unirep.tokenizer.balancedrqkmeans import BalancedRQKMeans, balanced_assignment
 from recbole_unirep.tokenizer.clustering import kmeans
 from recbole_unirep.tokenizer.fused import Fused
@@ -211,7 +211,7 @@ def test_refinement_leaves_less_and_never_more():
 
 @pytest.mark.parametrize("numbers", [1, 60, 10**9])
 def test_blocks_of_any_size_have_the_codes_of_one_vector_at_a_time(monkeypatch, numbers):
-    monkeypatch.setattr(residual, "CACHED_NUMBERS", numbers)
+    monkeypatch.setattr(distance, "CACHED_NUMBERS", numbers)
     x, codebooks, metrics = noise(50, 6), noise(3, 8, 6, seed=1), ["cosine", "euclidean", "euclidean"]
     expected = []
     for vector in x:
@@ -224,6 +224,15 @@ def test_blocks_of_any_size_have_the_codes_of_one_vector_at_a_time(monkeypatch, 
         expected.append(code)
     assert residual_codes(x, codebooks, metrics).tolist() == expected
     assert residual_codes(x[:0], codebooks, metrics).shape == (0, 3)
+
+
+@pytest.mark.parametrize("numbers", [1, 60, 10**9])
+def test_blocks_of_any_size_have_the_nearest_code_of_each_part(monkeypatch, numbers):
+    monkeypatch.setattr(distance, "CACHED_NUMBERS", numbers)
+    x = noise(50, 6)
+    pq = PQ.from_defaults(n_levels=3, codebook_size=8).fit(x)
+    parts = x.reshape(50, 3, 1, 2) - pq.codebooks  # of each part to each of its codes
+    assert pq.encode(x).equal(parts.square().sum(dim=-1).argmin(dim=-1))
 
 
 def test_a_refined_codebook_is_the_mean_of_what_the_others_leave():
