@@ -16,6 +16,26 @@ from recbole_unirep.analysis.codebook import (
 )
 
 CHANCE_SEED = 2020  # of the shuffled labels that purity is held against
+REMEDIES = {  # of an illness: the setting that a remedy needs, "" for none, and the remedy
+    "usage": (
+        ("codebook_init", "codebook_init: kmeans"),
+        ("codebook_update", "codebook_update: ema"),
+        ("dead_code_steps", "dead_code_steps: 30"),
+        ("fit_dead_code_steps", "fit_dead_code_steps: 30"),
+        ("", "fewer codes"),
+    ),
+    "perplexity": (
+        ("level_metrics", "level_metrics: cosine"),
+        ("", "tokenizer: BalancedRQKMeans"),
+        ("collisions", "collisions: sinkhorn"),
+    ),
+    "coverage": (
+        ("n_levels", "more levels"),
+        ("codebook_size", "a larger codebook_size"),
+        ("collisions", "collisions: append"),
+        ("collisions", "collisions: nearest_free"),
+    ),
+}
 
 
 class Thresholds(NamedTuple):
@@ -92,13 +112,14 @@ def prefix_purity(codes, labels) -> list:
     return report
 
 
-def findings(codes, codebook_sizes, thresholds: Thresholds) -> list:
+def findings(codes, codebook_sizes, thresholds: Thresholds, settings) -> list:
     """What falls below the thresholds.
 
     Args:
         codes (ndarray): shape: [N, L].
         codebook_sizes (sequence of int): shape: [L].
         thresholds (Thresholds): what they must reach.
+        settings (collection of str): keys of what makes such codes, which advice may name.
 
     Returns:
         list of Finding: empty where the codes are healthy.
@@ -111,8 +132,7 @@ def findings(codes, codebook_sizes, thresholds: Thresholds) -> list:
             found.append(
                 Finding(
                     level,
-                    f"level {level} uses {usage:.0%} of its {size} codes: try codebook_init: kmeans, codebook_update: "
-                    f"ema, dead_code_steps: 30 (alone: fit_dead_code_steps), or fewer codes",
+                    f"level {level} uses {usage:.0%} of its {size} codes: try {_remedies('usage', settings)}",
                 )
             )
         elif fillable and varied < thresholds.perplexity * fillable:
@@ -120,7 +140,7 @@ def findings(codes, codebook_sizes, thresholds: Thresholds) -> list:
                 Finding(
                     level,
                     f"level {level} has the perplexity of {varied:.1f} of {size} codes, so a few hold most items: try "
-                    f"level_metrics: cosine, tokenizer: BalancedRQKMeans, or collisions: sinkhorn",
+                    f"{_remedies('perplexity', settings)}",
                 )
             )
     coverage = unique_item_coverage(codes)
@@ -129,10 +149,14 @@ def findings(codes, codebook_sizes, thresholds: Thresholds) -> list:
             Finding(
                 0,
                 f"{coverage:.1%} distinct semantic IDs an item, {collision_rate(codes):.1%} of {n_items} items share "
-                f"theirs: try more levels, a larger codebook_size, or collisions: append or nearest_free",
+                f"theirs: try {_remedies('coverage', settings)}",
             )
         )
     return found
+
+
+def _remedies(illness, settings):
+    return " or ".join(remedy for key, remedy in REMEDIES[illness] if not key or key in settings)
 
 
 def _purity(group, labels):

@@ -57,7 +57,7 @@ def look(inspected: Inspected, thresholds: Thresholds, item=None) -> Inspection:
         collision_rate(codes),
         [[ids.row[item] for item in group] for group in ids.collisions()],
         None if item is None else neighbours(inspected, item, N_NEIGHBOURS),
-        findings(codes, sizes, thresholds),
+        findings(codes, sizes, thresholds, inspected.settings),
     )
 
 

@@ -11,11 +11,13 @@ from recbole_unirep.data.catalogue import load_catalogue
 from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.data.item_categories import telling_names
 from recbole_unirep.data.item_columns import load_items
+from recbole_unirep.model.code_embedding import has_fixed_codes
 from recbole_unirep.model.generative import GenerativeRecommender
 from recbole_unirep.model.item_embedding import UnifiedItemEmbedding
 from recbole_unirep.quick_start import load_data_and_model
-from recbole_unirep.semantic_ids import RECORD
+from recbole_unirep.semantic_ids import RECORD, read_record
 from recbole_unirep.tokenizer import reads_vectors
+from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.tokenizer.bundle import load_bundle
 
 TITLES, CATEGORIES = ("title", "name", "movie_title"), ("categories", "category", "class", "genres", "genre")
@@ -34,6 +36,7 @@ class Inspected(NamedTuple):
         labels (dict[str, list]): 'category' and 'brand' where the dataset has them, None where an item has none.
         vectors (dict[str, ndarray]): 'text' and 'ID' vectors of the items where there are any, shape: [N, D] each.
         distortion (list of float or None): after each level, in proportion to the variance.
+        settings (frozenset of str): keys that the codes hang on.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Inspected(NamedTuple):
     labels: dict
     vectors: dict
     distortion: Optional[list]
+    settings: frozenset
 
 
 def read_inspected(folder, data_path=None) -> Inspected:
@@ -84,7 +88,8 @@ def _of_bundle(folder, data_path):
                 codes = torch.from_numpy(ids.codes[:, : tokenizer.n_levels])
                 distortion = tokenizer.distortion(torch.from_numpy(vectors["text"]), codes)
     name = f"{record['tokenizer']} of {record.get('dataset', record.get('source', 'vectors'))}"
-    return _with_columns(name, ids.items, ids.codes, ids.codebook_sizes, items, vectors, distortion)
+    settings = _settings(record["tokenizer"])
+    return _with_columns(name, ids.items, ids.codes, ids.codebook_sizes, items, vectors, distortion, settings)
 
 
 @torch.no_grad()
@@ -93,7 +98,7 @@ def _of_run(folder, data_path):
     name = f"{config['model']} on {config['dataset']}, seed {config['seed']}"
     if isinstance(model, GenerativeRecommender):
         items, codes = load_items(config, data.train), model.open_codes.cpu().numpy()
-        return _with_columns(name, items.tokens, codes, model.open_sizes, items, {}, None)
+        return _with_columns(name, items.tokens, codes, model.open_sizes, items, {}, None, _settings_of_run(config))
     table = getattr(model, "item_embedding", None)
     if not isinstance(table, UnifiedItemEmbedding) or not table.has_codes:
         raise ValueError(
@@ -107,7 +112,22 @@ def _of_run(folder, data_path):
         distortion = table.tokenizer.distortion(text, codes)
     if table.has_id:
         vectors["ID"] = table.id_embedding.weight.cpu().numpy()
-    return _with_columns(name, items.tokens, codes.cpu().numpy(), table.codebook_sizes, items, vectors, distortion)
+    codes, settings = codes.cpu().numpy(), _settings_of_run(config)
+    return _with_columns(name, items.tokens, codes, table.codebook_sizes, items, vectors, distortion, settings)
+
+
+def _settings(tokenizer):
+    """Keys of a tokenizer that is fitted, and of what follows it."""
+    return frozenset(shipped_defaults(tokenizer)) | {"collisions"}
+
+
+def _settings_of_run(config):
+    if config["semantic_ids"]:
+        return _settings(read_record(config["semantic_ids"])["tokenizer"])
+    settings = _settings(config["tokenizer"])
+    if has_fixed_codes(config):
+        return settings
+    return settings - {"collisions", "fit_dead_code_steps"} | {"dead_code_steps"}
 
 
 def _in_order(items, tokens):
@@ -120,7 +140,7 @@ def _in_order(items, tokens):
     return items.part([row[item] for item in tokens])
 
 
-def _with_columns(name, tokens, codes, sizes, items, vectors, distortion):
+def _with_columns(name, tokens, codes, sizes, items, vectors, distortion, settings):
     columns = items.columns if items is not None else {}
     title = next((columns[key] for key in TITLES if key in columns), [""] * len(tokens))
     titles = [(text if isinstance(text, str) else " ".join(text)) or token for text, token in zip(title, tokens)]
@@ -131,7 +151,7 @@ def _with_columns(name, tokens, codes, sizes, items, vectors, distortion):
             cells = [[cell] if isinstance(cell, str) and cell else list(cell) for cell in columns[key]]
             names, _ = telling_names(cells)
             labels[label] = [name if cell else None for name, cell in zip(names, cells)]
-    return Inspected(name, list(tokens), codes, list(sizes), titles, labels, vectors, distortion)
+    return Inspected(name, list(tokens), codes, list(sizes), titles, labels, vectors, distortion, settings)
 
 
 def neighbours(inspected: Inspected, item: str, count: int) -> dict:

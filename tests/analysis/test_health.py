@@ -39,11 +39,11 @@ def test_purity_by_hand_leaves_out_what_is_unknown():
 
 
 def test_healthy_codes_are_without_findings():
-    assert findings(EVEN, [8, 8], THRESHOLDS) == []
+    assert findings(EVEN, [8, 8], THRESHOLDS, ()) == []
 
 
 def test_more_codes_than_items_can_fill_are_no_illness():
-    assert findings(np.arange(10)[:, None], [1000], THRESHOLDS) == []
+    assert findings(np.arange(10)[:, None], [1000], THRESHOLDS, ()) == []
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,19 @@ def test_more_codes_than_items_can_fill_are_no_illness():
     ],
 )
 def test_an_illness_is_named_with_its_remedy(codes, sizes, level, message):
-    (finding,) = findings(codes, sizes, THRESHOLDS)
+    (finding,) = findings(codes, sizes, THRESHOLDS, {"codebook_init"})
     assert finding.level == level
     assert finding.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        ({"codebook_size"}, "try fewer codes"),
+        ({"codebook_update", "dead_code_steps"}, "try codebook_update: ema or dead_code_steps: 30 or fewer codes"),
+        ({"fit_dead_code_steps"}, "try fit_dead_code_steps: 30 or fewer codes"),
+    ],
+)
+def test_advice_names_settings_that_are_there(settings, advice):
+    (finding,) = findings(EVEN, [64, 8], THRESHOLDS, settings)
+    assert finding.message.endswith(advice)

@@ -24,6 +24,7 @@ INSPECTED = Inspected(
     {"category": ["bath", "skin", "bath", "lip", "lip"], "brand": ["Ann", "Ann", None, "Bo", "Bo"]},
     {"text": np.array([[1.0, 0.0], [0.9, 0.1], [0.5, 0.5], [0.0, 1.0], [0.0, 0.9]])},
     [0.5, 0.25],
+    frozenset({"n_levels", "collisions"}),
 )
 
 
@@ -121,7 +122,8 @@ def test_a_bundle_of_settings_that_do_not_fit_is_named(shell, tmp_path):
 def test_an_ill_bundle_ends_with_exit_code_one(shell, bundle):
     code, shown, error = shell("inspect", bundle, "--min_coverage=1")
     assert (code, error) == (1, "")
-    assert "not healthy: " in shown and "try more levels" in shown
+    assert "not healthy: " in shown
+    assert "try more levels or a larger codebook_size or collisions: append or collisions: nearest_free" in shown
 
 
 @pytest.mark.parametrize(
@@ -142,6 +144,8 @@ def test_a_run_is_inspected(shell, tiny, tmp_path, keys, has_distortion):
     assert (code, error) == (0, "")
     assert "neighbours by ID" in shown
     assert ("distortion" in shown) == has_distortion
+    settings = read_inspected(tmp_path / "run").settings  # which advice may name
+    assert ("collisions" in settings, "dead_code_steps" in settings) == (bool(keys), not keys)
 
 
 @pytest.mark.parametrize(
