@@ -62,7 +62,7 @@ class RPG(GenerativeRecommender):
             layer_norm_eps=config["layer_norm_eps"],
         )
         self.apply(lambda part: _initialise(part, std))
-        self.head_weight = nn.Parameter(torch.randn(self.n_levels, size, size) * size**-0.5)
+        self.head_weight = nn.Parameter(torch.zeros(self.n_levels, size, size))  # every head begins as the state
         self.head_bias = nn.Parameter(torch.zeros(self.n_levels, 1, size))
         self._graph = None
         self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "_graph", None))
