@@ -37,6 +37,7 @@ def case(request, tiny):
     init_seed(config["seed"], config["reproducibility"])
     data = load_data(config, trains_rows(config))
     model = build_model(config, data.train).eval()
+    torch.nn.init.normal_(model.head_weight, std=0.1)  # they begin as 0
     return data, model
 
 
