@@ -255,6 +255,13 @@ def test_committed_studies_are_understood(file):
     assert len(set(folders)) == len(folders)
 
 
+@pytest.mark.parametrize("model", ["TIGER", "RPG"])
+def test_the_best_preset_of_a_generative_model_is_its_row_on_beauty(model):
+    rows = yaml.safe_load((CHECKOUT / "results" / "studies" / "beauty.yaml").read_text())["rows"]
+    row = {key: value for key, value in rows[model].items() if key not in ("model", "seeds")}
+    assert yaml.safe_load((CHECKOUT / "properties" / "preset" / f"{model}.best.yaml").read_text()) == row
+
+
 def test_warm_and_cold_targets_have_tables_of_their_own(asked, tiny):
     """Each slice's row is that of the run's own metrics; ranks do not say whose targets they are, so p is n/a."""
     settings = {**SMALL, "data_path": str(tiny.parent), "split": "cold_items", "cold_item_share": 0.2}
