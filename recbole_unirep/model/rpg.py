@@ -8,7 +8,7 @@ A history's items are the means of their codes' vectors; from its state a head f
 among the vectors of its codebook, whatever the other levels choose, so that an ID's log-likelihood is a sum over its
 levels. The paper searches a graph of similar IDs for the best ones; here that search is there, and beside it the scores
 of all items, which for a catalogue that fits into memory are one sum of gathered rows. Written from the paper; the form
-of the heads and that both sides of a product have length 1 are ours.
+of the heads and that both sides of a product have length 1 are not in it, and agree with the authors' code.
 
 Shapes: B users, L items of a history, P targets, V levels, K codes of a level, H hidden_size, N items.
 """

@@ -11,7 +11,6 @@ from recbole_unirep.data.catalogue import load_catalogue
 from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.data.item_categories import telling_names
 from recbole_unirep.data.item_columns import load_items
-from recbole_unirep.model.code_embedding import has_fixed_codes
 from recbole_unirep.model.generative import GenerativeRecommender
 from recbole_unirep.model.item_embedding import UnifiedItemEmbedding
 from recbole_unirep.quick_start import load_data_and_model
@@ -98,7 +97,7 @@ def _of_run(folder, data_path):
     name = f"{config['model']} on {config['dataset']}, seed {config['seed']}"
     if isinstance(model, GenerativeRecommender):
         items, codes = load_items(config, data.train), model.open_codes.cpu().numpy()
-        return _with_columns(name, items.tokens, codes, model.open_sizes, items, {}, None, _settings_of_run(config))
+        return _with_columns(name, items.tokens, codes, model.open_sizes, items, {}, None, _settings_of_run(config, True))
     table = getattr(model, "item_embedding", None)
     if not isinstance(table, UnifiedItemEmbedding) or not table.has_codes:
         raise ValueError(
@@ -112,7 +111,7 @@ def _of_run(folder, data_path):
         distortion = table.tokenizer.distortion(text, codes)
     if table.has_id:
         vectors["ID"] = table.id_embedding.weight.cpu().numpy()
-    codes, settings = codes.cpu().numpy(), _settings_of_run(config)
+    codes, settings = codes.cpu().numpy(), _settings_of_run(config, table.code_embedding is not None)
     return _with_columns(name, items.tokens, codes, table.codebook_sizes, items, vectors, distortion, settings)
 
 
@@ -121,13 +120,12 @@ def _settings(tokenizer):
     return frozenset(shipped_defaults(tokenizer)) | {"collisions"}
 
 
-def _settings_of_run(config):
+def _settings_of_run(config, is_fitted):
+    """Keys of a run's tokenizer, fitted before training or trained along with the model."""
     if config["semantic_ids"]:
         return _settings(read_record(config["semantic_ids"])["tokenizer"])
     settings = _settings(config["tokenizer"])
-    if has_fixed_codes(config):
-        return settings
-    return settings - {"collisions", "fit_dead_code_steps"} | {"dead_code_steps"}
+    return settings if is_fitted else settings - {"collisions", "fit_dead_code_steps"} | {"dead_code_steps"}
 
 
 def _in_order(items, tokens):

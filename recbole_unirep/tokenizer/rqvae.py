@@ -210,6 +210,7 @@ class RQVAE(SemanticTokenizer):
         if self.quantizer is not None:  # a control without codes takes it away
             self.quantizer.initialise(self.latent(x), self.codebook_init, seed)
 
+    @torch.enable_grad()  # a model is also loaded, and fits its tokenizer, where gradients are off
     def fit(self, x: Tensor) -> "RQVAE":
         """Trains the RQ-VAE alone, from new parameters; torch's global random state is neither read nor changed.
 

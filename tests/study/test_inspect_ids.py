@@ -148,6 +148,15 @@ def test_a_run_is_inspected(shell, tiny, tmp_path, keys, has_distortion):
     assert ("collisions" in settings, "dead_code_steps" in settings) == (bool(keys), not keys)
 
 
+def test_an_rqvae_that_tiger_reads_was_fitted_alone(tiny, tmp_path):
+    settings = {"tokenizer": "RQVAE", "codebook_size": 8, "fit_epochs": 1, "text_encoder": "lexical", "lexical_dim": 8}
+    model = {"n_layers": 1, "hidden_size": 8, "n_heads": 1, "head_size": 8, "inner_size": 8, "epochs": 1}
+    paths = {"data_path": str(tiny.parent), "run_dir": str(tmp_path / "run")}
+    run_recbole("TIGER", "tiny", config_dict={**settings, **model, **paths})
+    found = read_inspected(tmp_path / "run").settings
+    assert {"fit_dead_code_steps", "collisions"} <= found and "dead_code_steps" not in found
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
