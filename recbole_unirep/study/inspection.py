@@ -97,7 +97,9 @@ def _of_run(folder, data_path):
     name = f"{config['model']} on {config['dataset']}, seed {config['seed']}"
     if isinstance(model, GenerativeRecommender):
         items, codes = load_items(config, data.train), model.open_codes.cpu().numpy()
-        return _with_columns(name, items.tokens, codes, model.open_sizes, items, {}, None, _settings_of_run(config, True))
+        return _with_columns(
+            name, items.tokens, codes, model.open_sizes, items, {}, None, _settings_of_run(config, True)
+        )
     table = getattr(model, "item_embedding", None)
     if not isinstance(table, UnifiedItemEmbedding) or not table.has_codes:
         raise ValueError(
