@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recbole_unirep.model.dropout import Dropout, attention
+
 EPSILON = 1e-6
 
 
@@ -79,7 +81,7 @@ class T5Stack(nn.Module):
         sizes = (hidden_size, n_heads, head_size, inner_size, dropout, reads_memory)
         self.blocks = nn.ModuleList(_Block(*sizes) for _ in range(n_layers))
         self.norm = nn.RMSNorm(hidden_size, eps=EPSILON)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, is_read: Tensor, memory: Optional[Memory] = None) -> Tensor:
         """Reads whole sequences.
@@ -184,7 +186,7 @@ class _Block(nn.Module):
         self.outer = nn.Linear(inner_size, hidden_size, bias=False)
         nn.init.normal_(self.inner.weight, std=hidden_size**-0.5)
         nn.init.normal_(self.outer.weight, std=inner_size**-0.5)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x, bias, memory, memory_bias):
         normed = self.norm(x)
@@ -228,8 +230,7 @@ class _Attention(nn.Module):
     def forward(self, x, memory, bias):
         """What tokens [B, S, H] find among keys and values, shape: [B, S, H]; bias [B, A or 1, S or 1, S']."""
         query = self.query(x).unflatten(-1, self.shape).transpose(1, 2)
-        dropout = self.dropout if self.training else 0.0
-        found = functional.scaled_dot_product_attention(query, *memory, bias.to(query.dtype), dropout, scale=1.0)
+        found = attention(query, *memory, bias.to(query.dtype), self.dropout if self.training else 0.0)
         return self.output(found.transpose(1, 2).flatten(-2))
 
     def with_own(self, x, before):
