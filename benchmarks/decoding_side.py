@@ -1,12 +1,16 @@
 """One side of the decoders' benchmark: the best semantic IDs of some users, one JSON line.
 
     python benchmarks/decoding_side.py SIDE --data_path=FOLDER --out=FILE.npz --n_users=64 --num_beams=20 --form=FORM
+        --users_at_once=16 --histories=HISTORIES
 
 All sides have the same T5 of TIGER's size with the same first weights over Amazon Beauty's IDs (training changes no
-cost), the same users of the validation, 16 at a time with histories of like length, and the same beams. Forms:
+cost), the same users of the validation, so many at a time with histories of like length, and the same beams. Forms:
 encoder_decoder, the paper's, and decoder_only, one stack that reads the history and goes on with the ID. Sides: ours;
 huggingface, `generate` with `prefix_allowed_tokens_fn`; all_items, our decoder where each prefix and next code is
-compared with the IDs of all items, as GRID and RQ-VAE-Recommender do.
+compared with the IDs of all items, as GRID and RQ-VAE-Recommender do. Histories: all, as they come, or full, of users
+who have at least the 20 items that TIGER reads.
+
+Memory is looked at in a first pass over the users, time is that of a second.
 """
 
 import numpy as np
@@ -20,11 +24,10 @@ from recbole_unirep.data.split import load_data
 from recbole_unirep.generation.beam_search import beam_search
 from recbole_unirep.quick_start import build_model, trains_rows
 
-USERS_AT_ONCE = 16
 PREFIXES_AT_ONCE = 2_000
 
 
-def main(side, data_path, out, n_users, n_beams, form):
+def main(side, data_path, out, n_users, n_beams, form, users_at_once, histories):
     keys = {"data_path": data_path, "text_encoder": "minilm", "topk": [n_beams], "num_beams": n_beams}
     if form == "decoder_only":
         keys |= {"decoder_only": True, "training_rows": "user"}
@@ -33,10 +36,14 @@ def main(side, data_path, out, n_users, n_beams, form):
     data = load_data(config, trains_rows(config))
     model = build_model(config, data.train).eval()
     search = SIDES[side](model, n_beams)
-    batches = data.valid.batches(USERS_AT_ONCE)  # of like length, short histories first
-    batches = [data.valid.interactions[rows] for rows in batches[:: len(batches) * USERS_AT_ONCE // n_users]]
+    batches = [data.valid.interactions[rows] for rows in data.valid.batches(users_at_once)]  # short histories first
+    if histories == "full":
+        longest = config["MAX_ITEM_LIST_LENGTH"]
+        batches = [batch for batch in batches if int(batch[model.ITEM_SEQ_LEN].min()) == longest]
+    batches = batches[:: max(1, len(batches) * users_at_once // n_users)]
     search(batches[0])
-    (found, seconds), more = more_memory(lambda: timed(lambda: [search(batch) for batch in batches]))
+    _, more = more_memory(lambda: [search(batch) for batch in batches])
+    found, seconds = timed(lambda: [search(batch) for batch in batches])
     ids, scores = (torch.cat(part) for part in zip(*found))
     np.savez(out, ids=ids.numpy(), scores=scores.numpy())
     report(
@@ -46,6 +53,7 @@ def main(side, data_path, out, n_users, n_beams, form):
         n_beams=n_beams,
         n_levels=model.n_levels,
         n_items=model.n_items - 1,
+        mean_history=float(torch.cat([batch[model.ITEM_SEQ_LEN] for batch in batches]).float().mean()),
     )
 
 
@@ -96,6 +104,13 @@ SIDES = {"ours": Ours, "huggingface": HuggingFace, "all_items": AllItems}
 
 if __name__ == "__main__":
     side, options = arguments()
+    numbers = [int(options[key]) for key in ("n_users", "num_beams")]
     main(
-        side, options["data_path"], options["out"], int(options["n_users"]), int(options["num_beams"]), options["form"]
+        side,
+        options["data_path"],
+        options["out"],
+        *numbers,
+        options["form"],
+        int(options["users_at_once"]),
+        options["histories"],
     )

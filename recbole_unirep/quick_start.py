@@ -19,6 +19,7 @@ from recbole_unirep.data.split import load_data
 from recbole_unirep.folder_lock import locked
 from recbole_unirep.model import MODELS
 from recbole_unirep.model.backbone import with_keys
+from recbole_unirep.model.fixed_codes import keep_fitted
 from recbole_unirep.pickle_guard import FLAG, pickles
 from recbole_unirep.result import measures, peak_memory, table
 from recbole_unirep.run_folder import (
@@ -36,7 +37,7 @@ from recbole_unirep.training.checkpoint import load_weights
 from recbole_unirep.training.losses import has_row_loss, is_row_loss
 from recbole_unirep.training.metrics import metric_names
 from recbole_unirep.training.optimization import check_optimization
-from recbole_unirep.training.pretraining import hand_over
+from recbole_unirep.training.pretraining import check_stage, hand_over
 from recbole_unirep.training.protocols import RECBOLE, protocols_asked
 from recbole_unirep.training.ranks import RANKS
 from recbole_unirep.training.trainer import BEST, LAST, trainer_class
@@ -70,6 +71,7 @@ def run_recbole(model=None, dataset=None, config_file_list=None, config_dict=Non
         parallel.join()
     with RunLog(parallel.is_main()) as log:
         config = _config(model, dataset, config_file_list, config_dict, arguments)
+        check_stage(config)
         protocols = _protocols(config)
         if config["nproc"] == 1 or parallel.world_size() > 1:
             return _run(config, protocols, log, started, callback_fn)
@@ -93,13 +95,14 @@ def _run(config, protocols, log, started, callback_fn):
     data = _data(config)
     hash_of_candidates = data.test.candidates_hash if "uni99" in protocols else None
     init_seed(config["seed"], config["reproducibility"])
-    model = build_model(config, data.train)
+    model = build_model(with_keys(config, fitted_in=config["resume"]), data.train)
     if hasattr(model, "begin"):  # with the weights of another run
         model.begin()
 
     with _folder(config, data.fingerprint) as folder:
         if parallel.world_size() > 1:
             torch.manual_seed(config["seed"] + parallel.rank())  # each process drops out units of its own
+        keep_fitted(model, folder)
         log.write_to(folder)
         result = _train_and_rank(config, data, model, protocols, folder, started, callback_fn)
         result["candidates_hash"] = hash_of_candidates
@@ -176,7 +179,7 @@ def load_data_and_model(run, data_path=None, **keys):
     init_seed(config["seed"], config["reproducibility"])
     data = _data(config)
     check_data(run, data.fingerprint)
-    model = build_model(config, data.train)
+    model = build_model(with_keys(config, fitted_in=run), data.train)
     load_weights(model, Path(run) / BEST, config["device"])
     return config, model.eval(), data
 

@@ -13,7 +13,7 @@ import yaml
 
 from recbole_unirep.analysis.codebook import collision_rate, unique_item_coverage
 from recbole_unirep.config import Config
-from recbole_unirep.data.catalogue import GRAPH, catalogue_of_files, graph, load_catalogue, with_nobody
+from recbole_unirep.data.catalogue import GRAPH, TEXT_SETTINGS, catalogue_of_files, graph, load_catalogue, with_nobody
 from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.known_keys import check_values
 from recbole_unirep.quick_start import load_data_and_model
@@ -24,8 +24,6 @@ from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.tokenizer.bundle import load_bundle, save_bundle
 from recbole_unirep.tokenizer.collisions import catalogue_codes
 from recbole_unirep.values import parse_value, split_arguments
-
-TEXT_SETTINGS = ("text_encoder", "text_fields", "lexical_dim")  # what makes a text's vector
 
 
 def tokenize(arguments):

@@ -15,6 +15,7 @@ from recbole_unirep.data.item_transitions import n_training
 from recbole_unirep.tokenizer import reads_vectors
 
 GRAPH = "graph"
+TEXT_SETTINGS = ("text_encoder", "text_fields", "lexical_dim")  # what makes a text's vector
 
 
 class Catalogue(NamedTuple):

@@ -20,13 +20,15 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from recbole_unirep.data.catalogue import graph
+from recbole_unirep.data.catalogue import GRAPH, graph
 from recbole_unirep.model.backbone import with_keys
-from recbole_unirep.model.code_embedding import FixedCodes
+from recbole_unirep.model.fixed_codes import FITTED, fitted_codes, kept_or_fitted, of_fitted
 from recbole_unirep.model.generative import exact_where_found
 from recbole_unirep.model.tiger import TIGER, Remembered
-from recbole_unirep.tokenizer.collisions import catalogue_codes
+from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.tokenizer.rqkmeans import RQKMeans
+
+BEHAVIOUR = "behaviour_tokenizer"  # a run's folder of it
 
 
 class EAGER(TIGER):
@@ -47,6 +49,7 @@ class EAGER(TIGER):
             raise ValueError("decoder_only=True has one stack, EAGER has two decoders: leave it out")
         super().__init__(config, dataset)
         self.behaviour = Behaviour(with_keys(config, n_user_tokens=0), dataset)
+        self.fitted_codes[BEHAVIOUR] = self.behaviour.fitted_codes[FITTED]
 
     @property
     def item_table_parameters(self):
@@ -88,6 +91,11 @@ class Behaviour(TIGER):
         self.encoder = None  # EAGER's reads for both
 
     def tokenized(self, config, dataset):
+        fitted = kept_or_fitted(config, BEHAVIOUR, lambda: self._fit(config, dataset))
+        return of_fitted(fitted, dataset, is_appended=True)
+
+    def _fit(self, config, dataset):
+        """RQKMeans over the graph of items."""
         vectors = graph(dataset, config["behaviour_dim"], config["seed"])  # [N, behaviour_dim]
         is_known = vectors.any(dim=1)
         sizes = {"n_levels": config["behaviour_levels"], "codebook_size": config["behaviour_codebook_size"]}
@@ -96,11 +104,10 @@ class Behaviour(TIGER):
                 f"behaviour_codebook_size={sizes['codebook_size']} is more than the {int(is_known.sum())} items that "
                 f"training holds: lower it"
             )
-        tokenizer = RQKMeans.from_defaults(**sizes, fit_seed=config["seed"]).fit(vectors[is_known])
-        items = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
-        codes = catalogue_codes(tokenizer, vectors, items, "append")
-        of_items = functional.pad(codes.resolved, (0, 0, 1, 0), value=-1)
-        return FixedCodes(of_items, codes.codebook_sizes, None, functional.pad(is_known, (1, 0)))
+        settings = {**shipped_defaults("RQKMeans"), **sizes, "fit_seed": config["seed"]}
+        tokenizer = RQKMeans(**settings).fit(vectors[is_known])
+        record = {"vectors": [GRAPH]}
+        return fitted_codes(tokenizer, vectors, is_known, dataset, "append", settings, record)
 
 
 class BothRemembered(NamedTuple):

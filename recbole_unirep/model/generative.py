@@ -18,7 +18,7 @@ from recbole_unirep.analysis.codebook import codebook_report
 from recbole_unirep.generation.beam_search import beam_search
 from recbole_unirep.generation.likelihood import candidate_log_likelihoods, catalogue_log_likelihoods
 from recbole_unirep.generation.trie import ClosedCodes, PrefixTrie, close_codes
-from recbole_unirep.model.code_embedding import fixed_codes
+from recbole_unirep.model.fixed_codes import FITTED, fixed_codes
 from recbole_unirep.semantic_ids import first_tokens
 
 
@@ -49,7 +49,7 @@ class GenerativeRecommender(SequentialRecommender):
                 f"num_beams, or lower topk"
             )
         fixed = self.tokenized(config, dataset)
-        self.text_encoder = fixed.source
+        self.text_encoder, self.fitted_codes = fixed.source, {FITTED: fixed.fitted}
         written, sizes = self.written_ids(config, dataset, fixed)
         closed = close_codes(written[1:], sizes)
         self._written_sizes = list(sizes)  # without the code that ends an ID

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from recbole_unirep.generation.beam_search import beam_search
 from recbole_unirep.generation.likelihood import code_log_likelihoods
+from recbole_unirep.model.backbone import with_keys
 from recbole_unirep.model.tiger import TIGER
 from recbole_unirep.training.checkpoint import load
 
@@ -43,9 +44,9 @@ class GRPO(TIGER):
     loss_names = ("policy", "divergence")
 
     def __init__(self, config, dataset):
-        super().__init__(config, dataset)
         if config["initial_run"] is None:
             raise ValueError("initial_run is not given: train TIGER and name its folder, --initial_run=RUN")
+        super().__init__(with_keys(config, fitted_in=config["fitted_in"] or str(config["initial_run"])), dataset)
         if config["training_rows"] != "target":
             raise ValueError(
                 f"training_rows={config['training_rows']} has several targets in a row, each of which has beams of its "

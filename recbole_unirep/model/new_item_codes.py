@@ -1,7 +1,7 @@
 """recbole_unirep.model.new_item_codes: codes of items that a finished run has not seen, where codes stand still.
 
-A checkpoint holds its items' codes, not the tokenizer that gave them. That is in the bundle, or fitted again on what it
-was fitted on; either has to give the checkpoint's codes once more before it gives any to new items.
+A checkpoint holds its items' codes, not the tokenizer that gave them. That is in a bundle, the user's or the run's own,
+or fitted again where the run has kept none; either has to have the checkpoint's codes before it gives any to new items.
 """
 
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from recbole_unirep.data.catalogue import with_nobody
-from recbole_unirep.model.code_embedding import fit_tokenizer
+from recbole_unirep.model.fixed_codes import fit_tokenizer, item_tokens
 from recbole_unirep.tokenizer import TOKENIZERS, reads_vectors
 from recbole_unirep.tokenizer.bundle import load_bundle
 
@@ -77,16 +77,15 @@ def frozen_tokenizer(config, dataset, codes) -> FrozenTokenizer:
         FileNotFoundError: the bundle is gone.
     """
     if config["semantic_ids"]:
-        folder, items = config["semantic_ids"], dataset.field2id_token[dataset.iid_field][1:]
-        bundle = load_bundle(folder)
+        folder, bundle = config["semantic_ids"], load_bundle(config["semantic_ids"])
         row = bundle.semantic_ids.row
-        now = torch.from_numpy(bundle.semantic_ids.codes[[row[str(item)] for item in items]])
+        now = torch.from_numpy(bundle.semantic_ids.codes[[row[item] for item in item_tokens(dataset)]])
         _check_codes(now, codes, f"bundle {folder}", "restore the bundle that the run was trained with")
         record = bundle.record
         return FrozenTokenizer(bundle.tokenizer, record["settings"], record.get("text"), record["vectors"])
     fitted = fit_tokenizer(config, dataset)
-    _check_codes(fitted.codes.resolved, codes, f"tokenizer {config['tokenizer']}, fitted again,", REMEDY)
-    return FrozenTokenizer(fitted.tokenizer, fitted.settings, {}, fitted.catalogue.vectors)
+    _check_codes(fitted.codes_of(item_tokens(dataset)), codes, f"tokenizer {config['tokenizer']} of the run", REMEDY)
+    return FrozenTokenizer(fitted.tokenizer, fitted.settings, {}, fitted.record["vectors"])
 
 
 def with_unused_levels(codes, n_levels) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recbole_unirep.model.code_embedding import has_fixed_codes
+from recbole_unirep.model.fixed_codes import has_fixed_codes
 from recbole_unirep.model.nearest import nearest_items
 from recbole_unirep.model.new_item_codes import check_tokenizer
 from recbole_unirep.model.representation import COLD_IDS, REPRESENTATIONS

@@ -17,8 +17,9 @@ from recbole_unirep.analysis.codebook import codebook_report
 from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.data.item_text import load_item_text
 from recbole_unirep.model.backbone import LocalConvolution, make_backbone
-from recbole_unirep.model.code_embedding import CodeEmbedding, fixed_codes, has_fixed_codes, item_pieces
+from recbole_unirep.model.code_embedding import CodeEmbedding, item_pieces
 from recbole_unirep.model.codebook_steps import move_codebooks
+from recbole_unirep.model.fixed_codes import FITTED, fixed_codes, has_fixed_codes
 from recbole_unirep.model.fusion import make_fusion
 from recbole_unirep.model.item_embedding import UnifiedItemEmbedding
 from recbole_unirep.model.representation import REPRESENTATIONS
@@ -65,7 +66,7 @@ class UniRep(SequentialRecommender):
             pieces = item_pieces(config, fixed, self.n_training_items, dataset)
             sizes = fixed.codebook_sizes
             code_embedding = CodeEmbedding(fixed.codes, sizes, semantic_dim, config["id_init_std"], pieces)
-            self.text_encoder = fixed.source
+            self.text_encoder, self.fitted_codes = fixed.source, {FITTED: fixed.fitted}
         elif has_semantic:
             item_text = load_item_text(config, dataset)
             self.text_encoder, text = item_text.encoder, item_text.vectors

@@ -4,7 +4,8 @@ import math
 from logging import getLogger
 
 from recbole_unirep.model.backbone import BACKBONES
-from recbole_unirep.model.code_embedding import CODE_PIECES, has_fixed_codes
+from recbole_unirep.model.code_embedding import CODE_PIECES
+from recbole_unirep.model.fixed_codes import has_fixed_codes
 from recbole_unirep.model.fusion import FUSIONS, KEEPS_WIDTH, SIMILARITIES
 from recbole_unirep.model.representation import COLD_IDS, REPRESENTATIONS
 from recbole_unirep.model.score_bias import LEARNED, RANKING

@@ -8,7 +8,7 @@ from pathlib import Path
 from recbole_unirep.data.item_text import load_item_text
 from recbole_unirep.data.new_item_text import new_item_text, read_rows, vectors_of_files
 from recbole_unirep.model.backbone import with_keys
-from recbole_unirep.model.code_embedding import has_fixed_codes
+from recbole_unirep.model.fixed_codes import has_fixed_codes
 from recbole_unirep.model.new_item_codes import frozen_tokenizer, with_unused_levels
 from recbole_unirep.model.new_items import NewItems, check_takes_items, check_text, embed_new_items, id_fallback_of
 from recbole_unirep.model.textknn import TextKNN

@@ -12,6 +12,15 @@ LAST_PRETRAINED = "last_pretrained.pt"
 PRETRAINED = "pretrained.pt"
 
 
+def check_stage(config):
+    """Raises ValueError where a stage of training has no validation and is followed by none here (RaCT's first two)."""
+    if config["train_stage"] not in (None, "pretrain", "finetune"):
+        raise ValueError(
+            f"train_stage={config['train_stage']} of {config['model']} is a run of its own: train actor and critic by "
+            f"RecBole itself, then --train_stage=finetune --pre_model_path=FILE --unsafe_pickle=True here"
+        )
+
+
 class Pretraining:
     """Mixin over RecBole's PretrainTrainer and our engine, which stands behind it."""
 

@@ -134,10 +134,14 @@ def test_bad_options_are_named(train, prepare):
     settings = train()
     with pytest.raises(ValueError, match="training_rows=user has several targets.*use training_rows=target"):
         prepare({**settings, "decoder_only": True, "training_rows": "user"})
-    for changed in ({"hidden_size": 8}, {"codebook_size": 5}, {"lexical_dim": 8}):
-        data, model = prepare({**settings, **changed})
-        with pytest.raises(ValueError, match="initial_run=tiger has other sizes or semantic IDs than this run"):
-            model.row_losses(next(iter(data.train_data)))
+    for key, value, found in (("codebook_size", 5, 6), ("lexical_dim", 8, 16), ("tokenizer", "PQ", "RQKMeans")):
+        with pytest.raises(
+            ValueError, match=f"{key}={value} is asked for, tiger/tokenizer was made with {found}: give"
+        ):
+            prepare({**settings, key: value})
+    data, model = prepare({**settings, "hidden_size": 8})
+    with pytest.raises(ValueError, match="initial_run=tiger has other sizes or semantic IDs than this run"):
+        model.row_losses(next(iter(data.train_data)))
     data, model = prepare({**settings, "initial_run": "nowhere"})
     with pytest.raises(FileNotFoundError, match="initial_run=nowhere has no model.pt: name a finished run"):
         model.row_losses(next(iter(data.train_data)))

@@ -76,5 +76,5 @@ def test_another_text_or_other_codes_than_the_checkpoints_are_refused(prepare):
     config, data, model = prepare(**FIXED, tokenizer="RQKMeans")
     codes = model.item_embedding.code_embedding.codes.clone()
     codes[[3, 9], 0] = (codes[[3, 9], 0] + 1) % 8
-    with pytest.raises(ValueError, match="fitted again, gives 2 of 118 items of the run other codes"):
+    with pytest.raises(ValueError, match="tokenizer RQKMeans of the run gives 2 of 118 items of the run other codes"):
         frozen_tokenizer(config, data.train, codes)

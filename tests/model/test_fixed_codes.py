@@ -1,0 +1,150 @@
+"""A run's own bundle: what it was trained with is what it is read back with."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_unirep.model import fixed_codes
+from recbole_unirep.model.backbone import with_keys
+from recbole_unirep.quick_start import load_data_and_model, run_recbole
+from recbole_unirep.run_folder import read_result
+from recbole_unirep.tokenize import encode_items
+from recbole_unirep.tokenizer.bundle import load_bundle
+from recbole_unirep.training.protocols import evaluate_protocols
+
+RUNS = {
+    "TIGER over RQVAE": ("TIGER", {"tokenizer": "RQVAE", "level_metrics": ["cosine", "euclidean"]}),
+    "TIGER over ItemIDTokens": ("TIGER", {"tokenizer": "ItemIDTokens", "codebook_size": 16}),
+    "RPG": ("RPG", {}),
+    "UniRep over RQKMeans": ("UniRep", {"tokenizer": "RQKMeans", "code_embedding_size": 8, "collisions": "append"}),
+    "EAGER": ("EAGER", {"behaviour_codebook_size": 7}),
+}
+
+
+@pytest.fixture
+def settings(generative):
+    """Keys of a small run by the model's name."""
+
+    def of(model, **keys):
+        shared = ("data_path", "text_encoder", "codebook_size", "users_per_batch")
+        small = generative.settings if model != "UniRep" else {key: generative.settings[key] for key in shared}
+        if model == "RPG":
+            keys = {"codebook_size": 4, "n_levels": 4, **keys}
+        return {**small, "epochs": 2, "run_dir": "run", **keys}
+
+    return of
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """A machine where every tokenizer ends elsewhere; call it to be there."""
+    fit = fixed_codes.catalogue_codes
+
+    def ends_elsewhere(tokenizer, known, items, policy):
+        found = fit(tokenizer, known, items, policy)
+        return found._replace(resolved=found.resolved.roll(1, 0))
+
+    return lambda: monkeypatch.setattr(fixed_codes, "catalogue_codes", ends_elsewhere)
+
+
+def ranked(run):
+    config, model, data = load_data_and_model(run)
+    return evaluate_protocols(model, data.test, ["full", "uni99"], config, None)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_is_read_back_with_the_codes_it_was_trained_with(settings, elsewhere, name):
+    model, keys = RUNS[name]
+    run_recbole(model, "tiny", config_dict=settings(model, **keys))
+    before, trained = ranked("run"), load_data_and_model("run")[1]
+    elsewhere()
+    assert ranked("run") == before == {key: read_result(Path("run"))["test_result"][key] for key in before}
+    again = load_data_and_model("run")[1]
+    assert all(torch.equal(part, again.state_dict()[key]) for key, part in trained.state_dict().items())
+
+
+def test_nothing_is_fitted_where_a_run_is_read_back(settings, monkeypatch):
+    run_recbole("EAGER", "tiny", config_dict=settings("EAGER", behaviour_codebook_size=7))
+
+    def fit(*_):
+        raise AssertionError("a tokenizer was fitted")
+
+    monkeypatch.setattr(fixed_codes, "_fit", fit)
+    monkeypatch.setattr("recbole_unirep.model.eager.Behaviour._fit", fit)
+    load_data_and_model("run")
+
+
+def test_a_run_that_was_stopped_goes_on_with_its_codes(settings, elsewhere):
+    keys = settings("TIGER", **RUNS["TIGER over RQVAE"][1])
+    whole = run_recbole("TIGER", "tiny", config_dict={**keys, "run_dir": "whole"})
+    run_recbole("TIGER", "tiny", config_dict=keys)
+    for name in ("last.pt", "model.pt", "result.json", "metrics.jsonl"):  # killed within the first epoch
+        Path("run", name).unlink()
+    elsewhere()
+    assert run_recbole(arguments=["--resume=run"])["test_result"] == whole["test_result"]
+
+
+def test_a_run_older_than_its_bundle_is_fitted_again_and_gets_one_when_it_goes_on(settings):
+    run_recbole("RPG", "tiny", config_dict=settings("RPG"))
+    bundle = {path.name: path.read_bytes() for path in Path("run/tokenizer").iterdir()}
+    before = ranked("run")
+    shutil.rmtree("run/tokenizer")
+    assert ranked("run") == before and not Path("run/tokenizer").exists()
+    run_recbole(arguments=["--resume=run", "--epochs=3"])
+    assert {path.name: path.read_bytes() for path in Path("run/tokenizer").iterdir()} == bundle
+
+
+def test_a_damaged_bundle_of_a_run_is_one_line(settings):
+    run_recbole("RPG", "tiny", config_dict=settings("RPG"))
+    weights = Path("run/tokenizer/tokenizer.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(ValueError, match="run/tokenizer/tokenizer.safetensors is not the file that was written"):
+        load_data_and_model("run")
+
+
+def test_a_runs_bundle_is_one_as_any_other(settings, tiny):
+    run_recbole("UniRep", "tiny", config_dict=settings("UniRep", **RUNS["UniRep over RQKMeans"][1]))
+    _, model, data = load_data_and_model("run")
+    bundle = load_bundle("run/tokenizer")
+    items = fixed_codes.item_tokens(data.train)
+    assert bundle.semantic_ids.items == items and bundle.record["tokenizer"] == "RQKMeans"
+    codes = model.item_embedding.code_embedding.codes
+    assert np.array_equal(bundle.semantic_ids.codes, codes[1:].numpy())
+    out = encode_items(
+        [
+            "run/tokenizer",
+            "--dataset=tiny",
+            f"--data_path={tiny.parent}",
+            "--out=codes.csv",
+        ]
+    )
+    rows = [line.split(",") for line in Path(out).read_text().splitlines()[1:]]
+    assert {row[0]: list(map(int, row[1:])) for row in rows} == {
+        item: codes[place, :-1].tolist() for place, item in enumerate(items, start=1)
+    }
+    keys = {"run_dir": "other", "semantic_ids": "run/tokenizer", "code_embedding_size": 8}
+    run_recbole("UniRep", "tiny", config_dict=settings("UniRep", **keys))
+    assert torch.equal(load_data_and_model("other")[1].item_embedding.code_embedding.codes, codes)
+    assert not Path("other/tokenizer").exists()  # the bundle is the user's
+
+
+def test_an_item_without_text_is_unknown_when_read_back(settings):
+    run_recbole("UniRep", "tiny", config_dict=settings("UniRep", **RUNS["UniRep over RQKMeans"][1]))
+    config, trained, data = load_data_and_model("run")
+    fixed = fixed_codes.fixed_codes(with_keys(config, fitted_in="run"), data.train)
+    assert torch.equal(fixed.is_known, trained.has_text)
+    items = fixed_codes.item_tokens(data.train)
+    assert [items[place - 1] for place in (~fixed.is_known).nonzero()[1:, 0].tolist()] == ["i119"]
+
+
+def test_reinforcement_goes_on_with_the_codes_of_its_run(settings, elsewhere):
+    run_recbole("TIGER", "tiny", config_dict=settings("TIGER", run_dir="tiger"))
+    keys = settings("TIGER", initial_run="tiger", n_generated=12, num_beams=20)
+    elsewhere()
+    run_recbole("GRPO", "tiny", config_dict={**keys, "epochs": 1})
+    assert Path("run/tokenizer/bundle.json").read_bytes() == Path("tiger/tokenizer/bundle.json").read_bytes()
+    shutil.rmtree("tiger")
+    ranked("run")
