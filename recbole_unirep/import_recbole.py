@@ -19,6 +19,7 @@ from recbole_unirep.known_keys import general_keys, special_keys
 from recbole_unirep.pickle_guard import FLAG, refusal
 from recbole_unirep.quick_start import build_model, run_recbole, trains_rows
 from recbole_unirep.run_folder import IMPORT, create_run_folder, environment, write_json, write_yaml
+from recbole_unirep.training.pretraining import check_stage
 from recbole_unirep.training.protocols import RECBOLE, protocols_asked
 from recbole_unirep.training.trainer import LAST, trainer_class
 from recbole_unirep.values import PLAIN, split_arguments
@@ -57,6 +58,7 @@ def import_recbole(arguments):
     kept = _settings(path, saved["config"])
     texts = [f"--{key}={text}" for key, text in given.items() if key not in OWN]
     config = Config(config_dict=kept, arguments=texts)
+    check_stage(config)
     init_seed(config["seed"], config["reproducibility"])
     by_recbole = RECBOLE in protocols_asked(config["protocol"])
     data = load_recbole_data(config) if by_recbole else load_data(config, one_row_a_user=trains_rows(config))

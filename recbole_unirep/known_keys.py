@@ -179,7 +179,8 @@ LEAST = {
 MOST = dict.fromkeys(
     ("hidden_dropout_prob", "attn_dropout_prob", "dropout_prob", "mask_ratio", "ft_ratio", "codebook_decay"), 1
 )
-RANGES = {"hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"), "train_stage": ("pretrain", "finetune")}
+STAGES = ("pretrain", "finetune", "actor_pretrain", "critic_pretrain")
+RANGES = {"hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"), "train_stage": STAGES}
 MAPPINGS = ("eval_args", "train_neg_sample_args", "val_interval", "load_col", "unload_col", "clip_grad_norm")
 INTERVAL = re.compile(r"[\[(][^,;]+,[^,;]+[\])](;[\[(][^,;]+,[^,;]+[\])])*")
 LEARNERS = ("adam", "sgd", "adagrad", "rmsprop", "sparse_adam")  # RecBole takes Adam for any other name

@@ -19,7 +19,7 @@ from recbole_unirep.data.split import load_data
 from recbole_unirep.folder_lock import locked
 from recbole_unirep.model import MODELS
 from recbole_unirep.model.backbone import with_keys
-from recbole_unirep.model.fixed_codes import keep_fitted
+from recbole_unirep.model.fixed_codes import keep_fitted, of_run
 from recbole_unirep.pickle_guard import FLAG, pickles
 from recbole_unirep.result import measures, peak_memory, table
 from recbole_unirep.run_folder import (
@@ -95,14 +95,18 @@ def _run(config, protocols, log, started, callback_fn):
     data = _data(config)
     hash_of_candidates = data.test.candidates_hash if "uni99" in protocols else None
     init_seed(config["seed"], config["reproducibility"])
-    model = build_model(with_keys(config, fitted_in=config["resume"]), data.train)
+    if config["resume"]:
+        check_data(config["resume"], data.fingerprint)
+    model = build_model(of_run(config, config["resume"]), data.train)
     if hasattr(model, "begin"):  # with the weights of another run
         model.begin()
 
     with _folder(config, data.fingerprint) as folder:
         if parallel.world_size() > 1:
             torch.manual_seed(config["seed"] + parallel.rank())  # each process drops out units of its own
-        keep_fitted(model, folder)
+        if not (folder / LAST).is_file():  # a run older than its bundle has other codes where it was moved
+            keep_fitted(model, folder)
+        model.fitted_codes = {}
         log.write_to(folder)
         result = _train_and_rank(config, data, model, protocols, folder, started, callback_fn)
         result["candidates_hash"] = hash_of_candidates
@@ -175,11 +179,12 @@ def load_data_and_model(run, data_path=None, **keys):
         ValueError: the checkpoint is damaged, or the data have changed since.
     """
     moved = {} if data_path is None else {"data_path": str(data_path)}
-    config = Config(config_file_list=[saved_config(run)], config_dict={**moved, **keys})
+    config = of_run(Config(config_file_list=[saved_config(run)], config_dict={**moved, **keys}), run)
     init_seed(config["seed"], config["reproducibility"])
     data = _data(config)
     check_data(run, data.fingerprint)
-    model = build_model(with_keys(config, fitted_in=run), data.train)
+    model = build_model(config, data.train)
+    model.fitted_codes = {}
     load_weights(model, Path(run) / BEST, config["device"])
     return config, model.eval(), data
 
@@ -212,7 +217,7 @@ def build_model(config, dataset):
             model = config.model_class(changed, dataset).to(config["device"])
     except (NotImplementedError, AssertionError) as error:  # RecBole's way to refuse an option
         raise ValueError(
-            f"{config['model']} refuses its settings (loss_type={config['loss_type']}): {error}"
+            f"{config['model']} refuses its settings (loss_type={config['loss_type']}): {error or type(error).__name__}"
         ) from error
     model.n_training_items = n_training_items(dataset)
     check_optimization(config, model)
@@ -272,7 +277,6 @@ def _folder(config, fingerprint):
     """The run's folder, with its config and environment written; no other process works in it."""
     if config["resume"]:
         folder = Path(config["resume"])
-        check_data(folder, fingerprint)
     else:
         made = parallel.is_main() and create_run_folder(config["run_dir"], config["dataset"], config["model"])
         folder = Path(parallel.from_main(str(made)))

@@ -1,8 +1,8 @@
 """recbole_unirep.run_folder: the folder that a run leaves, and its log.
 
 config.yaml (resolved), log.txt, metrics.jsonl (an epoch a line), result.json, ranks.npz (each user's test ranks),
-environment.json, model.pt (the chosen checkpoint), last.pt (for --resume), tokenizer/ (a bundle, where codes stand
-still), tensorboard/.
+environment.json, model.pt (the chosen checkpoint), last.pt (for --resume), tokenizer/ and EAGER's
+behaviour_tokenizer/ (bundles, where codes stand still), tensorboard/.
 """
 
 import json

@@ -111,7 +111,8 @@ OF_OTHERS = [
     ("BERT4Rec --mask_ratio=2", "mask_ratio=2 is too large: give at most 1"),
     ("Caser --nh=0", "nh=0 is too small: give at least 1"),
     ("SASRecF --selected_features=[nope]", "selected_features ask for item features nope"),
-    ("RaCT", "train_stage=actor_pretrain of RaCT is a run of its own: train actor and critic by RecBole itself, then "),
+    ("RaCT", "train_stage=actor_pretrain of RaCT is a run of its own, of RecBole itself: here --train_stage=f"),
+    ("RaCT --train_stage=critic_pretrain", "train_stage=critic_pretrain of RaCT is a run of its own"),
     ("XGBoost", "model XGBoost of RecBole needs a package that is not installed: pip install lightgbm"),
     ("NoSuch", "model 'NoSuch' is unknown: known are"),
 ]

@@ -38,6 +38,7 @@ class CodeEmbedding(nn.Module):
         nn.init.normal_(self.vectors.weight, std=init_std)
         with torch.no_grad():
             self.vectors.weight[0] = 0
+        self.register_load_state_dict_post_hook(_follow_codes)
 
     @property
     def n_parameters(self):
@@ -47,6 +48,12 @@ class CodeEmbedding(nn.Module):
     def forward(self, items):
         """Semantic embeddings of item ids [M], shape: [M, dim], and their codes, shape: [M, L]."""
         return self.vectors(self.tokens[items]), self.codes[items]
+
+
+def _follow_codes(module, _):
+    """Tokens of the codes that were read: they may be others than those of this machine's fit."""
+    if module.has_code_vectors:
+        module.tokens = code_pieces(module.codes, module.codebook_sizes)[0]
 
 
 def item_pieces(config, fixed, n_training_items, dataset):

@@ -4,6 +4,7 @@ A run whose tokenizer was fitted leaves it in its folder as a bundle, `tokenizer
 on another machine may end elsewhere, and a model's weights mean the codes that it was trained with.
 """
 
+import copy
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
@@ -77,7 +78,7 @@ def fixed_codes(config, dataset) -> FixedCodes:
     """Codes of a dataset's items by the tokenizer that the config names, or out of a bundle.
 
     Args:
-        config (Config): ours: tokenizer and its keys, semantic_ids, collisions; `fitted_in`, see `kept_or_fitted`.
+        config (Config): ours: tokenizer and its keys, semantic_ids, collisions; of a run, see `of_run`.
         dataset (Dataset): RecBole's, the training part.
 
     Returns:
@@ -130,25 +131,37 @@ def fit_tokenizer(config, dataset) -> FittedCodes:
     Raises:
         ValueError: a run has kept another tokenizer, or one of other settings.
     """
-    fitted = kept_or_fitted(config, FITTED, lambda: _fit(config, dataset))
+    if not has_kept(config):
+        return _fit(config, dataset)
+    fitted = load_fitted(config, FITTED)
     text = fitted.record.get("text", {})
     kept = {"tokenizer": type(fitted.tokenizer).__name__, "collisions": fitted.record["collisions"]["policy"]}
     kept.update({**fitted.settings, **text})
     for key in ("tokenizer", "collisions", *shipped_defaults(config["tokenizer"]), *text):
-        found = kept.get(key)
-        if config[key] != found:
+        asked, found = config[key], kept.get(key)
+        if (list(asked) if isinstance(asked, tuple) else asked) != found:
             raise ValueError(
-                f"{key}={config[key]} is asked for, {Path(config['fitted_in']) / FITTED} was made with {found}: give "
-                f"the settings of that run's config.yaml"
+                f"{key}={asked} is asked for, {Path(config.fitted_in) / FITTED} was made with {found}: give the "
+                f"settings of that run's config.yaml"
             )
     return fitted
 
 
-def _fit(config, dataset):
+def codes_by(tokenizer, config, dataset) -> torch.Tensor:
+    """Codes that a fitted tokenizer gives the items by what is known of them now, int64, shape: [N, L]."""
+    catalogue = _catalogue(config, dataset)
+    return catalogue_codes(tokenizer, catalogue.known, catalogue.items, config["collisions"]).resolved
+
+
+def _catalogue(config, dataset):
     name, further = config["tokenizer"], []
     if is_collaborative(name):
         further = [(GRAPH, graph(dataset, config["collaborative_dim"], config["seed"]))]
-    catalogue = load_catalogue(config, dataset, name, further)
+    return load_catalogue(config, dataset, name, further)
+
+
+def _fit(config, dataset):
+    name, catalogue = config["tokenizer"], _catalogue(config, dataset)
     text_dim = catalogue.known.shape[1] if reads_vectors(name) else None
     learned = catalogue.to_learn_from()
     tokenizer = make_tokenizer(name, config, text_dim, len(learned) if text_dim else None).fit(learned)
@@ -183,27 +196,41 @@ def fitted_codes(tokenizer, known, is_known, dataset, collisions, settings, reco
     return FittedCodes(SemanticIds(items, codes.resolved.numpy(), codes.codebook_sizes), tokenizer, settings, record)
 
 
-def kept_or_fitted(config, name, fit) -> FittedCodes:
-    """What a run has kept of its tokenizer, else what `fit` gives.
+def of_run(config, folder):
+    """A config whose tokenizers are those that a run has kept; the given one is not changed.
 
     Args:
-        config (Config): ours; `fitted_in` is the folder of the run that is read back or continued, None in a new one.
-        name (str): under which the run keeps it.
-        fit (callable): without arguments, gives FittedCodes; runs older than their bundles are fitted again.
+        config (Config): ours.
+        folder (str, Path or None): of the run that is read back or continued; None for a new one.
+    """
+    changed = copy.copy(config)
+    changed.fitted_in = folder  # no key: nobody may set it
+    return changed
+
+
+def has_kept(config, name=FITTED):
+    """Whether the config is that of a run which has kept a tokenizer under this name."""
+    folder = getattr(config, "fitted_in", None)
+    return folder is not None and (Path(folder) / name).is_dir()
+
+
+def load_fitted(config, name) -> FittedCodes:
+    """What a run has kept of its tokenizer.
+
+    Args:
+        config (Config): ours, of a run that has kept it, see `of_run` and `has_kept`.
+        name (str): under which.
 
     Raises:
         ValueError: a file of the bundle is not the one that was written.
         FileNotFoundError: a file of it is missing.
     """
-    folder = config["fitted_in"] and Path(config["fitted_in"]) / name
-    if not folder or not folder.is_dir():
-        return fit()
-    semantic_ids, tokenizer, record = load_bundle(folder)
+    semantic_ids, tokenizer, record = load_bundle(Path(config.fitted_in) / name)
     return FittedCodes(semantic_ids, tokenizer, record["settings"], record)
 
 
 def keep_fitted(model, folder):
-    """Leaves the tokenizers that a model was built over in its run's folder, and lets go of them.
+    """Leaves the tokenizers that a model was built over in its run's folder.
 
     Args:
         model (AbstractRecommender): its `fitted_codes`, where it has any, is a dict of FittedCodes by folder name.
@@ -212,7 +239,6 @@ def keep_fitted(model, folder):
     for name, fitted in getattr(model, "fitted_codes", {}).items():
         if fitted is not None and parallel.is_main() and not (folder / name).exists():
             save_bundle(folder / name, *fitted)
-    model.fitted_codes = {}
 
 
 def item_tokens(dataset):

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from recbole_unirep.generation.beam_search import beam_search
 from recbole_unirep.generation.likelihood import code_log_likelihoods
-from recbole_unirep.model.backbone import with_keys
+from recbole_unirep.model.fixed_codes import has_kept, of_run
 from recbole_unirep.model.tiger import TIGER
 from recbole_unirep.training.checkpoint import load
 
@@ -46,7 +46,7 @@ class GRPO(TIGER):
     def __init__(self, config, dataset):
         if config["initial_run"] is None:
             raise ValueError("initial_run is not given: train TIGER and name its folder, --initial_run=RUN")
-        super().__init__(with_keys(config, fitted_in=config["fitted_in"] or str(config["initial_run"])), dataset)
+        super().__init__(config if has_kept(config) else of_run(config, str(config["initial_run"])), dataset)
         if config["training_rows"] != "target":
             raise ValueError(
                 f"training_rows={config['training_rows']} has several targets in a row, each of which has beams of its "
@@ -104,6 +104,7 @@ class GRPO(TIGER):
                 )
             initial = copy.deepcopy(self).eval().requires_grad_(False)
             initial.load_state_dict({**state, "is_begun": self.is_begun})
+            initial.fitted_codes = {}
             if not self.is_begun:
                 self.load_state_dict({**state, "is_begun": torch.ones_like(self.is_begun)})
             self._initial.append(initial)

@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from recbole_unirep.data.catalogue import with_nobody
-from recbole_unirep.model.fixed_codes import fit_tokenizer, item_tokens
+from recbole_unirep.model.fixed_codes import codes_by, fit_tokenizer, item_tokens
 from recbole_unirep.tokenizer import TOKENIZERS, reads_vectors
 from recbole_unirep.tokenizer.bundle import load_bundle
 
 REMEDY = "make a bundle by unirep tokenize and train with --semantic_ids=BUNDLE"
+ROUNDING = 0.01  # of the items may be so near to two codes that another processor chooses the other one
 
 
 class FrozenTokenizer(NamedTuple):
@@ -73,7 +74,7 @@ def frozen_tokenizer(config, dataset, codes) -> FrozenTokenizer:
         codes (Tensor): of the checkpoint, row 0 pads, shape: [n_items, L], int64.
 
     Raises:
-        ValueError: it gives the run's items other codes by now.
+        ValueError: it gives the run's items other codes by now, or they have other text.
         FileNotFoundError: the bundle is gone.
     """
     if config["semantic_ids"]:
@@ -84,7 +85,14 @@ def frozen_tokenizer(config, dataset, codes) -> FrozenTokenizer:
         record = bundle.record
         return FrozenTokenizer(bundle.tokenizer, record["settings"], record.get("text"), record["vectors"])
     fitted = fit_tokenizer(config, dataset)
-    _check_codes(fitted.codes_of(item_tokens(dataset)), codes, f"tokenizer {config['tokenizer']} of the run", REMEDY)
+    kept = fitted.codes_of(item_tokens(dataset))
+    _check_codes(kept, codes, f"tokenizer {config['tokenizer']} of the run", REMEDY)
+    n_changed = int((codes_by(fitted.tokenizer, config, dataset) != kept).any(dim=1).sum())
+    if n_changed > ROUNDING * len(kept):
+        raise ValueError(
+            f"{n_changed} of {len(kept)} items of the run have other text vectors by now, by their codes: restore the "
+            f"texts and the encoder that the run was trained with"
+        )
     return FrozenTokenizer(fitted.tokenizer, fitted.settings, {}, fitted.record["vectors"])
 
 

@@ -164,7 +164,7 @@ def level_table(found):
             f"{row['dead_codes']:,}",
             f"{row['entropy']:.2f}",
             f"{row['perplexity']:.1f}",
-            *([f"{row['distortion']:.4f}"] if has_distortion else []),
+            *([f"{row['distortion']:.4f}" if "distortion" in row else ""] if has_distortion else []),
         ]
         for row in found.levels
     ]

@@ -14,11 +14,14 @@ PRETRAINED = "pretrained.pt"
 
 def check_stage(config):
     """Raises ValueError where a stage of training has no validation and is followed by none here (RaCT's first two)."""
-    if config["train_stage"] not in (None, "pretrain", "finetune"):
-        raise ValueError(
-            f"train_stage={config['train_stage']} of {config['model']} is a run of its own: train actor and critic by "
-            f"RecBole itself, then --train_stage=finetune --pre_model_path=FILE --unsafe_pickle=True here"
-        )
+    if config["train_stage"] in (None, "pretrain", "finetune"):
+        return
+    if config["model"] != "RaCT":
+        raise ValueError(f"train_stage={config['train_stage']} is of RaCT alone: choose pretrain or finetune")
+    raise ValueError(
+        f"train_stage={config['train_stage']} of RaCT is a run of its own, of RecBole itself: here "
+        f"--train_stage=finetune trains on from its file, --pre_model_path=FILE --unsafe_pickle=True"
+    )
 
 
 class Pretraining:

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_unirep.data.item_text import load_item_text
 from recbole_unirep.model import fixed_codes
-from recbole_unirep.model.backbone import with_keys
-from recbole_unirep.quick_start import load_data_and_model, run_recbole
+from recbole_unirep.model.fixed_codes import of_run
+from recbole_unirep.quick_start import build_model, load_data_and_model, run_recbole
 from recbole_unirep.run_folder import read_result
+from recbole_unirep.serving.add_items import add_items
+from recbole_unirep.serving.added_items import read_added
 from recbole_unirep.tokenize import encode_items
 from recbole_unirep.tokenizer.bundle import load_bundle
 from recbole_unirep.training.protocols import evaluate_protocols
@@ -59,11 +62,13 @@ def ranked(run):
 def test_a_run_is_read_back_with_the_codes_it_was_trained_with(settings, elsewhere, name):
     model, keys = RUNS[name]
     run_recbole(model, "tiny", config_dict=settings(model, **keys))
-    before, trained = ranked("run"), load_data_and_model("run")[1]
+    before, (config, trained, data) = ranked("run"), load_data_and_model("run")
     elsewhere()
     assert ranked("run") == before == {key: read_result(Path("run"))["test_result"][key] for key in before}
-    again = load_data_and_model("run")[1]
-    assert all(torch.equal(part, again.state_dict()[key]) for key, part in trained.state_dict().items())
+    for kept, is_same in ((of_run(config, "run"), True), (of_run(config, None), False)):
+        built = build_model(kept, data.train).state_dict()  # no checkpoint is read
+        codes = [key for key in built if key.endswith("codes")]
+        assert codes and all(torch.equal(built[key], trained.state_dict()[key]) == is_same for key in codes)
 
 
 def test_nothing_is_fitted_where_a_run_is_read_back(settings, monkeypatch):
@@ -87,14 +92,18 @@ def test_a_run_that_was_stopped_goes_on_with_its_codes(settings, elsewhere):
     assert run_recbole(arguments=["--resume=run"])["test_result"] == whole["test_result"]
 
 
-def test_a_run_older_than_its_bundle_is_fitted_again_and_gets_one_when_it_goes_on(settings):
-    run_recbole("RPG", "tiny", config_dict=settings("RPG"))
-    bundle = {path.name: path.read_bytes() for path in Path("run/tokenizer").iterdir()}
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_older_than_its_bundle_keeps_its_codes(settings, elsewhere, name):
+    model, keys = RUNS[name]
+    run_recbole(model, "tiny", config_dict=settings(model, **keys))
     before = ranked("run")
-    shutil.rmtree("run/tokenizer")
-    assert ranked("run") == before and not Path("run/tokenizer").exists()
+    for folder in Path("run").glob("*tokenizer"):
+        shutil.rmtree(folder)
+    assert ranked("run") == before
+    elsewhere()
+    assert ranked("run") == before  # the checkpoint's codes
     run_recbole(arguments=["--resume=run", "--epochs=3"])
-    assert {path.name: path.read_bytes() for path in Path("run/tokenizer").iterdir()} == bundle
+    assert not Path("run/tokenizer").exists()  # a fit of today is none of its own
 
 
 def test_a_damaged_bundle_of_a_run_is_one_line(settings):
@@ -134,7 +143,7 @@ def test_a_runs_bundle_is_one_as_any_other(settings, tiny):
 def test_an_item_without_text_is_unknown_when_read_back(settings):
     run_recbole("UniRep", "tiny", config_dict=settings("UniRep", **RUNS["UniRep over RQKMeans"][1]))
     config, trained, data = load_data_and_model("run")
-    fixed = fixed_codes.fixed_codes(with_keys(config, fitted_in="run"), data.train)
+    fixed = fixed_codes.fixed_codes(of_run(config, "run"), data.train)
     assert torch.equal(fixed.is_known, trained.has_text)
     items = fixed_codes.item_tokens(data.train)
     assert [items[place - 1] for place in (~fixed.is_known).nonzero()[1:, 0].tolist()] == ["i119"]
@@ -148,3 +157,48 @@ def test_reinforcement_goes_on_with_the_codes_of_its_run(settings, elsewhere):
     assert Path("run/tokenizer/bundle.json").read_bytes() == Path("tiger/tokenizer/bundle.json").read_bytes()
     shutil.rmtree("tiger")
     ranked("run")
+
+
+def test_settings_as_tuples_are_those_as_lists(settings):
+    keys = {"tokenizer": "RQVAE", "level_metrics": ("cosine", "euclidean"), "encoder_sizes": (12,)}
+    run_recbole("TIGER", "tiny", config_dict=settings("TIGER", run_dir="tiger", **keys))
+    run_recbole("GRPO", "tiny", config_dict=settings("GRPO", initial_run="tiger", n_generated=12, epochs=1, **keys))
+    load_data_and_model("run")
+
+
+def test_other_data_are_named_before_the_tokenizer(settings, tiny):
+    run_recbole("RPG", "tiny", config_dict=settings("RPG"))
+    with open(tiny / "tiny.inter", "a", encoding="utf-8") as file:
+        file.write("u1\tnew\t1400000000\n")
+    for read in (lambda: load_data_and_model("run"), lambda: run_recbole(arguments=["--resume=run"])):
+        with pytest.raises(ValueError, match="run was trained on data of fingerprint"):
+            read()
+
+
+def test_no_key_of_the_users_names_the_tokenizer(settings):
+    with pytest.raises(ValueError, match="unknown key 'fitted_in'"):
+        run_recbole("RPG", "tiny", config_dict=settings("RPG", fitted_in="elsewhere"))
+
+
+def test_new_items_have_codes_by_the_tokenizer_that_is_kept(settings, monkeypatch, tiny):
+    """On a machine where fits end elsewhere; and where the items' text is another, nothing is added."""
+    run_recbole("UniRep", "tiny", config_dict=settings("UniRep", **RUNS["UniRep over RQKMeans"][1]))
+    tokenizer = load_bundle("run/tokenizer").tokenizer
+
+    def fit(*_):
+        raise AssertionError("a tokenizer was fitted")
+
+    monkeypatch.setattr(fixed_codes, "_fit", fit)
+    Path("new.csv").write_text("item_id,title,categories,price\nn1,soap number 3,\"'Beauty', 'soap'\",1\n")
+    add_items("run", "new.csv")
+    config, _, data = load_data_and_model("run")
+    text = load_item_text(config, data.train).vectors
+    added = read_added("run").embedded
+    like = [row for row, vector in enumerate(text) if torch.equal(tokenizer.encode(vector[None]), added.codes[:, :3])]
+    assert added.codes.shape == (1, 4) and added.codes[0, 3] == -1 and like
+
+    Path("run/added_items.safetensors").unlink()
+    columns = (tiny / "tiny.item").read_text().replace("soap number 1", "brush number 1")
+    (tiny / "tiny.item").write_text(columns)
+    with pytest.raises(ValueError, match="items of the run have other text vectors by now, by their codes: restore"):
+        add_items("run", "new.csv")

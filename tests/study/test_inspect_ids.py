@@ -112,6 +112,15 @@ def test_a_bundle_is_inspected_with_its_dataset_and_without(shell, bundle, tiny,
     assert (bundle / "inspection" / "inspection.html").is_file()
 
 
+def test_a_level_that_numbers_items_has_no_distortion(shell, tiny, tmp_path):
+    data = ("--dataset=tiny", f"--data_path={tiny.parent}", "--text_encoder=lexical", "--lexical_dim=8")
+    shell("tokenize", *data, "--codebook_size=8", "--collisions=append", f"--out={tmp_path}/numbered")
+    code, out, error = shell("inspect", f"{tmp_path}/numbered", f"--data_path={tiny.parent}")
+    assert code in (0, 1), error
+    last, before = (line.split() for line in (re.search(rf"^ +{level} .*$", out, re.M)[0] for level in (4, 3)))
+    assert len(last) == len(before) - 1 and float(before[-1]) < 1
+
+
 def test_a_bundle_of_settings_that_do_not_fit_is_named(shell, tmp_path):
     ids = SemanticIds(["a"], np.array([[0]]), [8])
     ids.save(tmp_path / "raw", {"tokenizer": "RandomIDs", "settings": {"n_levels": 1}}, {})
