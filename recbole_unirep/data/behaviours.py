@@ -14,7 +14,7 @@ def add_behaviours(dataset):
     """Gives the interactions a token field BEHAVIOUR where the config names a column, `behaviour_field`.
 
     Args:
-        dataset (recbole Dataset): numbered, its interactions still a table; changed.
+        dataset (recbole Dataset): numbered, its interactions still a table, their numbers as in the file; changed.
 
     Raises:
         ValueError: there is no such column, it holds nothing for some interactions, or it and `behaviour_cuts` do not
@@ -30,7 +30,9 @@ def add_behaviours(dataset):
             f"interaction was"
         )
     if dataset.field2type[field] in NUMBERS:
-        number, names = _ranges(field, table[field].to_numpy(), cuts)
+        values = table[field].to_numpy()
+        number, names = _ranges(field, values, cuts)
+        number = np.where(np.isnan(values), -1, number)
     elif cuts is not None:
         raise ValueError(f"behaviour_cuts={cuts} cut numbers, {field} is a column of tokens: leave them out")
     else:

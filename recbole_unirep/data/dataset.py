@@ -141,8 +141,12 @@ class TimeOrdered:
                 )
         super()._discretization()
 
-    def _change_feat_format(self):
+    def _fill_nan(self):
+        """RecBole's, once the behaviours are read: after it missing numbers are means, and soon all are scaled."""
         add_behaviours(self)
+        super()._fill_nan()
+
+    def _change_feat_format(self):
         fields = (self.uid_field, self.iid_field, self.time_field)
         users, items, times = (self.inter_feat[field].to_numpy() for field in fields)
         user_tokens, item_tokens = (self.field2id_token[field] for field in fields[:2])

@@ -1,5 +1,6 @@
 """Behaviours of interactions: tokens and cut numbers, in rows, histories and shares, and named errors."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -45,6 +46,14 @@ def names(data):
         ({"behaviour_field": "kind"}, KINDS),
         ({"behaviour_field": "rating", "behaviour_cuts": [3]}, ["below 3", "3 and more", "3 and more"]),
         ({"behaviour_field": "rating", "behaviour_cuts": [2.5, 4]}, ["below 2.5", "2.5 to below 4", "4 and more"]),
+        (
+            {
+                "behaviour_field": "rating",
+                "behaviour_cuts": [2.5, 4],
+                "normalize_all": True,
+            },  # as RecBole's ml-100k has
+            ["below 2.5", "2.5 to below 4", "4 and more"],
+        ),
     ],
 )
 def test_rows_histories_and_targets_hold_what_each_interaction_was(load, kinds, keys, expected):
@@ -120,3 +129,13 @@ def test_interactions_without_behaviour_are_counted(load, tiny):
         file.write("u1\ti3\t1400000000\t\t3.0\n")
     with pytest.raises(ValueError, match="behaviour_field=kind: 1 interactions have nothing in it"):
         load(behaviour_field="kind")
+    with open(tiny / "tiny.inter", "a", encoding="utf-8") as file:
+        file.write("u2\ti3\t1400000000\tview\t\n")
+    with pytest.raises(ValueError, match="behaviour_field=rating: 1 interactions have nothing in it"):
+        load(behaviour_field="rating", behaviour_cuts=[4])
+
+
+def test_ratings_of_ml_100k_are_cut_as_they_are():
+    config = Config("MBGen", "ml-100k", config_dict={"behaviour_field": "rating", "behaviour_cuts": [4]})
+    behaviours = load_data(config, one_row_a_user=True).train.sequences.behaviours
+    assert np.bincount(behaviours).tolist() == [0, 44_625, 55_375]  # of 100,000 ratings 55,375 are 4 and more
