@@ -40,7 +40,8 @@ def main(side, data_path, out, n_users, n_beams, form, users_at_once, histories)
     if histories == "full":
         longest = config["MAX_ITEM_LIST_LENGTH"]
         batches = [batch for batch in batches if int(batch[model.ITEM_SEQ_LEN].min()) == longest]
-    batches = batches[:: max(1, len(batches) * users_at_once // n_users)]
+    step = max(1, len(batches) * users_at_once // n_users)
+    batches = batches[step // 2 :: step]
     search(batches[0])
     _, more = more_memory(lambda: [search(batch) for batch in batches])
     found, seconds = timed(lambda: [search(batch) for batch in batches])
