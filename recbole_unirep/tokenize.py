@@ -13,7 +13,15 @@ import yaml
 
 from recbole_unirep.analysis.codebook import collision_rate, unique_item_coverage
 from recbole_unirep.config import Config
-from recbole_unirep.data.catalogue import GRAPH, TEXT_SETTINGS, catalogue_of_files, graph, load_catalogue, with_nobody
+from recbole_unirep.data.catalogue import (
+    GRAPH,
+    TEXT_SETTINGS,
+    catalogue_of_files,
+    graph,
+    item_tokens,
+    load_catalogue,
+    with_nobody,
+)
 from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.known_keys import check_values
 from recbole_unirep.quick_start import load_data_and_model
@@ -158,7 +166,7 @@ def _item_table(run, config, dataset):
     if table is None:
         raise ValueError(f"collaborative={run}: that model has no item table: train SASRec or GRU4Rec")
     row = {str(token): number for number, token in enumerate(data.train.field2id_token[data.train.iid_field])}
-    items = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
+    items = item_tokens(dataset)
     missing = sum(item not in row for item in items)
     if missing:
         raise ValueError(f"collaborative={run} lacks {missing} of {len(items)} items: train it on this dataset")

@@ -59,8 +59,12 @@ def load_catalogue(config, dataset, tokenizer, further=()) -> Catalogue:
     text = load_item_text(config, dataset)
     vectors = join([text.vectors[1:], *(part for _, part in further)])
     learned = text.vectors[1 : n_learned + 1].any(dim=-1).nonzero()[:, 0]
-    tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
-    return Catalogue(tokens, vectors, learned, [text.encoder, *(name for name, _ in further)])
+    return Catalogue(item_tokens(dataset), vectors, learned, [text.encoder, *(name for name, _ in further)])
+
+
+def item_tokens(dataset) -> list:
+    """Items of a dataset in RecBole's numbering, padding left out, list of str."""
+    return [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
 
 
 def catalogue_of_files(paths) -> Catalogue:

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from recbole_unirep import parallel
-from recbole_unirep.data.catalogue import GRAPH, TEXT_SETTINGS, graph, load_catalogue
+from recbole_unirep.data.catalogue import GRAPH, TEXT_SETTINGS, graph, item_tokens, load_catalogue
 from recbole_unirep.semantic_ids import SemanticIds, is_numbered, read_record
 from recbole_unirep.tokenizer import TOKENIZERS, is_collaborative, make_tokenizer, reads_vectors
 from recbole_unirep.tokenizer.base import shipped_defaults
@@ -239,11 +239,6 @@ def keep_fitted(model, folder):
     for name, fitted in getattr(model, "fitted_codes", {}).items():
         if fitted is not None and parallel.is_main() and not (folder / name).exists():
             save_bundle(folder / name, *fitted)
-
-
-def item_tokens(dataset):
-    """Items of a dataset in RecBole's numbering, padding left out, list of str."""
-    return [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
 
 
 def _rows_of(semantic_ids, items, name):

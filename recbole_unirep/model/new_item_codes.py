@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from recbole_unirep.data.catalogue import with_nobody
-from recbole_unirep.model.fixed_codes import codes_by, fit_tokenizer, item_tokens
+from recbole_unirep.data.catalogue import item_tokens, with_nobody
+from recbole_unirep.model.fixed_codes import codes_by, fit_tokenizer
 from recbole_unirep.tokenizer import TOKENIZERS, reads_vectors
 from recbole_unirep.tokenizer.bundle import load_bundle
 

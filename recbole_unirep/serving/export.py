@@ -20,6 +20,7 @@ from safetensors.numpy import save
 from safetensors.torch import save as save_tensors
 
 import recbole_unirep
+from recbole_unirep.data.catalogue import TEXT_SETTINGS
 from recbole_unirep.run_folder import RunLog, environment, write_yaml
 from recbole_unirep.semantic_ids import SemanticIds
 from recbole_unirep.serving.encoder import INPUTS, OUTPUTS, onnx_encoder
@@ -187,7 +188,7 @@ def _write_codes(folder, recommender):
     else:
         settings = {key: config[key] for key in shipped_defaults(type(tokenizer).__name__)}
         settings["text_dim"] = recommender.model.item_embedding.item_text_embedding.shape[1]
-        record["text"] = {key: config[key] for key in ("text_encoder", "text_fields", "lexical_dim")}
+        record["text"] = {key: config[key] for key in TEXT_SETTINGS}
         save_bundle(folder / "semantic_ids", ids, tokenizer, settings, record)
     if found.codebooks is not None:
         levels = {f"level_{number}": level for number, level in enumerate(found.codebooks, start=1)}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_unirep.data.catalogue import item_tokens
 from recbole_unirep.data.item_text import load_item_text
 from recbole_unirep.model import fixed_codes
 from recbole_unirep.model.fixed_codes import of_run
@@ -118,7 +119,7 @@ def test_a_runs_bundle_is_one_as_any_other(settings, tiny):
     run_recbole("UniRep", "tiny", config_dict=settings("UniRep", **RUNS["UniRep over RQKMeans"][1]))
     _, model, data = load_data_and_model("run")
     bundle = load_bundle("run/tokenizer")
-    items = fixed_codes.item_tokens(data.train)
+    items = item_tokens(data.train)
     assert bundle.semantic_ids.items == items and bundle.record["tokenizer"] == "RQKMeans"
     codes = model.item_embedding.code_embedding.codes
     assert np.array_equal(bundle.semantic_ids.codes, codes[1:].numpy())
@@ -145,7 +146,7 @@ def test_an_item_without_text_is_unknown_when_read_back(settings):
     config, trained, data = load_data_and_model("run")
     fixed = fixed_codes.fixed_codes(of_run(config, "run"), data.train)
     assert torch.equal(fixed.is_known, trained.has_text)
-    items = fixed_codes.item_tokens(data.train)
+    items = item_tokens(data.train)
     assert [items[place - 1] for place in (~fixed.is_known).nonzero()[1:, 0].tolist()] == ["i119"]
 
 
