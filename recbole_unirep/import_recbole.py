@@ -11,11 +11,11 @@ import torch
 from recbole.utils import get_trainer, init_seed
 
 from recbole_unirep import compat
-from recbole_unirep.config import Config
+from recbole_unirep.config import Config, find_model
 from recbole_unirep.data.recbole_split import load_recbole_data
 from recbole_unirep.data.split import load_data
 from recbole_unirep.folder_lock import locked
-from recbole_unirep.known_keys import general_keys, special_keys
+from recbole_unirep.known_keys import general_keys, keys_of_class, special_keys
 from recbole_unirep.pickle_guard import FLAG, refusal
 from recbole_unirep.quick_start import build_model, run_recbole, trains_rows
 from recbole_unirep.run_folder import IMPORT, create_run_folder, environment, write_json, write_yaml
@@ -111,6 +111,6 @@ def _settings(path, config):
         found, model = dict(config.final_config_dict), config.model
     except AttributeError as error:
         raise ValueError(f"{path} holds no config of RecBole: name another file") from error
-    known = (general_keys() | special_keys()) - NOT_TAKEN
+    known = (general_keys() | special_keys() | keys_of_class(find_model(str(model)))) - NOT_TAKEN
     kept = {key: value for key, value in found.items() if key in known and isinstance(value, PLAIN)}
     return {**kept, "model": str(model), "dataset": str(config.dataset)}

@@ -1,4 +1,8 @@
-"""The keys that somebody reads, the names of RecBole's models and datasets, and the nearest of them to a typo."""
+"""Known config keys, and the names of RecBole's models and datasets; suggests the closest match for a typo.
+
+The yaml file that declares a key says whose key it is. RecBole's model classes also read a few keys that none of its
+yaml files declares: those are looked up in the source of the class that runs.
+"""
 
 import difflib
 import functools
@@ -13,7 +17,6 @@ from recbole.utils import dataset_arguments, evaluation_arguments, general_argum
 from recbole_unirep.shipped import shipped_file
 
 RECBOLE = Path(recbole.__file__).parent
-OURS = Path(__file__).parent
 YAML_KEY = re.compile(r"^([\w-]+)\s*:", re.MULTILINE)
 # config["key"], self.config.get("key"), final_config_dict["key"], also over a line break.
 READ_KEY = re.compile(r"""config\w*(?:\[|\.get\()\s*["'](\w+)["']""")
@@ -61,8 +64,12 @@ def recbole_datasets():
     return keys_in(RECBOLE / "properties" / "dataset" / "url.yaml") | {"ml-100k"}
 
 
-# Files of RecBole that read keys for single models: each model that uses one has it in its own yaml.
-OF_SINGLE_MODELS = (RECBOLE / "data" / "transform.py", RECBOLE / "trainer" / "trainer.py")
+# Read by RecBole's own code for every model, declared in none of its yaml files.
+UNDECLARED = {
+    "MODEL_INPUT_TYPE", "MODEL_TYPE", "convert_token_to_onehot", "dataset", "device", "double_tower", "encoding",
+    "eval_type", "ip", "local_rank", "model", "numerical_features", "offset", "port", "single_spec", "tail_ratio",
+    "verbose", "world_size",
+}  # fmt: skip
 # RecBole's keys that this command replaces, and by what.
 REPLACED = {
     "checkpoint_dir": "run_dir names the folder of a run",
@@ -81,32 +88,30 @@ REPLACED = {
 @functools.cache
 def general_keys():
     """Keys that every run may use: data, training, evaluation, item text."""
-    keys = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments}
+    keys = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments, *UNDECLARED}
     files = [*RECBOLE.glob("properties/quick_start_config/*.yaml"), RECBOLE / "properties" / "overall.yaml"]
     files += [RECBOLE / "properties" / "dataset" / name for name in ("sample.yaml", "ml-100k.yaml")]
-    files += [
-        file
-        for file in RECBOLE.rglob("*.py")
-        if not file.parent.name.endswith("_recommender") and file not in OF_SINGLE_MODELS
-    ]
-    files += [shipped_file("overall.yaml")]
-    files += [file for file in OURS.rglob("*.py") if file.parent.name not in ("model", "tokenizer")]
-    return keys.union(*map(keys_in, files))
+    return keys.union(*map(keys_in, [*files, shipped_file("overall.yaml")]))
 
 
 @functools.cache
 def special_keys():
-    """Keys that belong to single models and tokenizers, RecBole's and ours."""
-    files = [*RECBOLE.glob("properties/model/*.yaml"), *RECBOLE.glob("model/*_recommender/*.py")]
+    """Keys declared by the yaml of a model or a tokenizer, RecBole's and ours."""
+    files = [*RECBOLE.glob("properties/model/*.yaml")]
     files += [*shipped_file("model").glob("*.yaml"), *shipped_file("tokenizer").glob("*.yaml")]
-    files += [*OURS.glob("model/*.py"), *OURS.glob("tokenizer/*.py"), *OF_SINGLE_MODELS]
     return set().union(*map(keys_in, files))
 
 
 def keys_of_class(model_class):
-    """Keys that the source of a class and of its bases reads."""
-    files = {getattr(sys.modules.get(base.__module__), "__file__", None) for base in model_class.__mro__}
+    """Keys that the source of a model class that has no yaml of ours reads, with its bases."""
+    modules = {base.__module__ for base in model_class.__mro__ if not is_ours(base)}
+    files = {getattr(sys.modules.get(module), "__file__", None) for module in modules}
     return set().union(*(keys_in(file) for file in files if file and file.endswith(".py")))
+
+
+def is_ours(model_class):
+    """True for a class of this package, whose yaml declares its keys."""
+    return model_class.__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def check_keys(keys, own_keys, model):

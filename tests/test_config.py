@@ -146,6 +146,15 @@ def test_a_key_of_another_model_is_noted_in_one_line():
     assert Config("UniRep", "ml-100k", arguments=["--backbone=BERT4Rec", "--ft_ratio=0.1"]).notes == []
 
 
+def test_a_key_belongs_to_the_models_whose_yaml_declares_it():
+    given = ["--tokenizer=RQVAE", "--backbone=GRU4Rec", "--semantic_ids=a", "--representation=id"]
+    config = Config("SASRec", "ml-100k", arguments=given)
+    assert config.notes == [
+        "SASRec does not use backbone, representation, semantic_ids, tokenizer: keys of other models or tokenizers"
+    ]
+    assert Config("UniRep", "ml-100k", arguments=["--tokenizer=RQVAE", "--backbone=GRU4Rec"]).notes == []
+
+
 def test_recboles_keys_that_this_command_replaces_are_noted():
     config = Config("SASRec", "ml-100k", arguments=["--checkpoint_dir=there", "--mask_ratio=0.3", "--worker=1"])
     assert config.notes == [
