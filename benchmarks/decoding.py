@@ -16,7 +16,8 @@ from statistics import median
 
 import numpy as np
 
-from recbole_unirep.run_folder import environment, write_json
+from recbole_unirep.files.whole import write_json
+from recbole_unirep.runs.environment import environment
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results"

@@ -22,7 +22,7 @@ from their_generate import HuggingFace
 from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
 from recbole_unirep.generation.beam_search import beam_search
-from recbole_unirep.quick_start import build_model, trains_rows
+from recbole_unirep.model.build import build_model, trains_rows
 
 PREFIXES_AT_ONCE = 2_000
 

@@ -16,8 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
-from recbole_unirep.quick_start import build_model, trains_rows
-from recbole_unirep.training.protocols import evaluate_protocols
+from recbole_unirep.model.build import build_model, trains_rows
+from recbole_unirep.scoring.protocols import evaluate_protocols
 from recbole_unirep.training.s3rec import PretrainingStep
 from recbole_unirep.training.trainer import EngineTrainer
 

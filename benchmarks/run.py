@@ -15,7 +15,8 @@ from statistics import median
 
 from synthetic import write
 
-from recbole_unirep.run_folder import environment, write_json
+from recbole_unirep.files.whole import write_json
+from recbole_unirep.runs.environment import environment
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results"

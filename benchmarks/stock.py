@@ -10,7 +10,7 @@ import itertools
 
 from measure import arguments, report, timed
 
-from recbole_unirep.compat import add_numpy_names
+from recbole_unirep.compat.workarounds import add_numpy_names
 
 add_numpy_names()
 

@@ -3,9 +3,8 @@
 Nothing heavy is imported here, so that ``run_recbole --help`` answers at once.
 """
 
-from recbole_unirep.compat import require_recbole
-
-__version__ = "0.1.0"
+from recbole_unirep.compat.workarounds import require_recbole
+from recbole_unirep.version import __version__ as __version__
 
 
 def register(unsafe_pickle=False):
@@ -16,7 +15,8 @@ def register(unsafe_pickle=False):
             of earlier days, and run whatever is in them; what this process has written it reads anyway.
     """
     require_recbole()
-    from recbole_unirep import config, pickle_guard
+    from recbole_unirep import config
+    from recbole_unirep.compat import pickle_guard
 
     config.register()
     if unsafe_pickle:
@@ -98,7 +98,7 @@ def __getattr__(name):
 
 
 def read_ranks(run):
-    """Read the test ranks that a run kept, see :func:`recbole_unirep.training.ranks.read_ranks`."""
-    from recbole_unirep.training import ranks
+    """Read the test ranks that a run kept, see :func:`recbole_unirep.scoring.ranks.read_ranks`."""
+    from recbole_unirep.scoring import ranks
 
     return ranks.read_ranks(run)

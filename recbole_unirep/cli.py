@@ -132,7 +132,7 @@ def _train(arguments):
 
 def _embed(arguments):
     recbole_unirep.require_recbole()
-    from recbole_unirep.embed import embed
+    from recbole_unirep.commands.embed import embed
 
     embed(arguments)
 
@@ -141,8 +141,8 @@ def _figures(arguments):
     if not arguments or arguments[0].startswith("--"):
         raise ValueError("figures draws a finished run: write unirep figures RUN, the run's folder first")
     recbole_unirep.require_recbole()
+    from recbole_unirep.settings.values import split_arguments
     from recbole_unirep.study.run_figures import write_run_figures
-    from recbole_unirep.values import split_arguments
 
     options, known = split_arguments(arguments[1:]), ("out", "data_path", "category_field")
     options.pop("debug", None)
@@ -156,7 +156,7 @@ def _figures(arguments):
 
 def _compare(arguments):
     recbole_unirep.require_recbole()
-    from recbole_unirep.study.compare import compare
+    from recbole_unirep.commands.compare import compare
 
     compare(arguments)
 
@@ -165,54 +165,54 @@ def _study(arguments):
     if not arguments or arguments[0].startswith("--"):
         raise ValueError("study runs a study file: write unirep study STUDY.yaml, the file first")
     recbole_unirep.require_recbole()
-    from recbole_unirep.study.study import study
+    from recbole_unirep.study.study_report import study
 
     study(arguments[0], arguments[1:])
 
 
 def _tune(arguments):
     recbole_unirep.require_recbole()
-    from recbole_unirep.study.tune import tune
+    from recbole_unirep.commands.tune import tune
 
     tune(arguments)
 
 
 def _tokenize(arguments):
     recbole_unirep.require_recbole()
-    from recbole_unirep.tokenize import tokenize
+    from recbole_unirep.commands.tokenize import tokenize
 
     tokenize(arguments)
 
 
 def _encode_items(arguments):
     recbole_unirep.require_recbole()
-    from recbole_unirep.tokenize import encode_items
+    from recbole_unirep.commands.tokenize import encode_items
 
     encode_items(arguments)
 
 
 def _inspect(arguments):
     recbole_unirep.require_recbole()
-    from recbole_unirep.study.inspect_ids import inspect_ids
+    from recbole_unirep.commands.inspect_ids import inspect_ids
 
     return 0 if inspect_ids(arguments) else 1
 
 
 def _prepare(arguments):
-    from recbole_unirep.prepare import prepare_dataset
+    from recbole_unirep.commands.prepare import prepare_dataset
 
     prepare_dataset(arguments)
 
 
 def _validate(arguments):
-    from recbole_unirep.prepare import validate_dataset
+    from recbole_unirep.commands.prepare import validate_dataset
 
     return 0 if validate_dataset(arguments) else 1
 
 
 def _rank_weights(arguments):
     recbole_unirep.require_recbole()
-    from recbole_unirep.study.rank_weights import rank_weights
+    from recbole_unirep.commands.rank_weights import rank_weights
 
     rank_weights(arguments)
 
@@ -228,21 +228,21 @@ def _export(arguments):
 
 
 def _serve(arguments):
-    from recbole_unirep.serving.server import serve
+    from recbole_unirep.commands.serve import serve
 
     serve(arguments)
 
 
 def _import_recbole(arguments):
     recbole_unirep.require_recbole()
-    from recbole_unirep.import_recbole import import_recbole
+    from recbole_unirep.commands.import_recbole import import_recbole
 
     import_recbole(arguments)
 
 
 def _recommend(arguments):
     recbole_unirep.require_recbole()
-    from recbole_unirep.serving.command import recommend
+    from recbole_unirep.commands.recommend import recommend
 
     for line in recommend(arguments):
         print(line, flush=True)

@@ -15,14 +15,16 @@ import yaml
 from recbole.config import Config as RecBoleConfig
 from recbole.utils import get_model
 
-from recbole_unirep import compat, parallel
-from recbole_unirep.known_keys import check_keys, check_values, nearest, recbole_models, replaced_keys
-from recbole_unirep.layers import lay_defaults
+from recbole_unirep import parallel
+from recbole_unirep.compat import workarounds
+from recbole_unirep.compat.pickle_guard import FLAG
 from recbole_unirep.model import MODELS
-from recbole_unirep.pickle_guard import FLAG
-from recbole_unirep.training.metrics import check_metrics
-from recbole_unirep.training.protocols import RECBOLE, protocols_asked
-from recbole_unirep.values import parse_value, split_arguments
+from recbole_unirep.scoring.metrics import check_metrics
+from recbole_unirep.scoring.protocols import RECBOLE, protocols_asked
+from recbole_unirep.settings.default_layers import lay_defaults
+from recbole_unirep.settings.known_keys import check_keys, nearest, recbole_models, replaced_keys
+from recbole_unirep.settings.value_ranges import check_values
+from recbole_unirep.settings.values import parse_value, split_arguments
 
 
 def find_model(name):
@@ -63,7 +65,7 @@ class Config(RecBoleConfig):
     """
 
     def __init__(self, model=None, dataset=None, config_file_list=None, config_dict=None, arguments=()):
-        compat.apply()
+        workarounds.apply()
         self.arguments = split_arguments(arguments)
         files = [*(config_file_list or []), *self.arguments.get("config_files", "").split()]
         self.allows_pickles = self._is_on(self.arguments.get(FLAG, (config_dict or {}).get(FLAG, False)))
@@ -153,7 +155,7 @@ def register():
     ``recbole.utils.get_model`` looks for a module named after the model; ours are put under that name, so that also
     modules which already hold that function find them. RecBole's own models are left as they are.
     """
-    compat.apply()
+    workarounds.apply()
     for name, model_class in MODELS.items():
         home = importlib.import_module(model_class.__module__)
         sys.modules[f"recbole.model.sequential_recommender.{name.lower()}"] = home

@@ -12,36 +12,25 @@ import torch
 from recbole.utils import get_trainer, init_seed
 
 from recbole_unirep import parallel
+from recbole_unirep.compat.pickle_guard import FLAG
 from recbole_unirep.config import Config
-from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.data.recbole_split import load_recbole_data
 from recbole_unirep.data.split import load_data
-from recbole_unirep.folder_lock import locked
-from recbole_unirep.model import MODELS
+from recbole_unirep.files.lock import locked
+from recbole_unirep.files.whole import write_json, write_yaml
 from recbole_unirep.model.backbone import with_keys
-from recbole_unirep.model.fixed_codes import keep_fitted, of_run
-from recbole_unirep.pickle_guard import FLAG, pickles
-from recbole_unirep.result import measures, peak_memory, table
-from recbole_unirep.run_folder import (
-    RunLog,
-    check_data,
-    create_run_folder,
-    environment,
-    saved_config,
-    write_json,
-    write_result,
-    write_yaml,
-)
-from recbole_unirep.training.causal import CAUSAL
+from recbole_unirep.model.build import build_model, trains_rows
+from recbole_unirep.runs.environment import environment
+from recbole_unirep.runs.folder import BEST, LAST, RANKS, check_data, create_run_folder, saved_config, write_result
+from recbole_unirep.runs.log import RunLog
+from recbole_unirep.runs.result import measures, peak_memory, table
+from recbole_unirep.scoring.metrics import metric_names
+from recbole_unirep.scoring.protocols import RECBOLE, protocols_asked
+from recbole_unirep.semantic_ids.frozen_codes import keep_fitted, of_run
+from recbole_unirep.settings.values import split_arguments
 from recbole_unirep.training.checkpoint import load_weights
-from recbole_unirep.training.losses import has_row_loss, is_row_loss
-from recbole_unirep.training.metrics import metric_names
-from recbole_unirep.training.optimization import check_optimization
 from recbole_unirep.training.pretraining import check_stage, hand_over
-from recbole_unirep.training.protocols import RECBOLE, protocols_asked
-from recbole_unirep.training.ranks import RANKS
-from recbole_unirep.training.trainer import BEST, LAST, trainer_class
-from recbole_unirep.values import split_arguments
+from recbole_unirep.training.trainer import trainer_class
 
 # When a run is resumed; the data are compared by their fingerprint.
 MAY_CHANGE = ("epochs", "stopping_step", "show_progress", "use_gpu", "gpu_id", "data_path", "debug", FLAG)
@@ -187,42 +176,6 @@ def load_data_and_model(run, data_path=None, **keys):
     model.fitted_codes = {}
     load_weights(model, Path(run) / BEST, config["device"])
     return config, model.eval(), data
-
-
-def trains_rows(config):
-    """Whether our rows train this model: there is a loss for it, and nobody asks for RecBole's loader or evaluation."""
-    if config["training_rows"] not in ("user", "target", "prefix"):
-        raise ValueError(f"training_rows={config['training_rows']} is not known: choose user, target or prefix")
-    asks_for_prefixes = config["training_rows"] == "prefix" or RECBOLE in protocols_asked(config["protocol"])
-    takes_rows = has_row_loss(config["model"], config["loss_type"])
-    if config["model"] in MODELS and not takes_rows:
-        takes_rows = config["backbone"] in CAUSAL or getattr(config.model_class, "trains_in_rows", False)
-    return takes_rows and not asks_for_prefixes
-
-
-def build_model(config, dataset):
-    """The model on its device.
-
-    Args:
-        config (Config): ours.
-        dataset (recbole Dataset): the training part.
-
-    Returns:
-        recbole AbstractRecommender: one of ours or RecBole's.
-    """
-    in_rows = is_row_loss(config["model"], config["loss_type"], trains_rows(config))  # RecBole knows CE and BPR only
-    changed = with_keys(config, loss_type="CE") if in_rows and config["model"] not in MODELS else config
-    try:
-        with pickles(config.allows_pickles):  # of pre-trained parts that the settings name
-            model = config.model_class(changed, dataset).to(config["device"])
-    except (NotImplementedError, AssertionError) as error:  # RecBole's way to refuse an option
-        raise ValueError(
-            f"{config['model']} refuses its settings (loss_type={config['loss_type']}): {error or type(error).__name__}"
-        ) from error
-    model.n_training_items = n_training_items(dataset)
-    check_optimization(config, model)
-    getLogger().info(model)
-    return model
 
 
 def _config(model, dataset, config_file_list, config_dict, arguments):

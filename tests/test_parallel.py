@@ -14,9 +14,10 @@ from recbole.utils import init_seed
 from recbole_unirep import parallel, read_ranks
 from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
-from recbole_unirep.quick_start import build_model, load_data_and_model, run_recbole, trains_rows
+from recbole_unirep.model.build import build_model, trains_rows
+from recbole_unirep.quick_start import load_data_and_model, run_recbole
+from recbole_unirep.scoring.evaluation import rank_targets
 from recbole_unirep.training.data_parallel import SharedLoader
-from recbole_unirep.training.evaluation import rank_targets
 from recbole_unirep.training.trainer import RECBOLE_LOADERS, EngineTrainer
 
 CHECKOUT = Path(__file__).resolve().parent.parent

@@ -12,7 +12,7 @@ from recbole.data import data_preparation
 from recbole.trainer import Trainer as StockTrainer
 from recbole.utils import get_model, init_seed
 
-from recbole_unirep import compat
+from recbole_unirep.compat import workarounds
 from recbole_unirep.config import Config
 from recbole_unirep.data.recbole_split import load_recbole_data
 from recbole_unirep.data.split import load_data
@@ -61,7 +61,7 @@ def run(model, keys, folder):
 
 def stock(model, keys):
     """Stock RecBole's config, model and loaders of validation and test."""
-    compat.apply()
+    workarounds.apply()
     config = StockConfig(model, "ml-100k", config_dict=keys)
     init_seed(config["seed"], config["reproducibility"])
     train, valid, test = data_preparation(config, stock_dataset(config))
@@ -106,7 +106,7 @@ def test_metrics_are_those_of_the_stock_trainer_on_the_same_checkpoint(tmp_path,
 def test_a_whole_run_gives_stock_s_numbers(tmp_path, model, keys, mode):
     """Training, validation and test with the same seed, candidates drawn in between: every number is equal."""
     keys = keys_of(model, keys, mode)
-    compat.apply()
+    workarounds.apply()
     theirs = importlib.import_module("recbole.quick_start").run_recbole(
         model=model, dataset="ml-100k", config_dict=keys
     )

@@ -13,8 +13,8 @@ import yaml
 
 from recbole_unirep import quick_start, read_ranks
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
-from recbole_unirep.run_folder import read_result
-from recbole_unirep.training.evaluation import rank_targets
+from recbole_unirep.runs.folder import read_result
+from recbole_unirep.scoring.evaluation import rank_targets
 from recbole_unirep.training.trainer import EngineTrainer
 
 CHECKOUT = Path(__file__).resolve().parent.parent

@@ -9,10 +9,10 @@ import torch
 import recbole_unirep
 from recbole_unirep.data.candidates import tie_priority
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
+from recbole_unirep.scoring.evaluation import rank_targets
+from recbole_unirep.scoring.scorers import make_scorer
 from recbole_unirep.serving import recommender as serving
 from recbole_unirep.serving.recommender import Recommender
-from recbole_unirep.training.evaluation import rank_targets
-from recbole_unirep.training.scorers import make_scorer
 
 SMALL = {
     "hidden_size": 16,

@@ -11,8 +11,8 @@ from recbole.utils import get_model
 import recbole_unirep
 from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
-from recbole_unirep.quick_start import build_model
-from recbole_unirep.training.protocols import evaluate_protocols
+from recbole_unirep.model.build import build_model
+from recbole_unirep.scoring.protocols import evaluate_protocols
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None or importlib.util.find_spec("pkg_resources") is None,

@@ -17,8 +17,7 @@ from recbole.utils import FeatureSource, FeatureType, ModelType
 from dataset_prep.text import quoted_parts
 from recbole_unirep.data.behaviours import BEHAVIOUR, add_behaviours, behaviours_of
 from recbole_unirep.data.cold_items import cold_items_asked, is_left
-from recbole_unirep.data.prepared import check_prepared
-from recbole_unirep.data.reading import fast_reader
+from recbole_unirep.data.reading import check_prepared, fast_reader
 from recbole_unirep.data.sequences import UserSequences, grouped_order
 from recbole_unirep.data.tie_order import n_tied, shuffling_keys, time_order
 

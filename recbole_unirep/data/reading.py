@@ -6,10 +6,15 @@ that a quote joins, and interactions without a time, which RecBole gives the mea
 """
 
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pandas
 from recbole.data.dataset import dataset as recbole_dataset
+
+from dataset_prep.manifest import changed_files
+
+READ = (".inter", ".item")
 
 
 @contextmanager
@@ -89,3 +94,17 @@ def _check_lines(file, n_rows):
             f"{file} has {n_lines} lines behind its header, read as {n_rows} rows: a quote at the start of a cell "
             f"joins lines: remove the quotes"
         )
+
+
+def check_prepared(config):
+    """Compares the files that runs read with the dataset's manifest, where it has one.
+
+    Args:
+        config (Config): RecBole's or ours.
+
+    Raises:
+        ValueError: a file is missing, half copied or changed, or a command was stopped while it replaced them.
+    """
+    folder = Path(config["data_path"])
+    for text in changed_files(folder, config["dataset"], READ):
+        raise ValueError(f"{folder}: {text}")

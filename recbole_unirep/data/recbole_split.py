@@ -18,7 +18,7 @@ from recbole.data.utils import create_samplers, get_dataloader
 
 from recbole_unirep.data.cold_items import cold_items_asked
 from recbole_unirep.data.dataset import recbole_class
-from recbole_unirep.data.prepared import check_prepared
+from recbole_unirep.data.reading import check_prepared
 from recbole_unirep.data.sequences import UserSequences
 from recbole_unirep.data.split import Data, recbole_loader
 

@@ -23,11 +23,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from recbole_unirep.data.item_transitions import n_training
+from recbole_unirep.data.cooccurrence import n_training
 from recbole_unirep.model.generative import exact_where_found
 from recbole_unirep.model.tiger import TIGER
-from recbole_unirep.semantic_ids import first_tokens
-from recbole_unirep.tokenizer.feature_merges import FeatureMerges, learn_merges
+from recbole_unirep.modules.feature_merges import FeatureMerges, learn_merges
+from recbole_unirep.semantic_ids.ids import first_tokens
 
 
 class ActionPiece(TIGER):

@@ -20,11 +20,11 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from recbole_unirep.data.catalogue import GRAPH, graph
 from recbole_unirep.model.backbone import with_keys
-from recbole_unirep.model.fixed_codes import FITTED, fitted_codes, has_kept, load_fitted, of_fitted
 from recbole_unirep.model.generative import exact_where_found
 from recbole_unirep.model.tiger import TIGER, Remembered
+from recbole_unirep.semantic_ids.catalogue import GRAPH, graph
+from recbole_unirep.semantic_ids.frozen_codes import FITTED, fitted_codes, has_kept, load_fitted, of_fitted
 from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.tokenizer.rqkmeans import RQKMeans
 

@@ -18,8 +18,8 @@ from recbole_unirep.analysis.codebook import codebook_report
 from recbole_unirep.generation.beam_search import beam_search
 from recbole_unirep.generation.likelihood import candidate_log_likelihoods, catalogue_log_likelihoods
 from recbole_unirep.generation.trie import ClosedCodes, PrefixTrie, close_codes
-from recbole_unirep.model.fixed_codes import FITTED, fixed_codes
-from recbole_unirep.semantic_ids import first_tokens
+from recbole_unirep.semantic_ids.frozen_codes import FITTED, fixed_codes
+from recbole_unirep.semantic_ids.ids import first_tokens
 
 
 class GenerativeRecommender(SequentialRecommender):

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from recbole_unirep.generation.beam_search import beam_search
 from recbole_unirep.generation.likelihood import code_log_likelihoods
-from recbole_unirep.model.fixed_codes import has_kept, of_run
 from recbole_unirep.model.tiger import TIGER
+from recbole_unirep.semantic_ids.frozen_codes import has_kept, of_run
 from recbole_unirep.training.checkpoint import load
 
 

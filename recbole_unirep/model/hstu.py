@@ -15,7 +15,7 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recbole_unirep.training.causal import read_items
+from recbole_unirep.scoring.model_contract import read_items
 from recbole_unirep.training.losses import LOSSES, PAIRWISE
 from recbole_unirep.training.softmax import cross_entropy
 

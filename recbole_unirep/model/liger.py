@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recbole_unirep.data.item_text import load_item_text
-from recbole_unirep.model.item_embedding import versions_of
 from recbole_unirep.model.tiger import TIGER, Remembered
+from recbole_unirep.modules.item_embedding import versions_of
 from recbole_unirep.training.softmax import cross_entropy
 
 

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recbole_unirep.model.fixed_codes import has_fixed_codes
-from recbole_unirep.model.nearest import nearest_items
-from recbole_unirep.model.new_item_codes import check_tokenizer
-from recbole_unirep.model.representation import COLD_IDS, REPRESENTATIONS
 from recbole_unirep.model.textknn import TextKNN
 from recbole_unirep.model.unirep import UniRep
 from recbole_unirep.model.unirep_options import CAUSAL_BACKBONES
-from recbole_unirep.tokenizer.pieces import code_pieces
+from recbole_unirep.modules.cold_ids import COLD_IDS, nearest_items
+from recbole_unirep.modules.representation import REPRESENTATIONS
+from recbole_unirep.semantic_ids.frozen_codes import has_fixed_codes
+from recbole_unirep.semantic_ids.new_item_codes import check_tokenizer
+from recbole_unirep.semantic_ids.pieces import code_pieces
 
 ID_FALLBACKS = tuple(name for name in COLD_IDS if name != "untrained")  # of a new item there are no first values
 TOLERANCE = 0.02  # of a text vector's length: float16 moves it by less

@@ -8,12 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from recbole_unirep.data.item_transitions import ItemTransitions, item_counts, item_transitions
+from recbole_unirep.data.cooccurrence import ItemTransitions, item_counts, item_transitions
 from recbole_unirep.data.sequences import WINDOW
-from recbole_unirep.training.repeats import repeats
-from recbole_unirep.training.score_additions import ScoreAdditions
-from recbole_unirep.training.score_features import HistorySimilarity, Popularity, ScoreFeatures
-from recbole_unirep.training.transitions import transition_additions
+from recbole_unirep.scoring.score_additions import ScoreAdditions, repeats, transition_additions
+from recbole_unirep.scoring.score_features import HistorySimilarity, Popularity, ScoreFeatures
 
 STEP = 10.0  # an optimizer moves every number by about its learning rate: these have several units to go
 LEARNED, RANKING = ("repeat_bias", "transition_bias"), ("history_similarity", "popularity_bias")

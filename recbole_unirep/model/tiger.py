@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recbole_unirep.model.generative import AutoregressiveRecommender
-from recbole_unirep.model.t5 import Memory, T5Stack
-from recbole_unirep.semantic_ids import first_tokens
+from recbole_unirep.modules.t5 import Memory, T5Stack
+from recbole_unirep.semantic_ids.ids import first_tokens
 
 
 class TIGER(AutoregressiveRecommender):

@@ -17,16 +17,16 @@ from recbole_unirep.analysis.codebook import codebook_report
 from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.data.item_text import load_item_text
 from recbole_unirep.model.backbone import LocalConvolution, make_backbone
-from recbole_unirep.model.code_embedding import CodeEmbedding, item_pieces
-from recbole_unirep.model.codebook_steps import move_codebooks
-from recbole_unirep.model.fixed_codes import FITTED, fixed_codes, has_fixed_codes
-from recbole_unirep.model.fusion import make_fusion
-from recbole_unirep.model.item_embedding import UnifiedItemEmbedding
-from recbole_unirep.model.representation import REPRESENTATIONS
 from recbole_unirep.model.score_bias import LEARNED, RANKING, ScoreBias
-from recbole_unirep.model.unirep_options import check_options, hidden_size
+from recbole_unirep.model.unirep_options import check_options, hidden_size, item_pieces
+from recbole_unirep.modules.code_embedding import CodeEmbedding
+from recbole_unirep.modules.codebook_steps import move_codebooks
+from recbole_unirep.modules.fusion import make_fusion
+from recbole_unirep.modules.item_embedding import UnifiedItemEmbedding
+from recbole_unirep.modules.representation import REPRESENTATIONS
+from recbole_unirep.scoring.model_contract import sequence_states
+from recbole_unirep.semantic_ids.frozen_codes import FITTED, fixed_codes, has_fixed_codes
 from recbole_unirep.tokenizer import make_tokenizer
-from recbole_unirep.training.causal import sequence_states
 from recbole_unirep.training.losses import PAIRWISE, recommendation_loss
 from recbole_unirep.training.softmax import cross_entropy
 

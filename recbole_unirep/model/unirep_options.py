@@ -3,18 +3,22 @@
 import math
 from logging import getLogger
 
+import torch
+
 from recbole_unirep.model.backbone import BACKBONES
-from recbole_unirep.model.code_embedding import CODE_PIECES
-from recbole_unirep.model.fixed_codes import has_fixed_codes
-from recbole_unirep.model.fusion import FUSIONS, KEEPS_WIDTH, SIMILARITIES
-from recbole_unirep.model.representation import COLD_IDS, REPRESENTATIONS
 from recbole_unirep.model.score_bias import LEARNED, RANKING
+from recbole_unirep.modules.code_embedding import CODE_PIECES
+from recbole_unirep.modules.cold_ids import COLD_IDS
+from recbole_unirep.modules.fusion import FUSIONS, KEEPS_WIDTH, SIMILARITIES
+from recbole_unirep.modules.representation import REPRESENTATIONS
+from recbole_unirep.scoring.model_contract import CAUSAL
+from recbole_unirep.scoring.protocols import RECBOLE, protocols_asked
+from recbole_unirep.semantic_ids.collisions import POLICIES
+from recbole_unirep.semantic_ids.frozen_codes import has_fixed_codes
+from recbole_unirep.semantic_ids.pieces import ngram_pieces, sentence_pieces
 from recbole_unirep.tokenizer import TOKENIZERS
 from recbole_unirep.tokenizer.base import shipped_defaults
-from recbole_unirep.tokenizer.collisions import POLICIES
-from recbole_unirep.training.causal import CAUSAL
 from recbole_unirep.training.losses import LOSSES
-from recbole_unirep.training.protocols import RECBOLE, protocols_asked
 
 QUANTIZATION_ITEMS = ("batch", "catalogue")
 QUANTIZATION_WEIGHTINGS = ("item", "occurrence")
@@ -147,3 +151,27 @@ def hidden_size(config, width):
         )
     getLogger().info(f"{key} of the backbone is {width}: the parts of an item stand side by side (fusion: {fusion})")
     return width
+
+
+def item_pieces(config, fixed, n_training_items, dataset):
+    """Pieces of the items' IDs that the config asks for; None where each code is one.
+
+    Args:
+        config (Config): ours: code_pieces, ngram_size, n_pieces.
+        fixed (FixedCodes): codes of the items.
+        n_training_items (int): number of item ids that take part in training, padding included.
+        dataset (Dataset): RecBole's, the training part.
+
+    Raises:
+        ValueError: see `sentence_pieces`.
+    """
+    kind = config["code_pieces"]
+    if kind == "code":
+        return None
+    # One more than an item is a target, so that those that are only read count as well.
+    counts = 1 + torch.bincount(dataset.inter_feat[dataset.iid_field], minlength=dataset.item_num)
+    counts[0] = 0
+    counts[n_training_items:] = 0
+    if kind == "ngram":
+        return ngram_pieces(fixed.codes, counts, config["ngram_size"])
+    return sentence_pieces(fixed.codes, counts, config["n_pieces"])

@@ -8,8 +8,8 @@ It is the case of UniRep with codes of OPQ that stand still and no ID embedding;
 paper's pre-training on several and its permutation of codes between them.
 """
 
-from recbole_unirep.model.fixed_codes import has_fixed_codes
 from recbole_unirep.model.unirep import UniRep
+from recbole_unirep.semantic_ids.frozen_codes import has_fixed_codes
 
 
 class VQRec(UniRep):

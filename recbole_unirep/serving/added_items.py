@@ -17,9 +17,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-import recbole_unirep
 from recbole_unirep.model.new_items import NewItems
-from recbole_unirep.training.trainer import BEST
+from recbole_unirep.runs.folder import BEST
+from recbole_unirep.version import __version__
 
 ADDED = "added_items.safetensors"
 
@@ -101,7 +101,7 @@ def append_added(run, added):
             check_new(added.items, before.items)
             added = before.followed_by(added)
         record = {
-            "made_by": f"recbole-unirep {recbole_unirep.__version__}",
+            "made_by": f"recbole-unirep {__version__}",
             "checkpoint_sha256": _checkpoint_sha256(run),
             "batches": added.batches,
             "items": added.items,

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from recbole_unirep.training.causal import sequence_states
+from recbole_unirep.scoring.model_contract import sequence_states
 
 try:
     import onnx  # noqa: F401  torch's exporter asks for it

@@ -19,20 +19,22 @@ import torch
 from safetensors.numpy import save
 from safetensors.torch import save as save_tensors
 
-import recbole_unirep
-from recbole_unirep.data.catalogue import TEXT_SETTINGS
-from recbole_unirep.run_folder import RunLog, environment, write_yaml
-from recbole_unirep.semantic_ids import SemanticIds
+from recbole_unirep.commands.options import read_options
+from recbole_unirep.files.manifest import check_place, write_manifest, written_folder
+from recbole_unirep.files.whole import write_yaml
+from recbole_unirep.model.item_codes import model_codes
+from recbole_unirep.runs.environment import environment
+from recbole_unirep.runs.log import RunLog
+from recbole_unirep.scoring.model_contract import sequence_states
+from recbole_unirep.semantic_ids.bundle import save_bundle
+from recbole_unirep.semantic_ids.catalogue import TEXT_SETTINGS
+from recbole_unirep.semantic_ids.ids import SemanticIds
 from recbole_unirep.serving.encoder import INPUTS, OUTPUTS, onnx_encoder
-from recbole_unirep.serving.export_files import check_place, write_manifest, written_folder
 from recbole_unirep.serving.exported import ExportedRecommender
-from recbole_unirep.serving.model_codes import model_codes
-from recbole_unirep.serving.options import read_options
 from recbole_unirep.serving.recommender import Recommender
 from recbole_unirep.tokenizer.base import shipped_defaults
-from recbole_unirep.tokenizer.bundle import save_bundle
-from recbole_unirep.training.causal import sequence_states
 from recbole_unirep.training.checkpoint import plain
+from recbole_unirep.version import __version__
 
 COMPARED, DIFFERENCE = 100, 1e-4  # best items whose scores are compared; what rounding may do to the largest of them
 MACHINE_KEYS = ("data_path", "run_dir", "resume", "text_dir", "config_files")  # what only the run's machine knows
@@ -94,7 +96,7 @@ def export_run(run, out, data_path=None, overwrite=False):
             f"another model, or recommend by the run itself"
         )
     record = {
-        "made_by": f"recbole-unirep {recbole_unirep.__version__}",
+        "made_by": f"recbole-unirep {__version__}",
         "packages": environment(config["device"])["packages"],
         "model": config["model"],
         "dataset": config["dataset"],

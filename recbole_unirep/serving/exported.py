@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from recbole_unirep.serving.export_files import read_manifest
+from recbole_unirep.files.manifest import read_manifest
 from recbole_unirep.serving.recommendation import Recommendation, ids_of
 from recbole_unirep.serving.score_parts import ScoreParts
 

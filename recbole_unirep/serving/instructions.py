@@ -20,15 +20,15 @@ from pathlib import Path
 
 import numpy as np
 
-import recbole_unirep
 from recbole_unirep.config import Config
-from recbole_unirep.data.item_titles import item_titles
-from recbole_unirep.data.item_transitions import n_training
+from recbole_unirep.data.cooccurrence import n_training
+from recbole_unirep.data.item_file import item_titles
 from recbole_unirep.data.split import load_data
-from recbole_unirep.run_folder import RunLog
-from recbole_unirep.semantic_ids import SemanticIds, is_numbered, read_record
-from recbole_unirep.serving.export_files import check_place, write_manifest, written_folder
-from recbole_unirep.values import split_arguments
+from recbole_unirep.files.manifest import check_place, write_manifest, written_folder
+from recbole_unirep.runs.log import RunLog
+from recbole_unirep.semantic_ids.ids import SemanticIds, is_numbered, read_record
+from recbole_unirep.settings.values import split_arguments
+from recbole_unirep.version import __version__
 
 FORM = "--format=instructions"
 TASKS = {  # prompts of a task, one of which is drawn for each line, and what answers them
@@ -110,7 +110,7 @@ def export_instructions(arguments):
                 folder,
                 {
                     "kind": "instructions",
-                    "made_by": f"recbole-unirep {recbole_unirep.__version__}",
+                    "made_by": f"recbole-unirep {__version__}",
                     "dataset": config["dataset"],
                     "dataset_fingerprint": data.fingerprint,
                     "tokenizer": record.get("tokenizer"),

@@ -17,9 +17,9 @@ from typing import NamedTuple
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from recbole_unirep.files.manifest import read_manifest
 from recbole_unirep.generation.beam_search import beam_search
 from recbole_unirep.generation.trie import PrefixTrie, close_codes
-from recbole_unirep.serving.export_files import read_manifest
 
 
 class Written(NamedTuple):

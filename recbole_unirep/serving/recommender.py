@@ -9,19 +9,19 @@ import torch
 from recbole.utils import ModelType
 
 from recbole_unirep.data.candidates import tie_priority
-from recbole_unirep.data.item_titles import item_titles
+from recbole_unirep.data.item_file import item_titles
 from recbole_unirep.data.sequences import UserSequences
 from recbole_unirep.model.new_items import extend
 from recbole_unirep.quick_start import load_data_and_model
+from recbole_unirep.runs.folder import BEST
+from recbole_unirep.scoring.model_contract import sequence_states
+from recbole_unirep.scoring.scorers import make_scorer
+from recbole_unirep.scoring.top_items import best_items
 from recbole_unirep.serving.added_items import extended_dataset, read_added
 from recbole_unirep.serving.histories import Asked, Histories, read_part
 from recbole_unirep.serving.index import INDEXES, ItemIndex
 from recbole_unirep.serving.output import check_out, recommendation_file
-from recbole_unirep.serving.ranking import best_items
 from recbole_unirep.serving.recommendation import Recommendation, ids_of
-from recbole_unirep.training.causal import sequence_states
-from recbole_unirep.training.scorers import make_scorer
-from recbole_unirep.training.trainer import BEST
 
 ROWS_AT_ONCE, ITEMS_AT_ONCE = 4096, 2**20  # histories and recommended items that are held at a time
 ROWS_OF_RECALL = 256  # histories by which the recall of an index is told

@@ -13,9 +13,9 @@ import asyncio
 import json
 import logging
 
-import recbole_unirep
 from recbole_unirep.serving.item_search import ItemSearch
 from recbole_unirep.serving.page import PAGE, POLICY
+from recbole_unirep.version import __version__
 
 try:
     from fastapi import FastAPI, Query, Request
@@ -63,7 +63,7 @@ def app(recommender):
             "model": model_name(recommender),
             "items": len(search.tokens),
             "users": max(0, len(recommender.user_ids) - 1),
-            "version": recbole_unirep.__version__,
+            "version": __version__,
         }
 
     @service.get("/items")

@@ -20,10 +20,10 @@ import yaml
 
 from recbole_unirep.config import Config
 from recbole_unirep.quick_start import MAY_CHANGE
-from recbole_unirep.run_folder import read_result
-from recbole_unirep.training.metrics import metric_names
+from recbole_unirep.runs.folder import CONTINUABLE, read_result
+from recbole_unirep.scoring.metrics import metric_names
 
-CONTINUABLE = ("last.pt", "last_pretrained.pt", "pretrained.pt")
+FIRST_SEED = 2020
 CHILD = (
     "import sys; sys.argv[0] = 'run_recbole'; from recbole_unirep.study.cells import end_with_parent; "
     "end_with_parent(); from recbole_unirep.cli import run_recbole; sys.exit(run_recbole())"
@@ -173,3 +173,26 @@ def _quoted(argument):
 
 def _plain(values):
     return yaml.safe_load(yaml.safe_dump(values))
+
+
+def seeds_asked(found):
+    """Seeds: how many from 2020 on, or a list.
+
+    Args:
+        found (int, str or list of int): such as 3, '3', '2020,2021,2022' or [2020, 2021, 2022].
+
+    Returns:
+        list[int]: each once.
+
+    Raises:
+        ValueError: there is none, or one is no whole number.
+    """
+    is_list = isinstance(found, list) or "," in str(found)
+    texts = [str(part).strip() for part in (found if isinstance(found, list) else str(found).split(","))]
+    if not texts or not all(part.isdecimal() for part in texts) or len(set(texts)) < len(texts):
+        raise ValueError(f"seeds={found} is not understood: give how many, or each once, such as 2020,2021,2022")
+    if is_list:
+        return [int(part) for part in texts]
+    if not 1 <= int(texts[0]) < FIRST_SEED:
+        raise ValueError(f"seeds={found}: give how many, at least 1, or a list such as [2020, 2021, 2022]")
+    return [FIRST_SEED + number for number in range(int(texts[0]))]

@@ -2,7 +2,7 @@
 
 from statistics import mean, stdev
 
-from recbole_unirep.study.document import Table
+from recbole_unirep.reports.document import Table
 
 PER_LEVEL = ("codebook_usage", "perplexity")
 MANY_LEVELS = 4  # a table with more has the least and the mean of each measure in place of a column a level

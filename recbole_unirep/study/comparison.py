@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from recbole_unirep.analysis.significance import difference, holm, resampled_means, user_values
-from recbole_unirep.run_folder import read_result
-from recbole_unirep.training.ranks import RANKS, read_ranks
+from recbole_unirep.runs.folder import RANKS, read_result
+from recbole_unirep.scoring.ranks import read_ranks
 
 N_RESAMPLES = 10_000
 SEED_OF_RESAMPLES = 0

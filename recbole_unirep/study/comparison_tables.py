@@ -7,9 +7,9 @@ import re
 from recbole.evaluator.register import metrics_dict
 from tabulate import tabulate
 
-from recbole_unirep.run_folder import write_text
-from recbole_unirep.study.document import Cell, Table
-from recbole_unirep.study.markdown_page import markdown_table
+from recbole_unirep.files.whole import write_text
+from recbole_unirep.reports.document import Cell, Table
+from recbole_unirep.reports.markdown_page import markdown_table
 
 COSTS = ("item table", "parameters", "seconds", "memory")
 LATEX_SPECIAL = re.compile(r"([#$%&_{}])")

@@ -1,6 +1,6 @@
 """recbole_unirep.study.figures_asked: the figures that a study file can ask for."""
 
-from recbole_unirep.model.representation import REPRESENTATIONS
+from recbole_unirep.modules.representation import REPRESENTATIONS
 
 METRICS = ["hit@5", "ndcg@5", "hit@10", "ndcg@10", "mrr"]  # the paper's
 PROTOCOLS = ["uni99", "full", "full_unseen"]

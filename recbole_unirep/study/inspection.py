@@ -7,17 +7,16 @@ import numpy as np
 import torch
 
 from recbole_unirep.config import Config
-from recbole_unirep.data.catalogue import load_catalogue
 from recbole_unirep.data.dataset import create_dataset
-from recbole_unirep.data.item_categories import telling_names
-from recbole_unirep.data.item_columns import load_items
+from recbole_unirep.data.item_file import load_items, telling_names
 from recbole_unirep.model.generative import GenerativeRecommender
-from recbole_unirep.model.item_embedding import UnifiedItemEmbedding
+from recbole_unirep.modules.item_embedding import UnifiedItemEmbedding
 from recbole_unirep.quick_start import load_data_and_model
-from recbole_unirep.semantic_ids import RECORD, read_record
+from recbole_unirep.semantic_ids.bundle import load_bundle
+from recbole_unirep.semantic_ids.catalogue import load_catalogue
+from recbole_unirep.semantic_ids.ids import RECORD, read_record
 from recbole_unirep.tokenizer import reads_vectors
 from recbole_unirep.tokenizer.base import shipped_defaults
-from recbole_unirep.tokenizer.bundle import load_bundle
 
 TITLES, CATEGORIES = ("title", "name", "movie_title"), ("categories", "category", "class", "genres", "genre")
 LABELS = {"category": CATEGORIES, "brand": ("brand", "store")}

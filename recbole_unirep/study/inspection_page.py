@@ -8,7 +8,7 @@ from recbole_unirep.analysis import charts
 from recbole_unirep.analysis.categories import common_categories
 from recbole_unirep.analysis.codebook import level_counts
 from recbole_unirep.analysis.projection import sample_rows, tsne
-from recbole_unirep.study.document import Chart, Report, Section, Table
+from recbole_unirep.reports.document import Chart, Report, Section, Table
 from recbole_unirep.study.inspection import Inspected
 
 N_LEVELS_SHOWN = 8  # histograms

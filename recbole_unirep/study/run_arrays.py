@@ -7,10 +7,10 @@ from typing import NamedTuple, Optional
 import numpy as np
 import torch
 
-from recbole_unirep.data.item_categories import ItemCategories, load_item_categories
+from recbole_unirep.data.item_file import ItemCategories, load_item_categories
 from recbole_unirep.model import METHODS
 from recbole_unirep.model.generative import GenerativeRecommender
-from recbole_unirep.model.item_embedding import UnifiedItemEmbedding
+from recbole_unirep.modules.item_embedding import UnifiedItemEmbedding
 from recbole_unirep.quick_start import load_data_and_model
 
 

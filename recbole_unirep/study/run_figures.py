@@ -20,7 +20,7 @@ from recbole_unirep.analysis.categories import (
 )
 from recbole_unirep.analysis.codebook import codebook_usage, level_counts, perplexity
 from recbole_unirep.analysis.projection import PERPLEXITY, sample_rows, tsne
-from recbole_unirep.run_folder import write_json
+from recbole_unirep.files.whole import write_json
 from recbole_unirep.study.run_arrays import RunArrays, read_run
 
 N_CODES = 3  # fullest codes of a level, as in the paper

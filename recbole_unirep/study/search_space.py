@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import yaml
 
-from recbole_unirep.known_keys import nearest, recbole_models
-from recbole_unirep.shipped import shipped_file, shipped_names
-from recbole_unirep.values import parse_value
+from recbole_unirep.settings.known_keys import nearest, recbole_models
+from recbole_unirep.settings.shipped import shipped_file, shipped_names
+from recbole_unirep.settings.values import parse_value
 
 SHARED = "shared"
 # What decides which runs may be compared is the same for all trials.

@@ -2,7 +2,7 @@
 
 import json
 
-from recbole_unirep.study.document import Picture, Section
+from recbole_unirep.reports.document import Picture, Section
 from recbole_unirep.study.figures_asked import BY_ID_DIMENSION, LEARNING_CURVES, id_dimension
 
 

@@ -23,9 +23,8 @@ from typing import NamedTuple
 import yaml
 
 from recbole_unirep.model import METHODS
-from recbole_unirep.study.cells import Cell
+from recbole_unirep.study.cells import Cell, seeds_asked
 from recbole_unirep.study.figures_asked import METRICS, PROTOCOLS, figure_asked
-from recbole_unirep.study.seeds import seeds_asked
 
 KEYS = {
     "study": ("title", "text", "dataset", "datasets", "seeds", "settings", "rows", "ours", "tables", "figures"),

@@ -10,7 +10,7 @@ import json
 
 import yaml
 
-from recbole_unirep.run_folder import write_text, write_yaml
+from recbole_unirep.files.whole import write_text, write_yaml
 
 DATABASE = "trials.db"
 COLUMNS = ("model", "trial", "state", "valid_score", "best_epoch", "epochs", "seconds", "run", "message")

@@ -10,7 +10,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from recbole_unirep.shipped import shipped_file
+from recbole_unirep.settings.shipped import shipped_file
 
 ROWS_AT_ONCE = 2**15  # vectors that are worked on together
 

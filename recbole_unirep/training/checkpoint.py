@@ -12,8 +12,8 @@ import scipy.sparse
 import torch
 
 from recbole_unirep import parallel
-from recbole_unirep.sealed_zip import is_damaged, seal
-from recbole_unirep.whole_files import whole
+from recbole_unirep.files.sealed import is_damaged, seal
+from recbole_unirep.files.whole import whole
 
 REMEDY = "restore it or train anew"
 

@@ -18,13 +18,10 @@ Reference:
 """
 
 import torch
-from recbole.data.interaction import Interaction
 from torch.nn import functional as F
 
 from recbole_unirep import parallel
 from recbole_unirep.training.softmax import cross_entropy
-
-CLOZE = ("BERT4Rec",)
 
 
 def cloze_loss(model, batch, n_items, last_ratio, masks_all):
@@ -92,17 +89,3 @@ def draw_masks(items, may_be_masked, mask_ratio, last_ratio):
     is_last_alone = torch.rand(len(items), 1, device=device) < last_ratio
     is_last_alone |= ~drawn.any(dim=1, keepdim=True)
     return torch.where(is_last_alone, is_last, drawn)
-
-
-def trimmed(interactions, model):
-    """Rows of RecBole without the columns that pad all of them, where the model reads no padding; others as they are.
-
-    Args:
-        interactions (recbole Interaction): with the model's sequences of items, 0 pads on the right, and lengths.
-        model (recbole AbstractRecommender): any.
-    """
-    if type(model).__name__ not in CLOZE:
-        return interactions
-    longest = int(interactions[model.ITEM_SEQ_LEN].max())
-    kept = {field: interactions[field] for field in interactions}
-    return Interaction({**kept, model.ITEM_SEQ: kept[model.ITEM_SEQ][:, :longest]})

@@ -7,8 +7,7 @@ from recbole.utils import WandbLogger
 from torch.utils.tensorboard import SummaryWriter
 
 from recbole_unirep import parallel
-from recbole_unirep.run_folder import write_text
-from recbole_unirep.whole_files import unwritten
+from recbole_unirep.files.whole import unwritten, write_text
 
 
 class EpochLog:

@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional as F
 
 from recbole_unirep import parallel
-from recbole_unirep.training.causal import CAUSAL, sequence_states
-from recbole_unirep.training.cloze import CLOZE, cloze_loss
-from recbole_unirep.training.score_additions import place_among
+from recbole_unirep.scoring.model_contract import CAUSAL, CLOZE, sequence_states
+from recbole_unirep.scoring.score_additions import place_among
+from recbole_unirep.training.cloze import cloze_loss
 from recbole_unirep.training.softmax import cross_entropy, sampled_cross_entropy
 
 

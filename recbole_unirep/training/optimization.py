@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
 from recbole_unirep import parallel
-from recbole_unirep.training.causal import sequence_states
+from recbole_unirep.scoring.model_contract import sequence_states
 
 AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 # Share of the learning rate after the warm-up. done: share of the remaining steps; ratio: warm-up steps to steps.

@@ -5,11 +5,9 @@ from time import perf_counter
 
 from recbole.utils import init_seed
 
+from recbole_unirep.runs.folder import LAST_PRETRAINED, PRETRAINED
 from recbole_unirep.training import checkpoint
 from recbole_unirep.training.s3rec import LOSSES, PretrainingStep
-
-LAST_PRETRAINED = "last_pretrained.pt"
-PRETRAINED = "pretrained.pt"
 
 
 def check_stage(config):

@@ -19,17 +19,17 @@ from recbole.utils import early_stopping
 from tqdm import tqdm
 
 from recbole_unirep import parallel
+from recbole_unirep.runs.folder import BEST, LAST
+from recbole_unirep.scoring.model_contract import sequence_states
+from recbole_unirep.scoring.protocols import RECBOLE, evaluate_protocols
 from recbole_unirep.training import checkpoint
-from recbole_unirep.training.causal import sequence_states
 from recbole_unirep.training.data_parallel import SharedLoader, mean_over_processes, synchronised
 from recbole_unirep.training.epoch_log import EpochLog
 from recbole_unirep.training.finite import Finite
 from recbole_unirep.training.losses import row_loss
 from recbole_unirep.training.optimization import Optimization
 from recbole_unirep.training.pretraining import Pretraining
-from recbole_unirep.training.protocols import RECBOLE, evaluate_protocols
 
-BEST, LAST = "model.pt", "last.pt"
 RECBOLE_LOADERS = (AbstractDataLoader, KnowledgeBasedDataLoader)
 
 

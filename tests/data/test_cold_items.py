@@ -7,7 +7,8 @@ import torch
 from recbole_unirep.config import Config
 from recbole_unirep.data.cold_items import ColdItems, is_left
 from recbole_unirep.data.split import load_data
-from recbole_unirep.quick_start import build_model, load_data_and_model, run_recbole, trains_rows
+from recbole_unirep.model.build import build_model, trains_rows
+from recbole_unirep.quick_start import load_data_and_model, run_recbole
 from recbole_unirep.training.losses import row_loss
 from recbole_unirep.training.trainer import EngineTrainer
 

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from dataset_prep import prepare as pipeline
-from recbole_unirep.prepare import prepare_dataset
+from recbole_unirep.commands.prepare import prepare_dataset
 
 REVIEWS = [  # user, item, stars, time
     ("u2", "i1", 4.0, 1_400_000_300),

@@ -18,7 +18,7 @@ from dataset_prep.item_store import ItemStore
 from dataset_prep.review_store import ReviewStore
 from dataset_prep.spilling import SpillingDatabase
 from recbole_unirep import cli
-from recbole_unirep.prepare import prepare_dataset
+from recbole_unirep.commands.prepare import prepare_dataset
 
 UNIREP = [sys.executable, "-c", "import sys; from recbole_unirep.cli import unirep; sys.exit(unirep())"]
 GOOD = [json.dumps({"user_id": f"u{n % 4}", "item_id": f"i{n}", "timestamp": n}) for n in range(40)]

@@ -9,9 +9,9 @@ import pytest
 
 from dataset_prep.atomic_files import is_missing
 from dataset_prep.raw_fields import READ_AS_MISSING
+from recbole_unirep.commands.prepare import prepare_dataset, validate_dataset
 from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
-from recbole_unirep.prepare import prepare_dataset, validate_dataset
 
 VALID_FROM, TEST_FROM = 1_400_400_000, 1_400_700_000
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from recbole_unirep import cli
-from recbole_unirep.prepare import prepare_dataset
+from recbole_unirep.commands.prepare import prepare_dataset
 
 HEADER = "user_id:token\titem_id:token\ttimestamp:float\n"
 SOUND = HEADER + "".join(f"u{n % 3}\ti{n}\t{n}\n" for n in range(15))

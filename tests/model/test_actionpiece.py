@@ -9,15 +9,15 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 
+from recbole_unirep.commands.tokenize import tokenize
 from recbole_unirep.model import actionpiece
 from recbole_unirep.model.actionpiece import scattered
+from recbole_unirep.modules.feature_merges import learn_merges
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
-from recbole_unirep.semantic_ids import SemanticIds
+from recbole_unirep.scoring.protocols import evaluate_protocols
+from recbole_unirep.semantic_ids.ids import SemanticIds
 from recbole_unirep.study.inspection import read_inspected
 from recbole_unirep.study.run_arrays import read_run
-from recbole_unirep.tokenize import tokenize
-from recbole_unirep.tokenizer.feature_merges import learn_merges
-from recbole_unirep.training.protocols import evaluate_protocols
 
 SMALL = {"n_hash_buckets": 40, "vocabulary_size": 110, "n_segmentations": 3}
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_unirep.model.code_embedding import CodeEmbedding
-from recbole_unirep.semantic_ids import SemanticIds
+from recbole_unirep.modules.code_embedding import CodeEmbedding
+from recbole_unirep.semantic_ids.ids import SemanticIds
 from recbole_unirep.tokenizer import TOKENIZERS
 
 SMALL = {

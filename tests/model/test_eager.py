@@ -8,7 +8,7 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
-from recbole_unirep.training.protocols import evaluate_protocols
+from recbole_unirep.scoring.protocols import evaluate_protocols
 
 SMALL = {"behaviour_dim": 8, "behaviour_levels": 2, "behaviour_codebook_size": 7, "n_user_tokens": 5}
 

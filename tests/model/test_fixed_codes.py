@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_unirep.data.catalogue import item_tokens
+from recbole_unirep.commands.tokenize import encode_items
 from recbole_unirep.data.item_text import load_item_text
-from recbole_unirep.model import fixed_codes
-from recbole_unirep.model.fixed_codes import of_run
-from recbole_unirep.quick_start import build_model, load_data_and_model, run_recbole
-from recbole_unirep.run_folder import read_result
+from recbole_unirep.model.build import build_model
+from recbole_unirep.quick_start import load_data_and_model, run_recbole
+from recbole_unirep.runs.folder import read_result
+from recbole_unirep.scoring.protocols import evaluate_protocols
+from recbole_unirep.semantic_ids import frozen_codes
+from recbole_unirep.semantic_ids.bundle import load_bundle
+from recbole_unirep.semantic_ids.catalogue import item_tokens
+from recbole_unirep.semantic_ids.frozen_codes import of_run
 from recbole_unirep.serving.add_items import add_items
 from recbole_unirep.serving.added_items import read_added
-from recbole_unirep.tokenize import encode_items
-from recbole_unirep.tokenizer.bundle import load_bundle
-from recbole_unirep.training.protocols import evaluate_protocols
 
 RUNS = {
     "TIGER over RQVAE": ("TIGER", {"tokenizer": "RQVAE", "level_metrics": ["cosine", "euclidean"]}),
@@ -45,13 +46,13 @@ def settings(generative):
 @pytest.fixture
 def elsewhere(monkeypatch):
     """A machine where every tokenizer ends elsewhere; call it to be there."""
-    fit = fixed_codes.catalogue_codes
+    fit = frozen_codes.catalogue_codes
 
     def ends_elsewhere(tokenizer, known, items, policy):
         found = fit(tokenizer, known, items, policy)
         return found._replace(resolved=found.resolved.roll(1, 0))
 
-    return lambda: monkeypatch.setattr(fixed_codes, "catalogue_codes", ends_elsewhere)
+    return lambda: monkeypatch.setattr(frozen_codes, "catalogue_codes", ends_elsewhere)
 
 
 def ranked(run):
@@ -78,7 +79,7 @@ def test_nothing_is_fitted_where_a_run_is_read_back(settings, monkeypatch):
     def fit(*_):
         raise AssertionError("a tokenizer was fitted")
 
-    monkeypatch.setattr(fixed_codes, "_fit", fit)
+    monkeypatch.setattr(frozen_codes, "_fit", fit)
     monkeypatch.setattr("recbole_unirep.model.eager.Behaviour._fit", fit)
     load_data_and_model("run")
 
@@ -144,7 +145,7 @@ def test_a_runs_bundle_is_one_as_any_other(settings, tiny):
 def test_an_item_without_text_is_unknown_when_read_back(settings):
     run_recbole("UniRep", "tiny", config_dict=settings("UniRep", **RUNS["UniRep over RQKMeans"][1]))
     config, trained, data = load_data_and_model("run")
-    fixed = fixed_codes.fixed_codes(of_run(config, "run"), data.train)
+    fixed = frozen_codes.fixed_codes(of_run(config, "run"), data.train)
     assert torch.equal(fixed.is_known, trained.has_text)
     items = item_tokens(data.train)
     assert [items[place - 1] for place in (~fixed.is_known).nonzero()[1:, 0].tolist()] == ["i119"]
@@ -189,7 +190,7 @@ def test_new_items_have_codes_by_the_tokenizer_that_is_kept(settings, monkeypatc
     def fit(*_):
         raise AssertionError("a tokenizer was fitted")
 
-    monkeypatch.setattr(fixed_codes, "_fit", fit)
+    monkeypatch.setattr(frozen_codes, "_fit", fit)
     Path("new.csv").write_text("item_id,title,categories,price\nn1,soap number 3,\"'Beauty', 'soap'\",1\n")
     add_items("run", "new.csv")
     config, _, data = load_data_and_model("run")

@@ -9,7 +9,7 @@ import torch
 
 from recbole_unirep.model.grpo import advantages
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
-from recbole_unirep.training.protocols import evaluate_protocols
+from recbole_unirep.scoring.protocols import evaluate_protocols
 
 KINDS = {"encoder and decoder": {}, "decoder only": {"decoder_only": True}}
 

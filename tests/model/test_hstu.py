@@ -8,8 +8,8 @@ from recbole.utils import init_seed
 
 from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
+from recbole_unirep.model.build import build_model, trains_rows
 from recbole_unirep.model.hstu import Block
-from recbole_unirep.quick_start import build_model, trains_rows
 from recbole_unirep.training.losses import row_loss
 
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from recbole_unirep.model.fusion import FUSIONS
-from recbole_unirep.model.item_embedding import UnifiedItemEmbedding
-from recbole_unirep.model.representation import REPRESENTATIONS
+from recbole_unirep.modules.fusion import FUSIONS
+from recbole_unirep.modules.item_embedding import UnifiedItemEmbedding
+from recbole_unirep.modules.representation import REPRESENTATIONS
 from recbole_unirep.tokenizer.rqvae import RQVAE
 
 N_ITEMS, TEXT_DIM, CODE_DIM, ID_DIM = 7, 5, 4, 2

@@ -11,9 +11,9 @@ from recbole.data.interaction import Interaction
 import recbole_unirep
 from recbole_unirep.data.behaviours import BEHAVIOUR
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
+from recbole_unirep.scoring.protocols import evaluate_protocols
 from recbole_unirep.study.inspection import read_inspected
 from recbole_unirep.study.run_arrays import read_run
-from recbole_unirep.training.protocols import evaluate_protocols
 
 ASKED = {"behaviour_field": "kind"}
 KINDS = {

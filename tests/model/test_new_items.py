@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from recbole_unirep.data.item_text import load_item_text
-from recbole_unirep.model.new_item_codes import frozen_tokenizer, with_unused_levels
 from recbole_unirep.model.new_items import check_takes_items, check_text, embed_new_items
+from recbole_unirep.semantic_ids.new_item_codes import frozen_tokenizer, with_unused_levels
 
 COLD = {"split": "cold_items", "cold_item_share": 0.2, "lexical_dim": 16}
 FIXED = {"code_embedding_size": 8, "n_levels": 2, "codebook_size": 8}

@@ -7,8 +7,9 @@ from torch.nn import functional
 
 from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
-from recbole_unirep.quick_start import build_model, load_data_and_model, run_recbole, trains_rows
-from recbole_unirep.training.protocols import evaluate_protocols
+from recbole_unirep.model.build import build_model, trains_rows
+from recbole_unirep.quick_start import load_data_and_model, run_recbole
+from recbole_unirep.scoring.protocols import evaluate_protocols
 
 SMALL = {
     "text_encoder": "lexical",

@@ -5,8 +5,8 @@ import torch
 from recbole.data.interaction import Interaction
 from torch.nn import functional
 
-from recbole_unirep.training.causal import sequence_states
-from recbole_unirep.training.evaluation import rank_targets
+from recbole_unirep.scoring.evaluation import rank_targets
+from recbole_unirep.scoring.model_contract import sequence_states
 
 
 def interaction(data):

@@ -7,8 +7,8 @@ from recbole.data.utils import get_dataloader
 from recbole_unirep.config import Config
 from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.model.backbone import with_keys
-from recbole_unirep.quick_start import build_model
-from recbole_unirep.result import measures
+from recbole_unirep.model.build import build_model
+from recbole_unirep.runs.result import measures
 
 
 def interaction(data):

@@ -6,7 +6,8 @@ import torch
 from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
 from recbole_unirep.model import MODELS
-from recbole_unirep.quick_start import build_model, run_recbole, trains_rows
+from recbole_unirep.model.build import build_model, trains_rows
+from recbole_unirep.quick_start import run_recbole
 
 KEYS = {
     "text_encoder": "lexical",

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 import recbole_unirep
-from recbole_unirep.semantic_ids import SemanticIds
+from recbole_unirep.commands.tokenize import tokenize
+from recbole_unirep.semantic_ids.ids import SemanticIds
 from recbole_unirep.serving.added_items import read_added
 from recbole_unirep.serving.recommender import Recommender
-from recbole_unirep.tokenize import tokenize
 
 NEW = [
     {"item_id": "n1", "title": "soap number 3", "categories": "'Beauty', 'soap'", "price": "4.5"},

@@ -13,11 +13,11 @@ from safetensors.numpy import load_file
 
 import recbole_unirep
 from recbole_unirep.quick_start import load_data_and_model
-from recbole_unirep.semantic_ids import SemanticIds
+from recbole_unirep.scoring.model_contract import sequence_states
+from recbole_unirep.semantic_ids.bundle import load_bundle
+from recbole_unirep.semantic_ids.ids import SemanticIds
 from recbole_unirep.serving.export import export_run
 from recbole_unirep.serving.recommender import Recommender
-from recbole_unirep.tokenizer.bundle import load_bundle
-from recbole_unirep.training.causal import sequence_states
 
 ADDED = {"repeat_bias": True, "transition_bias": 2, "history_similarity": 1.5, "popularity_bias": 0.2}
 BEST = {"similarity": "cosine", "local_convolution": 3, "fusion": "mlp", "fusion_hidden_units": 8, **ADDED}

@@ -41,7 +41,7 @@ def test_every_damaged_file_is_named(export):
 
 
 def test_another_format_is_refused(export, monkeypatch):
-    monkeypatch.setattr("recbole_unirep.serving.export_files.FORMAT", "recbole-unirep export 2")
+    monkeypatch.setattr("recbole_unirep.files.manifest.FORMAT", "recbole-unirep export 2")
     with pytest.raises(ValueError, match="has format 'recbole-unirep export 1', known is 'recbole-unirep export 2'"):
         recbole_unirep.load_export(export)
 

@@ -6,8 +6,8 @@ import pytest
 
 from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
-from recbole_unirep.semantic_ids import SemanticIds
-from recbole_unirep.serving.export_files import read_manifest
+from recbole_unirep.files.manifest import read_manifest
+from recbole_unirep.semantic_ids.ids import SemanticIds
 from recbole_unirep.serving.instructions import TASKS
 
 

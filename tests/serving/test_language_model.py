@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from recbole_unirep.serving.export_files import write_manifest
+from recbole_unirep.files.manifest import write_manifest
 from recbole_unirep.serving.language_model import IDLanguageModel
 
 TEXT = "After the next item is Someone took these items oldest first Which comes"

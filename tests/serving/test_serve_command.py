@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 import recbole_unirep
-from recbole_unirep.serving import server as serving
+from recbole_unirep.commands import serve as serving
 
 ROOT = Path(recbole_unirep.__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-c", "import sys; from recbole_unirep import cli; sys.exit(cli.unirep())", "serve"]

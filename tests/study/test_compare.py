@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from recbole_unirep import cli
+from recbole_unirep.commands.compare import compare
 from recbole_unirep.quick_start import run_recbole
 from recbole_unirep.study import cells as cells_module
 from recbole_unirep.study.cells import Cell, run_cell
-from recbole_unirep.study.compare import compare
 
 SMALL = ["--hidden_size=16", "--inner_size=8", "--MAX_ITEM_LIST_LENGTH=5", "--n_layers=1", "--text_encoder=lexical"]
 SMALL += ["--lexical_dim=16", "--codebook_size=8", "--code_dim=8", "--encoder_sizes=[12]", "--id_embedding_size=8"]

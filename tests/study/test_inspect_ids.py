@@ -9,8 +9,8 @@ import pytest
 
 from recbole_unirep import cli, run_recbole
 from recbole_unirep.analysis.health import Thresholds
-from recbole_unirep.semantic_ids import SemanticIds
-from recbole_unirep.study.inspect_ids import look, write
+from recbole_unirep.commands.inspect_ids import look, write
+from recbole_unirep.semantic_ids.ids import SemanticIds
 from recbole_unirep.study.inspection import Inspected, neighbours, read_inspected
 
 LOW = Thresholds(usage=0.0, perplexity=0.0, coverage=0.0)

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from recbole_unirep.commands.rank_weights import rank_weights
 from recbole_unirep.quick_start import run_recbole
-from recbole_unirep.study.rank_weights import rank_weights
 
 SMALL = {"codebook_size": 8, "code_dim": 8, "encoder_sizes": [12], "text_encoder": "lexical", "lexical_dim": 8}
 KEYS = {**SMALL, "users_per_batch": 16, "epochs": 1, "protocol": [], "topk": [10], "show_progress": False}

@@ -11,7 +11,7 @@ import matplotlib
 import pytest
 
 from recbole_unirep.analysis import plots
-from recbole_unirep.study.report import Cell, Code, Picture, Report, Section, Table, write_report
+from recbole_unirep.reports.report import Cell, Code, Picture, Report, Section, Table, write_report
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NASTY = "<script>alert('x')</script> & \"q\" | *a* [b](http://example.com) \x07"
@@ -139,7 +139,7 @@ def test_what_can_not_be_written_is_an_error_and_writes_nothing(tmp_path, parts,
 
 def test_a_report_without_figures_needs_no_matplotlib(tmp_path):
     code = (
-        "import sys; sys.modules['matplotlib'] = None; from recbole_unirep.study.report import *; "
+        "import sys; sys.modules['matplotlib'] = None; from recbole_unirep.reports.report import *; "
         f"write_report({str(tmp_path)!r}, Report('T', [Section('S', ['text'])]))"
     )
     subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True)

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from recbole_unirep import cli
+from recbole_unirep.study.cells import seeds_asked
 from recbole_unirep.study.figures_asked import id_dimension
-from recbole_unirep.study.seeds import seeds_asked
-from recbole_unirep.study.study import study
 from recbole_unirep.study.study_file import read_study
+from recbole_unirep.study.study_report import study
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SMALL = {"hidden_size": 16, "inner_size": 8, "n_layers": 1, "MAX_ITEM_LIST_LENGTH": 5, "epochs": 1}

@@ -13,11 +13,11 @@ import torch
 import yaml
 
 from recbole_unirep import cli, quick_start
-from recbole_unirep.folder_lock import locked
+from recbole_unirep.commands import tune as tuning
+from recbole_unirep.commands.tune import tune
+from recbole_unirep.files.lock import locked
 from recbole_unirep.quick_start import run_recbole
 from recbole_unirep.study import search_space
-from recbole_unirep.study import tune as tuning
-from recbole_unirep.study.tune import tune
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SMALL = ["--hidden_size=16", "--inner_size=8", "--MAX_ITEM_LIST_LENGTH=5", "--users_per_batch=16", "--n_layers=1"]
@@ -239,7 +239,7 @@ def test_a_folder_is_of_one_tuning(asked):
 
 def test_without_optuna_the_line_says_what_to_install(asked, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    for name in ("recbole_unirep.study.trials", "recbole_unirep.study.tune"):
+    for name in ("recbole_unirep.study.trials", "recbole_unirep.commands.tune"):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr("sys.argv", ["unirep", "tune", *asked()])
     assert cli.unirep() != 0

@@ -9,10 +9,10 @@ from recbole_unirep.config import Config
 from recbole_unirep.data.candidates import Targets, tie_priority
 from recbole_unirep.data.sequences import UserSequences
 from recbole_unirep.data.split import HeldOut, load_data
-from recbole_unirep.quick_start import build_model, trains_rows
+from recbole_unirep.model.build import build_model, trains_rows
+from recbole_unirep.scoring.evaluation import PROTOCOLS, rank_targets
+from recbole_unirep.scoring.score_additions import repeats
 from recbole_unirep.training import softmax
-from recbole_unirep.training.evaluation import PROTOCOLS, rank_targets
-from recbole_unirep.training.repeats import repeats
 
 SMALL = {
     "hidden_size": 16,

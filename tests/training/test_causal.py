@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recbole_unirep.training.causal import CAUSAL, sequence_states
+from recbole_unirep.scoring.model_contract import CAUSAL, sequence_states
 
 LENGTHS = torch.tensor([1, 2, 3, 4, 5, 6])
 

@@ -9,10 +9,11 @@ import scipy.sparse
 import torch
 from recbole.utils import get_trainer
 
+from recbole_unirep.runs.folder import BEST
+from recbole_unirep.scoring.evaluation import rank_targets
 from recbole_unirep.training import checkpoint
 from recbole_unirep.training.checkpoint import load_weights
-from recbole_unirep.training.evaluation import rank_targets
-from recbole_unirep.training.trainer import BEST, trainer_class
+from recbole_unirep.training.trainer import trainer_class
 
 CPU = torch.device("cpu")
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_unirep.quick_start import trains_rows
+from recbole_unirep.model.build import trains_rows
+from recbole_unirep.scoring.model_contract import trimmed
 from recbole_unirep.training import cloze
 from recbole_unirep.training.cloze import draw_masks, whole_rows
 from recbole_unirep.training.losses import row_loss
@@ -113,7 +114,7 @@ def test_scores_need_no_padding(bert):
     _, data, model = bert
     model.eval()
     short = data.test.interactions[data.test.interactions[model.ITEM_SEQ_LEN] <= 4]
-    trimmed = cloze.trimmed(short, model)
+    trimmed = trimmed(short, model)
     assert trimmed[model.ITEM_SEQ].size(1) < short[model.ITEM_SEQ].size(1)
     torch.testing.assert_close(model.full_sort_predict(trimmed), model.full_sort_predict(short))
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from recbole_unirep.training import scorers
-from recbole_unirep.training.evaluation import PROTOCOLS
+from recbole_unirep.scoring import scorers
+from recbole_unirep.scoring.evaluation import PROTOCOLS
 
 N_USERS, N_ITEMS = 41, 160
 
@@ -92,7 +92,7 @@ def test_target_and_negatives_of_a_candidate_row_may_change_places(make_targets,
 @pytest.mark.parametrize("block", [1, 7, 2048])
 def test_a_causal_model_s_rankings_are_those_of_exact_products(make_targets, rank, monkeypatch, block):
     """Equal items tie and the target never beats itself, which float32 products of other shapes do not give."""
-    monkeypatch.setattr("recbole_unirep.training.scores.BLOCK", block)
+    monkeypatch.setattr("recbole_unirep.scoring.scores.BLOCK", block)
     data, (states, table) = make_targets(), draw_factors()
     rankings = rank((states, table), data, n_top=20)
     assert_naive(rankings, data, exact_scores(states, table), 20)
@@ -102,7 +102,7 @@ def test_a_causal_model_s_rankings_are_those_of_exact_products(make_targets, ran
 @pytest.mark.parametrize("block", [1, 7, 2048])
 @pytest.mark.parametrize("bias", [-3.0, 0.37])
 def test_what_a_user_has_read_counts_with_the_model_s_number(make_targets, rank, monkeypatch, block, bias):
-    monkeypatch.setattr("recbole_unirep.training.scores.BLOCK", block)
+    monkeypatch.setattr("recbole_unirep.scoring.scores.BLOCK", block)
     data, (states, table), bias = make_targets(), draw_factors(), torch.tensor(bias)
     rankings, plain = rank((states, table, bias), data, n_top=20), rank((states, table), data, n_top=20)
     scores, user = exact_scores(states, table), torch.arange(N_USERS)
@@ -132,8 +132,8 @@ def test_a_protocol_ranks_alike_alone_and_beside_others(make_targets, rank, mode
 def test_parts_of_any_size_give_the_same(make_targets, rank, monkeypatch, model, scores_at_once):
     data = make_targets()
     expected = rank(model, data, batch_size=N_USERS, scores_at_once=10**6, n_top=20)
-    monkeypatch.setattr("recbole_unirep.training.scores.BLOCK", 13)
-    monkeypatch.setattr("recbole_unirep.training.scores.PRODUCTS", 11 * 24)
+    monkeypatch.setattr("recbole_unirep.scoring.scores.BLOCK", 13)
+    monkeypatch.setattr("recbole_unirep.scoring.scores.PRODUCTS", 11 * 24)
     assert_same(rank(model, data, batch_size=9, scores_at_once=scores_at_once, n_top=20), expected)
 
 
@@ -165,7 +165,7 @@ class Largest(TorchDispatchMode):
 
 
 def test_memory_does_not_grow_with_users_times_items(make_targets, rank, monkeypatch):
-    monkeypatch.setattr("recbole_unirep.training.scores.PRODUCTS", 2048)
+    monkeypatch.setattr("recbole_unirep.scoring.scores.PRODUCTS", 2048)
     n_users, n_items, dim = 101, 10_001, 8
     draw = np.random.RandomState(0)
     users = np.repeat(np.arange(1, n_users), 4)

@@ -11,8 +11,8 @@ from recbole.evaluator.register import metric_types, metrics_dict
 from recbole.utils import EvaluatorType
 
 from recbole_unirep.config import Config
-from recbole_unirep.training.evaluation import PROTOCOLS, Ranking
-from recbole_unirep.training.metrics import metric_names, metrics_of, n_top_needed
+from recbole_unirep.scoring.evaluation import PROTOCOLS, Ranking
+from recbole_unirep.scoring.metrics import metric_names, metrics_of, n_top_needed
 
 TOPK = [1, 5, 10, 20]
 OF_RANKINGS = [cls.__name__ for name, cls in metrics_dict.items() if metric_types[name] == EvaluatorType.RANKING]

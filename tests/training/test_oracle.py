@@ -17,9 +17,9 @@ from recbole_unirep.config import Config
 from recbole_unirep.data.dataset import FastAugmentation, recbole_class
 from recbole_unirep.data.recbole_split import Recorded
 from recbole_unirep.data.split import HeldOut
-from recbole_unirep.quick_start import build_model
-from recbole_unirep.training.evaluation import Ranking
-from recbole_unirep.training.metrics import metrics_of
+from recbole_unirep.model.build import build_model
+from recbole_unirep.scoring.evaluation import Ranking
+from recbole_unirep.scoring.metrics import metrics_of
 
 METRICS = ["Hit", "NDCG", "MRR", "MAP", "Recall", "Precision", "GAUC"]
 # RecBole masks earlier items for general and context-aware models alone: their `full` is our full_unseen.

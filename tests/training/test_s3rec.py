@@ -8,7 +8,7 @@ import torch
 
 from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
-from recbole_unirep.quick_start import build_model
+from recbole_unirep.model.build import build_model
 from recbole_unirep.training.s3rec import ROWS_AT_ONCE, PretrainingBatch, PretrainingStep, attribute_matrix, draw_batch
 
 WEIGHTS = ("aap_weight", "mip_weight", "map_weight", "sp_weight")

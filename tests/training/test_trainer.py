@@ -8,8 +8,9 @@ import torch
 from recbole.trainer import DecisionTreeTrainer, NCLTrainer, S3RecTrainer, Trainer
 from recbole.utils import get_trainer
 
+from recbole_unirep.runs.folder import BEST, LAST
 from recbole_unirep.training.pretraining import Pretraining
-from recbole_unirep.training.trainer import BEST, LAST, EngineTrainer, trainer_class
+from recbole_unirep.training.trainer import EngineTrainer, trainer_class
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""What a shell can call, one command a file."""

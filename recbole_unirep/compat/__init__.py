@@ -1,0 +1,1 @@
+"""Workarounds for RecBole's faults, and the guard against pickles."""

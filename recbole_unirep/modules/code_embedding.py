@@ -1,0 +1,56 @@
+"""recbole_unirep.modules.code_embedding: semantic embeddings of codes that stand still.
+
+A learned vector of each code, summed over an item's levels, is its semantic embedding.
+
+Reference:
+    Yupeng Hou, Zhankui He, Julian McAuley, Wayne Xin Zhao. "Learning Vector-Quantized Item Representation for
+        Transferable Sequential Recommenders", arXiv:2210.12316 (codes to summed embeddings).
+    Singh et al. "Better Generalization with Semantic IDs: A Case Study in Ranking for Recommendations",
+        arXiv:2306.08121 (n-grams and SentencePieces of codes).
+"""
+
+import torch
+from torch import nn
+
+from recbole_unirep.semantic_ids.pieces import code_pieces
+
+CODE_PIECES = ("code", "ngram", "sentencepiece")
+
+
+class CodeEmbedding(nn.Module):
+    """Sum of learned vectors of the pieces of an item's ID, of its codes where nothing else is said.
+
+    Args:
+        codes (Tensor): row 0 pads; unused levels hold -1, shape: [n_items, L], int64.
+        codebook_sizes (list of int): codes of each level, shape: [L].
+        dim (int): dimensions of a vector.
+        init_std (float): standard deviation of the vectors at the start, before they are summed.
+        pieces (Pieces or None): of the items, row 0 without any.
+    """
+
+    def __init__(self, codes, codebook_sizes, dim, init_std, pieces=None):
+        super().__init__()
+        self.codebook_sizes, self.has_code_vectors = list(codebook_sizes), pieces is None
+        tokens, n_pieces = code_pieces(codes, codebook_sizes) if pieces is None else pieces
+        self.register_buffer("codes", codes)
+        self.register_buffer("tokens", tokens, persistent=pieces is not None)
+        self.vectors = nn.EmbeddingBag(1 + n_pieces, dim, mode="sum", padding_idx=0)
+        nn.init.normal_(self.vectors.weight, std=init_std)
+        with torch.no_grad():
+            self.vectors.weight[0] = 0
+        self.register_load_state_dict_post_hook(_follow_codes)
+
+    @property
+    def n_parameters(self):
+        """Learned numbers of pieces; the padding row is none."""
+        return self.vectors.weight[1:].numel()
+
+    def forward(self, items):
+        """Semantic embeddings of item ids [M], shape: [M, dim], and their codes, shape: [M, L]."""
+        return self.vectors(self.tokens[items]), self.codes[items]
+
+
+def _follow_codes(module, _):
+    """Tokens of the codes that were read: they may be others than those of this machine's fit."""
+    if module.has_code_vectors:
+        module.tokens = code_pieces(module.codes, module.codebook_sizes)[0]

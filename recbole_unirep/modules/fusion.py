@@ -1,0 +1,69 @@
+"""recbole_unirep.modules.fusion: how the semantic and the ID part of an item become one embedding.
+
+Reference:
+    'concat': Lin et al. "Unified Semantic and ID Representation Learning for Deep Recommenders." arXiv 2502.16474,
+        section 3.1. The other two are ours.
+    Similarity by direction under a temperature: Wu et al. "Unsupervised Feature Learning via Non-Parametric Instance
+        Discrimination." CVPR 2018.
+"""
+
+from torch import nn
+from torch.nn import functional
+
+
+class ResidualPerceptron(nn.Module):
+    """x + W_2 relu(W_1 x + b_1) + b_2: few ID dimensions may move an item in more directions than they are.
+
+    Args:
+        width (int): dimensions of x.
+        hidden_units (int): between the two layers.
+    """
+
+    def __init__(self, width, hidden_units):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(width, hidden_units), nn.ReLU(), nn.Linear(hidden_units, width))
+
+    def forward(self, x):
+        return x + self.layers(x)
+
+
+class UnitLength(nn.Module):
+    """Vectors [..., H] scaled to length 1; zeros stay zeros."""
+
+    def forward(self, x):
+        return functional.normalize(x, dim=-1)
+
+
+def _concat(width, hidden_size, hidden_units):
+    return nn.Identity()
+
+
+def _project(width, hidden_size, hidden_units):
+    return nn.Linear(width, hidden_size)
+
+
+def _mlp(width, hidden_size, hidden_units):
+    return ResidualPerceptron(width, hidden_units)
+
+
+# name -> maker of a module from the parts side by side [M, width] to embeddings [M, H]
+FUSIONS = {"concat": _concat, "project": _project, "mlp": _mlp}
+SIMILARITIES = ("dot", "cosine")
+KEEPS_WIDTH = ("concat", "mlp")
+
+
+def make_fusion(name, width, hidden_size, hidden_units, similarity):
+    """What makes embeddings [M, hidden_size] of the parts side by side [M, width].
+
+    Args:
+        name (str): a key of FUSIONS.
+        width (int): dimensions of the parts side by side.
+        hidden_size (int): of an embedding.
+        hidden_units (int): of fusion 'mlp'.
+        similarity (str): a name in SIMILARITIES; under 'cosine' embeddings have length 1.
+
+    Returns:
+        nn.Module: the fusion.
+    """
+    fusion = FUSIONS[name](width, hidden_size, hidden_units)
+    return nn.Sequential(fusion, UnitLength()) if similarity == "cosine" else fusion

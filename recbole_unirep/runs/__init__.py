@@ -1,0 +1,1 @@
+"""A run's folder, log, environment and result."""

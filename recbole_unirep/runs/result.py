@@ -1,0 +1,86 @@
+"""recbole_unirep.runs.result: what a finished run says of itself: sizes, memory, and the table of its test metrics."""
+
+import resource
+import sys
+
+import torch
+from tabulate import tabulate
+
+
+def measures(model):
+    """Sizes and codes of a trained model.
+
+    Args:
+        model (recbole AbstractRecommender): ours or RecBole's.
+
+    Returns:
+        dict: plain values for result.json.
+    """
+    bias = getattr(model, "score_bias", None)
+    return {
+        "codebook": model.codebook_report() if hasattr(model, "codebook_report") else {},
+        "item_table_parameters": item_table_parameters(model),
+        "trainable_parameters": sum(part.numel() for part in model.parameters() if part.requires_grad)
+        + getattr(model, "n_following_parameters", 0),
+        "counted_numbers": 0 if bias is None else bias.n_counts,
+        "score_weights": {} if bias is None else bias.weights,
+        "text_encoder": getattr(model, "text_encoder", None),
+    }
+
+
+def peak_memory(device):
+    """Bytes of the process at its largest, and of the GPU beside it where one is used.
+
+    Args:
+        device (torch.device): where the model is.
+
+    Returns:
+        dict[str, int or None]: 'process' and 'gpu'.
+    """
+    unit = 1 if sys.platform == "darwin" else 1024
+    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return {"process": process, "gpu": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None}
+
+
+def item_table_parameters(model):
+    """Learned numbers addressed by item or by code, padding and special tokens not counted.
+
+    Args:
+        model (recbole AbstractRecommender): ours say it themselves; of RecBole's the tables with a row an item.
+
+    Returns:
+        int or None: None where no table has a row an item (FM keeps all fields in one, Pop learns none).
+    """
+    own = getattr(model, "item_table_parameters", None)
+    if own is not None:
+        return own
+    tables = [part for part in model.modules() if isinstance(part, torch.nn.Embedding)]
+    n_items = getattr(model, "n_items", 0)
+    sizes = (n_items, n_items + 1)
+    return sum((n_items - 1) * part.embedding_dim for part in tables if part.num_embeddings in sizes) or None
+
+
+def table(result, folder):
+    """Test metrics of every protocol (validation's where there is none), and where the run lies.
+
+    Args:
+        result (dict): what result.json holds.
+        folder (Path): the run's folder.
+
+    Returns:
+        str: the last lines of a run.
+    """
+    part, by_protocol = "test", result["test_result"]
+    if not by_protocol:
+        part, by_protocol = "validation", {"full": result["best_valid_result"] or {}}
+    columns = list(next(iter(by_protocol.values()))) or ["nothing was ranked (protocol: [], no validation)"]
+    rows = [[protocol, *(metrics.get(name) for name in columns)] for protocol, metrics in by_protocol.items()]
+    title = f"{result['model']} on {result['dataset']}, seed {result['seed']}, {part}"
+    if result["text_encoder"]:
+        title += f", text encoder {result['text_encoder']}"
+    item_table = result["item_table_parameters"]
+    sizes = "" if item_table is None else f"item table {item_table:,} parameters, "
+    sizes += f"all {result['trainable_parameters']:,} parameters"
+    if result["counted_numbers"]:
+        sizes += f", {result['counted_numbers']:,} counted numbers"
+    return f"{title}\n{tabulate(rows, headers=['protocol', *columns], floatfmt='.4f')}\n{sizes}\n{folder}"

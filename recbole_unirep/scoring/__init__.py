@@ -1,0 +1,1 @@
+"""Scores, ranks, protocols and metrics, and what they ask of a model."""

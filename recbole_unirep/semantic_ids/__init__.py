@@ -1,0 +1,1 @@
+"""A catalogue's semantic IDs: frozen codes, collisions, bundles."""

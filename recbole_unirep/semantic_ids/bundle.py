@@ -1,0 +1,73 @@
+"""A bundle: semantic IDs and the tokenizer that made them, for another machine and for items to come."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from recbole_unirep.semantic_ids.ids import SemanticIds, read_file, read_record
+from recbole_unirep.tokenizer import TOKENIZERS, make_tokenizer
+from recbole_unirep.version import __version__
+
+WEIGHTS = "tokenizer.safetensors"
+
+
+class Bundle(NamedTuple):
+    """What a bundle holds.
+
+    Attributes:
+        semantic_ids (SemanticIds): of the catalogue.
+        tokenizer (SemanticTokenizer or AssignedTokenizer): fitted.
+        record (dict): tokenizer, settings, vectors, collisions, ... of what they were made.
+    """
+
+    semantic_ids: SemanticIds
+    tokenizer: Any
+    record: dict
+
+
+def save_bundle(folder: Path, semantic_ids: SemanticIds, tokenizer: Any, settings: dict, record: dict) -> None:
+    """Writes a bundle, whole or not at all.
+
+    Args:
+        folder (Path): does not exist yet.
+        semantic_ids (SemanticIds): of the catalogue.
+        tokenizer (SemanticTokenizer or AssignedTokenizer): fitted.
+        settings (dict): its constructor's arguments.
+        record (dict): of what the IDs were made: vectors, collisions, ...
+
+    Raises:
+        FileExistsError: there is something in that place.
+    """
+    weights = {name: tensor.contiguous() for name, tensor in tokenizer.state_dict().items()}
+    record = {
+        "made_by": f"recbole-unirep {__version__}",
+        "tokenizer": type(tokenizer).__name__,
+        "settings": settings,
+        **record,
+    }
+    semantic_ids.save(folder, record, {WEIGHTS: save(weights)})
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Reads a bundle; nothing in it can run code.
+
+    Raises:
+        FileNotFoundError: there is no bundle, or a file of it is missing.
+        ValueError: a file is not the one that was written, or of a tokenizer that is not known here.
+    """
+    record = read_record(folder)
+    name, settings = record.get("tokenizer"), record.get("settings")
+    if name not in TOKENIZERS or not isinstance(settings, dict):
+        raise ValueError(f"{folder} was made by tokenizer {name!r}, which is not known: {', '.join(TOKENIZERS)} are")
+    try:
+        tokenizer = make_tokenizer(name, settings, settings.get("text_dim"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder} has settings that {name} does not take ({error}): make the bundle anew") from error
+    try:
+        tokenizer.load_state_dict(load(read_file(folder, record, WEIGHTS)))
+    except (SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{Path(folder) / WEIGHTS} does not fit tokenizer {name} ({reason}): make it anew") from error
+    return Bundle(SemanticIds.load(folder), tokenizer.eval(), record)

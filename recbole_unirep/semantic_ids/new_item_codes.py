@@ -1,0 +1,111 @@
+"""recbole_unirep.semantic_ids.new_item_codes: codes of items that a finished run has not seen, where codes stand still.
+
+A checkpoint holds its items' codes, not the tokenizer that gave them. That is in a bundle, the user's or the run's own,
+or fitted again where the run has kept none; either has to have the checkpoint's codes before it gives any to new items.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from recbole_unirep.semantic_ids.bundle import load_bundle
+from recbole_unirep.semantic_ids.catalogue import item_tokens, with_nobody
+from recbole_unirep.semantic_ids.frozen_codes import codes_by, fit_tokenizer
+from recbole_unirep.tokenizer import TOKENIZERS, reads_vectors
+
+REMEDY = "make a bundle by unirep tokenize and train with --semantic_ids=BUNDLE"
+ROUNDING = 0.01  # of the items may be so near to two codes that another processor chooses the other one
+
+
+class FrozenTokenizer(NamedTuple):
+    """What gave a run its codes.
+
+    Attributes:
+        tokenizer (SemanticTokenizer): fitted.
+        settings (dict): its constructor's arguments, text_dim too.
+        text (dict or None): keys of item text that its vectors were made with, where they are not the run's; None where
+            they were files of the user's.
+        vectors (list of str): what its vectors are made of.
+    """
+
+    tokenizer: Any
+    settings: dict
+    text: dict
+    vectors: list
+
+    @property
+    def sources(self):
+        """What of its vectors is known of new items: all but the collaborative ones, which stand last."""
+        return self.vectors[:-1] if self.settings.get("collaborative_dim") else self.vectors
+
+    def encode(self, vectors) -> Tensor:
+        """Codes of new items' text vectors [M, D], int64, shape: [M, L].
+
+        Raises:
+            ValueError: the vectors have other dimensions than the tokenizer reads.
+        """
+        return self.tokenizer.encode(with_nobody(vectors, self.settings)).cpu()
+
+
+def check_tokenizer(config):
+    """Raises ValueError where the run's tokenizer gives no codes to new items, or nothing reads them."""
+    name = load_bundle(config["semantic_ids"]).record["tokenizer"] if config["semantic_ids"] else config["tokenizer"]
+    if not reads_vectors(name):
+        able = ", ".join(filter(reads_vectors, TOKENIZERS))
+        raise ValueError(
+            f"tokenizer={name} of this run reads no text vectors, so new items have no codes by it: train with one "
+            f"that does ({able})"
+        )
+    if config["code_pieces"] != "code":
+        raise ValueError(
+            f"code_pieces={config['code_pieces']} of this run are pieces of the trained items' IDs, which new IDs may "
+            f"not have: train with code_pieces=code"
+        )
+
+
+def frozen_tokenizer(config, dataset, codes) -> FrozenTokenizer:
+    """The tokenizer behind a run's codes.
+
+    Args:
+        config (Config): the run's.
+        dataset (Dataset): the training part.
+        codes (Tensor): of the checkpoint, row 0 pads, shape: [n_items, L], int64.
+
+    Raises:
+        ValueError: it gives the run's items other codes by now, or they have other text.
+        FileNotFoundError: the bundle is gone.
+    """
+    if config["semantic_ids"]:
+        folder, bundle = config["semantic_ids"], load_bundle(config["semantic_ids"])
+        row = bundle.semantic_ids.row
+        now = torch.from_numpy(bundle.semantic_ids.codes[[row[item] for item in item_tokens(dataset)]])
+        _check_codes(now, codes, f"bundle {folder}", "restore the bundle that the run was trained with")
+        record = bundle.record
+        return FrozenTokenizer(bundle.tokenizer, record["settings"], record.get("text"), record["vectors"])
+    fitted = fit_tokenizer(config, dataset)
+    kept = fitted.codes_of(item_tokens(dataset))
+    _check_codes(kept, codes, f"tokenizer {config['tokenizer']} of the run", REMEDY)
+    n_changed = int((codes_by(fitted.tokenizer, config, dataset) != kept).any(dim=1).sum())
+    if n_changed > ROUNDING * len(kept):
+        raise ValueError(
+            f"{n_changed} of {len(kept)} items of the run have other text vectors by now, by their codes: restore the "
+            f"texts and the encoder that the run was trained with"
+        )
+    return FrozenTokenizer(fitted.tokenizer, fitted.settings, {}, fitted.record["vectors"])
+
+
+def with_unused_levels(codes, n_levels) -> Tensor:
+    """Codes [M, L], unused levels behind them: what told trained items of one ID apart says nothing of a new one."""
+    return functional.pad(codes, (0, n_levels - codes.shape[1]), value=-1)
+
+
+def _check_codes(now, codes, source, remedy):
+    kept = codes[1:, : now.shape[1]].cpu()
+    n_changed = int((now.cpu() != kept).any(dim=1).sum())
+    if n_changed:
+        raise ValueError(
+            f"{source} gives {n_changed} of {len(kept)} items of the run other codes than its checkpoint has, so those "
+            f"of new items would mean something else: {remedy}"
+        )

@@ -1,0 +1,1 @@
+"""Config keys: names, values, shipped yaml files and their layers."""

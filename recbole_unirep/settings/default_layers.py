@@ -1,0 +1,134 @@
+"""The layers of defaults between RecBole's own and the user's, weakest first: overall, model, backbone, tokenizer,
+dataset, preset.
+"""
+
+from collections import ChainMap
+
+import yaml
+from recbole.utils import InputType, ModelType
+
+from recbole_unirep.settings.dataset_columns import FEATURE_KEYS, columns_layer, features_layer, interaction_file
+from recbole_unirep.settings.known_keys import RECBOLE, keys_of_class, nearest, recbole_models
+from recbole_unirep.settings.shipped import shipped_file, shipped_names
+
+UNIFORM_NEGATIVES = {"distribution": "uniform", "sample_num": 1}
+RECBOLE_LOSSES = ("CE", "BPR")
+
+
+def lay_defaults(config, model, model_class, dataset):
+    """Lay our defaults over RecBole's in ``config.internal_config_dict``.
+
+    The user's keys stay in ``config.external_config_dict``; here they only choose preset, tokenizer and backbone.
+
+    Args:
+        config (recbole Config): RecBole's or ours, its internal keys loaded.
+        model (str): name of the model.
+        model_class (type): its class.
+        dataset (str): name of the dataset.
+
+    Returns:
+        tuple: keys that model, backbone and tokenizer know (set of str), and lines for the log (list of str).
+
+    Raises:
+        ValueError: a preset, tokenizer, backbone or dataset is unknown, or a column is missing.
+        FileNotFoundError: the dataset's folder has no interactions.
+    """
+    user, internal, loader = config.external_config_dict, config.internal_config_dict, config.yaml_loader
+    overall = _read(shipped_file("overall.yaml"), loader)
+    own = _model_layer(model_class, loader)
+    settings = ChainMap(user, overall, internal)
+    data, data_for_model, notes = _dataset_layer(settings, model, model_class, dataset, loader)
+    # Other files that RecBole loads for a kind of model, such as a knowledge graph, are still loaded.
+    data["load_col"] = {**internal["load_col"], **data.get("load_col", {})}
+    data.update(data_for_model)
+    preset = _preset_layer(ChainMap(user, data, own, overall)["preset"], model, loader)
+
+    chosen = ChainMap(user, preset, data, own, overall)
+    behaviour = chosen.get("behaviour_field")
+    if behaviour and behaviour not in data["load_col"]["inter"]:
+        data["load_col"]["inter"] = [*data["load_col"]["inter"], behaviour]
+    backbone, tokenizer = {}, {}
+    if "backbone" in own:
+        backbone = _backbone_layer(chosen["backbone"], loader)
+    if "tokenizer" in own:
+        tokenizer = _named_layer("tokenizer", chosen["tokenizer"], loader)
+    # RecBole's loss_type of the backbone and the like never overwrite what the model itself sets.
+    filling = {key: value for key, value in backbone.items() if key not in own}
+
+    recbole_model = _read(RECBOLE / "properties" / "model" / f"{model}.yaml", loader)
+    for layer in (overall, own, filling, tokenizer, data, preset):
+        internal.update(layer)
+    internal.update(_loss_layer(ChainMap(user, internal), model_class))
+    return keys_of_class(model_class).union(own, backbone, tokenizer, recbole_model), notes
+
+
+def _read(file, loader):
+    """Keys of a yaml file; none where there is no file."""
+    return yaml.load(file.read_text(encoding="utf-8"), Loader=loader) or {} if file.is_file() else {}
+
+
+def _model_layer(model_class, loader):
+    """Keys of a class of ours, and of those of ours that it is made from, weaker."""
+    layer = {}
+    for base in reversed(model_class.__mro__):
+        layer.update(_read(shipped_file("model", f"{base.__name__}.yaml"), loader))
+    return layer
+
+
+def _named_layer(kind, name, loader):
+    if name not in shipped_names(kind):
+        raise ValueError(f"{kind} '{name}' is unknown: {nearest(name, shipped_names(kind))}")
+    return _read(shipped_file(kind, f"{name}.yaml"), loader)
+
+
+def _preset_layer(name, model, loader):
+    """Keys of a model's preset, properties/preset/MODEL.NAME.yaml."""
+    if name is None:
+        return {}
+    names = [stem.removeprefix(f"{model}.") for stem in shipped_names("preset") if stem.startswith(f"{model}.")]
+    if not names:
+        raise ValueError(f"preset '{name}' is asked for, {model} has none: leave it out")
+    if name not in names:
+        raise ValueError(f"preset '{name}' is unknown: {nearest(name, names)}")
+    return _read(shipped_file("preset", f"{model}.{name}.yaml"), loader)
+
+
+def _backbone_layer(name, loader):
+    """RecBole's keys of the backbone, and ours."""
+    if name not in recbole_models() and name not in shipped_names("model"):
+        raise ValueError(f"backbone '{name}' is unknown: {nearest(name, recbole_models().keys() | {'HSTU'})}")
+    recbole = _read(RECBOLE / "properties" / "model" / f"{name}.yaml", loader)
+    return {**recbole, **_read(shipped_file("model", f"{name}.yaml"), loader)}
+
+
+def _dataset_layer(settings, model, model_class, dataset, loader):
+    """Keys of the dataset's yaml, or what its columns say; those for this model alone; lines for the log."""
+    file = interaction_file(dataset, settings)
+    if dataset in shipped_names("dataset"):
+        keys = _read(shipped_file("dataset", f"{dataset}.yaml"), loader)
+        models = recbole_models().keys() | shipped_names("model")
+        layer = {key: value for key, value in keys.items() if key not in models}
+        for_model, notes = keys.get(model, {}), []
+    else:
+        layer, note = columns_layer(dataset, file, settings)
+        for_model, notes = {}, [note]
+    feature_keys = keys_of_class(model_class).intersection(FEATURE_KEYS)
+    if feature_keys or (model_class.type == ModelType.CONTEXT and not for_model):
+        named = ChainMap(settings.maps[0], for_model, dict.fromkeys(FEATURE_KEYS), settings)
+        features = features_layer(dataset, file, named, feature_keys)
+        columns = {**layer["load_col"], **for_model.get("load_col", {}), **features.pop("load_col", {})}
+        for_model = {**for_model, **features, "load_col": columns}
+    return layer, for_model, notes
+
+
+def _loss_layer(settings, model_class):
+    """Training negatives and input type that the loss asks for.
+
+    RecBole refuses negatives beside CE in a sequential model, and knows the input type of CE and BPR only. SSM draws
+    its own.
+    """
+    loss, sequential = settings.get("loss_type"), model_class.type == ModelType.SEQUENTIAL
+    layer = {"train_neg_sample_args": None if sequential and loss in ("CE", "SSM") else dict(UNIFORM_NEGATIVES)}
+    if loss not in RECBOLE_LOSSES:
+        layer["MODEL_INPUT_TYPE"] = InputType.PAIRWISE
+    return layer

@@ -1,0 +1,43 @@
+"""Counts of what followed what in training."""
+
+import numpy as np
+import pytest
+
+from recbole_unirep.config import Config
+from recbole_unirep.data.cooccurrence import following_counts, item_transitions
+from recbole_unirep.data.sequences import UserSequences
+from recbole_unirep.data.split import load_data
+
+SEQUENCES = UserSequences.from_arrays(np.array([1, 1, 1, 1, 1, 2, 2, 3]), np.array([4, 2, 5, 1, 3, 2, 5, 5]), 4)
+
+
+def test_training_pairs_count_at_one_over_their_distance():
+    counts = following_counts(SEQUENCES, np.array([0, 5, 2, 1]), 6, window=3).toarray()
+    expected = {(4, 2): 1, (4, 5): 1 / 2, (4, 1): 1 / 3, (2, 5): 1 + 1, (2, 1): 1 / 2, (2, 3): 1 / 3, (5, 1): 1}
+    expected |= {(5, 3): 1 / 2, (1, 3): 1}
+    assert {(i, j): counts[i, j] for i, j in zip(*counts.nonzero())} == pytest.approx(expected)
+
+
+def test_held_out_items_do_not_count():
+    counts = following_counts(SEQUENCES, np.array([0, 3, 1, 0]), 6, window=3).toarray()
+    assert {(i, j): counts[i, j] for i, j in zip(*counts.nonzero())} == {(4, 2): 1, (4, 5): 1 / 2, (2, 5): 1}
+
+
+@pytest.mark.parametrize("one_row_a_user", [True, False])
+def test_followers_are_scaled_by_all_that_followed(tiny, one_row_a_user):
+    config = Config("SASRec", "tiny", config_dict={"data_path": str(tiny.parent)})
+    train = load_data(config, one_row_a_user).train
+    transitions = item_transitions(train)
+    n_training = np.diff(train.sequences.offsets) - 2  # the last two are held out
+    counts = following_counts(train.sequences, n_training.clip(min=0), train.item_num, window=3)
+    assert transitions.offsets.tolist() == counts.indptr.tolist()
+    assert len(transitions.values) == counts.nnz > 100
+    total = counts.sum(axis=1)
+    rows = np.repeat(np.arange(train.item_num), np.diff(counts.indptr))
+    np.testing.assert_allclose(transitions.values, counts.data / np.sqrt(total[rows].clip(1)), rtol=1e-6)
+    np.testing.assert_allclose(transitions.scale, 1 / np.sqrt(total.clip(1)), rtol=1e-6)
+
+
+def test_recboles_own_dataset_is_refused():
+    with pytest.raises(ValueError, match="transition_bias is made of.*use run_recbole of recbole_unirep"):
+        item_transitions(object())
