@@ -114,9 +114,9 @@ def test_scores_need_no_padding(bert):
     _, data, model = bert
     model.eval()
     short = data.test.interactions[data.test.interactions[model.ITEM_SEQ_LEN] <= 4]
-    trimmed = trimmed(short, model)
-    assert trimmed[model.ITEM_SEQ].size(1) < short[model.ITEM_SEQ].size(1)
-    torch.testing.assert_close(model.full_sort_predict(trimmed), model.full_sort_predict(short))
+    without_padding = trimmed(short, model)
+    assert without_padding[model.ITEM_SEQ].size(1) < short[model.ITEM_SEQ].size(1)
+    torch.testing.assert_close(model.full_sort_predict(without_padding), model.full_sort_predict(short))
 
 
 @pytest.mark.parametrize("keys", [{"training_rows": "prefix"}, {"loss_type": "BPR"}, {"protocol": ["recbole"]}])

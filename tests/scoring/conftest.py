@@ -1,55 +1,14 @@
-"""Configs, data and models of the tiny dataset; targets and scores made for a test."""
+"""Targets and scores made for a test."""
 
 import numpy as np
 import pytest
 import torch
-from recbole.utils import init_seed
 
-from recbole_unirep.config import Config
 from recbole_unirep.data.candidates import Targets, tie_priority
 from recbole_unirep.data.sequences import UserSequences
-from recbole_unirep.data.split import HeldOut, load_data
-from recbole_unirep.model.build import build_model, trains_rows
+from recbole_unirep.data.split import HeldOut
 from recbole_unirep.scoring.evaluation import PROTOCOLS, rank_targets
 from recbole_unirep.scoring.score_additions import repeats
-from recbole_unirep.training import softmax
-
-SMALL = {
-    "hidden_size": 16,
-    "inner_size": 16,
-    "embedding_size": 16,
-    "users_per_batch": 32,
-    "train_batch_size": 64,
-    "MAX_ITEM_LIST_LENGTH": 6,
-    "eval_batch_size": 25,
-}
-FEATURES = {
-    "load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "categories"]},
-    "selected_features": ["categories"],
-    "item_attribute": "categories",
-}
-WITH_FEATURES = ("FDSA", "FM", "GRU4RecF", "SASRecF", "S3Rec")
-
-
-@pytest.fixture
-def load(tiny):
-    """Config, data and model, seeded, as a run has them before it trains."""
-
-    def load_all(model, **keys):
-        features = FEATURES if model in WITH_FEATURES else {}
-        config = Config(model, "tiny", config_dict={"data_path": str(tiny.parent), **SMALL, **features, **keys})
-        init_seed(config["seed"], config["reproducibility"])
-        data = load_data(config, one_row_a_user=trains_rows(config))
-        init_seed(config["seed"], config["reproducibility"])
-        return config, data, build_model(config, data.train)
-
-    return load_all
-
-
-@pytest.fixture(params=[1, 2, 3, 7, 50], ids=lambda rows: f"{rows} rows a chunk")
-def chunk_rows(request, monkeypatch):
-    """Chunks of so many of the seven positions."""
-    monkeypatch.setattr(softmax, "_chunk_rows", lambda table: request.param)
 
 
 class MadeTargets(HeldOut):
