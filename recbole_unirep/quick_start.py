@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from logging import getLogger
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 import torch
 from recbole.utils import get_trainer, init_seed
@@ -18,19 +19,21 @@ from recbole_unirep.data.recbole_split import load_recbole_data
 from recbole_unirep.data.split import load_data
 from recbole_unirep.files.lock import locked
 from recbole_unirep.files.whole import write_json, write_yaml
-from recbole_unirep.model.backbone import with_keys
 from recbole_unirep.model.build import build_model, trains_rows
 from recbole_unirep.runs.environment import environment
 from recbole_unirep.runs.folder import BEST, LAST, RANKS, check_data, create_run_folder, saved_config, write_result
 from recbole_unirep.runs.log import RunLog
-from recbole_unirep.runs.result import measures, peak_memory, table
+from recbole_unirep.runs.result import peak_memory, table
+from recbole_unirep.scoring.measures import measures
 from recbole_unirep.scoring.metrics import metric_names
+from recbole_unirep.scoring.model_contract import BuiltOnTokenizers, StartsFromRun
 from recbole_unirep.scoring.protocols import RECBOLE, protocols_asked
 from recbole_unirep.semantic_ids.frozen_codes import keep_fitted, of_run
 from recbole_unirep.settings.values import split_arguments
+from recbole_unirep.settings.with_keys import with_keys
 from recbole_unirep.training.checkpoint import load_weights
-from recbole_unirep.training.pretraining import check_stage, hand_over
-from recbole_unirep.training.trainer import trainer_class
+from recbole_unirep.training.pretraining import Pretraining, check_stage, hand_over
+from recbole_unirep.training.recbole_trainers import trainer_class
 
 # When a run is resumed; the data are compared by their fingerprint.
 MAY_CHANGE = ("epochs", "stopping_step", "show_progress", "use_gpu", "gpu_id", "data_path", "debug", FLAG)
@@ -61,9 +64,10 @@ def run_recbole(model=None, dataset=None, config_file_list=None, config_dict=Non
     with RunLog(parallel.is_main()) as log:
         config = _config(model, dataset, config_file_list, config_dict, arguments)
         check_stage(config)
-        protocols = _protocols(config)
+        plan = plan_of(config)
+        _check_protocols(config, plan)
         if config["nproc"] == 1 or parallel.world_size() > 1:
-            return _run(config, protocols, log, started, callback_fn)
+            return _run(config, plan, log, started, callback_fn)
     if callback_fn is not None:
         raise ValueError(
             f"callback_fn is called in one process, nproc={config['nproc']} asks for more: leave nproc at 1"
@@ -72,49 +76,77 @@ def run_recbole(model=None, dataset=None, config_file_list=None, config_dict=Non
     return parallel.spawn(run_recbole, config["nproc"], given)
 
 
-def _run(config, protocols, log, started, callback_fn):
+class Plan(NamedTuple):
+    """What a config asks for that several steps of a run need to know, found out once.
+
+    Attributes:
+        protocols (list of str): by which the chosen checkpoint is ranked.
+        by_recbole (bool): whether data, split and evaluation are RecBole's own.
+        trains_rows (bool): whether our training rows train the model.
+        pretrains (bool): whether the run starts with RecBole's pre-training, which has RecBole's rows.
+    """
+
+    protocols: list
+    by_recbole: bool
+    trains_rows: bool
+    pretrains: bool
+
+
+def plan_of(config) -> Plan:
+    """The plan of a run.
+
+    Args:
+        config (Config): ours.
+
+    Raises:
+        ValueError: a protocol or a kind of training rows is unknown.
+    """
+    protocols = protocols_asked(config["protocol"])
+    return Plan(protocols, RECBOLE in protocols, trains_rows(config), config["train_stage"] == "pretrain")
+
+
+def _run(config, plan, log, started, callback_fn):
     """The pipeline of one process."""
     for note in config.notes if not config["resume"] else ():
         getLogger().info(note)
-    pretrains = config["train_stage"] == "pretrain"  # on RecBole's rows
-    in_rows_of_users = not pretrains and trains_rows(config) and config["training_rows"] == "user"
+    in_rows_of_users = plan.trains_rows and not plan.pretrains and config["training_rows"] == "user"
     if in_rows_of_users and "train_batch_size" in config.external_config_dict and not config["resume"]:
         getLogger().info(f"train_batch_size is not used by {config['model']} in rows of users: users_per_batch is")
     init_seed(config["seed"], config["reproducibility"])
-    data = _data(config)
-    hash_of_candidates = data.test.candidates_hash if "uni99" in protocols else None
+    data = load_data_of(config, plan)
+    hash_of_candidates = data.test.candidates_hash if "uni99" in plan.protocols else None
     init_seed(config["seed"], config["reproducibility"])
     if config["resume"]:
         check_data(config["resume"], data.fingerprint)
-    model = build_model(of_run(config, config["resume"]), data.train)
-    if hasattr(model, "begin"):  # with the weights of another run
+    model = build_model(of_run(config, config["resume"]), data.train, plan.trains_rows)
+    fitted = model.take_fitted() if isinstance(model, BuiltOnTokenizers) else {}
+    if isinstance(model, StartsFromRun):
         model.begin()
 
     with _folder(config, data.fingerprint) as folder:
         if parallel.world_size() > 1:
             torch.manual_seed(config["seed"] + parallel.rank())  # each process drops out units of its own
         if not (folder / LAST).is_file():  # a run older than its bundle has other codes where it was moved
-            keep_fitted(model, folder)
-        model.fitted_codes = {}
+            keep_fitted(fitted, folder)
+        del fitted
         log.write_to(folder)
-        result = _train_and_rank(config, data, model, protocols, folder, started, callback_fn)
+        result = _train_and_rank(config, data, model, plan, folder, started, callback_fn)
         result["candidates_hash"] = hash_of_candidates
         write_result(folder, result)
     getLogger().info(table(result, folder))
     return result
 
 
-def _train_and_rank(config, data, model, protocols, folder, started, callback_fn):
+def _train_and_rank(config, data, model, plan, folder, started, callback_fn):
     """Training, ranking, result; the run's folder holds its config."""
-    pretrains = config["train_stage"] == "pretrain"
     trainer = _trainer(config, model)
     pretrain_seconds = None
     try:
-        if pretrains and hasattr(trainer, "pretrain"):
+        if plan.pretrains and isinstance(trainer, Pretraining):
             trainer, pretrain_seconds = hand_over(
                 trainer,
-                _pretraining_data(config, data),
-                lambda **keys: _trainer(config, build_model(with_keys(config, **keys), data.train)),
+                load_data(config, one_row_a_user=False).train_data if plan.trains_rows else data.train_data,
+                lambda **keys: _trainer(config, build_model(with_keys(config, **keys), data.train, plan.trains_rows)),
             )
         if config["resume"] and (folder / LAST).is_file():
             trainer.resume(data.train_data)
@@ -123,7 +155,7 @@ def _train_and_rank(config, data, model, protocols, folder, started, callback_fn
         best_score, best_result = trainer.fit(
             data.train_data, data.valid, show_progress=config["show_progress"], callback_fn=callback_fn
         )
-        test_result = trainer.evaluate(data.test, protocols=protocols, ranks_file=folder / RANKS)
+        test_result = trainer.evaluate(data.test, protocols=plan.protocols, ranks_file=folder / RANKS)
     except KeyboardInterrupt:
         getLogger().info(_how_to_continue(folder))
         raise
@@ -170,10 +202,12 @@ def load_data_and_model(run, data_path=None, **keys):
     moved = {} if data_path is None else {"data_path": str(data_path)}
     config = of_run(Config(config_file_list=[saved_config(run)], config_dict={**moved, **keys}), run)
     init_seed(config["seed"], config["reproducibility"])
-    data = _data(config)
+    plan = plan_of(config)
+    data = load_data_of(config, plan)
     check_data(run, data.fingerprint)
-    model = build_model(config, data.train)
-    model.fitted_codes = {}
+    model = build_model(config, data.train, plan.trains_rows)
+    if isinstance(model, BuiltOnTokenizers):
+        model.take_fitted()  # which would be held in vain
     load_weights(model, Path(run) / BEST, config["device"])
     return config, model.eval(), data
 
@@ -192,14 +226,14 @@ def _config(model, dataset, config_file_list, config_dict, arguments):
     return Config(config_file_list=[saved_config(texts["resume"])], arguments=arguments)
 
 
-def _protocols(config):
-    """Names of the protocols asked for; they and the metrics are checked before anything is read."""
-    protocols, modes = protocols_asked(config["protocol"]), set(config["eval_args"]["mode"].values())
+def _check_protocols(config, plan):
+    """Checks protocols and metrics before anything is read."""
+    modes = set(config["eval_args"]["mode"].values())
     known = metric_names(config)
     n_processes = max(config["nproc"], parallel.world_size())
-    if RECBOLE in protocols and n_processes > 1:
+    if plan.by_recbole and n_processes > 1:
         raise ValueError(f"protocol={RECBOLE} runs in one process, {n_processes} are asked for: leave nproc at 1")
-    if RECBOLE not in protocols:
+    if not plan.by_recbole:
         known.append("mrr")
         if modes != {"full"}:
             raise ValueError(
@@ -210,19 +244,19 @@ def _protocols(config):
         raise ValueError(
             f"valid_metric={config['valid_metric']} is not among {', '.join(known)}: add it to metrics and topk"
         )
-    return protocols
 
 
-def _data(config):
-    """The run's data: split by our rules, or by RecBole's under protocol recbole."""
-    if RECBOLE in protocols_asked(config["protocol"]):
-        return load_recbole_data(config)
-    return load_data(config, one_row_a_user=trains_rows(config))
+def load_data_of(config, plan):
+    """The run's data: split by our rules, or by RecBole's under protocol recbole.
 
+    Args:
+        config (Config): ours.
+        plan (Plan): of it.
 
-def _pretraining_data(config, data):
-    """RecBole's rows, whatever the fine-tuning has."""
-    return load_data(config, one_row_a_user=False).train_data if trains_rows(config) else data.train_data
+    Returns:
+        Data: see `data.split`.
+    """
+    return load_recbole_data(config) if plan.by_recbole else load_data(config, one_row_a_user=plan.trains_rows)
 
 
 @contextmanager

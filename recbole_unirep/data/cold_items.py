@@ -15,6 +15,10 @@ SPLITS = ("leave_one_out", "cold_items")
 LEAVE_ONE_OUT = {"LS": "valid_and_test"}
 
 
+class LearnsNothing:
+    """Mixin of a model that is a rule: it learns nothing from any item."""
+
+
 class ColdItems(NamedTuple):
     """Which items are cold.
 
@@ -81,7 +85,7 @@ def check_cold_items(config, learns_in_rows):
         learns_in_rows (bool): whether our rows train the model.
     """
     learns_in_rows = learns_in_rows and config["train_stage"] != "pretrain"  # which has RecBole's rows
-    learns_by_rule = config["MODEL_TYPE"] == ModelType.TRADITIONAL or hasattr(config.model_class, "learns_nothing")
+    learns_by_rule = config["MODEL_TYPE"] == ModelType.TRADITIONAL or issubclass(config.model_class, LearnsNothing)
     if cold_items_asked(config) and not (learns_in_rows or learns_by_rule):
         raise ValueError(
             f"split={config['split']}: RecBole's own training of {config['model']} takes negatives and softmax rows "

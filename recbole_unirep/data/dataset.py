@@ -5,12 +5,12 @@ RecBole 1.2.1 converts timestamps to float32 before it sorts by them, which scra
 sorted by exact times first, and the augmentation writes the same rows with array operations.
 """
 
-import importlib
 from logging import getLogger
 
 import numpy as np
 import pandas
 import torch
+from recbole.data import dataset as recbole
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType, ModelType
 
@@ -23,11 +23,12 @@ from recbole_unirep.data.tie_order import n_tied, shuffling_keys, time_order
 
 CHUNK_ROWS = 65_536  # rows whose places are held at once
 TARGET_PLACE = "target_place"  # a column that says which interaction a row was, while RecBole splits the rows
-DATASETS = {ModelType.SEQUENTIAL: "SequentialDataset", ModelType.KNOWLEDGE: "KnowledgeBasedDataset"}
 
 
 class TimeOrdered:
     """Mixin of a RecBole Dataset: exact time order, one catalogue, one split for all models, quoted lists as lists."""
+
+    place_in_whole = None  # of each interaction in `whole_sequences`, where interactions with cold items are left out
 
     def _load_feat(self, filepath, source):
         """Reads an atomic file as RecBole does, then reads `'Skin Care', "Women's"` as two tokens, not as four."""
@@ -258,20 +259,49 @@ def create_dataset(config):
         ValueError: no interaction is left after filtering, or the files are not those that were prepared.
     """
     check_prepared(config)
-    base = recbole_class(config)
-    mixins = (TimeOrdered,)
-    if base.__name__ == "SequentialDataset":
-        mixins = (FastAugmentation, TimeOrdered)
-    dataset = type(base.__name__, (*mixins, base), {})(config)
+    dataset = class_for(config, DATASETS)(config)
     getLogger().info(dataset)
     return dataset
 
 
-def recbole_class(config):
-    """RecBole's dataset class for this model."""
-    module = importlib.import_module("recbole.data.dataset")
-    name = DATASETS.get(config["MODEL_TYPE"], "Dataset")
-    return getattr(module, f"{config['model']}Dataset", None) or getattr(module, name)
+class Dataset(TimeOrdered, recbole.Dataset):
+    """Of general and context-aware models."""
+
+
+class SequentialDataset(FastAugmentation, TimeOrdered, recbole.SequentialDataset):
+    """Of sequential models."""
+
+
+class KnowledgeBasedDataset(TimeOrdered, recbole.KnowledgeBasedDataset):
+    """Of models over a knowledge graph."""
+
+
+class GRU4RecKGDataset(TimeOrdered, recbole.GRU4RecKGDataset):
+    """Of GRU4RecKG."""
+
+
+class KSRDataset(TimeOrdered, recbole.KSRDataset):
+    """Of KSR."""
+
+
+class DIENDataset(TimeOrdered, recbole.DIENDataset):
+    """Of DIEN."""
+
+
+DATASETS = {part.__name__: part for part in (
+    Dataset, SequentialDataset, KnowledgeBasedDataset, GRU4RecKGDataset, KSRDataset, DIENDataset
+)}  # fmt: skip
+OF_TYPES = {ModelType.SEQUENTIAL: "SequentialDataset", ModelType.KNOWLEDGE: "KnowledgeBasedDataset"}
+
+
+def class_for(config, classes):
+    """The dataset class for a model, by RecBole's rule: its own, or that of its type.
+
+    Args:
+        config (Config): RecBole's or ours.
+        classes (dict[str, type]): by the names of RecBole's.
+    """
+    return classes.get(f"{config['model']}Dataset") or classes[OF_TYPES.get(config["MODEL_TYPE"], "Dataset")]
 
 
 def _rows(interactions, places):

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from dataset_prep.embedding import Encoding, ItemTexts, encode_share, item_vectors
 from recbole_unirep import parallel
+from recbole_unirep.data.cold_items import n_training_items
 
 logger = logging.getLogger()
 
@@ -77,7 +78,7 @@ def item_texts(config, dataset) -> ItemTexts:
     """Where the texts of a dataset's items are; arguments as `load_item_text`."""
     fields = config["text_fields"]
     items = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
-    n_training_items = getattr(dataset, "n_training_items", None)  # with split: cold_items
+    n_warm = n_training_items(dataset) - 1
     return ItemTexts(
         dataset=config["dataset"],
         folder=Path(config["data_path"]),
@@ -85,7 +86,7 @@ def item_texts(config, dataset) -> ItemTexts:
         item_id_field=config["ITEM_ID_FIELD"],
         fields=[fields] if isinstance(fields, str) else fields,
         separator=config["field_separator"],
-        fit_items=n_training_items and items[: n_training_items - 1],
+        fit_items=items[:n_warm] if n_warm < len(items) else None,
     )
 
 

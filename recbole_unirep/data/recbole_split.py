@@ -14,10 +14,11 @@ sampled modes where numpy's global generator stands at the same place before bot
 from logging import getLogger
 
 import numpy as np
+from recbole.data import dataset as recbole
 from recbole.data.utils import create_samplers, get_dataloader
 
 from recbole_unirep.data.cold_items import cold_items_asked
-from recbole_unirep.data.dataset import recbole_class
+from recbole_unirep.data.dataset import class_for
 from recbole_unirep.data.reading import check_prepared
 from recbole_unirep.data.sequences import UserSequences
 from recbole_unirep.data.split import Data, recbole_loader
@@ -26,13 +27,44 @@ from recbole_unirep.data.split import Data, recbole_loader
 class Recorded:
     """Mixin of a RecBole Dataset that changes nothing and keeps each user's order for the fingerprint."""
 
+    place_in_whole = None
+
     def _change_feat_format(self):
         users, items = (self.inter_feat[field].to_numpy() for field in (self.uid_field, self.iid_field))
         if self.config["eval_args"]["order"] == "TO":  # as RecBole sorts them later
             order = np.argsort(self.inter_feat[self.time_field].to_numpy(dtype=np.float32), kind="stable")
             users, items = users[order], items[order]
-        self.sequences = UserSequences.from_arrays(users, items, self.user_num)
+        self.sequences = self.whole_sequences = UserSequences.from_arrays(users, items, self.user_num)
         super()._change_feat_format()
+
+
+class Dataset(Recorded, recbole.Dataset):
+    """Of general and context-aware models."""
+
+
+class SequentialDataset(Recorded, recbole.SequentialDataset):
+    """Of sequential models."""
+
+
+class KnowledgeBasedDataset(Recorded, recbole.KnowledgeBasedDataset):
+    """Of models over a knowledge graph."""
+
+
+class GRU4RecKGDataset(Recorded, recbole.GRU4RecKGDataset):
+    """Of GRU4RecKG."""
+
+
+class KSRDataset(Recorded, recbole.KSRDataset):
+    """Of KSR."""
+
+
+class DIENDataset(Recorded, recbole.DIENDataset):
+    """Of DIEN."""
+
+
+DATASETS = {part.__name__: part for part in (
+    Dataset, SequentialDataset, KnowledgeBasedDataset, GRU4RecKGDataset, KSRDataset, DIENDataset
+)}  # fmt: skip
 
 
 def load_recbole_data(config):
@@ -52,9 +84,8 @@ def load_recbole_data(config):
     if cold_items_asked(config):
         raise ValueError(f"split={config['split']}: protocol=recbole keeps RecBole's split: leave the key out")
     check_prepared(config)
-    base = recbole_class(config)
     try:
-        dataset = type(base.__name__, (Recorded, base), {})(config)
+        dataset = class_for(config, DATASETS)(config)
         getLogger().info(dataset)
         parts = dataset.build()
     except (NotImplementedError, AssertionError) as error:  # RecBole's way to refuse an option

@@ -197,10 +197,11 @@ class TrainingRows:
         negatives (NoNegatives, TargetNegatives or SharedNegatives): what a step draws beside its targets.
         seed (int): with the epoch, decides order and negatives.
         one_target (bool): one row a target.
+        n_items (int): number of item ids that take part in training, padding included.
     """
 
-    def __init__(self, *, sequences, n_training, max_length, rows_per_batch, negatives, seed, one_target):
-        self.sequences, self.n_training = sequences, n_training
+    def __init__(self, *, sequences, n_training, max_length, rows_per_batch, negatives, seed, one_target, n_items):
+        self.sequences, self.n_training, self.n_items = sequences, n_training, n_items
         self.max_length, self.one_target = max_length, one_target
         self.items = torch.from_numpy(sequences.items)
         self.behaviours = None if sequences.behaviours is None else torch.from_numpy(sequences.behaviours)

@@ -34,8 +34,7 @@ class HeldOut:
         self.config, self.dataset, self.item_counts, self.split = config, dataset, item_counts, split
         self.interactions = dataset.inter_feat
         self.sequences = dataset.sequences
-        self.whole_sequences = getattr(dataset, "whole_sequences", dataset.sequences)
-        self.place_in_whole = getattr(dataset, "place_in_whole", None)
+        self.whole_sequences, self.place_in_whole = dataset.whole_sequences, dataset.place_in_whole
         self.n_training_items = n_training_items(dataset)
         self.user_tokens = dataset.field2id_token[dataset.uid_field]
         self.item_tokens = dataset.field2id_token[dataset.iid_field]
@@ -163,6 +162,7 @@ def _rows(config, train, n_training):
         negatives=make_negatives(config, train.sequences, n_training, n_training_items(train)),
         seed=config["seed"],
         one_target=one_target,
+        n_items=n_training_items(train),
     )
 
 

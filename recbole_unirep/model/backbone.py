@@ -5,13 +5,12 @@ Reference:
     Sequential Recommendation." CIKM 2023. Ours stands before the first layer and is causal.
 """
 
-import copy
-
 import torch
 from recbole.utils import get_model
 from torch import nn
 
 from recbole_unirep.model.hstu import HSTU
+from recbole_unirep.settings.with_keys import with_keys
 
 # name -> the config key that sizes its item table
 BACKBONES = {
@@ -65,10 +64,3 @@ def make_backbone(name, config, dataset, hidden_size):
     loss_type = config["loss_type"] if config["loss_type"] in ("CE", "BPR") else "CE"
     model = OURS.get(name) or get_model(name)
     return model(with_keys(config, **{BACKBONES[name]: hidden_size, "loss_type": loss_type}), dataset)
-
-
-def with_keys(config, **changes):
-    """A config that differs in some keys; the given one is not changed."""
-    changed = copy.copy(config)
-    changed.final_config_dict = {**config.final_config_dict, **changes}
-    return changed

@@ -20,11 +20,11 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from recbole_unirep.model.backbone import with_keys
 from recbole_unirep.model.generative import exact_where_found
 from recbole_unirep.model.tiger import TIGER, Remembered
 from recbole_unirep.semantic_ids.catalogue import GRAPH, graph
 from recbole_unirep.semantic_ids.frozen_codes import FITTED, fitted_codes, has_kept, load_fitted, of_fitted
+from recbole_unirep.settings.with_keys import with_keys
 from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.tokenizer.rqkmeans import RQKMeans
 
@@ -49,7 +49,7 @@ class EAGER(TIGER):
             raise ValueError("decoder_only=True has one stack, EAGER has two decoders: leave it out")
         super().__init__(config, dataset)
         self.behaviour = Behaviour(with_keys(config, n_user_tokens=0), dataset)
-        self.fitted_codes[BEHAVIOUR] = self.behaviour.fitted_codes.pop(FITTED)
+        self._fitted[BEHAVIOUR] = self.behaviour.take_fitted()[FITTED]
 
     @property
     def item_table_parameters(self):

@@ -34,7 +34,6 @@ class GenerativeRecommender(SequentialRecommender):
     """
 
     input_type = InputType.PAIRWISE
-    trains_in_rows = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -49,7 +48,7 @@ class GenerativeRecommender(SequentialRecommender):
                 f"num_beams, or lower topk"
             )
         fixed = self.tokenized(config, dataset)
-        self.text_encoder, self.fitted_codes = fixed.source, {FITTED: fixed.fitted}
+        self.text_encoder, self._fitted = fixed.source, {FITTED: fixed.fitted}
         written, sizes = self.written_ids(config, dataset, fixed)
         closed = close_codes(written[1:], sizes)
         self._written_sizes = list(sizes)  # without the code that ends an ID
@@ -73,6 +72,11 @@ class GenerativeRecommender(SequentialRecommender):
             each level, shape: [V].
         """
         return fixed.codes, fixed.codebook_sizes
+
+    def take_fitted(self):
+        """FittedCodes of the tokenizers that the model was built over, by the run's folder of each; forgotten here."""
+        fitted, self._fitted = self._fitted, {}
+        return fitted
 
     @property
     def trie(self):

@@ -104,7 +104,7 @@ class GRPO(TIGER):
                 )
             initial = copy.deepcopy(self).eval().requires_grad_(False)
             initial.load_state_dict({**state, "is_begun": self.is_begun})
-            initial.fitted_codes = {}
+            initial.take_fitted()
             if not self.is_begun:
                 self.load_state_dict({**state, "is_begun": torch.ones_like(self.is_begun)})
             self._initial.append(initial)

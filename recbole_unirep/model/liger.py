@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.data.item_text import load_item_text
 from recbole_unirep.model.tiger import TIGER, Remembered
 from recbole_unirep.modules.item_embedding import versions_of
@@ -38,6 +39,7 @@ class LIGER(TIGER):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
+        self.n_training_items = n_training_items(dataset)
         self.temperature, self.dense_weight = config["temperature"], config["dense_weight"]
         if self.temperature <= 0:
             raise ValueError(f"temperature={self.temperature} divides the cosines: give a number above 0")
@@ -56,7 +58,7 @@ class LIGER(TIGER):
 
     def losses(self, users, items, is_target, targets):
         states = self._states_of_row(users, items, is_target, targets)  # [P, V, H]
-        n_items = getattr(self, "n_training_items", self.n_items)
+        n_items = self.n_training_items
         table = self._item_vectors(self.text[1:n_items])
         dense = cross_entropy(self._user_vectors(states[:, 0]), table, targets - 1)
         return self.code_loss(states, targets), self.dense_weight * dense
@@ -76,7 +78,7 @@ class LIGER(TIGER):
             is_ranked = torch.ones_like(scores, dtype=torch.bool)
         else:
             is_ranked = super().catalogue_scores(memory.remembered) > -torch.inf
-            is_ranked[:, getattr(self, "n_training_items", self.n_items) :] = True
+            is_ranked[:, self.n_training_items :] = True
         is_ranked[:, 0] = False
         return scores.float().masked_fill(~is_ranked, -torch.inf)
 

@@ -8,7 +8,7 @@ Shapes: M new items, N item ids of the run with padding, D text_dim, H hidden_si
 from typing import NamedTuple, Optional
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from recbole_unirep.model.textknn import TextKNN
@@ -16,6 +16,7 @@ from recbole_unirep.model.unirep import UniRep
 from recbole_unirep.model.unirep_options import CAUSAL_BACKBONES
 from recbole_unirep.modules.cold_ids import COLD_IDS, nearest_items
 from recbole_unirep.modules.representation import REPRESENTATIONS
+from recbole_unirep.scoring.model_contract import Generative
 from recbole_unirep.semantic_ids.frozen_codes import has_fixed_codes
 from recbole_unirep.semantic_ids.new_item_codes import check_tokenizer
 from recbole_unirep.semantic_ids.pieces import code_pieces
@@ -52,7 +53,7 @@ def check_takes_items(config, model):
     """
     name = config["model"]
     remedy = f"train UniRep or VQRec over {' or '.join(CAUSAL_BACKBONES)}, or take TextKNN"
-    if hasattr(model, "candidate_scores"):
+    if isinstance(model, Generative):
         raise ValueError(
             f"{name} of this run finds items along the tree of its trained items' IDs, a new one changes what others "
             f"get: {remedy}"
@@ -163,53 +164,3 @@ def _fallback_ids(table, text, kind, known_text):
         return trained[nearest_items(torch.cat([known_text[:n_trained], text]), n_trained).to(trained.device)]
     row = trained.mean(dim=0) if kind == "mean" else torch.zeros_like(trained[0])
     return row.expand(len(text), -1).clone()
-
-
-class AddedRows(nn.Module):
-    """A finished item table with new items behind its own, `UnifiedItemEmbedding.added`; no part of a checkpoint.
-
-    Attributes:
-        weight (Tensor): rows of the table's items, of the new ones, of special tokens, shape: [N + M + n_special, H].
-        directions (Tensor or None): of all items, row 0 pads, shape: [N + M, code_dim].
-        codes (Tensor or None): of the new items, shape: [M, L], int64.
-
-    Args:
-        table (UnifiedItemEmbedding): in evaluation mode.
-        new (NewItems): M items, which get the ids N to N + M - 1.
-        needs_directions (bool): whether anybody asks for `directions`.
-    """
-
-    @torch.no_grad()
-    def __init__(self, table, new, needs_directions):
-        super().__init__()
-        own, first, directions = table.weight, table.n_items, None
-        if needs_directions:
-            directions = table.directions(torch.arange(first, device=own.device))
-            directions = torch.cat([directions, new.directions.to(directions)])
-        weight = torch.cat([own[:first], new.rows.to(own), own[first:]])
-        codes = None if new.codes is None else new.codes.to(own.device)
-        for name, part in {"weight": weight, "directions": directions, "codes": codes}.items():
-            self.register_buffer(name, part, persistent=False)
-
-
-def extend(model, new, sizes):
-    """Puts new items behind those of a model, which is for ranking alone from then on.
-
-    Args:
-        model (UniRep or TextKNN): in evaluation mode; is changed.
-        new (NewItems): M items, which get the ids N to N + M - 1.
-        sizes (list of int): how many were added together, one batch after the other.
-    """
-    model.first_added_item, n_new = model.n_items, len(new.text)
-    if model.n_training_items == model.n_items:  # no cold item stands between those that are read
-        model.n_training_items += n_new
-    if isinstance(model, TextKNN):
-        model.extend(new.text, sizes)
-        return
-    bias, table = model.score_bias, model.item_embedding
-    needs_directions = bias is not None and "history_similarity" in bias.feature_weights
-    table.added = AddedRows(table, new, needs_directions)
-    model.has_text = functional.pad(model.has_text, (0, n_new), value=True)
-    if bias is not None:
-        bias.extend(n_new)
-    model.n_items = model.backbone.n_items = model.n_items + n_new

@@ -40,6 +40,11 @@ class ScoreBias(nn.Module):
         self.register_buffer("item_counts", counts, persistent=False)  # a checkpoint may be ranked with other weights
 
     @property
+    def needs_directions(self):
+        """True where ranking compares items with those of the history."""
+        return "history_similarity" in self.feature_weights
+
+    @property
     def is_learned(self):
         """Whether training has a part of it."""
         return self.repeat_level is not None or self.transition_level is not None
@@ -112,3 +117,8 @@ class ScoreBias(nn.Module):
         if key == "popularity_bias":
             return Popularity(self.item_counts)
         return HistorySimilarity(self.directions, rows, last)
+
+
+def make_score_bias(config, dataset, directions):
+    """A ScoreBias, None where the config asks for none; arguments as those of ScoreBias."""
+    return ScoreBias(config, dataset, directions) if any(config[key] for key in (*LEARNED, *RANKING)) else None

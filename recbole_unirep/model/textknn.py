@@ -10,10 +10,11 @@ from recbole.utils import InputType
 from torch import nn
 from torch.nn import functional as F
 
+from recbole_unirep.data.cold_items import LearnsNothing
 from recbole_unirep.data.item_text import load_item_text
 
 
-class TextKNN(SequentialRecommender):
+class TextKNN(LearnsNothing, SequentialRecommender):
     """Nearest neighbours by the text of a user's history.
 
     Args:
@@ -25,7 +26,6 @@ class TextKNN(SequentialRecommender):
     """
 
     input_type = InputType.POINTWISE
-    learns_nothing = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -65,12 +65,12 @@ class TextKNN(SequentialRecommender):
         user = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
         return torch.cat([user @ part.T for part in self.unit_text.split(self.sizes)], dim=1)
 
-    def extend(self, text, sizes):
-        """Takes in further items; scores of others stay the same to the last bit.
+    def add_items(self, new, sizes):
+        """Appends new items; scores of others stay the same to the last bit.
 
         Args:
-            text (Tensor): their text vectors, shape: [M, text_dim].
-            sizes (list of int): how many came together, one batch after the other.
+            new (NewItems): with text vectors.
+            sizes (list of int): how many were added together, one batch after the other.
         """
-        unit = F.normalize(text, dim=-1).to(self.unit_text)
+        unit = F.normalize(new.text, dim=-1).to(self.unit_text)
         self.unit_text, self.sizes = torch.cat([self.unit_text, unit]), [*self.sizes, *sizes]

@@ -9,24 +9,14 @@ RecBole's SASRec has it. `--preset=paper` is the paper's recipe.
 
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
-from torch import nn
 from torch.nn import functional
 
 from recbole_unirep import parallel
 from recbole_unirep.analysis.codebook import codebook_report
-from recbole_unirep.data.cold_items import n_training_items
-from recbole_unirep.data.item_text import load_item_text
-from recbole_unirep.model.backbone import LocalConvolution, make_backbone
-from recbole_unirep.model.score_bias import LEARNED, RANKING, ScoreBias
-from recbole_unirep.model.unirep_options import check_options, hidden_size, item_pieces
-from recbole_unirep.modules.code_embedding import CodeEmbedding
+from recbole_unirep.model.score_bias import make_score_bias
+from recbole_unirep.model.unirep_parts import make_parts
 from recbole_unirep.modules.codebook_steps import move_codebooks
-from recbole_unirep.modules.fusion import make_fusion
-from recbole_unirep.modules.item_embedding import UnifiedItemEmbedding
-from recbole_unirep.modules.representation import REPRESENTATIONS
 from recbole_unirep.scoring.model_contract import sequence_states
-from recbole_unirep.semantic_ids.frozen_codes import FITTED, fixed_codes, has_fixed_codes
-from recbole_unirep.tokenizer import make_tokenizer
 from recbole_unirep.training.losses import PAIRWISE, recommendation_loss
 from recbole_unirep.training.softmax import cross_entropy
 
@@ -44,69 +34,19 @@ class UniRep(SequentialRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        check_options(config)
-        self.backbone_name = config["backbone"]
-        self.loss_type = config["loss_type"]
-        self.quantization_items = config["quantization_items"]
-        self.quantization_weighting = config["quantization_weighting"]
-        self.dead_code_steps = config["dead_code_steps"]
-
-        has_semantic, self.has_codes, has_id = REPRESENTATIONS[config["representation"]]
-        is_fixed = has_semantic and has_fixed_codes(config)
-        is_encoded = has_semantic and not is_fixed
-        uses = {"recommendation": True, "quantization": is_encoded and self.has_codes, "reconstruction": is_encoded}
-        self.loss_names = [name for name, used in uses.items() if used]
-        self.loss_weights = [config[f"{name}_weight"] for name in self.loss_names]
-        self.n_training_items = n_training_items(dataset)
-        tokenizer = text = code_embedding = self.text_encoder = None
-        semantic_dim = config["code_embedding_size" if has_fixed_codes(config) else "code_dim"]
-        if is_fixed:
-            fixed = fixed_codes(config, dataset)
-            self.register_buffer("has_text", fixed.is_known)
-            pieces = item_pieces(config, fixed, self.n_training_items, dataset)
-            sizes = fixed.codebook_sizes
-            code_embedding = CodeEmbedding(fixed.codes, sizes, semantic_dim, config["id_init_std"], pieces)
-            self.text_encoder, self.fitted_codes = fixed.source, {FITTED: fixed.fitted}
-        elif has_semantic:
-            item_text = load_item_text(config, dataset)
-            self.text_encoder, text = item_text.encoder, item_text.vectors
-            has_text = text.any(dim=-1)
-            is_read = has_text & (torch.arange(len(text)) < self.n_training_items)
-            n_read = int(is_read.sum()) if self.has_codes else None
-            tokenizer = make_tokenizer(config["tokenizer"], config, text.shape[1], n_read)
-            if not self.has_codes:
-                tokenizer.quantizer = None
-            tokenizer.initialise(text[is_read], config["seed"])
-            text = torch.where(has_text[:, None], text, tokenizer.text_mean)  # scaled, the mean is a zero vector
-            self.register_buffer("has_text", has_text)
-        id_dim = config["id_embedding_size"] if has_semantic else semantic_dim
-        width = (semantic_dim if has_semantic else 0) + (id_dim if has_id else 0)
-        size = hidden_size(config, width)
-
-        self.backbone = make_backbone(self.backbone_name, config, dataset, size)
-        self.backbone.item_embedding = UnifiedItemEmbedding(
-            n_items=self.n_items,
-            n_special=self.backbone.item_embedding.num_embeddings - self.n_items,
-            representation=config["representation"],
-            tokenizer=tokenizer,
-            code_embedding=code_embedding,
-            text=text,
-            id_dim=id_dim,
-            fusion=make_fusion(config["fusion"], width, size, config["fusion_hidden_units"], config["similarity"]),
-            hidden_size=size,
-            init_std=config["id_init_std"],
-            gradient_share=config["table_gradient_share"],
-            n_training_items=self.n_training_items,
-            cold_id=config["cold_id_embedding"],
-        )
-        if config["local_convolution"]:
-            self.backbone.local_convolution = LocalConvolution(size, config["local_convolution"])
-        self.output_projection = nn.Linear(size, size) if config["output_projection"] else None
-        self.temperature = config["temperature"] if config["similarity"] == "cosine" else None
-        has_bias = any(config[key] for key in (*LEARNED, *RANKING))
-        self.score_bias = ScoreBias(config, dataset, self._directions) if has_bias else None
-        if tokenizer is not None and self.has_codes and self.dead_code_steps:
-            self.register_buffer("code_is_used", torch.zeros(tokenizer.quantizer.codebooks.shape[:2], dtype=torch.bool))
+        parts = make_parts(config, dataset)
+        self.backbone_name, self.loss_type = config["backbone"], config["loss_type"]
+        self.loss_names, self.loss_weights = list(parts.loss_weights), list(parts.loss_weights.values())
+        self.quantization, self.n_training_items = parts.quantization, parts.n_training_items
+        self.text_encoder, self._fitted = parts.semantic.text_encoder, dict(parts.semantic.fitted)
+        self.register_buffer("has_text", parts.semantic.has_text)
+        self.backbone = parts.backbone
+        self.has_local_convolution = config["local_convolution"] > 0
+        self.output_projection, self.temperature = parts.output_projection, parts.temperature
+        self.score_bias = make_score_bias(config, dataset, self._directions)
+        if self.quantization.dead_code_steps:
+            used = torch.zeros(self.item_embedding.tokenizer.quantizer.codebooks.shape[:2], dtype=torch.bool)
+            self.register_buffer("code_is_used", used)
             self.register_buffer("n_steps_counted", torch.zeros((), dtype=torch.int64))
 
     @property
@@ -121,13 +61,28 @@ class UniRep(SequentialRecommender):
         return states and (lambda item_seq: self._to_score(states(item_seq)))
 
     @property
+    def has_codes(self):
+        """True where the representation has semantic IDs."""
+        return self.item_embedding.has_codes
+
+    @property
+    def id_table(self):
+        """The table of ID embeddings, None where the representation has none."""
+        return self.item_embedding.id_embedding
+
+    @property
+    def ranking_bias(self):
+        """What is added to the products of state and item (ScoreBias), None where nothing."""
+        return self.score_bias
+
+    @property
     def item_table_parameters(self):
         """Learned numbers addressed by item or by code (the paper's Table 5)."""
         return self.item_embedding.n_table_parameters
 
     @property
-    def n_following_parameters(self):
-        """Learned numbers that no gradient moves: codebooks that follow (codebook_update 'ema')."""
+    def n_ema_parameters(self):
+        """Learned numbers that no gradient moves: codebooks with codebook_update 'ema'."""
         tokenizer = self.item_embedding.tokenizer
         if tokenizer is None or not self.has_codes or tokenizer.quantizer.codebooks.requires_grad:
             return 0
@@ -149,7 +104,7 @@ class UniRep(SequentialRecommender):
         read = torch.cat([interaction[self.ITEM_SEQ].reshape(-1), interaction[self.POS_ITEM_ID]])
         in_use, read = map(parallel.joined, (in_use, read))  # what belongs to items every process computes alike
         with self.item_embedding.step(in_use if self._needs_few_items() else None, read) as encoded:
-            own = self._has_own_products() or self._learned_bias is not None
+            own = self._overrides_scoring() or self._learned_bias is not None
             if self.loss_type == "BCE" or own:  # RecBole's own losses know neither
                 recommendation = self._last_position_loss(interaction)
             else:
@@ -179,7 +134,7 @@ class UniRep(SequentialRecommender):
             return self._all_losses(recommendation, encoded, read)
 
     def predict(self, interaction):
-        if not self._has_own_products() and self.score_bias is None:
+        if not self._overrides_scoring() and self.score_bias is None:
             return self.backbone.predict(interaction)
         item = interaction[self.ITEM_ID]
         scores = (self._last_state(interaction) * self.item_embedding(item)).sum(dim=-1)
@@ -192,7 +147,7 @@ class UniRep(SequentialRecommender):
         return scores if features is None else scores + features.pairs(row, item).to(scores.dtype)
 
     def full_sort_predict(self, interaction):
-        if not self._has_own_products() and self.score_bias is None:
+        if not self._overrides_scoring() and self.score_bias is None:
             return self.backbone.full_sort_predict(interaction)
         scores = self._last_state(interaction) @ self.item_embedding.weight[: self.n_items].T
         if self.score_bias is None:
@@ -215,13 +170,36 @@ class UniRep(SequentialRecommender):
             return {}
         return codebook_report(self.item_embedding.codes().cpu().numpy(), self.item_embedding.codebook_sizes)
 
+    def take_fitted(self):
+        """FittedCodes of the tokenizer that the codes are frozen of, by the run's folder of it; forgotten here."""
+        fitted, self._fitted = self._fitted, {}
+        return fitted
+
+    def add_items(self, new, sizes):
+        """Appends new items; the model only ranks from then on.
+
+        Args:
+            new (NewItems): M items, which get the ids N to N + M - 1.
+            sizes (list of int): how many were added together; not needed here.
+        """
+        n_new, bias = len(new.text), self.score_bias
+        if self.n_training_items == self.n_items:  # no cold item stands between those that are read
+            self.n_training_items += n_new
+        self.item_embedding.add_items(new, bias is not None and bias.needs_directions)
+        self.has_text = functional.pad(self.has_text, (0, n_new), value=True)
+        if bias is not None:
+            bias.extend(n_new)
+        self.n_items = self.backbone.n_items = self.n_items + n_new
+
     def _id_fields(self):
-        masked = [getattr(self.backbone, name, None) for name in ("MASK_ITEM_SEQ", "POS_ITEMS", "NEG_ITEMS")]
-        return [self.ITEM_SEQ, self.POS_ITEM_ID, self.NEG_ITEM_ID, *filter(None, masked)]
+        fields = [self.ITEM_SEQ, self.POS_ITEM_ID, self.NEG_ITEM_ID]
+        if self.backbone_name == "BERT4Rec":
+            fields += [self.backbone.MASK_ITEM_SEQ, self.backbone.POS_ITEMS, self.backbone.NEG_ITEMS]
+        return fields
 
     def _needs_few_items(self):
         """Whether a step reads the items of its batch alone; Caser's regularizer reads the whole table."""
-        return self.loss_type != "CE" and self.quantization_items == "batch" and self.backbone_name != "Caser"
+        return self.loss_type != "CE" and self.quantization.items == "batch" and self.backbone_name != "Caser"
 
     def _to_score(self, states):
         """What of the backbone's states [..., H] an item's embedding meets."""
@@ -229,15 +207,14 @@ class UniRep(SequentialRecommender):
             states = self.output_projection(states)
         return states if self.temperature is None else functional.normalize(states, dim=-1) / self.temperature
 
-    def _has_own_products(self):
-        """Whether the products of state and item are not RecBole's own of the backbone."""
-        own = (self.output_projection, self.temperature, getattr(self.backbone, "local_convolution", None))
-        return any(part is not None for part in own)
+    def _overrides_scoring(self):
+        """True if scores are not the backbone's plain dot product."""
+        return self.output_projection is not None or self.temperature is not None or self.has_local_convolution
 
     def _directions(self, ids):
         """By what items are alike; those without text are like none."""
         directions = self.item_embedding.directions(ids)
-        return directions * self.has_text[ids][..., None] if hasattr(self, "has_text") else directions
+        return directions if self.has_text is None else directions * self.has_text[ids][..., None]
 
     @property
     def _learned_bias(self):
@@ -284,8 +261,8 @@ class UniRep(SequentialRecommender):
     def _carriers(self, encoded_items, read):
         """Rows of the encoded items that carry Algorithm 1's losses and their weights, which sum to 1."""
         items, count = encoded_items, torch.ones_like(encoded_items)
-        if self.quantization_items == "batch":
+        if self.quantization.items == "batch":
             items, count = torch.unique(read[read > 0], return_counts=True)
-        weight = count.float() if self.quantization_weighting == "occurrence" else torch.ones_like(count).float()
+        weight = count.float() if self.quantization.weighting == "occurrence" else torch.ones_like(count).float()
         weight = weight * self.has_text[items]  # no text, nothing to quantize
         return torch.searchsorted(encoded_items, items), weight / weight.sum().clamp(min=1)

@@ -18,7 +18,7 @@ def move_codebooks(model, encoded):
         if quantizer.codebook_update == "ema":
             has_text = model.has_text[encoded.items]
             quantizer.follow(encoded.latent[has_text], encoded.codes[has_text])
-        if model.dead_code_steps:
+        if model.quantization.dead_code_steps:
             _move_dead_codes(model, quantizer, encoded)
     if quantizer.codebook_update == "ema":  # sums whose order a GPU does not fix
         for state in (quantizer.codebooks, quantizer.code_counts, quantizer.code_sums):
@@ -29,7 +29,7 @@ def _move_dead_codes(model, quantizer, encoded):
     """Every `dead_code_steps` training steps, moves codes unused since then onto random residuals."""
     model.code_is_used.scatter_(1, encoded.codes.T, True)
     model.n_steps_counted += 1
-    if model.n_steps_counted < model.dead_code_steps:
+    if model.n_steps_counted < model.quantization.dead_code_steps:
         return
     generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
     quantizer.move_dead_codes(encoded.latent, model.code_is_used, generator)

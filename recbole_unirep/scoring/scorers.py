@@ -8,7 +8,7 @@ an item's, a generative one finds some items and is asked for candidates, any ot
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_unirep.scoring.model_contract import sequence_states, trimmed
+from recbole_unirep.scoring.model_contract import Generative, ranking_bias, sequence_states, trimmed
 from recbole_unirep.scoring.scores import GeneratedScores, GivenScores, PairScores, TableScores, columns_of_block
 
 
@@ -27,7 +27,7 @@ def make_scorer(model, data, *, whole, batch_size, scores_at_once, device):
         callable: row numbers [B], at most its `batch_size`, to TableScores, GeneratedScores, GivenScores or
         PairScores.
     """
-    if hasattr(model, "candidate_scores"):
+    if isinstance(model, Generative):
         return _GenerativeScorer(model, data, batch_size, scores_at_once, device)
     states = sequence_states(model)
     if states is not None:
@@ -47,7 +47,7 @@ class _TableScorer:
     def __init__(self, model, states, data, batch_size, scores_at_once, device):
         self.states, self.device = states, device
         self.table = model.item_embedding.weight[: len(data.item_tokens)]  # some have rows of special tokens
-        self.score_bias = getattr(model, "score_bias", None)
+        self.score_bias = ranking_bias(model)
         self.longest = self.table[1:].norm(dim=1).max()
         self.item_seq = data.interactions[model.ITEM_SEQ]
         self.length = data.interactions[model.ITEM_SEQ_LEN]

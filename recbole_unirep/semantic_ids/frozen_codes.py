@@ -4,7 +4,6 @@ A run whose tokenizer was fitted leaves it in its folder as a bundle, `tokenizer
 on another machine may end elsewhere, and a model's weights mean the codes that it was trained with.
 """
 
-import copy
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
@@ -16,10 +15,12 @@ from recbole_unirep.semantic_ids.bundle import load_bundle, save_bundle
 from recbole_unirep.semantic_ids.catalogue import GRAPH, TEXT_SETTINGS, graph, item_tokens, load_catalogue
 from recbole_unirep.semantic_ids.collisions import catalogue_codes, resolve
 from recbole_unirep.semantic_ids.ids import SemanticIds, is_numbered, read_record
+from recbole_unirep.settings.with_keys import with_keys
 from recbole_unirep.tokenizer import TOKENIZERS, is_collaborative, make_tokenizer, reads_vectors
 from recbole_unirep.tokenizer.base import shipped_defaults
 
 FITTED = "tokenizer"  # a run's folder of it
+KEPT_IN = "kept_tokenizers"  # a key that no yaml declares, so that no user can set it: folder of the run that is read
 UNKNOWN = "items_without_vector"  # in the record of such a bundle
 
 
@@ -141,7 +142,7 @@ def fit_tokenizer(config, dataset) -> FittedCodes:
         asked, found = config[key], kept.get(key)
         if (list(asked) if isinstance(asked, tuple) else asked) != found:
             raise ValueError(
-                f"{key}={asked} is asked for, {Path(config.fitted_in) / FITTED} was made with {found}: give the "
+                f"{key}={asked} is asked for, {Path(config[KEPT_IN]) / FITTED} was made with {found}: give the "
                 f"settings of that run's config.yaml"
             )
     return fitted
@@ -203,14 +204,12 @@ def of_run(config, folder):
         config (Config): ours.
         folder (str, Path or None): of the run that is read back or continued; None for a new one.
     """
-    changed = copy.copy(config)
-    changed.fitted_in = folder  # no key: nobody may set it
-    return changed
+    return with_keys(config, **{KEPT_IN: None if folder is None else str(folder)})
 
 
 def has_kept(config, name=FITTED):
     """Whether the config is that of a run which has kept a tokenizer under this name."""
-    folder = getattr(config, "fitted_in", None)
+    folder = config[KEPT_IN]
     return folder is not None and (Path(folder) / name).is_dir()
 
 
@@ -225,20 +224,20 @@ def load_fitted(config, name) -> FittedCodes:
         ValueError: a file of the bundle is not the one that was written.
         FileNotFoundError: a file of it is missing.
     """
-    semantic_ids, tokenizer, record = load_bundle(Path(config.fitted_in) / name)
+    semantic_ids, tokenizer, record = load_bundle(Path(config[KEPT_IN]) / name)
     return FittedCodes(semantic_ids, tokenizer, record["settings"], record)
 
 
-def keep_fitted(model, folder):
+def keep_fitted(fitted, folder):
     """Leaves the tokenizers that a model was built over in its run's folder.
 
     Args:
-        model (AbstractRecommender): its `fitted_codes`, where it has any, is a dict of FittedCodes by folder name.
+        fitted (dict[str, FittedCodes or None]): by the folder's name, see `BuiltOnTokenizers.take_fitted`.
         folder (Path): the run's.
     """
-    for name, fitted in getattr(model, "fitted_codes", {}).items():
-        if fitted is not None and parallel.is_main() and not (folder / name).exists():
-            save_bundle(folder / name, *fitted)
+    for name, codes in fitted.items():
+        if codes is not None and parallel.is_main() and not (folder / name).exists():
+            save_bundle(folder / name, *codes)
 
 
 def _rows_of(semantic_ids, items, name):

@@ -4,6 +4,12 @@ The line that it ends with names the epoch, the step, the users of its batch and
 """
 
 import torch
+from recbole.data.dataloader import AbstractDataLoader
+from recbole.data.interaction import Interaction
+
+from recbole_unirep.data.sequences import RowBatch
+from recbole_unirep.data.split import HeldOut
+from recbole_unirep.runs.folder import BEST, LAST, LAST_PRETRAINED
 
 SHOWN_USERS = 3
 
@@ -27,9 +33,11 @@ class Finite:
         """
         self.watched_epoch, self.watched_step, self.watched_batch = epoch, 0, None
         self.n_watched_steps = len(train_data)
-        dataset = getattr(train_data, "_dataset", None)  # a loader's
-        tokens = getattr(dataset, "field2id_token", {}).get(self.config["USER_ID_FIELD"])
-        self.user_tokens = getattr(held_out, "user_tokens", None) if tokens is None else tokens
+        self.user_tokens = None
+        if isinstance(train_data, AbstractDataLoader):
+            self.user_tokens = train_data._dataset.field2id_token.get(self.config["USER_ID_FIELD"])
+        if self.user_tokens is None and isinstance(held_out, HeldOut):
+            self.user_tokens = held_out.user_tokens
 
     def _check_nan(self, loss):
         """Raises ValueError where a step's loss is NaN, or infinite where no gradient scaler would skip the step."""
@@ -44,7 +52,7 @@ class Finite:
                 raise ValueError(self._stopped(f"{name} holds NaN or infinity"))
 
     def _stopped(self, what):
-        kept = [name for name in ("last.pt", "last_pretrained.pt", "model.pt") if (self.run_dir / name).is_file()]
+        kept = [name for name in (LAST, LAST_PRETRAINED, BEST) if (self.run_dir / name).is_file()]
         good = f"the last good checkpoint is {self.run_dir / kept[0]}" if kept else "no epoch was finished"
         return (
             f"{self.config['model']}: {what} in epoch {self.watched_epoch}, step {self.watched_step} of "
@@ -55,10 +63,11 @@ class Finite:
     def _batch(self):
         """Who is in the step's batch, as far as that is known."""
         batch, field = self.watched_batch, self.config["USER_ID_FIELD"]
-        users = getattr(batch, "users", None)
-        if users is None and batch is not None and field in getattr(batch, "columns", ()):
+        if isinstance(batch, RowBatch):
+            users = batch.users
+        elif isinstance(batch, Interaction) and field in batch.columns:
             users = batch[field]
-        if users is None:
+        else:
             return ""
         numbers = torch.unique(users).tolist()
         names = [str(number if self.user_tokens is None else self.user_tokens[number]) for number in numbers]

@@ -59,18 +59,18 @@ def has_row_loss(model, loss_type):
     return model in CAUSAL or (model in CLOZE and loss_type == "CE")
 
 
-def row_loss(model, batch, config):
+def row_loss(model, batch, n_items, config):
     """Loss of one of RecBole's models, or of ours with the like table of items, on training rows.
 
     Args:
         model (recbole SequentialRecommender): with `has_row_loss`.
         batch (RowBatch): the rows.
+        n_items (int): number of item ids that take part in training, padding included.
         config (Config): ours.
 
     Returns:
         Tensor: as `recommendation_loss` and `cloze_loss` say, shape: [].
     """
-    n_items = getattr(model, "n_training_items", model.n_items)
     states = sequence_states(model)
     if states is None:
         return cloze_loss(model, batch, n_items, config["ft_ratio"], config["training_rows"] == "target")

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
 from recbole_unirep import parallel
-from recbole_unirep.scoring.model_contract import sequence_states
+from recbole_unirep.scoring.model_contract import id_table
 
 AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 # Share of the learning rate after the warm-up. done: share of the remaining steps; ratio: warm-up steps to steps.
@@ -60,7 +60,7 @@ class Optimization:
         self.n_steps, self.total_steps = 0, None
         self.sparse_optimizer = None
         if config["sparse_id_table"]:
-            table = _id_table(model)
+            table = id_table(model)
             table.sparse = True
             self.sparse_optimizer = torch.optim.SparseAdam([table.weight], lr=config["learning_rate"])
         for network in networks(model) if config["compile_backend"] else ():
@@ -182,7 +182,7 @@ def _check_sparse(config, model):
     asked = "sparse_id_table=True"
     if parallel.world_size() > 1:
         raise ValueError(f"{asked} is for one process, {parallel.world_size()} are here: leave nproc at 1")
-    if _id_table(model) is None:
+    if not isinstance(id_table(model), nn.Embedding):
         raise ValueError(f"{asked}: {config['model']} has no table of IDs that a step reads in part: leave the key out")
     if config["loss_type"] == "CE" or config["quantization_items"] == "catalogue":
         raise ValueError(f"{asked}: loss_type=CE and quantization_items=catalogue touch every row: use loss_type=SSM")
@@ -193,11 +193,3 @@ def _check_sparse(config, model):
         )
     if config["clip_grad_norm"]:
         raise ValueError(f"{asked}: the norm of all gradients is not known to sparse steps: leave clip_grad_norm out")
-
-
-def _id_table(model):
-    """The table with a learned row an item of a model that trains rows, None where it has none."""
-    if sequence_states(model) is None:
-        return None
-    table = getattr(model.item_embedding, "id_embedding", model.item_embedding)
-    return table if isinstance(table, nn.Embedding) else None

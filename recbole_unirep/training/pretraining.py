@@ -37,7 +37,7 @@ class Pretraining:
             tuple: as RecBole's, no score and no result.
         """
         step = PretrainingStep(self.model)
-        self.model.loss_names, self.model.loss_weights = LOSSES, step.weights
+        self.loss_names, self.loss_weights = LOSSES, step.weights
         last = self.run_dir / LAST_PRETRAINED
         if last.is_file():
             self._restore(last, train_data, stage="pretrain")

@@ -1,8 +1,7 @@
 """recbole_unirep.training.trainer: RecBole's trainers with our engine.
 
 One row a user where the model is causal, validation by full ranking with one forward a user, checkpoints that resume
-to the same numbers. `trainer_class` lays it under the trainer that RecBole has for a model, so that its special
-trainers (pre-training, knowledge graphs) keep their training steps.
+to the same numbers. `recbole_trainers` lays it under RecBole's special trainers.
 """
 
 from logging import getLogger
@@ -14,13 +13,20 @@ import torch
 from recbole.data.dataloader import AbstractDataLoader, KnowledgeBasedDataLoader
 from recbole.data.interaction import Interaction
 from recbole.evaluator import Collector, Evaluator
-from recbole.trainer import NCLTrainer, PretrainTrainer, Trainer
+from recbole.trainer import Trainer
 from recbole.utils import early_stopping
 from tqdm import tqdm
 
 from recbole_unirep import parallel
 from recbole_unirep.runs.folder import BEST, LAST
-from recbole_unirep.scoring.model_contract import sequence_states
+from recbole_unirep.scoring.model_contract import (
+    Clusters,
+    HasCodes,
+    NamedLosses,
+    RowTrained,
+    WeightedLosses,
+    sequence_states,
+)
 from recbole_unirep.scoring.protocols import RECBOLE, evaluate_protocols
 from recbole_unirep.training import checkpoint
 from recbole_unirep.training.data_parallel import SharedLoader, mean_over_processes, synchronised
@@ -28,7 +34,6 @@ from recbole_unirep.training.epoch_log import EpochLog
 from recbole_unirep.training.finite import Finite
 from recbole_unirep.training.losses import row_loss
 from recbole_unirep.training.optimization import Optimization
-from recbole_unirep.training.pretraining import Pretraining
 
 RECBOLE_LOADERS = (AbstractDataLoader, KnowledgeBasedDataLoader)
 
@@ -66,6 +71,9 @@ class EngineTrainer(Finite, Trainer):
         self.best_valid_score = -np.inf if self.valid_metric_bigger else np.inf
         self.best_valid_result = self.best_epoch = None
         self.train_loss_dict = {}
+        self.loss_names = model.loss_names if isinstance(model, NamedLosses) else None
+        self.loss_weights = model.loss_weights if isinstance(model, WeightedLosses) else None
+        self.n_training_items = None  # item ids that take part in training, padding included, of our training rows
         self.train_seconds = self.earlier_seconds = 0.0  # the latter: of the sessions before this one
         self.started = perf_counter()
         self.has_stopped = False
@@ -101,7 +109,7 @@ class EngineTrainer(Finite, Trainer):
             if self.has_stopped:
                 break
             started = perf_counter()
-            if hasattr(self.model, "e_step") and epoch % self.num_m_step == 0:  # RecBole's NCL clusters anew
+            if isinstance(self.model, Clusters) and epoch % self.num_m_step == 0:
                 self.model.e_step()
             self._watch(epoch, train_data, valid_data)
             losses = self._train_epoch(train_data, epoch, show_progress=show_progress)
@@ -136,7 +144,7 @@ class EngineTrainer(Finite, Trainer):
         if is_best:
             self.best_valid_result = result
         record.update(valid_seconds=round(perf_counter() - started, 3), valid_score=score, **result)
-        if hasattr(self.model, "codebook_report"):
+        if isinstance(self.model, HasCodes):
             record.update(self.model.codebook_report())
         return is_best
 
@@ -186,6 +194,7 @@ class EngineTrainer(Finite, Trainer):
                 loss_func = train_data.weighted(self.losses)
         else:
             loss_func, train_data.epoch = self.losses, epoch_idx
+            self.n_training_items = train_data.n_items
         self.model.train()
         self.optimization.total_steps = self.epochs * len(train_data)
         total = 0.0
@@ -204,16 +213,17 @@ class EngineTrainer(Finite, Trainer):
         """Losses of one of RecBole's batches, or of training rows."""
         if isinstance(batch, Interaction):
             return self.model.calculate_loss(batch)
-        if hasattr(self.model, "row_losses"):
+        if isinstance(self.model, RowTrained):
             return self.model.row_losses(batch)
-        return (row_loss(self.model, batch, self.config),)
+        return (row_loss(self.model, batch, self.n_training_items, self.config),)
 
     def _named(self, losses, n_batches):
         """The mean training loss of a batch and its parts by name, those of our models as they are before weighting."""
         losses = [loss / n_batches for loss in _flat(losses)]
         self.train_loss_dict[len(self.train_loss_dict)] = sum(losses)
-        names = getattr(self.model, "loss_names", [f"part_{place + 1}" for place in range(len(losses))])
-        weights = getattr(self.model, "loss_weights", [1] * len(losses))
+        names, weights = self.loss_names, self.loss_weights
+        names = [f"part_{place + 1}" for place in range(len(losses))] if names is None else names
+        weights = [1] * len(losses) if weights is None else weights
         parts = zip(names, losses, weights) if len(losses) > 1 else ()
         return {"train_loss": sum(losses), **{f"{name}_loss": loss / (weight or 1) for name, loss, weight in parts}}
 
@@ -270,27 +280,6 @@ class EngineTrainer(Finite, Trainer):
         self.train_seconds, self.earlier_seconds = state["train_seconds"], state["seconds"]
         self.has_stopped = state["has_stopped"]
         self.epoch_log.cut(stage, self.start_epoch)
-
-
-def trainer_class(recbole_trainer):
-    """A class with RecBole's special training steps, if any, over our engine.
-
-    Args:
-        recbole_trainer (type): what RecBole's `get_trainer` returns.
-
-    Returns:
-        type: a subclass of EngineTrainer.
-
-    Raises:
-        ValueError: the trainer is of another kind (decision trees).
-    """
-    if recbole_trainer is Trainer:
-        return EngineTrainer
-    if not issubclass(recbole_trainer, Trainer):
-        raise ValueError(f"{recbole_trainer.__name__} does not train by gradients: run this model with RecBole itself")
-    bases = (Pretraining,) if issubclass(recbole_trainer, PretrainTrainer) else ()
-    own_fit = {"fit": EngineTrainer.fit} if recbole_trainer is NCLTrainer else {}  # RecBole's is Trainer's, and e_step
-    return type(recbole_trainer.__name__, (*bases, recbole_trainer, EngineTrainer), own_fit)
 
 
 def _flat(losses):

@@ -35,6 +35,7 @@ def made_rows(max_length=10, rows_per_batch=4, needs_negatives=True, seed=1, n_h
         negatives=TargetNegatives(sequences, n_training, n_items) if needs_negatives else NoNegatives(),
         seed=seed,
         one_target=one_target,
+        n_items=n_items,
     )
 
 
@@ -177,10 +178,10 @@ def test_negatives_are_outside_the_users_training_items_and_reach_all_others():
 
 @pytest.mark.parametrize("lengths", [[2] * 30 + [60], [60] * 3 + [2], [3], [2, 60], list(range(2, 62)), [2] * 400])
 def test_steps_have_about_as_many_targets_and_none_is_empty(lengths):
-    sequences, _ = made_sequences(lengths)
+    sequences, n_items = made_sequences(lengths)
     n_training = np.diff(sequences.offsets)
     keys = {"max_length": 100, "rows_per_batch": 4, "negatives": NoNegatives(), "seed": 1, "one_target": False}
-    rows = TrainingRows(sequences=sequences, n_training=n_training, **keys)
+    rows = TrainingRows(sequences=sequences, n_training=n_training, n_items=n_items, **keys)
     sizes = [len(batch.targets) for batch in rows]
     assert len(sizes) == len(rows) == -(-len(lengths) // 4)
     assert min(sizes) > 0 and sum(sizes) == sum(length - 1 for length in lengths)

@@ -178,8 +178,8 @@ def test_other_data_are_named_before_the_tokenizer(settings, tiny):
 
 
 def test_no_key_of_the_users_names_the_tokenizer(settings):
-    with pytest.raises(ValueError, match="unknown key 'fitted_in'"):
-        run_recbole("RPG", "tiny", config_dict=settings("RPG", fitted_in="elsewhere"))
+    with pytest.raises(ValueError, match="unknown key 'kept_tokenizers'"):
+        run_recbole("RPG", "tiny", config_dict=settings("RPG", kept_tokenizers="elsewhere"))
 
 
 def test_new_items_have_codes_by_the_tokenizer_that_is_kept(settings, monkeypatch, tiny):

@@ -6,9 +6,9 @@ from recbole.data.utils import get_dataloader
 
 from recbole_unirep.config import Config
 from recbole_unirep.data.dataset import create_dataset
-from recbole_unirep.model.backbone import with_keys
 from recbole_unirep.model.build import build_model
-from recbole_unirep.runs.result import measures
+from recbole_unirep.scoring.measures import measures
+from recbole_unirep.settings.with_keys import with_keys
 
 
 def interaction(data):
@@ -161,7 +161,7 @@ def test_codebooks_that_follow_count_as_parameters(prepare):
     _, _, trained = prepare()
     assert following.item_table_parameters == trained.item_table_parameters
     sizes = [measures(model)["trainable_parameters"] for model in (following, trained)]
-    assert sizes[0] == sizes[1] > following.n_following_parameters > trained.n_following_parameters == 0
+    assert sizes[0] == sizes[1] > following.n_ema_parameters > trained.n_ema_parameters == 0
 
 
 def test_the_codebook_report_is_over_all_items(prepare):

@@ -58,10 +58,10 @@ class StatesAndItems(torch.nn.Module):
 
     def __init__(self, states, table, repeat_bias=None):
         super().__init__()
-        self.score_bias = None
+        self.ranking_bias = None
         if repeat_bias is not None:
             bias = torch.as_tensor(repeat_bias)
-            self.score_bias = lambda rows, last: (repeats(bias, rows, torch.arange(len(rows)), last).summed(), None)
+            self.ranking_bias = lambda rows, last: (repeats(bias, rows, torch.arange(len(rows)), last).summed(), None)
         self.sequence_states = states.__getitem__
         self.n_items = len(table)
         self.item_embedding = torch.nn.Embedding.from_pretrained(table)

@@ -14,8 +14,8 @@ from recbole.trainer import Trainer
 from recbole.utils import init_seed
 
 from recbole_unirep.config import Config
-from recbole_unirep.data.dataset import FastAugmentation, recbole_class
-from recbole_unirep.data.recbole_split import Recorded
+from recbole_unirep.data import recbole_split
+from recbole_unirep.data.dataset import FastAugmentation, class_for
 from recbole_unirep.data.split import HeldOut
 from recbole_unirep.model.build import build_model
 from recbole_unirep.scoring.evaluation import Ranking
@@ -39,18 +39,21 @@ class RecBolesOrder(FastAugmentation):
         super().data_augmentation()
 
 
+class InRecBolesOrder(RecBolesOrder, recbole_split.SequentialDataset):
+    """RecBole's own order, with the fast augmentation."""
+
+
 @pytest.fixture(scope="module")
 def parts():
     """Whole dataset and its three parts in RecBole's order, by class of dataset."""
     built = {}
 
     def build(config):
-        base = recbole_class(config)
-        if base not in built:
-            mixins = (RecBolesOrder, Recorded) if base.__name__ == "SequentialDataset" else (Recorded,)
-            dataset = type(base.__name__, (*mixins, base), {})(config)
-            built[base] = dataset, dataset.build()
-        return built[base]
+        made = class_for(config, {**recbole_split.DATASETS, "SequentialDataset": InRecBolesOrder})
+        if made not in built:
+            dataset = made(config)
+            built[made] = dataset, dataset.build()
+        return built[made]
 
     return build
 

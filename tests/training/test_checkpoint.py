@@ -13,7 +13,7 @@ from recbole_unirep.runs.folder import BEST
 from recbole_unirep.scoring.evaluation import rank_targets
 from recbole_unirep.training import checkpoint
 from recbole_unirep.training.checkpoint import load_weights
-from recbole_unirep.training.trainer import trainer_class
+from recbole_unirep.training.recbole_trainers import trainer_class
 
 CPU = torch.device("cpu")
 

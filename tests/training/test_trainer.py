@@ -10,7 +10,8 @@ from recbole.utils import get_trainer
 
 from recbole_unirep.runs.folder import BEST, LAST
 from recbole_unirep.training.pretraining import Pretraining
-from recbole_unirep.training.trainer import EngineTrainer, trainer_class
+from recbole_unirep.training.recbole_trainers import trainer_class
+from recbole_unirep.training.trainer import EngineTrainer
 
 
 @pytest.fixture

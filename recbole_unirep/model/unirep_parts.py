@@ -1,0 +1,167 @@
+"""recbole_unirep.model.unirep_parts: the parts of a UniRep, made from its config.
+
+The parts are made in a fixed order, since each of them draws its first values from torch's generator.
+
+Shapes: N items, D text dimensions.
+"""
+
+from typing import Any, NamedTuple, Optional
+
+import torch
+from torch import Tensor, nn
+
+from recbole_unirep.data.cold_items import n_training_items
+from recbole_unirep.data.item_text import load_item_text
+from recbole_unirep.model.backbone import LocalConvolution, make_backbone
+from recbole_unirep.model.unirep_options import check_options, hidden_size, item_pieces
+from recbole_unirep.modules.code_embedding import CodeEmbedding
+from recbole_unirep.modules.fusion import make_fusion
+from recbole_unirep.modules.item_embedding import UnifiedItemEmbedding
+from recbole_unirep.modules.representation import REPRESENTATIONS
+from recbole_unirep.semantic_ids.frozen_codes import FITTED, fixed_codes, has_fixed_codes
+from recbole_unirep.tokenizer import make_tokenizer
+
+
+class SemanticPart(NamedTuple):
+    """Where semantic embeddings come from; None throughout for representation 'id'.
+
+    Attributes:
+        has_text (Tensor or None): False where an item has no text, shape: [N], bool.
+        tokenizer (RQVAE or None): trained along with the recommender.
+        text (Tensor or None): what it reads, shape: [N, D], float32.
+        code_embedding (CodeEmbedding or None): vectors of frozen codes.
+        text_encoder (str or None): name of the sentence encoder.
+        fitted (dict[str, FittedCodes]): tokenizers fitted before, by the folder that a run keeps them in.
+    """
+
+    has_text: Optional[Tensor] = None
+    tokenizer: Any = None
+    text: Optional[Tensor] = None
+    code_embedding: Optional[nn.Module] = None
+    text_encoder: Optional[str] = None
+    fitted: Any = {}  # noqa: RUF012  never changed
+
+
+class Quantization(NamedTuple):
+    """How Algorithm 1's losses are carried, see properties/model/UniRep.yaml.
+
+    Attributes:
+        items (str): 'batch' or 'catalogue'.
+        weighting (str): 'item' or 'occurrence'.
+        dead_code_steps (int): 0 where there are no codebooks whose dead codes could move.
+    """
+
+    items: str
+    weighting: str
+    dead_code_steps: int
+
+
+class UniRepParts(NamedTuple):
+    """What a UniRep is made of.
+
+    Attributes:
+        backbone (recbole SequentialRecommender): with the unified item table in place of its own.
+        semantic (SemanticPart): behind the table.
+        quantization (Quantization): of the losses.
+        loss_weights (dict[str, float]): weight of each part of the loss, by name.
+        output_projection (nn.Linear or None): from states to what an item's embedding meets.
+        temperature (float or None): of similarity 'cosine'.
+        n_training_items (int): item ids that take part in training, padding included.
+    """
+
+    backbone: nn.Module
+    semantic: SemanticPart
+    quantization: Quantization
+    loss_weights: dict
+    output_projection: Optional[nn.Module]
+    temperature: Optional[float]
+    n_training_items: int
+
+
+def make_parts(config, dataset) -> UniRepParts:
+    """Checks UniRep's keys and makes its parts.
+
+    Args:
+        config (Config): RecBole's or ours, keys of properties/model/UniRep.yaml, its tokenizer's and its backbone's.
+        dataset (recbole Dataset): the training part.
+
+    Raises:
+        ValueError: an option that is not in its range, or a loss that the backbone cannot take.
+    """
+    check_options(config)
+    has_semantic, has_codes, has_id = REPRESENTATIONS[config["representation"]]
+    n_trained = n_training_items(dataset)
+    is_frozen = has_fixed_codes(config)
+    if not has_semantic:
+        semantic = SemanticPart()
+    elif is_frozen:
+        semantic = _of_frozen_codes(config, dataset, n_trained)
+    else:
+        semantic = _of_text(config, dataset, n_trained, has_codes)
+
+    semantic_dim = config["code_embedding_size" if is_frozen else "code_dim"]
+    id_dim = config["id_embedding_size"] if has_semantic else semantic_dim
+    width = (semantic_dim if has_semantic else 0) + (id_dim if has_id else 0)
+    size = hidden_size(config, width)
+    backbone = make_backbone(config["backbone"], config, dataset, size)
+    backbone.item_embedding = UnifiedItemEmbedding(
+        n_items=dataset.item_num,
+        n_special=backbone.item_embedding.num_embeddings - dataset.item_num,
+        representation=config["representation"],
+        tokenizer=semantic.tokenizer,
+        code_embedding=semantic.code_embedding,
+        text=semantic.text,
+        id_dim=id_dim,
+        fusion=make_fusion(config["fusion"], width, size, config["fusion_hidden_units"], config["similarity"]),
+        hidden_size=size,
+        init_std=config["id_init_std"],
+        gradient_share=config["table_gradient_share"],
+        n_training_items=n_trained,
+        cold_id=config["cold_id_embedding"],
+    )
+    if config["local_convolution"]:
+        backbone.local_convolution = LocalConvolution(size, config["local_convolution"])
+
+    is_encoded = semantic.tokenizer is not None
+    uses = {"recommendation": True, "quantization": is_encoded and has_codes, "reconstruction": is_encoded}
+    dead_code_steps = config["dead_code_steps"] if uses["quantization"] else 0
+    return UniRepParts(
+        backbone=backbone,
+        semantic=semantic,
+        quantization=Quantization(config["quantization_items"], config["quantization_weighting"], dead_code_steps),
+        loss_weights={name: config[f"{name}_weight"] for name, is_used in uses.items() if is_used},
+        output_projection=nn.Linear(size, size) if config["output_projection"] else None,
+        temperature=config["temperature"] if config["similarity"] == "cosine" else None,
+        n_training_items=n_trained,
+    )
+
+
+def _of_frozen_codes(config, dataset, n_trained):
+    """Learned vectors of codes that a tokenizer gave before training."""
+    frozen = fixed_codes(config, dataset)
+    pieces = item_pieces(config, frozen, n_trained, dataset)
+    size, std = config["code_embedding_size"], config["id_init_std"]
+    return SemanticPart(
+        has_text=frozen.is_known,
+        code_embedding=CodeEmbedding(frozen.codes, frozen.codebook_sizes, size, std, pieces),
+        text_encoder=frozen.source,
+        fitted={FITTED: frozen.fitted},
+    )
+
+
+def _of_text(config, dataset, n_trained, has_codes):
+    """A tokenizer that is trained along, and the text that it encodes."""
+    item_text = load_item_text(config, dataset)
+    text = item_text.vectors
+    has_text = text.any(dim=-1)
+    is_read = has_text & (torch.arange(len(text)) < n_trained)
+    tokenizer = make_tokenizer(config["tokenizer"], config, text.shape[1], int(is_read.sum()) if has_codes else None)
+    if not has_codes:
+        tokenizer.quantizer = None
+    tokenizer.initialise(text[is_read], config["seed"])
+    return SemanticPart(
+        has_text=has_text,
+        tokenizer=tokenizer,
+        text=torch.where(has_text[:, None], text, tokenizer.text_mean),  # scaled, the mean is a zero vector
+        text_encoder=item_text.encoder,
+    )
