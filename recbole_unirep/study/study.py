@@ -1,6 +1,7 @@
 """recbole_unirep.study.study: runs the grid of a study file and writes its report.
 
 FOLDER/DATASET/ROW/seed-SEED/   a cell's run
+FOLDER/DATASET/users-HASH.npz   the user tokens that the test ranks of its finished cells share
 FOLDER/report.md, report.html   tables and figures, with the cells that are empty
 """
 
@@ -17,11 +18,12 @@ from recbole_unirep.study.grid import check_cells, expected_seconds, finished_ru
 from recbole_unirep.study.report import write_report
 from recbole_unirep.study.study_figures import study_figures
 from recbole_unirep.study.study_file import read_study
+from recbole_unirep.training.ranks import RANKS, pack_ranks
 from recbole_unirep.values import split_arguments
 
 
 def study(file, arguments):
-    """Runs what is left of a study, and writes its report.
+    """Runs what is left of a study, writes its report, and packs the test ranks of its finished cells.
 
     Args:
         file (str): the study, YAML.
@@ -57,6 +59,9 @@ def study(file, arguments):
                 print(f"stopped; what is trained lies in {out}; the same command continues", flush=True)
                 raise
         page = write_study_report(out, asked, file, failed)
+        for run in finished_runs(asked.cells):
+            if (run.folder / RANKS).is_file():
+                pack_ranks(run.folder, asked.protocols_of(run.label))
     print(page, flush=True)
     if failed:
         raise ValueError(f"{len(failed)} of {len(to_run)} cells failed: " + "; ".join(map(": ".join, failed.items())))
