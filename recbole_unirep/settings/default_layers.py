@@ -68,10 +68,11 @@ def _read(file, loader):
 
 
 def _model_layer(model_class, loader):
-    """Keys of a class of ours, and of those of ours that it is made from, weaker."""
+    """Keys of the yaml of a class, over those of the yaml files that it names in `base_settings` and of its bases."""
     layer = {}
     for base in reversed(model_class.__mro__):
-        layer.update(_read(shipped_file("model", f"{base.__name__}.yaml"), loader))
+        for name in (*vars(base).get("base_settings", ()), base.__name__):
+            layer.update(_read(shipped_file("model", f"{name}.yaml"), loader))
     return layer
 
 
