@@ -1,8 +1,8 @@
 """recbole_unirep.generation.trie: the semantic IDs of a catalogue as a prefix tree in flat arrays.
 
 The nodes of a level are sorted by ID, so the children of a node are contiguous and one offset per node marks where they
-start (CSR): looking up what may follow a prefix is one gather. All IDs here have L levels. An ID that stops early gets an
-extra code that ends it, `codebook_size`, and repeats that code at the levels after it, where nothing else can follow.
+start (CSR): looking up what may follow a prefix is one gather. All IDs here have L levels. An ID that stops early gets
+an extra code that ends it, `codebook_size`, and repeats that code at later levels, where nothing else can follow.
 
 Shapes: B users, n prefixes of each, N items, L levels, M nodes of a level, W maximum number of children in a level.
 """

@@ -11,8 +11,8 @@ from recbole.utils import init_seed
 
 from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
-from recbole_unirep.model.build import build_model, trains_rows
 from recbole_unirep.model.autoregressive import user_tokens
+from recbole_unirep.model.build import build_model, trains_rows
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
 from recbole_unirep.scoring.protocols import evaluate_protocols
 from recbole_unirep.study.inspection import read_inspected
