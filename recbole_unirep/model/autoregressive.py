@@ -16,6 +16,8 @@ from recbole_unirep.modules.t5 import T5Stack
 class AutoregressiveRecommender(GenerativeRecommender):
     """Base of TIGER and of the models that train or rank the same network in another way.
 
+    Such a model says `base_settings = ("TIGER",)`, so that its own yaml has only what differs from TIGER's.
+
     Args:
         config (Config): ours; keys of properties/model/TIGER.yaml and its tokenizer's.
         dataset (recbole Dataset): the training part.

@@ -1,5 +1,7 @@
 """The layers of defaults between RecBole's own and the user's, weakest first: overall, model, backbone, tokenizer,
 dataset, preset.
+
+A model class may build on the yaml of other models: it names them in `base_settings`, a tuple of str, weakest first.
 """
 
 from collections import ChainMap
