@@ -9,6 +9,7 @@ The engine asks here and nowhere else. It never sets an attribute of a model and
 Shapes: B users, L sequence length, H hidden_size, C candidates, N items.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional, Protocol, runtime_checkable
 
@@ -152,6 +153,14 @@ class TakesNewItems(Protocol):
         """Appends `model.new_items.NewItems`; `sizes` says how many came together."""
 
 
+@runtime_checkable
+class OverBackbone(Protocol):
+    """A model whose item table is a part of another module in it."""
+
+    def with_item_table(self, table: nn.Module) -> nn.Module:
+        """A copy that looks items up in `table` and shares everything else."""
+
+
 class _AllPositions:
     """A model whose `gather_indexes` returns all positions; everything else is the model's."""
 
@@ -248,6 +257,23 @@ def id_table(model):
     if sequence_states(model) is None:
         return None
     return model.id_table if isinstance(model, HasIDTable) else model.item_embedding
+
+
+def with_item_table(model, table):
+    """A copy of a causal model that looks items up in another table and shares everything else.
+
+    Args:
+        model (recbole SequentialRecommender): left as it is.
+        table (nn.Module): item ids [...] to vectors [..., H].
+    """
+    return model.with_item_table(table) if isinstance(model, OverBackbone) else replaced(model, item_embedding=table)
+
+
+def replaced(module, **parts):
+    """A copy of a module with other submodules, which shares the rest; the given one stays as it is."""
+    copied = copy.copy(module)
+    copied.__dict__["_modules"] = {**module._modules, **parts}
+    return copied
 
 
 def trimmed(interactions, model):

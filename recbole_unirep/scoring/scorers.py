@@ -116,8 +116,8 @@ class _ModelScorer:
         self.pair_batch_size = data.config["pair_batch_size"]
         self.has_full_scores = self._has_full_scores()
         self.is_whole = whole or self.has_full_scores
-        # Added items do not count, so that users are scored together as before.
-        at_once = scores_at_once // getattr(model, "n_items", self.n_items) if self.is_whole else scores_at_once
+        # Items that were added after training do not count, so that users are scored in the same batches as before.
+        at_once = scores_at_once // data.n_own_items if self.is_whole else scores_at_once
         self.batch_size = max(1, min(batch_size, at_once))
 
     def __call__(self, rows):
