@@ -24,7 +24,7 @@ from recbole_unirep.semantic_ids.catalogue import (
     graph,
     item_tokens,
     load_catalogue,
-    with_nobody,
+    pad_collaborative,
 )
 from recbole_unirep.semantic_ids.collisions import catalogue_codes
 from recbole_unirep.semantic_ids.ids import SemanticIds
@@ -103,7 +103,7 @@ def encode_items(arguments):
             options = {**{key: str(value) for key, value in known if value is not None}, **options}
         reads = "RQKMeans" if is_collaborative(name) else name  # of new items nobody knows yet who takes them
         catalogue, _, _ = _read(reads, options)
-        codes = bundle.tokenizer.encode(with_nobody(catalogue.known, bundle.record["settings"])).numpy()
+        codes = bundle.tokenizer.encode(pad_collaborative(catalogue.known, bundle.record["settings"])).numpy()
         with open(out, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["item", *(f"code_{level + 1}" for level in range(codes.shape[1]))])

@@ -2,7 +2,7 @@
 
 The nodes of a level stand in the order of their IDs, so that the children of a node are neighbours and an offset a node
 says where they begin (CSR): what may follow a prefix is one gather. All IDs have L levels here; one that ended earlier
-has a code of its own for the end, `codebook_size`, and after it the same again, which is certain.
+has a code of its own for the end, `codebook_size`, and repeats it at the levels past the end.
 
 Shapes: B users, n prefixes of each, N items, L levels, M nodes of a level, W most children of a node of a level.
 """
@@ -18,13 +18,13 @@ class ClosedCodes(NamedTuple):
 
     Attributes:
         codes (Tensor): int64, shape: [N, L].
-        is_certain (Tensor): True at the levels behind an ID's end, shape: [N, L], bool.
+        is_past_end (Tensor): True at the levels past an ID's end, shape: [N, L], bool.
         codebook_sizes (list of int): codes of each level, the one that ends an ID among them where a level has it,
             shape: [L].
     """
 
     codes: Tensor
-    is_certain: Tensor
+    is_past_end: Tensor
     codebook_sizes: list
 
 
@@ -37,12 +37,12 @@ def close_codes(codes: Tensor, codebook_sizes: list) -> ClosedCodes:
         codebook_sizes (list of int): codes of each level, shape: [L].
     """
     is_end = codes < 0
-    is_certain = torch.zeros_like(is_end)
-    is_certain[:, 1:] = is_end[:, :-1] & is_end[:, 1:]  # a number that tells equal IDs apart stands behind the end
+    is_past_end = torch.zeros_like(is_end)
+    is_past_end[:, 1:] = is_end[:, :-1] & is_end[:, 1:]  # a number that tells equal IDs apart stands behind the end
     sizes = torch.tensor(codebook_sizes, device=codes.device)
     has_end = is_end.any(dim=0).tolist()
     return ClosedCodes(
-        torch.where(is_end, sizes, codes), is_certain, [size + more for size, more in zip(codebook_sizes, has_end)]
+        torch.where(is_end, sizes, codes), is_past_end, [size + more for size, more in zip(codebook_sizes, has_end)]
     )
 
 
@@ -54,14 +54,14 @@ class Level(NamedTuple):
         parent (Tensor): its node of the level before, int64, shape: [M].
         first_child (Tensor): where the children of each node of the level before begin here; at its end M, int64,
             shape: [M of the level before + 1].
-        is_certain (Tensor): True where an ID has ended before, so that nothing else can follow, shape: [M], bool.
+        is_past_end (Tensor): True where an ID has ended before, so that nothing else can follow, shape: [M], bool.
         n_most (int): W, children that a node of the level before has at most.
     """
 
     code: Tensor
     parent: Tensor
     first_child: Tensor
-    is_certain: Tensor
+    is_past_end: Tensor
     n_most: int
 
 
@@ -76,14 +76,14 @@ class PrefixTrie:
         leaf (Tensor): each item's node of the last level, int64, shape: [N].
         n_leaves (int): different IDs.
         ids (Tensor): their codes, in order, int64, shape: [n_leaves, L].
-        is_certain (Tensor): levels behind their ends, shape: [n_leaves, L], bool.
+        is_past_end (Tensor): levels past their ends, shape: [n_leaves, L], bool.
     """
 
     def __init__(self, closed: ClosedCodes):
         self.ids, self.leaf, count = closed.codes.unique(dim=0, return_inverse=True, return_counts=True)
         self.n_leaves = len(count)
         some_item = torch.zeros_like(count).scatter_(0, self.leaf, torch.arange(len(self.leaf), device=count.device))
-        self.is_certain = closed.is_certain[some_item]  # the same for all items of an ID
+        self.is_past_end = closed.is_past_end[some_item]  # the same for all items of an ID
         self.levels, self._node = [], []
         is_first = torch.zeros(self.n_leaves, dtype=torch.bool, device=count.device)
         is_first[:1] = True
@@ -96,7 +96,7 @@ class PrefixTrie:
             n_children = torch.bincount(parent)
             first_child = torch.nn.functional.pad(n_children.cumsum(dim=0), (1, 0))
             self.levels.append(
-                Level(self.ids[leaf, level], parent, first_child, self.is_certain[leaf, level], int(n_children.max()))
+                Level(self.ids[leaf, level], parent, first_child, self.is_past_end[leaf, level], int(n_children.max()))
             )
             self._node.append(node)
             above = node

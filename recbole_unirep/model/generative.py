@@ -18,7 +18,7 @@ from recbole_unirep.analysis.codebook import codebook_report
 from recbole_unirep.generation.beam_search import beam_search
 from recbole_unirep.generation.likelihood import candidate_log_likelihoods, catalogue_log_likelihoods
 from recbole_unirep.generation.trie import ClosedCodes, PrefixTrie, close_codes
-from recbole_unirep.semantic_ids.frozen_codes import FITTED, fixed_codes
+from recbole_unirep.semantic_ids.frozen_codes import FITTED, frozen_codes
 from recbole_unirep.semantic_ids.ids import first_tokens
 
 
@@ -48,31 +48,37 @@ class GenerativeRecommender(SequentialRecommender):
                 f"num_beams={self.num_beams} finds fewer items than topk={max(config['topk'])} asks for: raise "
                 f"num_beams, or lower topk"
             )
-        fixed = self.tokenized(config, dataset)
-        self.text_encoder, self.fitted_codes = fixed.source, {FITTED: fixed.fitted}
-        written, sizes = self.written_ids(config, dataset, fixed)
+        frozen = self.tokenized(config, dataset)
+        self.text_encoder, self.fitted_codes = frozen.source, {FITTED: frozen.fitted}
+        written, sizes = self.written_ids(config, dataset, frozen)
         closed = close_codes(written[1:], sizes)
         self._written_sizes = list(sizes)  # without the code that ends an ID
         self.codebook_sizes = closed.codebook_sizes
         self.n_levels = len(self.codebook_sizes)
         self.register_buffer("codes", functional.pad(closed.codes, (0, 0, 1, 0)))  # [n_items, V], row 0 is padding's
-        self.register_buffer("is_certain", functional.pad(closed.is_certain, (0, 0, 1, 0)))
+        # Checkpoints hold `is_past_end` under this name.
+        self.register_buffer("is_certain", functional.pad(closed.is_past_end, (0, 0, 1, 0)))
         self.register_buffer("first_token", torch.tensor(first_tokens(self.codebook_sizes)), persistent=False)
         self._trie = None
         self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "_trie", None))
 
     def tokenized(self, config, dataset):
-        """Codes of the items (FixedCodes), by the tokenizer or bundle that the config names."""
-        return fixed_codes(config, dataset)
+        """Codes of the items (FrozenCodes), by the tokenizer or bundle that the config names."""
+        return frozen_codes(config, dataset)
 
-    def written_ids(self, config, dataset, fixed):
+    def written_ids(self, config, dataset, frozen):
         """IDs as they are predicted: the tokenizer's codes, where a subclass makes nothing else of them.
 
         Returns:
             tuple[Tensor, list of int]: row 0 is padding's, unused levels hold -1, shape: [n_items, V]; and the codes of
             each level, shape: [V].
         """
-        return fixed.codes, fixed.codebook_sizes
+        return frozen.codes, frozen.codebook_sizes
+
+    @property
+    def is_past_end(self):
+        """Levels past the end of each item's ID, row 0 is padding's, shape: [n_items, V], bool."""
+        return self.is_certain
 
     @property
     def trie(self):
@@ -83,8 +89,8 @@ class GenerativeRecommender(SequentialRecommender):
 
     @property
     def ranked_codes(self):
-        """Closed codes of what is ranked, shape: [N, V], and their levels behind an ID's end, shape: [N, V]."""
-        return self.codes[1:], self.is_certain[1:]
+        """Closed codes of what is ranked, shape: [N, V], and which levels are past an ID's end, shape: [N, V]."""
+        return self.codes[1:], self.is_past_end[1:]
 
     @property
     def item_table_parameters(self):
@@ -194,7 +200,7 @@ class AutoregressiveRecommender(GenerativeRecommender):
         return self._of_items(of_leaves.scatter_reduce_(1, leaf, log_probability, "amax"))
 
     def candidate_scores(self, memory, items):
-        return candidate_log_likelihoods(self.decoder(memory), self.codes[items], self.is_certain[items])
+        return candidate_log_likelihoods(self.decoder(memory), self.codes[items], self.is_past_end[items])
 
 
 def exact_where_found(scores, exact):

@@ -68,13 +68,13 @@ class GRPO(TIGER):
         memory = self.remember(users, items)
         with torch.no_grad():
             leaf, score = beam_search(self.decoder(memory), self.trie, self.n_generated)  # [B, G]
-            codes, is_certain = self.trie.ids[leaf], self.trie.is_certain[leaf]  # [B, G, V]
-            before = code_log_likelihoods(initial.decoder(initial.remember(users, items)), codes, is_certain)
+            codes, is_past_end = self.trie.ids[leaf], self.trie.is_past_end[leaf]  # [B, G, V]
+            before = code_log_likelihoods(initial.decoder(initial.remember(users, items)), codes, is_past_end)
             is_found = score > -torch.inf
             advantage = advantages(leaf == self.trie.leaf[targets - 1][:, None], is_found)
-        now = code_log_likelihoods(self.decoder(memory), codes, is_certain)
+        now = code_log_likelihoods(self.decoder(memory), codes, is_past_end)
         self.train(was_training)
-        counts = (~is_certain & is_found[..., None]).float()
+        counts = (~is_past_end & is_found[..., None]).float()
         counts = counts / counts.sum(dim=-1, keepdim=True).clamp(min=1) / is_found.sum(dim=1)[:, None, None]
         ratio = (now - now.detach()).exp()
         policy = -(counts * ratio * advantage[..., None]).sum() / len(targets)

@@ -51,11 +51,11 @@ class MBGen(TIGER):
         self.usual = int(torch.bincount(dataset.inter_feat[BEHAVIOUR]).argmax()) - 1
         self.BEHAVIOUR_SEQ = BEHAVIOUR + config["LIST_SUFFIX"]
 
-    def written_ids(self, config, dataset, fixed):
-        codes, n_behaviours = fixed.codes[1:], len(self.behaviours)
+    def written_ids(self, config, dataset, frozen):
+        codes, n_behaviours = frozen.codes[1:], len(self.behaviours)
         behaviour = torch.arange(n_behaviours).repeat_interleave(len(codes))[:, None]
         rows = torch.cat([behaviour, codes.repeat(n_behaviours, 1)], dim=1)  # [n_behaviours * N, V]
-        return torch.cat([rows.new_full((1, rows.shape[1]), -1), rows]), [n_behaviours, *fixed.codebook_sizes]
+        return torch.cat([rows.new_full((1, rows.shape[1]), -1), rows]), [n_behaviours, *frozen.codebook_sizes]
 
     @property
     def ranked_codes(self):
@@ -64,7 +64,7 @@ class MBGen(TIGER):
             return super().ranked_codes
         first = 1 + self.target * (self.n_items - 1)
         rows = slice(first, first + self.n_items - 1)
-        return self.codes[rows], self.is_certain[rows]
+        return self.codes[rows], self.is_past_end[rows]
 
     @property
     def open_codes(self):

@@ -16,7 +16,7 @@ from recbole_unirep.model.unirep import UniRep
 from recbole_unirep.model.unirep_options import CAUSAL_BACKBONES
 from recbole_unirep.modules.cold_ids import COLD_IDS, nearest_items
 from recbole_unirep.modules.representation import REPRESENTATIONS
-from recbole_unirep.semantic_ids.frozen_codes import has_fixed_codes
+from recbole_unirep.semantic_ids.frozen_codes import has_frozen_codes
 from recbole_unirep.semantic_ids.new_item_codes import check_tokenizer
 from recbole_unirep.semantic_ids.pieces import code_pieces
 
@@ -71,7 +71,7 @@ def check_takes_items(config, model):
             f"backbone={config['backbone']} of this run has scores for its own items alone: train over "
             f"{' or '.join(CAUSAL_BACKBONES)}"
         )
-    if has_fixed_codes(config):
+    if has_frozen_codes(config):
         check_tokenizer(config)
 
 

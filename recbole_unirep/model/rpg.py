@@ -75,10 +75,10 @@ class RPG(GenerativeRecommender):
     def id_loss(self, users, items, is_target, targets):
         states, total = self._states(items)[is_target], 0.0  # [P, H]
         for state, target in zip(states.split(TOKENS_AT_ONCE), targets.split(TOKENS_AT_ONCE)):
-            codes, is_certain = self.codes[target], self.is_certain[target]  # [P, V]
+            codes, is_past_end = self.codes[target], self.is_past_end[target]  # [P, V]
             for level, logits in enumerate(self._logits(state)):
                 loss = functional.cross_entropy(logits.float(), codes[:, level], reduction="none")
-                total = total + loss.masked_fill(is_certain[:, level], 0).sum()
+                total = total + loss.masked_fill(is_past_end[:, level], 0).sum()
         return total / (len(targets) * self.n_levels)
 
     def remember(self, users, items):
@@ -108,12 +108,12 @@ class RPG(GenerativeRecommender):
     @property
     def _id_tokens(self):
         """Tokens of each different ID, padding where nothing can follow, shape: [n_leaves, V]."""
-        return (self.trie.ids + self.first_token).masked_fill(self.trie.is_certain, 0)
+        return (self.trie.ids + self.first_token).masked_fill(self.trie.is_past_end, 0)
 
     def tokens_of(self, items):
         """Tokens of items' IDs, 0 where nothing can follow and for padding, shape: [..., V]."""
         tokens = self.codes[items] + self.first_token
-        return tokens.masked_fill(self.is_certain[items] | (items == 0)[..., None], 0)
+        return tokens.masked_fill(self.is_past_end[items] | (items == 0)[..., None], 0)
 
     def _states(self, items):
         """States at every position, shape: [B, L, H]."""

@@ -80,11 +80,11 @@ class TIGER(AutoregressiveRecommender):
 
     def code_loss(self, states, targets):
         """Negative log-likelihood of the targets' codes [P] by the states before them [P, V, H]."""
-        codes, is_certain = self.codes[targets], self.is_certain[targets]
+        codes, is_past_end = self.codes[targets], self.is_past_end[targets]
         loss = 0.0
         for level in range(self.n_levels):
             of_code = functional.cross_entropy(self.logits(states[:, level], level), codes[:, level], reduction="none")
-            loss = loss + of_code.masked_fill(is_certain[:, level], 0).mean()
+            loss = loss + of_code.masked_fill(is_past_end[:, level], 0).mean()
         return loss / self.n_levels
 
     def remember(self, users, items):

@@ -25,7 +25,7 @@ from recbole_unirep.modules.fusion import make_fusion
 from recbole_unirep.modules.item_embedding import UnifiedItemEmbedding
 from recbole_unirep.modules.representation import REPRESENTATIONS
 from recbole_unirep.scoring.model_contract import sequence_states
-from recbole_unirep.semantic_ids.frozen_codes import FITTED, fixed_codes, has_fixed_codes
+from recbole_unirep.semantic_ids.frozen_codes import FITTED, frozen_codes, has_frozen_codes
 from recbole_unirep.tokenizer import make_tokenizer
 from recbole_unirep.training.losses import PAIRWISE, recommendation_loss
 from recbole_unirep.training.softmax import cross_entropy
@@ -52,21 +52,21 @@ class UniRep(SequentialRecommender):
         self.dead_code_steps = config["dead_code_steps"]
 
         has_semantic, self.has_codes, has_id = REPRESENTATIONS[config["representation"]]
-        is_fixed = has_semantic and has_fixed_codes(config)
-        is_encoded = has_semantic and not is_fixed
+        is_frozen = has_semantic and has_frozen_codes(config)
+        is_encoded = has_semantic and not is_frozen
         uses = {"recommendation": True, "quantization": is_encoded and self.has_codes, "reconstruction": is_encoded}
         self.loss_names = [name for name, used in uses.items() if used]
         self.loss_weights = [config[f"{name}_weight"] for name in self.loss_names]
         self.n_training_items = n_training_items(dataset)
         tokenizer = text = code_embedding = self.text_encoder = None
-        semantic_dim = config["code_embedding_size" if has_fixed_codes(config) else "code_dim"]
-        if is_fixed:
-            fixed = fixed_codes(config, dataset)
-            self.register_buffer("has_text", fixed.is_known)
-            pieces = item_pieces(config, fixed, self.n_training_items, dataset)
-            sizes = fixed.codebook_sizes
-            code_embedding = CodeEmbedding(fixed.codes, sizes, semantic_dim, config["id_init_std"], pieces)
-            self.text_encoder, self.fitted_codes = fixed.source, {FITTED: fixed.fitted}
+        semantic_dim = config["code_embedding_size" if has_frozen_codes(config) else "code_dim"]
+        if is_frozen:
+            frozen = frozen_codes(config, dataset)
+            self.register_buffer("has_text", frozen.is_known)
+            pieces = item_pieces(config, frozen, self.n_training_items, dataset)
+            sizes = frozen.codebook_sizes
+            code_embedding = CodeEmbedding(frozen.codes, sizes, semantic_dim, config["id_init_std"], pieces)
+            self.text_encoder, self.fitted_codes = frozen.source, {FITTED: frozen.fitted}
         elif has_semantic:
             item_text = load_item_text(config, dataset)
             self.text_encoder, text = item_text.encoder, item_text.vectors
@@ -126,7 +126,7 @@ class UniRep(SequentialRecommender):
         return self.item_embedding.n_table_parameters
 
     @property
-    def n_following_parameters(self):
+    def n_ema_parameters(self):
         """Learned numbers that no gradient moves: codebooks that follow (codebook_update 'ema')."""
         tokenizer = self.item_embedding.tokenizer
         if tokenizer is None or not self.has_codes or tokenizer.quantizer.codebooks.requires_grad:

@@ -38,7 +38,7 @@ class CodeEmbedding(nn.Module):
         nn.init.normal_(self.vectors.weight, std=init_std)
         with torch.no_grad():
             self.vectors.weight[0] = 0
-        self.register_load_state_dict_post_hook(_follow_codes)
+        self.register_load_state_dict_post_hook(_rebuild_tokens)
 
     @property
     def n_parameters(self):
@@ -50,7 +50,7 @@ class CodeEmbedding(nn.Module):
         return self.vectors(self.tokens[items]), self.codes[items]
 
 
-def _follow_codes(module, _):
+def _rebuild_tokens(module, _):
     """Tokens of the codes that were read: they may be others than those of this machine's fit."""
     if module.has_code_vectors:
         module.tokens = code_pieces(module.codes, module.codebook_sizes)[0]

@@ -17,7 +17,7 @@ def move_codebooks(model, encoded):
     with torch.autocast(encoded.latent.device.type, enabled=False):  # rounded scores would choose other codes
         if quantizer.codebook_update == "ema":
             has_text = model.has_text[encoded.items]
-            quantizer.follow(encoded.latent[has_text], encoded.codes[has_text])
+            quantizer.ema_update(encoded.latent[has_text], encoded.codes[has_text])
         if model.dead_code_steps:
             _move_dead_codes(model, quantizer, encoded)
     if quantizer.codebook_update == "ema":  # sums whose order a GPU does not fix

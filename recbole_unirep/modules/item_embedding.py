@@ -25,7 +25,7 @@ class UnifiedItemEmbedding(nn.Module):
         n_items (int): number of item ids, padding included.
         n_special (int): further rows for special tokens such as BERT4Rec's mask: learned, without text.
         representation (str): a key of REPRESENTATIONS.
-        tokenizer (RQVAE or None): gives semantic embeddings of text; None for representation 'id' and fixed codes.
+        tokenizer (RQVAE or None): gives semantic embeddings of text; None for representation 'id' and frozen codes.
         text (Tensor or None): item text embeddings, row 0 pads, shape: [n_items, text_dim], float32.
         id_dim (int): dimensions of the ID embedding.
         fusion (nn.Module): makes embeddings [M, hidden_size] of the parts side by side.

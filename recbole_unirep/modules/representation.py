@@ -34,7 +34,7 @@ class EncodedItems(NamedTuple):
     Attributes:
         items (Tensor): item ids in ascending order, padding left out, shape: [M], int64.
         rows (Tensor): their embeddings, shape: [M, H].
-        latent (Tensor or None): the encoder's output, None where codes are fixed, shape: [M, code_dim].
+        latent (Tensor or None): the encoder's output, None where codes are frozen, shape: [M, code_dim].
         semantic (Tensor or None): their semantic embeddings, shape: [M, code_dim].
         codes (Tensor or None): shape: [M, n_levels], int64, where the representation has codes.
     """

@@ -21,7 +21,7 @@ def measures(model):
         "codebook": model.codebook_report() if hasattr(model, "codebook_report") else {},
         "item_table_parameters": item_table_parameters(model),
         "trainable_parameters": sum(part.numel() for part in model.parameters() if part.requires_grad)
-        + getattr(model, "n_following_parameters", 0),
+        + getattr(model, "n_ema_parameters", 0),
         "counted_numbers": 0 if bias is None else bias.n_counts,
         "score_weights": {} if bias is None else bias.weights,
         "text_encoder": getattr(model, "text_encoder", None),

@@ -107,7 +107,7 @@ def join(parts) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat([functional.normalize(part, dim=-1) for part in parts], dim=-1)
 
 
-def with_nobody(vectors, settings) -> Tensor:
+def pad_collaborative(vectors, settings) -> Tensor:
     """Vectors of items that nobody has taken yet, as a tokenizer reads them: zeros stand for the collaborative ones.
 
     Args:

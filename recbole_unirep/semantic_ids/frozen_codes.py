@@ -48,7 +48,7 @@ class FittedCodes(NamedTuple):
         return torch.from_numpy(_rows_of(self.semantic_ids, items, f"the {FITTED} of the run"))
 
 
-class FixedCodes(NamedTuple):
+class FrozenCodes(NamedTuple):
     """Codes that stand still.
 
     Attributes:
@@ -69,12 +69,12 @@ class FixedCodes(NamedTuple):
     fitted: Optional[FittedCodes]
 
 
-def has_fixed_codes(config):
+def has_frozen_codes(config):
     """Whether the config's codes stand still: its tokenizer is not trained along, or they are out of a bundle."""
     return bool(config["semantic_ids"]) or not TOKENIZERS[config["tokenizer"]].is_trained
 
 
-def fixed_codes(config, dataset) -> FixedCodes:
+def frozen_codes(config, dataset) -> FrozenCodes:
     """Codes of a dataset's items by the tokenizer that the config names, or out of a bundle.
 
     Args:
@@ -82,7 +82,7 @@ def fixed_codes(config, dataset) -> FixedCodes:
         dataset (Dataset): RecBole's, the training part.
 
     Returns:
-        FixedCodes: of the items, cold ones included; nothing is learned from those.
+        FrozenCodes: of the items, cold ones included; nothing is learned from those.
 
     Raises:
         ValueError: the bundle lacks items or was learned from cold ones, or an option does not fit the tokenizer.
@@ -98,13 +98,13 @@ def fixed_codes(config, dataset) -> FixedCodes:
     return _of_bundle(config["semantic_ids"], item_tokens(dataset), config["collisions"])
 
 
-def of_fitted(fitted, dataset, is_appended) -> FixedCodes:
-    """Codes of a fitted tokenizer, arguments as the attributes of `FixedCodes`."""
+def of_fitted(fitted, dataset, is_appended) -> FrozenCodes:
+    """Codes of a fitted tokenizer, arguments as the attributes of `FrozenCodes`."""
     items, unknown = item_tokens(dataset), set(fitted.record[UNKNOWN])
     is_known = torch.tensor([item not in unknown for item in items])
     source = " + ".join(fitted.record.get("vectors", ())) or None
     codes, sizes = fitted.codes_of(items), fitted.semantic_ids.codebook_sizes
-    return FixedCodes(_padded(codes), sizes, source, functional.pad(is_known, (1, 0)), is_appended, fitted)
+    return FrozenCodes(_padded(codes), sizes, source, functional.pad(is_known, (1, 0)), is_appended, fitted)
 
 
 def _of_bundle(folder, items, collisions):
@@ -120,13 +120,15 @@ def _of_bundle(folder, items, collisions):
         sizes = [*sizes, *(resolved[:, len(sizes) :].amax(dim=0) + 1).tolist()]
         codes = resolved
     is_known = functional.pad(torch.ones(len(codes), dtype=torch.bool), (1, 0))
-    return FixedCodes(_padded(codes), sizes, " + ".join(record.get("vectors", ())) or None, is_known, is_appended, None)
+    return FrozenCodes(
+        _padded(codes), sizes, " + ".join(record.get("vectors", ())) or None, is_known, is_appended, None
+    )
 
 
 def fit_tokenizer(config, dataset) -> FittedCodes:
     """Fits the tokenizer that the config names on the items that take part in training, or reads what the run has kept.
 
-    Arguments as `fixed_codes`.
+    Arguments as `frozen_codes`.
 
     Raises:
         ValueError: a run has kept another tokenizer, or one of other settings.

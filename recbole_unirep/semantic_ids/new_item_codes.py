@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from recbole_unirep.semantic_ids.bundle import load_bundle
-from recbole_unirep.semantic_ids.catalogue import item_tokens, with_nobody
+from recbole_unirep.semantic_ids.catalogue import item_tokens, pad_collaborative
 from recbole_unirep.semantic_ids.frozen_codes import codes_by, fit_tokenizer
 from recbole_unirep.tokenizer import TOKENIZERS, reads_vectors
 
@@ -46,7 +46,7 @@ class FrozenTokenizer(NamedTuple):
         Raises:
             ValueError: the vectors have other dimensions than the tokenizer reads.
         """
-        return self.tokenizer.encode(with_nobody(vectors, self.settings)).cpu()
+        return self.tokenizer.encode(pad_collaborative(vectors, self.settings)).cpu()
 
 
 def check_tokenizer(config):

@@ -158,7 +158,7 @@ def _unified_vectors(table):
         if table.has_id:
             vectors["ID embedding"] = _array(table.id_embedding.weight)
         if table.code_embedding is not None:
-            codebooks = _fixed_codebooks(table.code_embedding) if table.code_embedding.has_code_vectors else None
+            codebooks = _frozen_codebooks(table.code_embedding) if table.code_embedding.has_code_vectors else None
         elif table.has_codes:
             quantizer = table.tokenizer.quantizer
             codes = encoded.codes.cpu().numpy()
@@ -166,7 +166,7 @@ def _unified_vectors(table):
     return vectors, codebooks
 
 
-def _fixed_codebooks(embedding):
+def _frozen_codebooks(embedding):
     """Codes that stand still and their learned vectors."""
     sizes = embedding.codebook_sizes
     vectors = np.split(_array(embedding.vectors.weight[1:]), np.cumsum(sizes)[:-1])

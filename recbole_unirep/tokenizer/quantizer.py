@@ -44,8 +44,8 @@ class ResidualQuantizer(nn.Module):
         codebook_gradient (bool): whether later losses reach the chosen codes as well as z.
         gradient_estimator (str): of later losses with respect to z: 'straight_through' hands on that of z_hat,
             'rotation' turns and stretches it as z is onto z_hat.
-        codebook_update (str): 'gradient' trains the codebooks by their loss; 'ema' has no such loss, `follow` sets each
-            vector to the moving average of the residuals that chose it.
+        codebook_update (str): 'gradient' trains the codebooks by their loss; 'ema' has no such loss, `ema_update` sets
+            each vector to the moving average of the residuals that chose it.
         codebook_decay (float): of that average, at least 0 and below 1.
         loss_reduction (str): over the dimensions of a squared error, a name in `REDUCTIONS`.
 
@@ -88,7 +88,7 @@ class ResidualQuantizer(nn.Module):
         if codebook_update == "gradient":
             self.codebooks = nn.Parameter(codebooks)
         else:
-            _check_following(codebook_decay, codebook_gradient, residual_gradient)
+            _check_ema(codebook_decay, codebook_gradient, residual_gradient)
             self.register_buffer("codebooks", codebooks)
             self.register_buffer("code_counts", torch.zeros(n_levels, codebook_size))  # moving averages
             self.register_buffer("code_sums", torch.zeros_like(codebooks))
@@ -183,7 +183,7 @@ class ResidualQuantizer(nn.Module):
             self.code_sums.copy_(self.codebooks * self.code_counts[..., None])
 
     @torch.no_grad()
-    def follow(self, z: Tensor, codes: Tensor) -> None:
+    def ema_update(self, z: Tensor, codes: Tensor) -> None:
         """Moves each codebook towards the means of the residuals that chose its codes, for codebook_update 'ema'.
 
         Args:
@@ -217,7 +217,7 @@ class ResidualQuantizer(nn.Module):
             self.code_sums[~used] = self.codebooks[~used]
 
 
-def _check_following(decay, codebook_gradient, residual_gradient):
+def _check_ema(decay, codebook_gradient, residual_gradient):
     if not 0 <= decay < 1:
         raise ValueError(f"codebook_decay={decay} is no share of the past: give 0 or more, below 1")
     if codebook_gradient or residual_gradient != "detached":

@@ -106,7 +106,7 @@ class RQVAE(SemanticTokenizer):
     def forward(self, x: Tensor) -> Quantized:
         """Quantized vectors through which later losses reach the encoder.
 
-        With codebook_update 'ema' whoever trains calls `quantizer.follow` after each step, as `fit` does.
+        With codebook_update 'ema' whoever trains calls `quantizer.ema_update` after each step, as `fit` does.
 
         Args:
             x (Tensor): item text embeddings, shape: [N, text_dim].
@@ -238,7 +238,7 @@ class RQVAE(SemanticTokenizer):
                 (loss + self._regularization(text, vectors, codes, generator)).backward()
                 optimizer.step()
                 if self.quantizer.codebook_update == "ema":
-                    self.quantizer.follow(latent, codes)
+                    self.quantizer.ema_update(latent, codes)
                 is_used.scatter_(1, codes.T, True)
                 n_steps += 1
                 if self.fit_dead_code_steps and n_steps % self.fit_dead_code_steps == 0:

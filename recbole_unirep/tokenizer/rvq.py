@@ -73,7 +73,7 @@ class RVQ(ResidualCodes):
         with torch.random.fork_rng(devices=[]):  # its first values are overwritten at once
             quantizer = self.make_quantizer(code_dim=x.shape[1])
         quantizer.initialise(x, self.codebook_init, self.fit_seed)
-        step = self._follow if quantizer.codebook_update == "ema" else self._descent(quantizer)
+        step = self._ema_step if quantizer.codebook_update == "ema" else self._descent(quantizer)
         generator = torch.Generator().manual_seed(self.fit_seed)
         for _ in range(self.fit_epochs):
             for rows in torch.randperm(len(x), generator=generator).split(self.fit_batch_size):
@@ -81,8 +81,8 @@ class RVQ(ResidualCodes):
         self.codebooks = quantizer.codebooks.detach().to(self.codebooks.device)
 
     @staticmethod
-    def _follow(quantizer, part):
-        quantizer.follow(part, quantizer.encode(part))
+    def _ema_step(quantizer, part):
+        quantizer.ema_update(part, quantizer.encode(part))
 
     def _descent(self, quantizer):
         """A step down the codebook loss."""

@@ -151,7 +151,7 @@ def test_items_without_text_move_no_codebook(prepare, monkeypatch):
     quantizer = model.item_embedding.tokenizer.quantizer
     model.has_text[1::2] = False
     seen = []
-    monkeypatch.setattr(quantizer, "follow", lambda z, codes: seen.append((len(z), len(codes))))
+    monkeypatch.setattr(quantizer, "ema_update", lambda z, codes: seen.append((len(z), len(codes))))
     model.row_losses(next(iter(data.train_data)))
     assert seen == [(int(model.has_text[1:].sum()),) * 2]
 
@@ -161,7 +161,7 @@ def test_codebooks_that_follow_count_as_parameters(prepare):
     _, _, trained = prepare()
     assert following.item_table_parameters == trained.item_table_parameters
     sizes = [measures(model)["trainable_parameters"] for model in (following, trained)]
-    assert sizes[0] == sizes[1] > following.n_following_parameters > trained.n_following_parameters == 0
+    assert sizes[0] == sizes[1] > following.n_ema_parameters > trained.n_ema_parameters == 0
 
 
 def test_the_codebook_report_is_over_all_items(prepare):

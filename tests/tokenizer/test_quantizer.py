@@ -218,7 +218,7 @@ def make_following(codebooks, decay):
 def test_codes_follow_their_residuals_by_hand():
     quantizer = make_following([[[0.0, 0.0], [10.0, 0.0]]], decay=0.5)
     z, codes = torch.tensor([[2.0, 0.0], [4.0, 0.0], [10.0, 2.0]]), torch.tensor([[0], [0], [1]])
-    quantizer.follow(z, codes)
+    quantizer.ema_update(z, codes)
     # Code 0: counts (1 + 2) / 2, sums (0 + 6) / 2. Code 1: counts (1 + 1) / 2, sums ((10, 0) + (10, 2)) / 2.
     assert quantizer.code_counts.tolist() == [[1.5, 1.0]]
     assert quantizer.codebooks.tolist() == [[[2.0, 0.0], [10.0, 1.0]]]
@@ -229,7 +229,7 @@ def test_without_a_past_codes_are_the_means_of_what_the_levels_before_left_over(
     z = torch.tensor([[1.0], [3.0], [7.0], [9.0]])
     codes = quantizer.encode(z)
     assert codes.tolist() == [[0, 1], [0, 1], [1, 0], [1, 1]]
-    quantizer.follow(z, codes)
+    quantizer.ema_update(z, codes)
     assert quantizer.codebooks[0].tolist() == [[2.0], [8.0]]
     left = torch.tensor([[-1.0], [(1 + 3 + 1) / 3]])  # residuals of the codes that were chosen
     torch.testing.assert_close(quantizer.codebooks[1], left)
@@ -239,10 +239,10 @@ def test_a_code_at_rest_stays_where_it_is_and_one_that_is_moved_starts_anew():
     quantizer = make_following([[[0.0, 1.0], [9.0, 9.0]]], decay=0.5)
     z = torch.tensor([[0.0, 3.0]])
     for _ in range(2000):
-        quantizer.follow(z, torch.tensor([[0]]))
+        quantizer.ema_update(z, torch.tensor([[0]]))
     assert quantizer.codebooks[0].tolist() == [[0.0, 3.0], [9.0, 9.0]]
     quantizer.move_dead_codes(z, torch.tensor([[True, False]]), torch.Generator().manual_seed(0))
-    quantizer.follow(torch.tensor([[2.0, 1.0]]), torch.tensor([[1]]))
+    quantizer.ema_update(torch.tensor([[2.0, 1.0]]), torch.tensor([[1]]))
     assert quantizer.codebooks[0, 1].tolist() == [1.0, 2.0]  # between (0, 3), where it was moved, and (2, 1)
 
 
@@ -261,5 +261,5 @@ def test_first_averages_are_those_of_the_first_codes():
     quantizer = make_quantizer(codebook_update="ema", codebook_decay=0.999)
     quantizer.initialise(z, "kmeans", seed=0)
     before = quantizer.codebooks.clone()
-    quantizer.follow(z, quantizer.encode(z))
+    quantizer.ema_update(z, quantizer.encode(z))
     assert 0 < (quantizer.codebooks - before).abs().max() < 0.01

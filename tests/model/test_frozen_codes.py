@@ -145,10 +145,10 @@ def test_a_runs_bundle_is_one_as_any_other(settings, tiny):
 def test_an_item_without_text_is_unknown_when_read_back(settings):
     run_recbole("UniRep", "tiny", config_dict=settings("UniRep", **RUNS["UniRep over RQKMeans"][1]))
     config, trained, data = load_data_and_model("run")
-    fixed = frozen_codes.fixed_codes(of_run(config, "run"), data.train)
-    assert torch.equal(fixed.is_known, trained.has_text)
+    frozen = frozen_codes.frozen_codes(of_run(config, "run"), data.train)
+    assert torch.equal(frozen.is_known, trained.has_text)
     items = item_tokens(data.train)
-    assert [items[place - 1] for place in (~fixed.is_known).nonzero()[1:, 0].tolist()] == ["i119"]
+    assert [items[place - 1] for place in (~frozen.is_known).nonzero()[1:, 0].tolist()] == ["i119"]
 
 
 def test_reinforcement_goes_on_with_the_codes_of_its_run(settings, elsewhere):
