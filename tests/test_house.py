@@ -166,6 +166,14 @@ def test_a_file_holds_one_idea(path):
 
 
 @every(OURS)
+def test_a_constructor_takes_at_most_eight_arguments(path):
+    methods = (node for node in ast.walk(tree_of(path)) if isinstance(node, ast.FunctionDef))
+    for args in (method.args for method in methods if method.name == "__init__"):
+        names = [arg.arg for arg in (*args.posonlyargs, *args.args, *args.kwonlyargs)]
+        assert len(names) <= 1 + 8, f"{', '.join(names)}: give the class its parts"  # 1: self
+
+
+@every(OURS)
 def test_a_module_says_what_it_is(path):
     assert ast.get_docstring(tree_of(path))
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recbole_unirep.model.generative import AutoregressiveRecommender
-from recbole_unirep.modules.t5 import Memory, T5Stack
+from recbole_unirep.modules.t5 import BlockSizes, Memory, T5Stack
 from recbole_unirep.semantic_ids.ids import first_tokens
 
 
@@ -55,20 +55,17 @@ class TIGER(AutoregressiveRecommender):
         self.register_buffer("user_token", user_tokens(dataset, n_known, n_user_tokens))
         self.tokens = nn.Embedding(n_known + n_user_tokens, size)
         nn.init.normal_(self.tokens.weight, std=config["token_init_std"])
-        sizes = {
-            "hidden_size": size,
-            "n_heads": config["n_heads"],
-            "head_size": config["head_size"],
-            "inner_size": config["inner_size"],
+        shared = {
+            "n_layers": config["n_layers"],
+            "sizes": BlockSizes(size, config["n_heads"], config["head_size"], config["inner_size"]),
             "dropout": config["dropout_prob"],
             "n_buckets": config["distance_buckets"],
             "max_distance": config["max_distance"],
         }
-        n_layers = config["n_layers"]
         self.encoder = None
         if not self.decoder_only:
-            self.encoder = T5Stack(n_layers=n_layers, is_causal=False, reads_memory=False, **sizes)
-        self.stack = T5Stack(n_layers=n_layers, is_causal=True, reads_memory=not self.decoder_only, **sizes)
+            self.encoder = T5Stack(is_causal=False, reads_memory=False, **shared)
+        self.stack = T5Stack(is_causal=True, reads_memory=not self.decoder_only, **shared)
 
     @property
     def n_id_tokens(self):

@@ -23,7 +23,7 @@ from recbole_unirep.modules.code_embedding import CodeEmbedding
 from recbole_unirep.modules.codebook_steps import move_codebooks
 from recbole_unirep.modules.fusion import make_fusion
 from recbole_unirep.modules.item_embedding import UnifiedItemEmbedding
-from recbole_unirep.modules.representation import REPRESENTATIONS
+from recbole_unirep.modules.representation import REPRESENTATIONS, IdPart, ItemRows, TextPart
 from recbole_unirep.scoring.model_contract import sequence_states
 from recbole_unirep.semantic_ids.frozen_codes import FITTED, frozen_codes, has_frozen_codes
 from recbole_unirep.tokenizer import make_tokenizer
@@ -75,7 +75,7 @@ class UniRep(SequentialRecommender):
             n_read = int(is_read.sum()) if self.has_codes else None
             tokenizer = make_tokenizer(config["tokenizer"], config, text.shape[1], n_read)
             if not self.has_codes:
-                tokenizer.quantizer = None
+                tokenizer = tokenizer.without_quantizer()
             tokenizer.initialise(text[is_read], config["seed"])
             text = torch.where(has_text[:, None], text, tokenizer.text_mean)  # scaled, the mean is a zero vector
             self.register_buffer("has_text", has_text)
@@ -84,20 +84,15 @@ class UniRep(SequentialRecommender):
         size = hidden_size(config, width)
 
         self.backbone = make_backbone(self.backbone_name, config, dataset, size)
+        n_special = self.backbone.item_embedding.num_embeddings - self.n_items
         self.backbone.item_embedding = UnifiedItemEmbedding(
-            n_items=self.n_items,
-            n_special=self.backbone.item_embedding.num_embeddings - self.n_items,
-            representation=config["representation"],
-            tokenizer=tokenizer,
+            rows=ItemRows(self.n_items, self.n_training_items, n_special),
+            text=None if text is None else TextPart(tokenizer, text, config["table_gradient_share"]),
             code_embedding=code_embedding,
-            text=text,
-            id_dim=id_dim,
+            ids=IdPart(id_dim, config["cold_id_embedding"]) if has_id else None,
             fusion=make_fusion(config["fusion"], width, size, config["fusion_hidden_units"], config["similarity"]),
             hidden_size=size,
             init_std=config["id_init_std"],
-            gradient_share=config["table_gradient_share"],
-            n_training_items=self.n_training_items,
-            cold_id=config["cold_id_embedding"],
         )
         if config["local_convolution"]:
             self.backbone.local_convolution = LocalConvolution(size, config["local_convolution"])
@@ -127,7 +122,7 @@ class UniRep(SequentialRecommender):
 
     @property
     def n_ema_parameters(self):
-        """Learned numbers that no gradient moves: codebooks that follow (codebook_update 'ema')."""
+        """Learned numbers that no gradient moves: codebooks under codebook_update 'ema'."""
         tokenizer = self.item_embedding.tokenizer
         if tokenizer is None or not self.has_codes or tokenizer.quantizer.codebooks.requires_grad:
             return 0

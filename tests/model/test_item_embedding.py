@@ -5,7 +5,7 @@ import torch
 
 from recbole_unirep.modules.fusion import FUSIONS
 from recbole_unirep.modules.item_embedding import UnifiedItemEmbedding
-from recbole_unirep.modules.representation import REPRESENTATIONS
+from recbole_unirep.modules.representation import REPRESENTATIONS, IdPart, ItemRows, TextPart
 from recbole_unirep.tokenizer.rqvae import RQVAE
 
 N_ITEMS, TEXT_DIM, CODE_DIM, ID_DIM = 7, 5, 4, 2
@@ -22,14 +22,12 @@ def make_table(representation, fusion="concat", hidden_size=None, n_special=1):
         tokenizer = RQVAE.from_defaults(**sizes, codebook_init="normal")
         tokenizer.initialise(text[1:], 0)
         if not has_codes:
-            tokenizer.quantizer = None
+            tokenizer = tokenizer.without_quantizer()
     return UnifiedItemEmbedding(
-        n_items=N_ITEMS,
-        n_special=n_special,
-        representation=representation,
-        tokenizer=tokenizer,
-        text=text if has_semantic else None,
-        id_dim=ID_DIM,
+        rows=ItemRows(N_ITEMS, N_ITEMS, n_special),
+        text=TextPart(tokenizer, text, 1.0) if has_semantic else None,
+        code_embedding=None,
+        ids=IdPart(ID_DIM, "mean") if has_id else None,
         fusion=FUSIONS[fusion](width, hidden_size, 3),
         hidden_size=hidden_size or width,
         init_std=0.02,

@@ -1,13 +1,10 @@
 """Tokenizers that read tokens and columns."""
 
-import inspect
-
 import pytest
 import torch
 
 from recbole_unirep.tokenizer import TOKENIZERS, reads_vectors
 from recbole_unirep.tokenizer.assigned import Items
-from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.tokenizer.categoricalids import CategoricalIDs
 from recbole_unirep.tokenizer.itemidtokens import ItemIDTokens, n_digits
 from recbole_unirep.tokenizer.keywordids import KeywordIDs
@@ -38,13 +35,9 @@ def part(rows):
 
 @pytest.mark.parametrize("name", ASSIGNED)
 def test_the_contract_of_those_without_vectors(name):
-    parameters = dict(inspect.signature(TOKENIZERS[name]).parameters)
-    assert {p.kind for p in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
-    assert {p.default for p in parameters.values()} == {inspect.Parameter.empty}
-    assert set(parameters) == set(shipped_defaults(name))
     with pytest.raises(ValueError, match=f"{name} has seen no items yet: call fit first"):
         TOKENIZERS[name].from_defaults().encode(ITEMS)
-    with pytest.raises(ValueError, match="at least one item|one item at least"):
+    with pytest.raises(ValueError, match="at least one item"):
         TOKENIZERS[name].from_defaults().fit(Items([], {column: [] for column in ITEMS.columns}))
 
     tokenizer = TOKENIZERS[name].from_defaults()
@@ -63,7 +56,7 @@ def test_the_contract_of_those_without_vectors(name):
     assert torch.equal(
         copy.fit(part([0, 1])).encode(part([0])), TOKENIZERS[name].from_defaults().fit(part([0, 1])).encode(part([0]))
     )
-    with pytest.raises(ValueError, match="there is no way back"):
+    with pytest.raises(ValueError, match=f"{name} reads no vectors: its codes can't be decoded"):
         tokenizer.decode(codes)
 
 

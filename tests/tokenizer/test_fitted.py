@@ -191,7 +191,7 @@ def test_an_item_that_nobody_took_is_encoded_by_its_text():
 
 @pytest.mark.parametrize("share", [-0.1, 1.5])
 def test_a_share_is_a_share(share):
-    with pytest.raises(ValueError, match="is no share: give 0 to 1"):
+    with pytest.raises(ValueError, match="is not a share: give 0 to 1"):
         Fused.from_defaults(collaborative_share=share)
 
 

@@ -24,7 +24,7 @@ MIXES = [["cosine"] * 3, ["euclidean"] * 3, ["cosine", "cosine", "euclidean"], [
 
 def make_quantizer(**overrides):
     torch.manual_seed(0)
-    return ResidualQuantizer(**{**OPTIONS, **overrides})
+    return ResidualQuantizer.from_keys({**OPTIONS, **overrides})
 
 
 def algorithm_1(z, codebooks, metrics, beta, reduce):
@@ -107,7 +107,7 @@ ONE_EACH = "give one metric per level, where the last one holds for the levels a
         ({"codebook_update": "sgd"}, "codebook_update is 'sgd': choose one of gradient, ema"),
         (
             {"codebook_update": "ema", "codebook_decay": 1.0},
-            "codebook_decay=1.0 is no share of the past: give 0 or more, below 1",
+            "codebook_decay=1.0 is not a share of the past: give 0 or more, below 1",
         ),
         *(
             (
@@ -199,7 +199,7 @@ def test_several_dead_codes_are_given_different_items():
     assert quantizer.codebooks.requires_grad and quantizer.codebooks.grad is None
 
 
-def make_following(codebooks, decay):
+def make_ema_quantizer(codebooks, decay):
     n_levels, codebook_size, code_dim = len(codebooks), len(codebooks[0]), len(codebooks[0][0])
     quantizer = make_quantizer(
         n_levels=n_levels,
@@ -216,7 +216,7 @@ def make_following(codebooks, decay):
 
 
 def test_codes_follow_their_residuals_by_hand():
-    quantizer = make_following([[[0.0, 0.0], [10.0, 0.0]]], decay=0.5)
+    quantizer = make_ema_quantizer([[[0.0, 0.0], [10.0, 0.0]]], decay=0.5)
     z, codes = torch.tensor([[2.0, 0.0], [4.0, 0.0], [10.0, 2.0]]), torch.tensor([[0], [0], [1]])
     quantizer.ema_update(z, codes)
     # Code 0: counts (1 + 2) / 2, sums (0 + 6) / 2. Code 1: counts (1 + 1) / 2, sums ((10, 0) + (10, 2)) / 2.
@@ -225,7 +225,7 @@ def test_codes_follow_their_residuals_by_hand():
 
 
 def test_without_a_past_codes_are_the_means_of_what_the_levels_before_left_over():
-    quantizer = make_following([[[0.0], [8.0]], [[-1.0], [1.0]]], decay=0.0)
+    quantizer = make_ema_quantizer([[[0.0], [8.0]], [[-1.0], [1.0]]], decay=0.0)
     z = torch.tensor([[1.0], [3.0], [7.0], [9.0]])
     codes = quantizer.encode(z)
     assert codes.tolist() == [[0, 1], [0, 1], [1, 0], [1, 1]]
@@ -236,7 +236,7 @@ def test_without_a_past_codes_are_the_means_of_what_the_levels_before_left_over(
 
 
 def test_a_code_at_rest_stays_where_it_is_and_one_that_is_moved_starts_anew():
-    quantizer = make_following([[[0.0, 1.0], [9.0, 9.0]]], decay=0.5)
+    quantizer = make_ema_quantizer([[[0.0, 1.0], [9.0, 9.0]]], decay=0.5)
     z = torch.tensor([[0.0, 3.0]])
     for _ in range(2000):
         quantizer.ema_update(z, torch.tensor([[0]]))
