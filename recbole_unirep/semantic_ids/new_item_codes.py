@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from recbole_unirep.semantic_ids.bundle import load_bundle
 from recbole_unirep.semantic_ids.catalogue import item_tokens, pad_collaborative
-from recbole_unirep.semantic_ids.frozen_codes import codes_by, fit_tokenizer
+from recbole_unirep.semantic_ids.frozen_codes import codes_by, codes_of, fit_tokenizer
 from recbole_unirep.tokenizer import TOKENIZERS, reads_vectors
 
 REMEDY = "make a bundle by unirep tokenize and train with --semantic_ids=BUNDLE"
@@ -85,7 +85,7 @@ def frozen_tokenizer(config, dataset, codes) -> FrozenTokenizer:
         record = bundle.record
         return FrozenTokenizer(bundle.tokenizer, record["settings"], record.get("text"), record["vectors"])
     fitted = fit_tokenizer(config, dataset)
-    kept = fitted.codes_of(item_tokens(dataset))
+    kept = codes_of(fitted, item_tokens(dataset))
     _check_codes(kept, codes, f"tokenizer {config['tokenizer']} of the run", REMEDY)
     n_changed = int((codes_by(fitted.tokenizer, config, dataset) != kept).any(dim=1).sum())
     if n_changed > ROUNDING * len(kept):

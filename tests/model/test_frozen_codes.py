@@ -13,7 +13,7 @@ from recbole_unirep.model.build import build_model
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
 from recbole_unirep.runs.folder import read_result
 from recbole_unirep.scoring.protocols import evaluate_protocols
-from recbole_unirep.semantic_ids import frozen_codes
+from recbole_unirep.semantic_ids import fitting, frozen_codes
 from recbole_unirep.semantic_ids.bundle import load_bundle
 from recbole_unirep.semantic_ids.catalogue import item_tokens
 from recbole_unirep.semantic_ids.frozen_codes import of_run
@@ -46,13 +46,13 @@ def settings(generative):
 @pytest.fixture
 def elsewhere(monkeypatch):
     """A machine where every tokenizer ends elsewhere; call it to be there."""
-    fit = frozen_codes.catalogue_codes
+    encode = fitting.catalogue_codes
 
     def ends_elsewhere(tokenizer, known, items, policy):
-        found = fit(tokenizer, known, items, policy)
+        found = encode(tokenizer, known, items, policy)
         return found._replace(resolved=found.resolved.roll(1, 0))
 
-    return lambda: monkeypatch.setattr(frozen_codes, "catalogue_codes", ends_elsewhere)
+    return lambda: monkeypatch.setattr(fitting, "catalogue_codes", ends_elsewhere)
 
 
 def ranked(run):

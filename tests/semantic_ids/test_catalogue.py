@@ -11,7 +11,7 @@ from recbole_unirep.data.cooccurrence import graph_vectors
 from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.data.item_file import load_items
 from recbole_unirep.data.sequences import UserSequences
-from recbole_unirep.semantic_ids.catalogue import catalogue_of_files, graph, join, load_catalogue
+from recbole_unirep.semantic_ids.catalogue import catalogue_of_files, graph, load_catalogue
 
 
 @pytest.fixture
@@ -89,7 +89,3 @@ def test_a_missing_file_and_a_missing_item_are_named(tmp_path):
     text = _write(tmp_path, "text", [[1.0], [1.0]], ["a", "b"])
     with pytest.raises(ValueError, match="image.json lacks 1 of 2 items"):
         catalogue_of_files([text, _write(tmp_path, "image", [[1.0]], ["a"])])
-
-
-def test_one_source_stays_as_it_is():
-    assert torch.equal(join([torch.tensor([[3.0]])]), torch.tensor([[3.0]]))
