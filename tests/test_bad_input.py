@@ -63,7 +63,7 @@ OF_UNIREP = [
     ("--text_scaling=foo", "text_scaling is 'foo': choose one of none"),
     ("--collisions=append", "collisions=append is for a tokenizer that is fitted here and stands still"),
     ("--collisions=foo --tokenizer=RQKMeans", "collisions=foo is not known: choose one of leave"),
-    ("--semantic_ids=gone", "gone is no bundle, bundle.json is missing: make one by unirep tokenize"),
+    ("--semantic_ids=gone", "gone is not a bundle, bundle.json is missing: make one with unirep tokenize"),
     ("--code_pieces=foo --tokenizer=RQKMeans", "code_pieces=foo is not known"),
     ("--code_pieces=sentencepiece --n_pieces=2 --tokenizer=RQKMeans", "n_pieces=2 is less than the 12 codes in use"),
     ("--tokenizer=PQ --n_levels=3", "n_levels=3 does not divide the 8 dimensions of the vectors"),

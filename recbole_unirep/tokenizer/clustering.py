@@ -21,7 +21,7 @@ POINTS_PER_CLUSTER = 4  # with fewer, further rounds gain nothing
 ALL_POINTS = 2**31 - 1  # otherwise faiss subsamples the points; callers do that themselves
 
 
-def kmeans(x: Tensor, n_clusters: int, iterations: int, seed: int, begins_twice: bool = False) -> Tensor:
+def kmeans(x: Tensor, n_clusters: int, iterations: int, seed: int, also_progressive: bool = False) -> Tensor:
     """Centres of k-means; the same seed and number of threads give the same centres.
 
     With fewer distinct points than clusters, the remaining centres are copies of the first one. They stay unused,
@@ -32,7 +32,7 @@ def kmeans(x: Tensor, n_clusters: int, iterations: int, seed: int, begins_twice:
         n_clusters (int): K.
         iterations (int): Lloyd's.
         seed (int): of the first centres.
-        begins_twice (bool): beside k-means++, which finds well separated clusters, also runs faiss'
+        also_progressive (bool): beside k-means++, which finds well separated clusters, also runs faiss'
             ProgressiveDimClustering, which adds principal dimensions round by round, if there are enough points for
             it; keeps the centres that lie nearer to the points. Takes ten times the iterations.
 
@@ -44,7 +44,7 @@ def kmeans(x: Tensor, n_clusters: int, iterations: int, seed: int, begins_twice:
     if n_found == len(points) or n_found > len(points) // 2:  # few points: duplicates are likely, and cheap to count
         n_found = min(n_clusters, len(np.unique(points, axis=0)))
     found = [_plus_plus(points, n_found, iterations, seed)]
-    if begins_twice and len(points) >= max(points.shape[1], POINTS_PER_CLUSTER * n_found):
+    if also_progressive and len(points) >= max(points.shape[1], POINTS_PER_CLUSTER * n_found):
         found.append(_progressive(points, n_found, iterations, seed))
     centres = torch.from_numpy(min(found, key=lambda centres: _error(points, centres)))
     return torch.cat([centres, centres[:1].expand(n_clusters - n_found, -1)])

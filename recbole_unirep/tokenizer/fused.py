@@ -68,8 +68,8 @@ class Fused(RQKMeans):
     def _fit(self, x: Tensor) -> None:
         if x.shape[1] <= self.collaborative_dim:
             raise ValueError(
-                f"vectors have {x.shape[1]} dimensions, of which collaborative_dim={self.collaborative_dim} leaves "
-                f"none to the text: join both, text first"
+                f"vectors have {x.shape[1]} dimensions, collaborative_dim={self.collaborative_dim} leaves none for the "
+                f"text: concatenate text and collaborative vectors, text first"
             )
         super()._fit(self.join(x))
 

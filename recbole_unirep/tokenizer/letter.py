@@ -76,7 +76,8 @@ class LETTER(RQVAE):
         )
         if collaborative_dim != self.code_dim:
             raise ValueError(
-                f"collaborative_dim={collaborative_dim} and code_dim={self.code_dim} meet in a product: make them equal"
+                f"collaborative_dim={collaborative_dim} and code_dim={self.code_dim} differ, but LETTER multiplies "
+                f"both vectors: make them equal"
             )
         if not 0 < code_clusters <= self.codebook_size // 2:
             raise ValueError(
@@ -98,8 +99,8 @@ class LETTER(RQVAE):
         width, collaborative_dim = keys["text_dim"], keys["collaborative_dim"]
         if not 0 < collaborative_dim < width:
             raise ValueError(
-                f"vectors have {width} dimensions, of which collaborative_dim={collaborative_dim} leaves none to the "
-                f"text: join both, text first"
+                f"vectors have {width} dimensions, collaborative_dim={collaborative_dim} leaves none for the text: "
+                f"concatenate text and collaborative vectors, text first"
             )
         return super().from_keys({**keys, **FIXED_KEYS, "text_dim": width - collaborative_dim})
 
@@ -126,8 +127,8 @@ class LETTER(RQVAE):
         width = self.text_dim + self.collaborative_dim
         if x.shape[-1] != width:
             raise ValueError(
-                f"vectors have {x.shape[-1]} dimensions, the tokenizer was made for text_dim {width}, of which "
-                f"{self.collaborative_dim} are collaborative: join text and collaborative vectors"
+                f"vectors have {x.shape[-1]} dimensions, the tokenizer was made for text_dim {width} with "
+                f"{self.collaborative_dim} collaborative ones: concatenate text and collaborative vectors"
             )
         if not self.is_fitted:
             raise ValueError("LETTER has seen no vectors yet: call fit first")

@@ -55,7 +55,7 @@ class RQKMeans(ResidualCodes):
         residual, codebooks = x, []
         for level in range(self.n_levels):
             seed = self.fit_seed + level
-            codebook = kmeans(residual, self.codebook_size, self.kmeans_iterations, seed, begins_twice=True)
+            codebook = kmeans(residual, self.codebook_size, self.kmeans_iterations, seed, also_progressive=True)
             residual = residual - codebook[nearest(residual, codebook, "euclidean")]
             codebooks.append(codebook)
         codebooks = refined(x, torch.stack(codebooks), self.refinement_rounds)

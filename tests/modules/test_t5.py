@@ -48,7 +48,7 @@ def test_encoder_and_decoder_are_those_of_transformers(history):
     theirs = T5ForConditionalGeneration(config).eval()
     encoder, decoder = make(is_causal=False, reads_memory=False), make(is_causal=True, reads_memory=True)
     for part in (*encoder.parameters(), *decoder.parameters()):
-        part.add_(0.1 * torch.randn(part.shape))  # also what starts as ones
+        part.add_(0.1 * torch.randn(part.shape))  # also the weights that start as ones
     copy_stack(encoder, theirs.encoder)
     copy_stack(decoder, theirs.decoder)
     (x, is_read), y = history, torch.randn(B, N, 16)
@@ -90,7 +90,7 @@ def test_steps_give_the_states_of_whole_sequences(history, reads_memory):
 
 
 @torch.no_grad()
-def test_a_causal_stack_sees_nothing_that_comes_later(history):
+def test_a_causal_stack_ignores_later_tokens(history):
     stack, (x, _) = make(is_causal=True, reads_memory=False), history
     is_read = torch.ones(B, S, dtype=torch.bool)
     changed = x.clone()
