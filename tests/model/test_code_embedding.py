@@ -121,7 +121,7 @@ def test_codes_of_a_bundle_are_matched_by_item_token(prepare, tmp_path):
         ({"level_metrics": None}, "level_metrics=None is no list"),
         ({"tokenizer": "RQKMeans", "kmeans_iterations": 0}, "kmeans_iterations=0 is too small: give at least 1"),
         ({"tokenizer": "CategoricalIDs", "id_columns": ["colour"]}, "there is no column colour: the .item file has"),
-        ({"tokenizer": "RandomIDs", "collisions": "sinkhorn"}, "this tokenizer's last level has none"),
+        ({"tokenizer": "RandomIDs", "collisions": "sinkhorn"}, "bundles and this tokenizer do not have"),
     ],
 )
 def test_what_does_not_go_together_is_one_line(prepare, keys, message):
