@@ -82,7 +82,7 @@ class UniRep(SequentialRecommender):
 
     @property
     def n_ema_parameters(self):
-        """Learned numbers that no gradient moves: codebooks with codebook_update 'ema'."""
+        """Learned numbers that no gradient moves: codebooks under codebook_update 'ema'."""
         tokenizer = self.item_embedding.tokenizer
         if tokenizer is None or not self.has_codes or tokenizer.quantizer.codebooks.requires_grad:
             return 0
