@@ -133,5 +133,5 @@ def test_a_half_downloaded_dataset_is_named(shell):
     (folder / "Amazon_Beauty.zip").write_bytes(b"PK")
     code, lines = shell(model="Pop", dataset="amazon-beauty", data_path="data")
     assert code == 2
-    assert "its folder holds Amazon_Beauty.zip, as an unfinished download leaves it: remove" in shell.said(lines)
+    assert "its folder holds Amazon_Beauty.zip, perhaps from an unfinished download: remove" in shell.said(lines)
     assert [path.name for path in folder.iterdir()] == ["Amazon_Beauty.zip"]
