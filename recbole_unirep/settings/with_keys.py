@@ -1,17 +1,17 @@
-"""A config with other values of some keys."""
+"""Copies a config with changed keys."""
 
 import copy
 
 
 def with_keys(config, **changes):
-    """A config that differs in some keys; the given one stays as it is.
+    """Returns a copy of a config with some keys changed.
 
     Args:
         config (Config): RecBole's or ours.
-        **changes: keys and values.
+        **changes: new values by key.
 
     Returns:
-        Config: of the same class.
+        Config: same class; the given config is not changed.
     """
     changed = copy.copy(config)
     changed.final_config_dict = {**config.final_config_dict, **changes}

@@ -103,7 +103,7 @@ def test_ranks_and_settings_of_a_run(shell):
     with open("run/config.yaml", "a", encoding="utf-8") as file:
         file.write("notes: !!python/object/apply:os.mkdir [exploded]\n")
     code, line = shell("--resume=run")
-    assert code == 2 and "config file run/config.yaml is no yaml" in line
+    assert code == 2 and "config file run/config.yaml is not valid yaml" in line
     assert nothing_happened()
 
 
@@ -177,7 +177,7 @@ def test_the_flag_opens_it_and_no_file_sets_it(shell):
     keys = {**shell.data, "train_stage": "finetune", "pre_model_path": "bomb.pth"}
     Path("mine.yaml").write_text("unsafe_pickle: True\n", encoding="utf-8")
     code, line = shell(model="S3Rec", config_files="mine.yaml", **keys)
-    assert code == 2 and line.endswith("config file mine.yaml sets unsafe_pickle, which no file may: give it as "
+    assert code == 2 and line.endswith("config file mine.yaml sets unsafe_pickle, which files must not set: give it as "
                                        "--unsafe_pickle=True")  # fmt: skip
     assert shell(model="S3Rec", unsafe_pickle="perhaps", **keys)[1].endswith("the default is False")
     assert nothing_happened()
@@ -188,7 +188,7 @@ def test_the_flag_opens_it_and_no_file_sets_it(shell):
 
 def test_a_network_s_name_is_not_run_as_code(shell):
     code, line = shell(model="KD_DAGFM", teacher="__import__('os').mkdir('exploded')", **shell.data)
-    assert code == 2 and "is no name of a network of KD_DAGFM" in line
+    assert code == 2 and "is not the name of a KD_DAGFM network" in line
     assert nothing_happened()
 
 
