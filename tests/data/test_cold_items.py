@@ -134,8 +134,8 @@ def test_cold_rows_of_an_id_model_stay_untrained(load, loss):
 def test_the_softmax_of_a_masked_model_is_over_warm_items(load):
     config, data = load("BERT4Rec")
     model = build_model(config, data.train)
-    row_loss(model, next(iter(data.train_data)), config).backward()
     n_warm = data.train.n_training_items
+    row_loss(model, next(iter(data.train_data)), n_warm, config).backward()
     assert not model.output_bias.grad[n_warm:].any()
     assert not model.item_embedding.weight.grad[n_warm : model.n_items].any()
     assert model.item_embedding.weight.grad[1:n_warm].any(dim=1).all()

@@ -10,7 +10,9 @@ import torch
 
 from recbole_unirep.data.item_text import load_item_text, side_by_side
 
-DATASET = SimpleNamespace(iid_field="item_id", field2id_token={"item_id": np.array(["[PAD]", "b", "c", "a"])})
+DATASET = SimpleNamespace(
+    iid_field="item_id", item_num=4, field2id_token={"item_id": np.array(["[PAD]", "b", "c", "a"])}
+)
 
 
 @pytest.fixture
