@@ -48,7 +48,7 @@ class HeldOut:
 
     @property
     def n_own_items(self):
-        """Item ids without those that were added after training, padding included: all of them."""
+        """Number of item ids, padding included, without items added after training; a dataset has none of those."""
         return len(self.item_tokens)
 
     @property

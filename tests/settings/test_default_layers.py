@@ -1,4 +1,4 @@
-"""Defaults of models whose yaml builds on another's."""
+"""Defaults of models whose yaml builds on that of another model."""
 
 import pytest
 import yaml
@@ -15,7 +15,7 @@ def keys_of(model):
 
 
 @pytest.mark.parametrize("model", ON_TIGER)
-def test_a_model_has_its_own_keys_over_those_of_the_yaml_it_builds_on(tiny, model):
+def test_a_models_keys_overwrite_those_of_its_base_yaml(tiny, model):
     config = Config(model, "tiny", config_dict={"data_path": str(tiny.parent)})
     own, below = keys_of(model), keys_of("TIGER")
     assert below.keys() - own.keys()
@@ -25,17 +25,17 @@ def test_a_model_has_its_own_keys_over_those_of_the_yaml_it_builds_on(tiny, mode
 
 
 @pytest.mark.parametrize("model", ON_TIGER)
-def test_a_key_of_the_yaml_below_is_used(tiny, model):
+def test_keys_of_the_base_yaml_belong_to_the_model(tiny, model):
     config = Config(model, "tiny", config_dict={"data_path": str(tiny.parent), "head_size": 7})
     assert config["head_size"] == 7 and not [note for note in config.notes if "head_size" in note]
 
 
-def test_every_yaml_named_below_another_is_shipped():
+def test_every_base_yaml_is_shipped():
     named = {name for model in MODELS.values() for name in vars(model).get("base_settings", ())}
     assert named == {"TIGER"} and all(shipped_file("model", f"{name}.yaml").is_file() for name in named)
 
 
-def test_a_class_of_the_user_builds_on_the_yaml_files_of_its_base(tiny):
+def test_a_users_class_inherits_the_yaml_files_of_its_base_class(tiny):
     class Mine(MODELS["LIGER"]):
         pass
 
