@@ -183,7 +183,7 @@ def test_torchrun_resumes_what_it_began_to_the_same_numbers(tiny, tmp_path):
     start(*(f"--{key}={value}" for key, value in {**keys, "epochs": 2}.items()), "--run_dir=whole")
     part, whole = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("part", "whole"))
     assert part["test_result"] == whole["test_result"]
-    with pytest.raises(ValueError, match="was written by 2 processes, 1 are here"):
+    with pytest.raises(ValueError, match="was written by 2 processes, found 1: resume it with 2 processes"):
         run_recbole(arguments=[f"--resume={tmp_path / 'part'}", "--epochs=3"])
 
 

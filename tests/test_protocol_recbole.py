@@ -154,8 +154,8 @@ def test_a_key_of_recbole_s_evaluation_is_not_said_to_be_unused():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"protocol": ["recbole", "full"]}, "recbole,full: recbole has data, split .* of its own: ask for it alone"),
-        ({"protocol": "recbole", "metrics": ["Hit", "GiniIndex"]}, "GiniIndex stop RecBole 1.2.1's own evaluation"),
+        ({"protocol": ["recbole", "full"]}, "recbole,full: recbole has its own data, split .*: use it alone"),
+        ({"protocol": "recbole", "metrics": ["Hit", "GiniIndex"]}, "GiniIndex fail in RecBole 1.2.1's own evaluation"),
         (
             {"protocol": "recbole", "tie_order": "shuffled"},
             "tie_order=shuffled: protocol=recbole keeps RecBole's order",

@@ -226,9 +226,9 @@ def test_every_representation_runs(tiny, representation):
         (["--model=Caser", "--loss_type=SSM"], "Caser with loss_type=SSM.*SASRec, GRU4Rec"),
         (["--model=UniRep", "--loss_type=SSM", "--shared_negatives=0"], "shared_negatives=0 is too small"),
         (["--model=UniRep", "--training_rows=users"], "training_rows=users.*user, target or prefix"),
-        (["--model=SASRec", "--metrics=[AUC]", "--valid_metric=auc"], "AUC judge labelled pairs.*protocol=recbole"),
-        (["--model=SASRec", "--metrics=[Hit,AUC]"], "AUC judge labelled pairs and Hit rankings: take one kind"),
-        (["--model=SASRec", "--metrics=[Hits]"], "Hits is not known: take AUC"),
+        (["--model=SASRec", "--metrics=[AUC]", "--valid_metric=auc"], "AUC evaluate labelled pairs.*protocol=recbole"),
+        (["--model=SASRec", "--metrics=[Hit,AUC]"], "AUC evaluate labelled pairs, Hit evaluate rankings: use one kind"),
+        (["--model=SASRec", "--metrics=[Hits]"], "Hits is not known: choose from AUC"),
         (["--model=SASRec", "--tie_order=random"], "tie_order=random.*file or shuffled"),
     ],
 )

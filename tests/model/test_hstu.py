@@ -116,5 +116,5 @@ def test_bad_options_are_named(prepare):
         prepare(n_heads=3)
     with pytest.raises(ValueError, match="loss_type=TOP1 is not known: choose one of CE"):
         prepare(loss_type="TOP1")
-    with pytest.raises(ValueError, match="HSTU with loss_type=SSM trains rows of users"):
+    with pytest.raises(ValueError, match="HSTU with loss_type=SSM needs training on user sequences"):
         prepare(loss_type="SSM", training_rows="prefix")
