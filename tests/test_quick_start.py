@@ -215,7 +215,7 @@ def test_every_representation_runs(tiny, representation):
         (["--model=UniRep", "--learning_rate=abc"], "learning_rate=abc is no number"),
         (["--model=UniRep", "--users_per_batch=0"], "users_per_batch=0 is too small"),
         (["--model=UniRep", "--codebook_size=0"], "codebook_size=0 is too small"),
-        (["--model=UniRep", "--level_metrics=cosine"], "level_metrics=cosine is no list"),
+        (["--model=UniRep", "--level_metrics=cosine"], "level_metrics=cosine is not a list"),
         (["--model=UniRep", "--eval_args={'mode': 'uni50', 'order': 'TO'}"], "mode uni50.*protocol"),
         (["--model=LightGBM"], "LightGBM.*pip install lightgbm"),
         (["--model=UniRep", "--protocol=uni98"], "protocol=uni98.*uni99"),

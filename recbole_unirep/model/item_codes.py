@@ -1,4 +1,4 @@
-"""recbole_unirep.model.item_codes: semantic IDs of a model's items and the vectors of their codes."""
+"""recbole_unirep.model.item_codes: the codes of a model's items and the vectors of these codes."""
 
 from typing import Any, NamedTuple, Optional
 
@@ -13,11 +13,11 @@ class ModelCodes(NamedTuple):
     """Codes of a model's items.
 
     Attributes:
-        codes (np.ndarray): padding left out, -1 where an ID does not use a level, shape: [N, L], int64.
-        sizes (list of int): codes of each level, shape: [L].
-        codebooks (list of np.ndarray or None): vectors of each level's codes, shape: [size, D] each, float32; None
-            where pieces of IDs have vectors and codes have not.
-        tokenizer (SemanticTokenizer or None): that gives an item its codes; None where they stand still.
+        codes (np.ndarray): codes per item, without padding, -1 for unused levels, shape: [N, L], int64.
+        sizes (list of int): number of codes per level, shape: [L].
+        codebooks (list of np.ndarray or None): vectors of each level's codes, shape: [size, D] each, float32; None if
+            vectors belong to pieces of IDs instead of codes.
+        tokenizer (SemanticTokenizer or None): tokenizer that assigns the codes; None if codes are frozen.
     """
 
     codes: np.ndarray
@@ -28,17 +28,17 @@ class ModelCodes(NamedTuple):
 
 @torch.no_grad()
 def model_codes(model):
-    """Codes of a model, None where it has none.
+    """Returns the codes of a model's items.
 
     Args:
         model (recbole AbstractRecommender): in evaluation mode.
 
     Returns:
-        ModelCodes, optional
+        ModelCodes or None: None if the model has no codes.
     """
     if isinstance(model, GenerativeRecommender):
         levels = model.code_vectors
-        codebooks = [_array(level[:size]) for level, size in zip(levels, model.open_sizes)]  # not that of an ID's end
+        codebooks = [_array(level[:size]) for level, size in zip(levels, model.open_sizes)]  # without the end marker
         return ModelCodes(model.open_codes.cpu().numpy(), list(model.open_sizes), codebooks, None)
     table = getattr(model, "item_embedding", None)
     if not isinstance(table, UnifiedItemEmbedding) or not table.has_codes:
