@@ -47,6 +47,11 @@ class HeldOut:
         return len(self.targets.users)
 
     @property
+    def n_own_items(self):
+        """Item ids without those that were added after training, padding included: all of them."""
+        return len(self.item_tokens)
+
+    @property
     def candidates(self):
         """Sampled negatives of protocol uni99, drawn once, shape: [n, 99], int64."""
         if self._candidates is None:

@@ -16,7 +16,7 @@ from recbole_unirep.analysis.codebook import codebook_report
 from recbole_unirep.model.score_bias import make_score_bias
 from recbole_unirep.model.unirep_parts import make_parts
 from recbole_unirep.modules.codebook_steps import move_codebooks
-from recbole_unirep.scoring.model_contract import sequence_states
+from recbole_unirep.scoring.model_contract import replaced, sequence_states
 from recbole_unirep.training.losses import PAIRWISE, recommendation_loss
 from recbole_unirep.training.softmax import cross_entropy
 
@@ -169,6 +169,10 @@ class UniRep(SequentialRecommender):
         if not self.has_codes:
             return {}
         return codebook_report(self.item_embedding.codes().cpu().numpy(), self.item_embedding.codebook_sizes)
+
+    def with_item_table(self, table):
+        """Returns a copy that looks items up in `table` and shares everything else."""
+        return replaced(self, backbone=replaced(self.backbone, item_embedding=table))
 
     def take_fitted(self):
         """Returns the FittedCodes of the frozen codes by folder name, and drops the model's own reference to them."""

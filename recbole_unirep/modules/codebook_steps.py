@@ -28,7 +28,7 @@ def move_codebooks(model, encoded):
 def _move_dead_codes(model, quantizer, encoded):
     """Every `dead_code_steps` training steps, moves codes unused since then onto random residuals."""
     model.code_is_used.scatter_(1, encoded.codes.T, True)
-    model.n_steps_counted += 1
+    model.n_steps_counted.add_(1)
     if model.n_steps_counted < model.quantization.dead_code_steps:
         return
     generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))

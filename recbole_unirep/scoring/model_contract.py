@@ -10,6 +10,7 @@ The engine uses nothing beyond this interface. It never sets an attribute of a m
 Shapes: B users, L sequence length, H hidden_size, C candidates, N items.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional, Protocol, runtime_checkable
 
@@ -153,6 +154,14 @@ class TakesNewItems(Protocol):
         """Appends a `model.new_items.NewItems`; `sizes` holds the number of items of each batch of additions."""
 
 
+@runtime_checkable
+class OverBackbone(Protocol):
+    """A model whose item table belongs to one of its submodules."""
+
+    def with_item_table(self, table: nn.Module) -> nn.Module:
+        """Returns a copy that looks items up in `table` and shares everything else."""
+
+
 class _AllPositions:
     """Proxy of a model whose `gather_indexes` returns all positions; all other attributes are the model's own."""
 
@@ -250,6 +259,23 @@ def id_table(model):
     if sequence_states(model) is None:
         return None
     return model.id_table if isinstance(model, HasIDTable) else model.item_embedding
+
+
+def with_item_table(model, table):
+    """Returns a copy of a causal model that looks items up in another table and shares everything else.
+
+    Args:
+        model (recbole SequentialRecommender): not changed.
+        table (nn.Module): item ids [...] to vectors [..., H].
+    """
+    return model.with_item_table(table) if isinstance(model, OverBackbone) else replaced(model, item_embedding=table)
+
+
+def replaced(module, **parts):
+    """Returns a copy of a module with some submodules replaced; it shares the rest, and `module` is not changed."""
+    copied = copy.copy(module)
+    copied.__dict__["_modules"] = {**module._modules, **parts}
+    return copied
 
 
 def trimmed(interactions, model):

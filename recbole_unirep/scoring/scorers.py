@@ -120,7 +120,7 @@ class _ModelScorer:
         self.has_full_scores = self._has_full_scores()
         self.is_whole = whole or self.has_full_scores
         # Items added after training do not count, so the batches of users stay the same.
-        at_once = scores_at_once // getattr(model, "n_items", self.n_items) if self.is_whole else scores_at_once
+        at_once = scores_at_once // data.n_own_items if self.is_whole else scores_at_once
         self.batch_size = max(1, min(batch_size, at_once))
 
     def __call__(self, rows):

@@ -69,6 +69,7 @@ class Histories:
 
     def __init__(self, config, dataset, model, asked, read_items):
         self.config, self.dataset, self.asked = config, dataset, asked
+        self.n_own_items = read_items.first_added
         self.item_tokens = dataset.field2id_token[dataset.iid_field]
         is_sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
         histories = asked.sequences

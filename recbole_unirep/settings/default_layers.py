@@ -1,5 +1,7 @@
 """The layers of defaults between RecBole's own and the user's, weakest first: overall, model, backbone, tokenizer,
 dataset, preset.
+
+A model class may build on the yaml of other models: it names them in `base_settings`, a tuple of str, weakest first.
 """
 
 from collections import ChainMap
@@ -68,10 +70,11 @@ def _read(file, loader):
 
 
 def _model_layer(model_class, loader):
-    """Keys of a class of ours, and of those of ours that it is made from, weaker."""
+    """Keys of the yaml of a class, over those of the yaml files that it names in `base_settings` and of its bases."""
     layer = {}
     for base in reversed(model_class.__mro__):
-        layer.update(_read(shipped_file("model", f"{base.__name__}.yaml"), loader))
+        for name in (*vars(base).get("base_settings", ()), base.__name__):
+            layer.update(_read(shipped_file("model", f"{name}.yaml"), loader))
     return layer
 
 

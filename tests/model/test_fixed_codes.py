@@ -80,7 +80,7 @@ def test_nothing_is_fitted_where_a_run_is_read_back(settings, monkeypatch):
         raise AssertionError("a tokenizer was fitted")
 
     monkeypatch.setattr(frozen_codes, "_fit", fit)
-    monkeypatch.setattr("recbole_unirep.model.eager.Behaviour._fit", fit)
+    monkeypatch.setattr("recbole_unirep.model.eager.fit_behaviour", fit)
     load_data_and_model("run")
 
 

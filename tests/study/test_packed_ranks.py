@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from recbole_unirep.study.compare import compare
-from recbole_unirep.study.study import study
 
 from recbole_unirep import read_ranks
+from recbole_unirep.commands.compare import compare
 from recbole_unirep.quick_start import run_recbole
+from recbole_unirep.study.study_report import study
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SMALL = {"hidden_size": 16, "inner_size": 8, "n_layers": 1, "MAX_ITEM_LIST_LENGTH": 5, "epochs": 1}
