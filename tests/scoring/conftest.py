@@ -17,7 +17,7 @@ class MadeTargets(HeldOut):
     def __init__(self, sequences, n_users, n_items):
         self.config, self.split, self._candidates = {"candidates_seed": 2020}, "test", None
         self.sequences = self.whole_sequences = sequences
-        self.place_in_whole, self.n_training_items, self.n_own_items = None, n_items, n_items
+        self.place_in_whole, self.n_training_items = None, n_items
         self.user_tokens = np.array(["[PAD]", *(f"u{user}" for user in range(1, n_users))])
         self.item_tokens = np.array(["[PAD]", *(f"i{item}" for item in range(1, n_items))])
         last = torch.from_numpy(sequences.items[sequences.offsets[2:] - 1])
