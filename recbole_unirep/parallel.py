@@ -44,15 +44,15 @@ def is_launched():
     return int(os.environ.get("WORLD_SIZE", 1)) > 1
 
 
-def join(days_of_patience=None):
+def join(timeout_days=None):
     """Joins the group that the environment names: NCCL between GPUs, gloo between CPUs.
 
     Args:
-        days_of_patience (int or None): how long a process waits for the others, who are at work of their own; None is
+        timeout_days (int or None): how long a process waits for the others, who are at work of their own; None is
             torch's own limit.
     """
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    timeout = None if days_of_patience is None else timedelta(days=days_of_patience)
+    timeout = None if timeout_days is None else timedelta(days=timeout_days)
     distributed.init_process_group(backend, timeout=timeout)
     if "OMP_NUM_THREADS" not in os.environ:
         local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", world_size()))

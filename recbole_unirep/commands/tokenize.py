@@ -14,6 +14,7 @@ import yaml
 from recbole_unirep.analysis.codebook import collision_rate, unique_item_coverage
 from recbole_unirep.config import Config
 from recbole_unirep.data.dataset import create_dataset
+from recbole_unirep.model.item_codes import item_table
 from recbole_unirep.quick_start import load_data_and_model
 from recbole_unirep.runs.log import RunLog
 from recbole_unirep.semantic_ids.bundle import load_bundle, save_bundle
@@ -21,16 +22,15 @@ from recbole_unirep.semantic_ids.catalogue import (
     GRAPH,
     TEXT_SETTINGS,
     catalogue_of_files,
-    graph,
+    collaborative_graph,
     item_tokens,
     load_catalogue,
-    with_nobody,
+    pad_collaborative,
 )
-from recbole_unirep.semantic_ids.collisions import catalogue_codes
-from recbole_unirep.semantic_ids.ids import SemanticIds
+from recbole_unirep.semantic_ids.fitting import fit_codes
 from recbole_unirep.settings.value_ranges import check_values
 from recbole_unirep.settings.values import parse_value, split_arguments
-from recbole_unirep.tokenizer import TOKENIZERS, is_collaborative, make_tokenizer, reads_vectors
+from recbole_unirep.tokenizer import TOKENIZERS, is_collaborative, reads_vectors
 from recbole_unirep.tokenizer.base import shipped_defaults
 
 
@@ -60,18 +60,13 @@ def tokenize(arguments):
         folder = Path(out or f"semantic_ids/{record['source']}-{name}")
         if folder.exists():
             raise FileExistsError(f"{folder} exists: remove it, or choose another --out")
-        text_dim = catalogue.known.shape[1] if reads_vectors(name) else None
-        learned = catalogue.to_learn_from()
-        tokenizer = make_tokenizer(name, settings, text_dim, len(learned) if text_dim else None).fit(learned)
-        codes = catalogue_codes(tokenizer, catalogue.known, catalogue.items, policy)
-        semantic_ids = SemanticIds(catalogue.items, codes.resolved.numpy(), codes.codebook_sizes)
-        record["vectors" if text_dim else "columns"] = catalogue.vectors
-        if text_dim:
+        fitted = fit_codes(name, settings, catalogue, policy)
+        record = {**record, **fitted.record}
+        if reads_vectors(name):
             record["vectors_sha256"] = sha256(catalogue.known.contiguous().numpy()).hexdigest()
-        record["collisions"] = _cost(policy, tokenizer, catalogue.known, codes)
-        settings = {**settings, **({"text_dim": text_dim} if text_dim else {})}
-        save_bundle(folder, semantic_ids, tokenizer, settings, record)
-        getLogger().info(_summary(semantic_ids, record, folder))
+        record["collisions"] = _cost(policy, fitted, catalogue.known)
+        save_bundle(folder, fitted.semantic_ids, fitted.tokenizer, fitted.settings, record)
+        getLogger().info(_summary(fitted.semantic_ids, record, folder))
         return folder
 
 
@@ -103,7 +98,7 @@ def encode_items(arguments):
             options = {**{key: str(value) for key, value in known if value is not None}, **options}
         reads = "RQKMeans" if is_collaborative(name) else name  # of new items nobody knows yet who takes them
         catalogue, _, _ = _read(reads, options)
-        codes = bundle.tokenizer.encode(with_nobody(catalogue.known, bundle.record["settings"])).numpy()
+        codes = bundle.tokenizer.encode(pad_collaborative(catalogue.known, bundle.record["settings"])).numpy()
         with open(out, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["item", *(f"code_{level + 1}" for level in range(codes.shape[1]))])
@@ -148,7 +143,7 @@ def _of_dataset(name, options):
     settings = {key: config[key] for key in shipped_defaults(name)}
     further = []
     if source == GRAPH:
-        further = [(GRAPH, graph(dataset.build_for_rows()[0], settings["collaborative_dim"], config["seed"]))]
+        further = collaborative_graph(config, dataset.build_for_rows()[0])
     elif source:
         further = [(source, _item_table(source, config, dataset))]
         settings["collaborative_dim"] = further[0][1].shape[1]
@@ -162,7 +157,7 @@ def _of_dataset(name, options):
 def _item_table(run, config, dataset):
     """The item table of a finished run, in the numbering of the dataset, shape: [N, D]."""
     _, model, data = load_data_and_model(run, str(Path(config["data_path"]).parent))
-    table = getattr(model, "item_embedding", None)
+    table = item_table(model)
     if table is None:
         raise ValueError(f"collaborative={run}: that model has no item table: train SASRec or GRU4Rec")
     row = {str(token): number for number, token in enumerate(data.train.field2id_token[data.train.iid_field])}
@@ -173,10 +168,9 @@ def _item_table(run, config, dataset):
     return table.weight.detach().cpu()[[row[item] for item in items]]
 
 
-def _cost(policy, tokenizer, known, codes):
+def _cost(policy, fitted, known):
     """What a policy costs and gives, before and after."""
-    plain, resolved, _ = codes
-    before_and_after = plain, resolved
+    plain, resolved = before_and_after = fitted.plain, torch.from_numpy(fitted.semantic_ids.codes)
     cost = {
         "policy": policy,
         "changed_items": int((resolved[:, : plain.shape[1]] != plain).any(dim=-1).sum()),
@@ -184,8 +178,10 @@ def _cost(policy, tokenizer, known, codes):
         "collision_rate": list(map(collision_rate, before_and_after)),
     }
     if isinstance(known, torch.Tensor):
-        before = tokenizer.distortion(known, plain)[-1]
-        after = tokenizer.distortion(known, resolved[:, : plain.shape[1]])[-1] if cost["changed_items"] else before
+        before = fitted.tokenizer.distortion(known, plain)[-1]
+        after = (
+            fitted.tokenizer.distortion(known, resolved[:, : plain.shape[1]])[-1] if cost["changed_items"] else before
+        )
         cost["distortion"] = [before, after]
     return cost
 

@@ -112,8 +112,16 @@ def encodings(config) -> list:
 
 
 def side_by_side(parts) -> Tensor:
-    """Vectors of several encoders, each scaled to length 1; those of one encoder as they are, shape: [N, text_dim]."""
-    return parts[0] if len(parts) == 1 else torch.cat([functional.normalize(part, dim=1) for part in parts], dim=1)
+    """Concatenates the vectors of several sources, each scaled to length 1; a single source stays as it is.
+
+    Args:
+        parts (iterable of Tensor): vectors of the same items, shape: [N, D] each.
+
+    Returns:
+        Tensor: shape: [N, sum of D].
+    """
+    parts = list(parts)
+    return parts[0] if len(parts) == 1 else torch.cat([functional.normalize(part, dim=-1) for part in parts], dim=-1)
 
 
 def _encoders(asked):

@@ -69,7 +69,7 @@ def beam_search(decoder: Decoder, trie: PrefixTrie, n_beams: int) -> Beams:
     node = torch.zeros_like(score, dtype=torch.int64)
     for level, here in enumerate(trie.levels):
         child, is_child = trie.children(level, node)  # [B, n, W]
-        log_p = code_log_probabilities(logits, here.code[child], here.is_certain[child])
+        log_p = code_log_probabilities(logits, here.code[child], here.is_past_end[child])
         candidates = (score[..., None] + log_p).masked_fill(~is_child, -torch.inf).flatten(1)  # [B, n * W]
         score, place = candidates.topk(min(n_beams, candidates.shape[1]), dim=1)
         node = child.flatten(1).gather(1, place)
@@ -79,18 +79,18 @@ def beam_search(decoder: Decoder, trie: PrefixTrie, n_beams: int) -> Beams:
     return Beams(node, score)
 
 
-def code_log_probabilities(logits: Tensor, code: Tensor, is_certain: Tensor) -> Tensor:
+def code_log_probabilities(logits: Tensor, code: Tensor, is_past_end: Tensor) -> Tensor:
     """Log-probability of codes among all codes of their level, 0 where only one code can follow.
 
     Args:
         logits (Tensor): shape: [..., K].
         code (Tensor): int64, shape: [..., W].
-        is_certain (Tensor): True where only one code can follow, shape: [..., W], bool.
+        is_past_end (Tensor): True where only one code can follow, shape: [..., W], bool.
 
     Returns:
         Tensor: float32, shape: [..., W].
     """
-    return logits.float().log_softmax(dim=-1).gather(-1, code).masked_fill(is_certain, 0)
+    return logits.float().log_softmax(dim=-1).gather(-1, code).masked_fill(is_past_end, 0)
 
 
 def _in_order(score, node, place):

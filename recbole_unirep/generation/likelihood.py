@@ -11,23 +11,23 @@ from recbole_unirep.generation.trie import PrefixTrie
 
 
 @torch.no_grad()
-def candidate_log_likelihoods(decoder: Decoder, codes: Tensor, is_certain: Tensor) -> Tensor:
+def candidate_log_likelihoods(decoder: Decoder, codes: Tensor, is_past_end: Tensor) -> Tensor:
     """Log-likelihood of each user's candidates; equal IDs get equal values.
 
     Args:
         decoder (Decoder): of B users.
         codes (Tensor): closed codes, int64, shape: [B, C, L].
-        is_certain (Tensor): True past the end of an ID, shape: [B, C, L], bool.
+        is_past_end (Tensor): True past the end of an ID, shape: [B, C, L], bool.
 
     Returns:
         Tensor: float32, shape: [B, C].
     """
-    total = code_log_likelihoods(decoder, codes, is_certain).sum(dim=-1)
+    total = code_log_likelihoods(decoder, codes, is_past_end).sum(dim=-1)
     is_same = (codes[:, :, None] == codes[:, None]).all(dim=-1)  # [B, C, C]
     return total.gather(1, is_same.int().argmax(dim=-1))  # the first value per ID, so that ties are exact
 
 
-def code_log_likelihoods(decoder: Decoder, codes: Tensor, is_certain: Tensor) -> Tensor:
+def code_log_likelihoods(decoder: Decoder, codes: Tensor, is_past_end: Tensor) -> Tensor:
     """Log-likelihood of each code given the codes before it, with gradients; arguments as above.
 
     Returns:
@@ -38,7 +38,7 @@ def code_log_likelihoods(decoder: Decoder, codes: Tensor, is_certain: Tensor) ->
     for level in range(codes.shape[2]):
         code = codes[..., level]
         logits = logits.gather(1, parent[..., None].expand(-1, -1, logits.shape[2]))  # [B, C, K]
-        parts.append(code_log_probabilities(logits, code[..., None], is_certain[..., level, None])[..., 0])
+        parts.append(code_log_probabilities(logits, code[..., None], is_past_end[..., level, None])[..., 0])
         if level + 1 < codes.shape[2]:
             logits, parent = decoder.step(parent, code), own
     return torch.stack(parts, dim=-1)
@@ -71,7 +71,7 @@ def _part_log_likelihoods(decoder, trie, first_leaf, last_leaf):
     for level, here in enumerate(trie.levels):
         nodes = trie.part(level, first_leaf, last_leaf)
         parent, code = here.parent[nodes] - first_parent, here.code[nodes]
-        log_p = logits.float().log_softmax(dim=-1)[:, parent, code].masked_fill(here.is_certain[nodes], 0)
+        log_p = logits.float().log_softmax(dim=-1)[:, parent, code].masked_fill(here.is_past_end[nodes], 0)
         total = total[:, parent] + log_p
         if level + 1 < trie.n_levels:
             shape = (len(total), len(code))

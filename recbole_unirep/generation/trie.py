@@ -18,12 +18,12 @@ class ClosedCodes(NamedTuple):
 
     Attributes:
         codes (Tensor): int64, shape: [N, L].
-        is_certain (Tensor): True past the end of an ID, shape: [N, L], bool.
+        is_past_end (Tensor): True past the end of an ID, shape: [N, L], bool.
         codebook_sizes (list of int): codes per level, counting the one that ends an ID, shape: [L].
     """
 
     codes: Tensor
-    is_certain: Tensor
+    is_past_end: Tensor
     codebook_sizes: list
 
 
@@ -36,12 +36,12 @@ def close_codes(codes: Tensor, codebook_sizes: list) -> ClosedCodes:
         codebook_sizes (list of int): codes per level, shape: [L].
     """
     is_end = codes < 0
-    is_certain = torch.zeros_like(is_end)
-    is_certain[:, 1:] = is_end[:, :-1] & is_end[:, 1:]  # a number that tells equal IDs apart is not certain
+    is_past_end = torch.zeros_like(is_end)
+    is_past_end[:, 1:] = is_end[:, :-1] & is_end[:, 1:]  # a number that tells equal IDs apart is not certain
     sizes = torch.tensor(codebook_sizes, device=codes.device)
     has_end = is_end.any(dim=0).tolist()
     return ClosedCodes(
-        torch.where(is_end, sizes, codes), is_certain, [size + more for size, more in zip(codebook_sizes, has_end)]
+        torch.where(is_end, sizes, codes), is_past_end, [size + more for size, more in zip(codebook_sizes, has_end)]
     )
 
 
@@ -53,14 +53,14 @@ class Level(NamedTuple):
         parent (Tensor): index of its parent in the previous level, int64, shape: [M].
         first_child (Tensor): index of the first child of each node of the previous level, M at the end, int64, shape:
             [nodes of the previous level + 1].
-        is_certain (Tensor): True where the ID has ended before this level, shape: [M], bool.
+        is_past_end (Tensor): True where the ID has ended before this level, shape: [M], bool.
         n_most (int): W, the maximum number of children of a node of the previous level.
     """
 
     code: Tensor
     parent: Tensor
     first_child: Tensor
-    is_certain: Tensor
+    is_past_end: Tensor
     n_most: int
 
 
@@ -75,14 +75,14 @@ class PrefixTrie:
         leaf (Tensor): index of each item's node in the last level, int64, shape: [N].
         n_leaves (int): number of distinct IDs.
         ids (Tensor): their codes, sorted, int64, shape: [n_leaves, L].
-        is_certain (Tensor): True past the end of an ID, shape: [n_leaves, L], bool.
+        is_past_end (Tensor): True past the end of an ID, shape: [n_leaves, L], bool.
     """
 
     def __init__(self, closed: ClosedCodes):
         self.ids, self.leaf, count = closed.codes.unique(dim=0, return_inverse=True, return_counts=True)
         self.n_leaves = len(count)
         some_item = torch.zeros_like(count).scatter_(0, self.leaf, torch.arange(len(self.leaf), device=count.device))
-        self.is_certain = closed.is_certain[some_item]  # the same for all items of an ID
+        self.is_past_end = closed.is_past_end[some_item]  # the same for all items of an ID
         self.levels, self._node = [], []
         is_first = torch.zeros(self.n_leaves, dtype=torch.bool, device=count.device)
         is_first[:1] = True
@@ -95,7 +95,7 @@ class PrefixTrie:
             n_children = torch.bincount(parent)
             first_child = torch.nn.functional.pad(n_children.cumsum(dim=0), (1, 0))
             self.levels.append(
-                Level(self.ids[leaf, level], parent, first_child, self.is_certain[leaf, level], int(n_children.max()))
+                Level(self.ids[leaf, level], parent, first_child, self.is_past_end[leaf, level], int(n_children.max()))
             )
             self._node.append(node)
             above = node

@@ -55,10 +55,10 @@ class ActionPiece(AutoregressiveRecommender):
         shape = (config["n_segmentations"], self.max_seq_length, self.features.shape[1])
         self.register_buffer("orders", torch.rand(shape, generator=draw).argsort(dim=-1))  # [Q, L, F]
 
-    def written_ids(self, config, dataset, fixed):
+    def written_ids(self, config, dataset, frozen):
         """Learns the merges and writes every item in them."""
-        features, sizes = fixed.codes, list(fixed.codebook_sizes)
-        if fixed.is_appended:
+        features, sizes = frozen.codes, list(frozen.codebook_sizes)
+        if frozen.is_appended:
             features, sizes[-1] = scattered(features, config["n_hash_buckets"]), config["n_hash_buckets"]
         n_features = sum(sizes)
         if config["vocabulary_size"] < n_features:

@@ -10,7 +10,7 @@ from torch import nn
 
 from recbole_unirep.model.generative import GenerativeRecommender
 from recbole_unirep.modules.id_transformer import IDTransformer
-from recbole_unirep.modules.t5 import T5Stack
+from recbole_unirep.modules.t5 import BlockSizes, T5Stack
 
 
 class AutoregressiveRecommender(GenerativeRecommender):
@@ -115,18 +115,15 @@ def token_table(config, n_tokens):
 def t5_stacks(config):
     """The stack that reads histories, None with `decoder_only`, and the one that writes IDs: two T5Stacks."""
     decoder_only = config["decoder_only"]
-    sizes = {
+    shared = {
         "n_layers": config["n_layers"],
-        "hidden_size": config["hidden_size"],
-        "n_heads": config["n_heads"],
-        "head_size": config["head_size"],
-        "inner_size": config["inner_size"],
+        "sizes": BlockSizes(config["hidden_size"], config["n_heads"], config["head_size"], config["inner_size"]),
         "dropout": config["dropout_prob"],
         "n_buckets": config["distance_buckets"],
         "max_distance": config["max_distance"],
     }
-    encoder = None if decoder_only else T5Stack(is_causal=False, reads_memory=False, **sizes)
-    return encoder, T5Stack(is_causal=True, reads_memory=not decoder_only, **sizes)
+    encoder = None if decoder_only else T5Stack(is_causal=False, reads_memory=False, **shared)
+    return encoder, T5Stack(is_causal=True, reads_memory=not decoder_only, **shared)
 
 
 def user_tokens(dataset, first, n_tokens):

@@ -120,7 +120,7 @@ def behaviour_codes(config, dataset):
         dataset (recbole Dataset): the training part.
 
     Returns:
-        FixedCodes: collisions are told apart by one more level.
+        FrozenCodes: collisions are told apart by one more level.
     """
     fitted = load_fitted(config, BEHAVIOUR) if has_kept(config, BEHAVIOUR) else fit_behaviour(config, dataset)
     return of_fitted(fitted, dataset, is_appended=True)

@@ -16,7 +16,7 @@ from recbole_unirep import parallel
 from recbole_unirep.analysis.codebook import codebook_report
 from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.modules.written_ids import WrittenIDs
-from recbole_unirep.semantic_ids.frozen_codes import FITTED, fixed_codes
+from recbole_unirep.semantic_ids.frozen_codes import FITTED, frozen_codes
 
 
 class GenerativeRecommender(SequentialRecommender):
@@ -55,19 +55,19 @@ class GenerativeRecommender(SequentialRecommender):
 
     def make_ids(self, config, dataset) -> WrittenIDs:
         """IDs of the items by the tokenizer or bundle that the config names; records what they were made of."""
-        fixed = fixed_codes(config, dataset)
-        self.text_encoder, self._fitted = fixed.source, {FITTED: fixed.fitted}
-        return self.written_ids(config, dataset, fixed)
+        frozen = frozen_codes(config, dataset)
+        self.text_encoder, self._fitted = frozen.source, {FITTED: frozen.fitted}
+        return self.written_ids(config, dataset, frozen)
 
-    def written_ids(self, config, dataset, fixed) -> WrittenIDs:
+    def written_ids(self, config, dataset, frozen) -> WrittenIDs:
         """IDs as the model predicts them: the tokenizer's codes, unless a subclass writes others.
 
         Args:
             config (Config): ours.
             dataset (recbole Dataset): the training part.
-            fixed (FixedCodes): of the items.
+            frozen (FrozenCodes): of the items.
         """
-        return WrittenIDs(fixed.codes, fixed.codebook_sizes)
+        return WrittenIDs(frozen.codes, frozen.codebook_sizes)
 
     def take_fitted(self):
         """FittedCodes of the tokenizers behind the codes, by the run's folder of each; forgotten here."""

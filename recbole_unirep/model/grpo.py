@@ -70,14 +70,14 @@ class GRPO(AutoregressiveRecommender):
         memory, trie = self.remember(users, items), self.ids.trie
         with torch.no_grad():
             leaf, score = beam_search(self.transformer.decoder(memory), trie, self.n_generated)  # [B, G]
-            codes, is_certain = trie.ids[leaf], trie.is_certain[leaf]  # [B, G, V]
+            codes, is_past_end = trie.ids[leaf], trie.is_past_end[leaf]  # [B, G, V]
             decoder = initial.transformer.decoder(initial.remember(users, items))
-            before = code_log_likelihoods(decoder, codes, is_certain)
+            before = code_log_likelihoods(decoder, codes, is_past_end)
             is_found = score > -torch.inf
             advantage = advantages(leaf == trie.leaf[targets - 1][:, None], is_found)
-        now = code_log_likelihoods(self.transformer.decoder(memory), codes, is_certain)
+        now = code_log_likelihoods(self.transformer.decoder(memory), codes, is_past_end)
         self.train(was_training)
-        counts = (~is_certain & is_found[..., None]).float()
+        counts = (~is_past_end & is_found[..., None]).float()
         counts = counts / counts.sum(dim=-1, keepdim=True).clamp(min=1) / is_found.sum(dim=1)[:, None, None]
         ratio = (now - now.detach()).exp()
         policy = -(counts * ratio * advantage[..., None]).sum() / len(targets)

@@ -1,4 +1,4 @@
-"""recbole_unirep.model.item_codes: the codes of a model's items and the vectors of these codes."""
+"""recbole_unirep.model.item_codes: a model's item table, the codes of its items, and the vectors of these codes."""
 
 from typing import Any, NamedTuple, Optional
 
@@ -17,13 +17,28 @@ class ModelCodes(NamedTuple):
         sizes (list of int): number of codes per level, shape: [L].
         codebooks (list of np.ndarray or None): vectors of each level's codes, shape: [size, D] each, float32; None if
             vectors belong to pieces of IDs instead of codes.
-        tokenizer (SemanticTokenizer or None): tokenizer that assigns the codes; None if codes are frozen.
+        level_metrics (list of str): how each level finds its nearest vector, shape: [L].
+        tokenizer (TrainedTokenizer or None): tokenizer that assigns the codes; None if codes are frozen.
     """
 
     codes: np.ndarray
     sizes: list
     codebooks: Optional[list]
+    level_metrics: list
     tokenizer: Any
+
+
+def item_table(model):
+    """Returns the item table of a model; None if it has none.
+
+    Args:
+        model (recbole AbstractRecommender): ours or RecBole's.
+
+    Returns:
+        UnifiedItemEmbedding, nn.Embedding or None
+    """
+    table = getattr(model, "item_embedding", None)
+    return table if isinstance(table, (UnifiedItemEmbedding, torch.nn.Embedding)) else None
 
 
 @torch.no_grad()
@@ -37,19 +52,43 @@ def model_codes(model):
         ModelCodes or None: None if the model has no codes.
     """
     if isinstance(model, GenerativeRecommender):
-        levels = model.code_vectors
-        codebooks = [_array(level[:size]) for level, size in zip(levels, model.open_sizes)]  # without the end marker
-        return ModelCodes(model.open_codes.cpu().numpy(), list(model.open_sizes), codebooks, None)
-    table = getattr(model, "item_embedding", None)
+        sizes = list(model.open_sizes)
+        codebooks = [_array(level[:size]) for level, size in zip(model.code_vectors, sizes)]  # without the end marker
+        return ModelCodes(model.open_codes.cpu().numpy(), sizes, codebooks, ["euclidean"] * len(sizes), None)
+    table = item_table(model)
     if not isinstance(table, UnifiedItemEmbedding) or not table.has_codes:
         return None
     codes, sizes, codebooks = table.codes().cpu().numpy(), list(table.codebook_sizes), None
+    level_metrics = ["euclidean"] * len(sizes)
     if table.code_embedding is None:
-        vectors = _array(table.tokenizer.quantizer.codebooks)
-        codebooks = [level[:size] for level, size in zip(vectors, sizes)]
+        quantizer = table.tokenizer.quantizer
+        codebooks = [level[:size] for level, size in zip(_array(quantizer.codebooks), sizes)]
+        level_metrics = list(quantizer.level_metrics)
     elif table.code_embedding.has_code_vectors:
         codebooks = np.split(_array(table.code_embedding.vectors.weight[1:]), np.cumsum(sizes)[:-1])
-    return ModelCodes(codes, sizes, codebooks, table.tokenizer)
+    return ModelCodes(codes, sizes, codebooks, level_metrics, table.tokenizer)
+
+
+@torch.no_grad()
+def item_vectors(model, n_items):
+    """Returns the parts of a model's item table by name, shape: [N, D] each, float32; empty if it has no table.
+
+    Args:
+        model (recbole AbstractRecommender): in evaluation mode.
+        n_items (int): number of item ids, padding included.
+
+    Returns:
+        dict[str, np.ndarray]
+    """
+    table, vectors = item_table(model), {}
+    if isinstance(table, torch.nn.Embedding):
+        return {"item embedding": _array(table.weight[1:n_items])}
+    if table is not None and table.has_semantic:
+        name = "semantic embedding" if table.has_codes else "text embedding, not quantized"
+        vectors[name] = _array(table.encoded_items.semantic)
+    if table is not None and table.has_id:
+        vectors["ID embedding"] = _array(table.id_embedding.weight)
+    return vectors
 
 
 def _array(tensor):

@@ -54,13 +54,13 @@ class MBGen(AutoregressiveRecommender):
         self.usual = int(torch.bincount(dataset.inter_feat[BEHAVIOUR]).argmax()) - 1
         self.BEHAVIOUR_SEQ = BEHAVIOUR + config["LIST_SUFFIX"]
 
-    def written_ids(self, config, dataset, fixed):
+    def written_ids(self, config, dataset, frozen):
         """IDs of all items under all behaviours; those of the target behaviour are ranked, or all."""
-        codes, n_behaviours = fixed.codes[1:], len(self.behaviours)
+        codes, n_behaviours = frozen.codes[1:], len(self.behaviours)
         behaviour = torch.arange(n_behaviours).repeat_interleave(len(codes))[:, None]
         rows = torch.cat([behaviour, codes.repeat(n_behaviours, 1)], dim=1)  # [n_behaviours * N, V]
         padded = torch.cat([rows.new_full((1, rows.shape[1]), -1), rows])
-        sizes = [n_behaviours, *fixed.codebook_sizes]
+        sizes = [n_behaviours, *frozen.codebook_sizes]
         if self.target is None:
             return WrittenIDs(padded, sizes)
         first = 1 + self.target * len(codes)

@@ -14,10 +14,10 @@ from torch.nn import functional
 from recbole_unirep.model.textknn import TextKNN
 from recbole_unirep.model.unirep import UniRep
 from recbole_unirep.model.unirep_options import CAUSAL_BACKBONES
-from recbole_unirep.modules.cold_ids import COLD_IDS, nearest_items
+from recbole_unirep.modules.cold_ids import COLD_IDS, cold_id_rows, nearest_items
 from recbole_unirep.modules.representation import REPRESENTATIONS
 from recbole_unirep.scoring.model_contract import Generative
-from recbole_unirep.semantic_ids.frozen_codes import has_fixed_codes
+from recbole_unirep.semantic_ids.frozen_codes import has_frozen_codes
 from recbole_unirep.semantic_ids.new_item_codes import check_tokenizer
 from recbole_unirep.semantic_ids.pieces import code_pieces
 
@@ -72,7 +72,7 @@ def check_takes_items(config, model):
             f"backbone={config['backbone']} of this run can score only its own items: train over "
             f"{' or '.join(CAUSAL_BACKBONES)}"
         )
-    if has_fixed_codes(config):
+    if has_frozen_codes(config):
         check_tokenizer(config)
 
 
@@ -158,9 +158,8 @@ def embed_new_items(table, text, codes=None, id_fallback=None, known_text=None) 
 
 
 def _fallback_ids(table, text, kind, known_text):
-    trained = table.id_embedding.weight[: table.n_training_items - 1]
+    n_trained, nearest = table.n_training_items, None
+    trained = table.id_embedding.weight[: n_trained - 1]
     if kind == "nearest":
-        n_trained = table.n_training_items
-        return trained[nearest_items(torch.cat([known_text[:n_trained], text]), n_trained).to(trained.device)]
-    row = trained.mean(dim=0) if kind == "mean" else torch.zeros_like(trained[0])
-    return row.expand(len(text), -1).clone()
+        nearest = nearest_items(torch.cat([known_text[:n_trained], text]), n_trained).to(trained.device)
+    return cold_id_rows(kind, trained, len(text), nearest).clone()

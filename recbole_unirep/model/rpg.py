@@ -88,10 +88,10 @@ class RPG(GenerativeRecommender):
     def id_loss(self, users, items, is_target, targets):
         states, total = self._states(items)[is_target], 0.0  # [P, H]
         for state, target in zip(states.split(TOKENS_AT_ONCE), targets.split(TOKENS_AT_ONCE)):
-            codes, is_certain = self.ids.codes[target], self.ids.is_certain[target]  # [P, V]
+            codes, is_past_end = self.ids.codes[target], self.ids.is_past_end[target]  # [P, V]
             for level, logits in enumerate(self._logits(state)):
                 loss = functional.cross_entropy(logits.float(), codes[:, level], reduction="none")
-                total = total + loss.masked_fill(is_certain[:, level], 0).sum()
+                total = total + loss.masked_fill(is_past_end[:, level], 0).sum()
         return total / (len(targets) * self.ids.n_levels)
 
     def remember(self, users, items):
@@ -122,11 +122,11 @@ class RPG(GenerativeRecommender):
     def _id_tokens(self):
         """Tokens of each distinct ID, 0 past its end, shape: [n_leaves, V]."""
         trie = self.ids.trie
-        return (trie.ids + self.ids.first_token).masked_fill(trie.is_certain, 0)
+        return (trie.ids + self.ids.first_token).masked_fill(trie.is_past_end, 0)
 
     def tokens_of(self, items):
         """Tokens of the items' IDs, 0 past an ID's end and for padding, shape: [..., V]."""
-        return self.ids.tokens_of(items).masked_fill(self.ids.is_certain[items] | (items == 0)[..., None], 0)
+        return self.ids.tokens_of(items).masked_fill(self.ids.is_past_end[items] | (items == 0)[..., None], 0)
 
     def _states(self, items):
         """States at every position, shape: [B, L, H]."""

@@ -14,7 +14,7 @@ from recbole_unirep.modules.representation import REPRESENTATIONS
 from recbole_unirep.scoring.model_contract import CAUSAL
 from recbole_unirep.scoring.protocols import RECBOLE, protocols_asked
 from recbole_unirep.semantic_ids.collisions import POLICIES
-from recbole_unirep.semantic_ids.frozen_codes import has_fixed_codes
+from recbole_unirep.semantic_ids.frozen_codes import has_frozen_codes
 from recbole_unirep.semantic_ids.pieces import ngram_pieces, sentence_pieces
 from recbole_unirep.tokenizer import TOKENIZERS
 from recbole_unirep.tokenizer.base import shipped_defaults
@@ -110,24 +110,24 @@ def check_options(config):
 
 def _check_codes(config):
     """Checks the keys that depend on whether codes are frozen or trained jointly."""
-    is_fixed = has_fixed_codes(config)
-    if is_fixed and config["representation"] in ("text", "text_id"):
+    is_frozen = has_frozen_codes(config)
+    if is_frozen and config["representation"] in ("text", "text_id"):
         raise ValueError(
             f"representation={config['representation']} needs the encoder of a jointly trained tokenizer, frozen codes "
             f"have none: use tokenizer=RQVAE without semantic_ids, or another representation"
         )
-    if is_fixed and config["cold_id_embedding"] == "nearest":
+    if is_frozen and config["cold_id_embedding"] == "nearest":
         raise ValueError(
             "cold_id_embedding=nearest needs encoded text, which frozen codes do not have: choose mean or zero"
         )
     if config["code_pieces"] != "code" and config["representation"] == "id":
         raise ValueError(f"code_pieces={config['code_pieces']} needs codes, representation=id has none: leave it out")
-    if config["code_pieces"] != "code" and not is_fixed:
+    if config["code_pieces"] != "code" and not is_frozen:
         raise ValueError(
             f"code_pieces={config['code_pieces']} needs frozen codes, tokenizer={config['tokenizer']} is trained "
             f"jointly: use another tokenizer, such as RQKMeans, or semantic_ids=FOLDER"
         )
-    if config["collisions"] != "leave" and not is_fixed:
+    if config["collisions"] != "leave" and not is_frozen:
         raise ValueError(
             f"collisions={config['collisions']} needs a tokenizer that is fitted before training, found "
             f"tokenizer={config['tokenizer']}: pass the key to unirep tokenize, or leave it out"
@@ -157,12 +157,12 @@ def hidden_size(config, width):
     return width
 
 
-def item_pieces(config, fixed, n_training_items, dataset):
+def item_pieces(config, frozen, n_training_items, dataset):
     """Returns the pieces of the semantic IDs that the config selects; None if every code is its own piece.
 
     Args:
         config (Config): ours: code_pieces, ngram_size, n_pieces.
-        fixed (FixedCodes): codes of the items.
+        frozen (FrozenCodes): codes of the items.
         n_training_items (int): number of item ids that take part in training, padding included.
         dataset (Dataset): RecBole's, the training part.
 
@@ -177,5 +177,5 @@ def item_pieces(config, fixed, n_training_items, dataset):
     counts[0] = 0
     counts[n_training_items:] = 0
     if kind == "ngram":
-        return ngram_pieces(fixed.codes, counts, config["ngram_size"])
-    return sentence_pieces(fixed.codes, counts, config["n_pieces"])
+        return ngram_pieces(frozen.codes, counts, config["ngram_size"])
+    return sentence_pieces(frozen.codes, counts, config["n_pieces"])

@@ -17,8 +17,8 @@ from recbole_unirep.model.unirep_options import check_options, hidden_size, item
 from recbole_unirep.modules.code_embedding import CodeEmbedding
 from recbole_unirep.modules.fusion import make_fusion
 from recbole_unirep.modules.item_embedding import UnifiedItemEmbedding
-from recbole_unirep.modules.representation import REPRESENTATIONS
-from recbole_unirep.semantic_ids.frozen_codes import FITTED, fixed_codes, has_fixed_codes
+from recbole_unirep.modules.representation import REPRESENTATIONS, IdPart, ItemRows, TextPart
+from recbole_unirep.semantic_ids.frozen_codes import FITTED, frozen_codes, has_frozen_codes
 from recbole_unirep.tokenizer import make_tokenizer
 
 
@@ -27,16 +27,14 @@ class SemanticPart(NamedTuple):
 
     Attributes:
         has_text (Tensor or None): False for items without text, shape: [N], bool.
-        tokenizer (RQVAE or None): tokenizer trained jointly with the recommender.
-        text (Tensor or None): item text embeddings that the tokenizer encodes, shape: [N, D], float32.
+        text (TextPart or None): item text embeddings, and the tokenizer trained jointly with the recommender.
         code_embedding (CodeEmbedding or None): learned vectors of frozen codes.
         text_encoder (str or None): name of the sentence encoder.
         fitted (dict[str, FittedCodes]): tokenizers fitted before training, by the name of their folder in the run.
     """
 
     has_text: Optional[Tensor] = None
-    tokenizer: Any = None
-    text: Optional[Tensor] = None
+    text: Optional[TextPart] = None
     code_embedding: Optional[nn.Module] = None
     text_encoder: Optional[str] = None
     fitted: Any = {}  # noqa: RUF012  never changed
@@ -91,7 +89,7 @@ def make_parts(config, dataset) -> UniRepParts:
     check_options(config)
     has_semantic, has_codes, has_id = REPRESENTATIONS[config["representation"]]
     n_trained = n_training_items(dataset)
-    is_frozen = has_fixed_codes(config)
+    is_frozen = has_frozen_codes(config)
     if not has_semantic:
         semantic = SemanticPart()
     elif is_frozen:
@@ -105,24 +103,18 @@ def make_parts(config, dataset) -> UniRepParts:
     size = hidden_size(config, width)
     backbone = make_backbone(config["backbone"], config, dataset, size)
     backbone.item_embedding = UnifiedItemEmbedding(
-        n_items=dataset.item_num,
-        n_special=backbone.item_embedding.num_embeddings - dataset.item_num,
-        representation=config["representation"],
-        tokenizer=semantic.tokenizer,
-        code_embedding=semantic.code_embedding,
+        rows=ItemRows(dataset.item_num, n_trained, backbone.item_embedding.num_embeddings - dataset.item_num),
         text=semantic.text,
-        id_dim=id_dim,
+        code_embedding=semantic.code_embedding,
+        ids=IdPart(id_dim, config["cold_id_embedding"]) if has_id else None,
         fusion=make_fusion(config["fusion"], width, size, config["fusion_hidden_units"], config["similarity"]),
         hidden_size=size,
         init_std=config["id_init_std"],
-        gradient_share=config["table_gradient_share"],
-        n_training_items=n_trained,
-        cold_id=config["cold_id_embedding"],
     )
     if config["local_convolution"]:
         backbone.local_convolution = LocalConvolution(size, config["local_convolution"])
 
-    is_encoded = semantic.tokenizer is not None
+    is_encoded = semantic.text is not None
     uses = {"recommendation": True, "quantization": is_encoded and has_codes, "reconstruction": is_encoded}
     dead_code_steps = config["dead_code_steps"] if uses["quantization"] else 0
     return UniRepParts(
@@ -138,7 +130,7 @@ def make_parts(config, dataset) -> UniRepParts:
 
 def _of_frozen_codes(config, dataset, n_trained):
     """Builds learned vectors for frozen codes."""
-    frozen = fixed_codes(config, dataset)
+    frozen = frozen_codes(config, dataset)
     pieces = item_pieces(config, frozen, n_trained, dataset)
     size, std = config["code_embedding_size"], config["id_init_std"]
     return SemanticPart(
@@ -157,11 +149,11 @@ def _of_text(config, dataset, n_trained, has_codes):
     is_read = has_text & (torch.arange(len(text)) < n_trained)
     tokenizer = make_tokenizer(config["tokenizer"], config, text.shape[1], int(is_read.sum()) if has_codes else None)
     if not has_codes:
-        tokenizer.quantizer = None
+        tokenizer = tokenizer.without_quantizer()
     tokenizer.initialise(text[is_read], config["seed"])
+    vectors = torch.where(has_text[:, None], text, tokenizer.text_mean)  # the mean becomes a zero vector after scaling
     return SemanticPart(
         has_text=has_text,
-        tokenizer=tokenizer,
-        text=torch.where(has_text[:, None], text, tokenizer.text_mean),  # the mean becomes a zero vector after scaling
+        text=TextPart(tokenizer, vectors, config["table_gradient_share"]),
         text_encoder=item_text.encoder,
     )

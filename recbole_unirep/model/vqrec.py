@@ -9,7 +9,7 @@ pre-training on several datasets and its permutation of codes between them.
 """
 
 from recbole_unirep.model.unirep import UniRep
-from recbole_unirep.semantic_ids.frozen_codes import has_fixed_codes
+from recbole_unirep.semantic_ids.frozen_codes import has_frozen_codes
 
 
 class VQRec(UniRep):
@@ -20,7 +20,7 @@ class VQRec(UniRep):
     """
 
     def __init__(self, config, dataset):
-        if not has_fixed_codes(config):
+        if not has_frozen_codes(config):
             raise ValueError(
                 f"tokenizer={config['tokenizer']} is trained jointly, VQRec needs frozen codes: choose another, or "
                 f"create semantic_ids with unirep tokenize"

@@ -1,1 +1,1 @@
-"""Parts that models are given: item embeddings, fusion, code embeddings, T5 blocks."""
+"""Parts that models are built from: item embeddings, fusion, code embeddings, T5 blocks."""

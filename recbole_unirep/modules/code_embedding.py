@@ -1,6 +1,6 @@
-"""recbole_unirep.modules.code_embedding: semantic embeddings of codes that stand still.
+"""recbole_unirep.modules.code_embedding: semantic embeddings of frozen codes.
 
-A learned vector of each code, summed over an item's levels, is its semantic embedding.
+Each code has a learned vector; an item's semantic embedding is their sum over its levels.
 
 Reference:
     Yupeng Hou, Zhankui He, Julian McAuley, Wayne Xin Zhao. "Learning Vector-Quantized Item Representation for
@@ -18,14 +18,14 @@ CODE_PIECES = ("code", "ngram", "sentencepiece")
 
 
 class CodeEmbedding(nn.Module):
-    """Sum of learned vectors of the pieces of an item's ID, of its codes where nothing else is said.
+    """Sum of learned vectors of the pieces of an item's ID, by default of its codes.
 
     Args:
         codes (Tensor): row 0 pads; unused levels hold -1, shape: [n_items, L], int64.
         codebook_sizes (list of int): codes of each level, shape: [L].
         dim (int): dimensions of a vector.
-        init_std (float): standard deviation of the vectors at the start, before they are summed.
-        pieces (Pieces or None): of the items, row 0 without any.
+        init_std (float): standard deviation of the first vectors, before they are summed.
+        pieces (Pieces or None): of the items, row 0 has none; None makes each code a piece.
     """
 
     def __init__(self, codes, codebook_sizes, dim, init_std, pieces=None):
@@ -38,11 +38,11 @@ class CodeEmbedding(nn.Module):
         nn.init.normal_(self.vectors.weight, std=init_std)
         with torch.no_grad():
             self.vectors.weight[0] = 0
-        self.register_load_state_dict_post_hook(_follow_codes)
+        self.register_load_state_dict_post_hook(_rebuild_tokens)
 
     @property
     def n_parameters(self):
-        """Learned numbers of pieces; the padding row is none."""
+        """Learned numbers of all pieces, without the padding row."""
         return self.vectors.weight[1:].numel()
 
     def forward(self, items):
@@ -50,7 +50,7 @@ class CodeEmbedding(nn.Module):
         return self.vectors(self.tokens[items]), self.codes[items]
 
 
-def _follow_codes(module, _):
-    """Tokens of the codes that were read: they may be others than those of this machine's fit."""
+def _rebuild_tokens(module, _):
+    """Rebuilds the tokens from loaded codes, which may differ from the codes that this machine fitted."""
     if module.has_code_vectors:
         module.tokens = code_pieces(module.codes, module.codebook_sizes)[0]

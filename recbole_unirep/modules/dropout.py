@@ -1,30 +1,30 @@
-"""recbole_unirep.modules.dropout: dropout whose random numbers cost a CPU little.
+"""recbole_unirep.modules.dropout: dropout with cheap random numbers on a CPU.
 
-Torch draws a float for each number on a CPU, which a small transformer's step feels. Here a draw of 64 bits decides on
-four numbers.
+On a CPU torch draws a float per number, which slows the steps of a small transformer noticeably. Here a draw of 64 bits
+decides for four numbers.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-N_LEVELS = 2**16  # of 16 bits: a probability is rounded to the next 1/65536, and what is kept is scaled by what it is
+N_LEVELS = 2**16  # of 16 bits: the probability is rounded to 1/65536, and kept numbers are scaled accordingly
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout` with the draws of `dropout`; not in place."""
+    """`nn.Dropout` with the draws of `dropout`; never in place."""
 
     def forward(self, x: Tensor) -> Tensor:
         return dropout(x, self.p, self.training)
 
 
 def dropout(x: Tensor, p: float, is_training: bool) -> Tensor:
-    """Sets numbers to 0 with a probability, and scales the others so that the expectation stays.
+    """Sets numbers to 0 with a probability, and scales the others to keep the expectation.
 
     Args:
         x (Tensor): any shape, floating point.
         p (float): the probability, 0 to 1.
-        is_training (bool): False gives x itself.
+        is_training (bool): False returns x itself.
 
     Returns:
         Tensor: shape and dtype as x.
@@ -38,13 +38,14 @@ def dropout(x: Tensor, p: float, is_training: bool) -> Tensor:
 
 
 def attention(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, p: float) -> Tensor:
-    """Attention whose products are not scaled, with dropout of its weights.
+    """Attention with unscaled products and dropout of its weights.
 
     Args:
         query (Tensor): shape: [B, A, S, E].
         keys, values (Tensor): shape: [B, A, S', E].
-        bias (Tensor): added to the products, -inf hides; no query has all hidden; shape: [B, A or 1, S or 1, S'].
-        p (float): a weight's probability to be dropped; 0 outside training.
+        bias (Tensor): added to the products; -inf hides a key, but never all keys of a query, shape:
+            [B, A or 1, S or 1, S'].
+        p (float): probability of dropping a weight; 0 outside training.
 
     Returns:
         Tensor: shape: [B, A, S, E].
@@ -56,12 +57,12 @@ def attention(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, p: floa
 
 
 def _draws_bits(x):
-    """Elsewhere torch's own kernels are the faster ones."""
+    """Whether our draws are faster: on other devices, and compiled, torch's own kernels are."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 class _Dropped(torch.autograd.Function):
-    """x * mask * scale; the mask is kept, a byte a number."""
+    """x * mask * scale; keeps the mask, one byte per number."""
 
     @staticmethod
     def forward(ctx, x, n_dropped):

@@ -1,18 +1,19 @@
-"""ActionPiece's vocabulary: features of items that occur together, in one item or in neighbouring ones, become tokens.
+"""ActionPiece's vocabulary: features that often occur together, within an item or in neighbours, become tokens.
 
 Reference:
     Yupeng Hou et al. "ActionPiece: Contextually Tokenizing Action Sequences for Generative Recommendation", ICML 2025,
         arXiv:2502.13581, Algorithms 1 to 3.
 
-A sequence is of sets of tokens, one set an item. Between two neighbouring sets is a slot, where a merge of a token of
-each leaves its new one; a slot holds one token at most. Pairs weigh as often as they would stand side by side if each
-set were written down in an order drawn at random: 2 / n in a set of n, 1 / (n m) between sets of n and m.
+A sequence consists of sets of tokens, one set per item. Between two neighbouring sets is a slot, which receives the new
+token when a token of each set is merged; a slot holds at most one token. A pair's weight is how often its tokens are
+expected to be adjacent if each set is written in random order: 2 / n in a set of n, 1 / (n m) between sets of n and m.
 
-Weights are whole numbers of a common unit, so that no sum drifts; of equally heavy pairs that of the oldest tokens is
-merged. A merge touches the sets beside it alone, whose pairs alone are counted anew. Ours where the paper leaves it
-open: a set that loses its last token takes that of the slot before it, or else of the one behind.
+Weights are integer multiples of a common unit, so that sums are exact. Of equally heavy pairs the one with the oldest
+tokens is merged. A merge only changes the sets next to it, so that only their pairs are counted again. The paper leaves
+open what happens to a set that loses its last token: here it takes the token of the slot before it, or else of the slot
+after it.
 
-Shapes: N sets, V tokens of a set at most, M merges, B rows, S tokens of a row.
+Shapes: N sets, V most tokens of a set, M merges, B rows, S tokens of a row.
 """
 
 import heapq
@@ -30,14 +31,14 @@ def learn_merges(sets: np.ndarray, offsets: np.ndarray, n_tokens: int, n_merges:
     """The merges of a corpus, heaviest first (Algorithm 1).
 
     Args:
-        sets (np.ndarray): tokens of each item that was taken, 1 to n_tokens, all different in a row; 0 where an item
-            has fewer, but no item has none; int64, shape: [N, V].
+        sets (np.ndarray): tokens of each interaction's item, 1 to n_tokens, distinct within a row; 0 where an item has
+            fewer, but each has at least one; int64, shape: [N, V].
         offsets (np.ndarray): user u's items are `sets[offsets[u]:offsets[u + 1]]` in time order, shape: [n_users + 1].
         n_tokens (int): tokens before any merge.
-        n_merges (int): merges to make; fewer where nothing is left that could be merged.
+        n_merges (int): merges to make; fewer if nothing is left to merge.
 
     Returns:
-        np.ndarray: the two tokens of each, the smaller first; that of row m becomes token n_tokens + 1 + m, int64,
+        np.ndarray: the two tokens of each merge, the smaller first; row m becomes token n_tokens + 1 + m, int64,
         shape: [M, 2].
     """
     corpus, pairs = _Corpus(sets, offsets, 1 + n_tokens + n_merges), []
@@ -48,14 +49,14 @@ def learn_merges(sets: np.ndarray, offsets: np.ndarray, n_tokens: int, n_merges:
 
 
 class _Corpus:
-    """All sequences, how much each pair weighs, and at which sets it stands: those whose own or next tokens it joins.
+    """All sequences, the weight of each pair, and its places: the sets whose own or next tokens it joins.
 
-    A pair is one number, the larger token times `base` and the smaller one.
+    A pair is encoded as one number, larger token * base + smaller token.
     """
 
     def __init__(self, sets, offsets, base):
         self.sets = [[token for token in row if token] for row in sets.tolist()]
-        self.slots = [0] * len(self.sets)  # the token between a set and the next, 0 for none
+        self.slots = [0] * len(self.sets)  # the token between a set and the next, 0 if none
         self.next = [place + 1 for place in range(len(self.sets))]
         self.previous = [place - 1 for place in range(len(self.sets))]
         for first, end in zip(offsets[:-1].tolist(), offsets[1:].tolist()):
@@ -71,12 +72,12 @@ class _Corpus:
         heapq.heapify(self.heap)
 
     def _entry(self, pair):
-        """Heaviest first, of equally heavy pairs that of the smallest tokens."""
+        """Sorts heaviest first, then by smallest tokens."""
         larger, smaller = divmod(pair, self.base)
         return -self.weight[pair], smaller * self.base + larger
 
     def heaviest(self):
-        """The two tokens of the pair that weighs most, the smaller first, or None where there is none."""
+        """The two tokens of the heaviest pair, the smaller first, or None if there is none."""
         while self.heap:
             weight, tokens = heapq.heappop(self.heap)
             smaller, larger = divmod(tokens, self.base)
@@ -84,12 +85,12 @@ class _Corpus:
             now = self.weight.get(pair, 0)
             if now == -weight:
                 return smaller, larger
-            if 0 < now < -weight:  # where it gained weight since, it stands further up as well
+            if 0 < now < -weight:  # a pair that gained weight has another entry further up
                 heapq.heappush(self.heap, self._entry(pair))
         return None
 
     def merge(self, tokens, new):
-        """Puts a new token wherever two stand, from the first place to the last (Algorithm 3)."""
+        """Replaces the two tokens by a new one wherever they meet, from the first place to the last (Algorithm 3)."""
         pair, change = tokens[1] * self.base + tokens[0], defaultdict(int)
         for place in sorted(set(self.places[pair])):
             while pair in (own := self._pairs(place)):
@@ -129,7 +130,7 @@ class _Corpus:
         self._fill(behind)
 
     def _fill(self, place):
-        """Gives a set that has lost all its tokens that of a slot beside it; where there is none the set goes."""
+        """Gives an emptied set the token of a slot beside it; if there is none, removes the set."""
         if self.sets[place]:
             return
         previous, following = self.previous[place], self.next[place]
@@ -137,12 +138,12 @@ class _Corpus:
             if slot >= 0 and self.slots[slot]:
                 self.sets[place], self.slots[slot] = [self.slots[slot]], 0
                 return
-        self.next[previous] = following  # the one before it has just been filled
+        self.next[previous] = following  # the set before it has just been filled
         if following >= 0:
             self.previous[following] = previous
 
     def _pairs(self, place):
-        """Weights of the pairs of a set, its slot and what is next to it; none of one that went."""
+        """Weights of the pairs of a set, its slot and the next set; none for a removed set."""
         unit, base, here, found = self.unit, self.base, self.sets[place], {}
         if not here:
             return found
@@ -163,10 +164,10 @@ class _Corpus:
 
 
 class FeatureMerges(nn.Module):
-    """Merges as rules: writes sequences and single sets in the vocabulary that they make.
+    """Applies merges as rules: rewrites sequences and single sets in the merged vocabulary.
 
     Args:
-        pairs (Tensor): as `learn_merges` gives them, int64, shape: [M, 2].
+        pairs (Tensor): from `learn_merges`, int64, shape: [M, 2].
         n_tokens (int): tokens before any merge.
     """
 
@@ -179,7 +180,7 @@ class FeatureMerges(nn.Module):
         self.register_buffer("rank_of_key", rank)
 
     def _rank(self, one, other):
-        """Number of the merge of two tokens, NO_RULE where there is none or one of them is 0; shapes are alike."""
+        """Number of the merge of two tokens, NO_RULE if there is none or one is 0; same shapes."""
         if not len(self.key):
             return torch.full_like(one, NO_RULE)
         key = torch.minimum(one, other) * (1 + self.n_tokens) + torch.maximum(one, other)
@@ -187,18 +188,18 @@ class FeatureMerges(nn.Module):
         return torch.where((self.key[place] == key) & (one > 0) & (other > 0), self.rank_of_key[place], NO_RULE)
 
     def segment(self, tokens: Tensor) -> Tensor:
-        """Rows of tokens side by side, merged oldest rule first, at its leftmost place first (as in BPE).
+        """Merges neighbouring tokens of rows, the oldest rule first, at its leftmost place first (as in BPE).
 
         Args:
             tokens (Tensor): 0 pads on the right, int64, shape: [B, S].
 
         Returns:
-            Tensor: 0 pads on the right, shape: [B, S'], S' at most S.
+            Tensor: 0 pads on the right, shape: [B, S'], S' <= S.
         """
         tokens = nn.functional.pad(tokens, (0, 1))
         rank = self._rank(tokens[:, :-1], tokens[:, 1:])  # [B, S]
         place = torch.arange(rank.shape[1], device=tokens.device)
-        rows = torch.arange(len(tokens), device=tokens.device)  # those that have something to merge
+        rows = torch.arange(len(tokens), device=tokens.device)  # rows with something to merge
         while len(rows):
             order = rank[rows] * len(place) + place
             best, at = order.min(dim=1)
@@ -206,7 +207,7 @@ class FeatureMerges(nn.Module):
             rows, at, new = rows[merged], at[merged], best[merged] // len(place) + 1 + self.n_base
             own, own_rank = tokens[rows], rank[rows]
             is_behind = place > at[:, None]
-            own[:, :-1] = torch.where(is_behind, own[:, 1:], own[:, :-1])  # the pair's second one goes
+            own[:, :-1] = torch.where(is_behind, own[:, 1:], own[:, :-1])  # removes the pair's second token
             own_rank[:, :-1] = torch.where(is_behind[:, :-1], own_rank[:, 1:], own_rank[:, :-1])
             own_rank[:, -1] = NO_RULE
             own[:, -1] = 0
@@ -220,7 +221,7 @@ class FeatureMerges(nn.Module):
         return tokens[:, : max(1, int((tokens > 0).sum(dim=1).max()))]
 
     def of_sets(self, tokens: Tensor) -> Tensor:
-        """Single sets, merged oldest rule first: the new token first, the others behind it in the order they had.
+        """Merges tokens within single sets, the oldest rule first; new tokens come first, the others keep their order.
 
         Args:
             tokens (Tensor): 0 where a set has fewer, int64, shape: [N, V].

@@ -3,7 +3,7 @@
 Reference:
     'concat': Lin et al. "Unified Semantic and ID Representation Learning for Deep Recommenders." arXiv 2502.16474,
         section 3.1. The other two are ours.
-    Similarity by direction under a temperature: Wu et al. "Unsupervised Feature Learning via Non-Parametric Instance
+    Cosine similarity with a temperature: Wu et al. "Unsupervised Feature Learning via Non-Parametric Instance
         Discrimination." CVPR 2018.
 """
 
@@ -12,11 +12,11 @@ from torch.nn import functional
 
 
 class ResidualPerceptron(nn.Module):
-    """x + W_2 relu(W_1 x + b_1) + b_2: few ID dimensions may move an item in more directions than they are.
+    """x + W_2 relu(W_1 x + b_1) + b_2: lets few ID dimensions move an item in many directions.
 
     Args:
         width (int): dimensions of x.
-        hidden_units (int): between the two layers.
+        hidden_units (int): units between the two layers.
     """
 
     def __init__(self, width, hidden_units):
@@ -46,21 +46,21 @@ def _mlp(width, hidden_size, hidden_units):
     return ResidualPerceptron(width, hidden_units)
 
 
-# name -> maker of a module from the parts side by side [M, width] to embeddings [M, H]
+# name -> maker of a module from concatenated parts [M, width] to embeddings [M, H]
 FUSIONS = {"concat": _concat, "project": _project, "mlp": _mlp}
 SIMILARITIES = ("dot", "cosine")
 KEEPS_WIDTH = ("concat", "mlp")
 
 
 def make_fusion(name, width, hidden_size, hidden_units, similarity):
-    """What makes embeddings [M, hidden_size] of the parts side by side [M, width].
+    """Module that turns concatenated parts [M, width] into embeddings [M, hidden_size].
 
     Args:
         name (str): a key of FUSIONS.
-        width (int): dimensions of the parts side by side.
-        hidden_size (int): of an embedding.
-        hidden_units (int): of fusion 'mlp'.
-        similarity (str): a name in SIMILARITIES; under 'cosine' embeddings have length 1.
+        width (int): dimensions of the concatenated parts.
+        hidden_size (int): dimensions of an embedding.
+        hidden_units (int): hidden units of fusion 'mlp'.
+        similarity (str): a name in SIMILARITIES; with 'cosine' embeddings have length 1.
 
     Returns:
         nn.Module: the fusion.

@@ -123,11 +123,11 @@ class IDTransformer(nn.Module):
         Returns:
             Tensor: shape: [].
         """
-        codes, is_certain = self.ids.codes[targets], self.ids.is_certain[targets]
+        codes, is_past_end = self.ids.codes[targets], self.ids.is_past_end[targets]
         loss = 0.0
         for level in range(self.ids.n_levels):
             of_code = functional.cross_entropy(self.logits(states[:, level], level), codes[:, level], reduction="none")
-            loss = loss + of_code.masked_fill(is_certain[:, level], 0).mean()
+            loss = loss + of_code.masked_fill(is_past_end[:, level], 0).mean()
         return loss / self.ids.n_levels
 
     def remember(self, x: Tensor, is_read: Tensor) -> Remembered:
@@ -180,7 +180,7 @@ class IDTransformer(nn.Module):
 
     def candidate_scores(self, remembered: Remembered, items: Tensor) -> Tensor:
         """Log-likelihood of the IDs of each user's candidates [B, C], shape: [B, C]."""
-        return candidate_log_likelihoods(self.decoder(remembered), self.ids.codes[items], self.ids.is_certain[items])
+        return candidate_log_likelihoods(self.decoder(remembered), self.ids.codes[items], self.ids.is_past_end[items])
 
 
 class IDDecoder:

@@ -3,8 +3,8 @@ r"""recbole_unirep.modules.item_embedding: [semantic embedding ; ID embedding] a
 Reference:
     Lin et al. "Unified Semantic and ID Representation Learning for Deep Recommenders." arXiv 2502.16474, section 3.1.
 
-It stands where a RecBole model has its `item_embedding`: it answers a call on ids and `.weight`, and has further rows
-for special tokens. Within `step` every row is encoded at most once.
+It takes the place of a RecBole model's `item_embedding`: it can be called with ids, has `.weight`, and has further
+rows for special tokens. Within `step` every row is encoded at most once.
 """
 
 import math
@@ -14,73 +14,49 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from recbole_unirep.modules.cold_ids import nearest_items
-from recbole_unirep.modules.representation import REPRESENTATIONS, EncodedItems
+from recbole_unirep.modules.cold_ids import cold_id_rows, nearest_items
+from recbole_unirep.modules.representation import EncodedItems
 
 
 class UnifiedItemEmbedding(nn.Module):
     """Item table s = [z_hat ; e], a drop-in for `nn.Embedding(n_items, H, padding_idx=0)`.
 
     Args:
-        n_items (int): number of item ids, padding included.
-        n_special (int): further rows for special tokens such as BERT4Rec's mask: learned, without text.
-        representation (str): a key of REPRESENTATIONS.
-        tokenizer (RQVAE or None): gives semantic embeddings of text; None for representation 'id' and fixed codes.
-        text (Tensor or None): item text embeddings, row 0 pads, shape: [n_items, text_dim], float32.
-        id_dim (int): dimensions of the ID embedding.
-        fusion (nn.Module): makes embeddings [M, hidden_size] of the parts side by side.
+        rows (ItemRows): items and special tokens.
+        text (TextPart or None): semantic part of text, trained along; None for frozen codes or without semantic part.
+        code_embedding (CodeEmbedding or None): semantic part of frozen codes.
+        ids (IdPart or None): ID part.
+        fusion (nn.Module): makes embeddings [M, hidden_size] of the concatenated parts.
         hidden_size (int): size of an embedding.
-        init_std (float): standard deviation of ID and special rows at the start.
-        code_embedding (CodeEmbedding or None): gives semantic embeddings of codes that stand still.
-        gradient_share (float): share of the items that a step over the whole table does not read through which its
-            gradient goes to the encoder, above 0 and at most 1.
-        n_training_items (int or None): number of item ids that are trained, padding included; later ones are cold.
-            None: all.
-        cold_id (str): what stands for a cold item's ID embedding, a name in COLD_IDS.
+        init_std (float): standard deviation of the first ID and special rows.
     """
 
-    def __init__(
-        self,
-        *,
-        n_items,
-        n_special,
-        representation,
-        tokenizer,
-        text,
-        id_dim,
-        fusion,
-        hidden_size,
-        init_std,
-        code_embedding=None,
-        gradient_share=1.0,
-        n_training_items=None,
-        cold_id="mean",
-    ):
+    def __init__(self, *, rows, text, code_embedding, ids, fusion, hidden_size, init_std):
         super().__init__()
-        self.has_semantic, self.has_codes, self.has_id = REPRESENTATIONS[representation]
-        self.n_items, self.num_embeddings = n_items, n_items + n_special
-        self.n_training_items = n_training_items or n_items
-        self.gradient_share, self.embedding_dim = gradient_share, hidden_size
-        self.tokenizer = tokenizer if self.has_semantic else None
-        self.code_embedding = code_embedding if self.has_semantic else None
-        self.register_buffer("item_text_embedding", text if self.has_semantic else None)
-        self.id_embedding = nn.Embedding(n_items - 1, id_dim) if self.has_id else None  # padding has no row
+        self.n_items, self.n_training_items, n_special = rows
+        self.num_embeddings, self.embedding_dim = self.n_items + n_special, hidden_size
+        self.tokenizer, item_text, self.gradient_share = text or (None, None, 1.0)
+        self.code_embedding = code_embedding
+        self.register_buffer("item_text_embedding", item_text)
+        self.has_semantic, self.has_id = (text or code_embedding) is not None, ids is not None
+        self.has_codes = code_embedding is not None or (text is not None and text.tokenizer.quantizer is not None)
+        self.id_embedding = nn.Embedding(self.n_items - 1, ids.dim) if self.has_id else None  # padding has no row
         self.fusion = fusion
-        self.cold_id = cold_id if self.has_id and self.n_training_items < n_items else None
+        self.cold_id = ids.cold_id if self.has_id and self.n_training_items < self.n_items else None
         if self.cold_id == "nearest":
-            self.register_buffer("nearest_item", nearest_items(text, self.n_training_items), persistent=False)
+            self.register_buffer("nearest_item", nearest_items(item_text, self.n_training_items), persistent=False)
         self.special = nn.Parameter(torch.empty(n_special, self.embedding_dim).normal_(std=init_std))
         if self.has_id:
             nn.init.normal_(self.id_embedding.weight, std=init_std)
-        self.added = None  # AddedRows of new items, with which the table is for ranking alone
-        self._step = None  # while one lasts: table, the row of each id, whether it is the whole one
-        self._kept = None  # outside of training: versions, table, encoded items
+        self.added = None  # AddedRows of new items; the table then serves ranking alone
+        self._step = None  # within a step: table, the row of each id, whether it is the whole table
+        self._kept = None  # outside training: versions, table, encoded items
         self._directions = None  # encoded items, their directions
         self._text = None  # versions, scaled text
 
     @property
     def n_table_parameters(self):
-        """Learned numbers addressed by item or by code; padding and special rows not counted (the paper's Table 5)."""
+        """Learned numbers addressed by item or by code, without padding and special rows (the paper's Table 5)."""
         n_codes = 0
         if self.code_embedding is not None:
             n_codes = self.code_embedding.n_parameters
@@ -116,7 +92,7 @@ class UnifiedItemEmbedding(nn.Module):
     def weight(self):
         """The whole table: padding, items, special tokens, shape: [n_items + n_special, H].
 
-        Within a step over the whole table it is that of the step, whose items are those that are trained.
+        Within a step over the whole table it is the table of the step, which holds the trained items.
         """
         if self.added is not None:
             return self.added.weight
@@ -128,16 +104,16 @@ class UnifiedItemEmbedding(nn.Module):
 
     @torch.no_grad()
     def directions(self, ids):
-        """By what items are alike: their semantic embeddings, where there are none their ID embeddings, centred.
+        """Unit vectors by which items are compared: their centred semantic embeddings, or else their ID embeddings.
 
-        Centred by the mean of the items that are trained; no gradient goes through it. A cold item has none where its
-        ID embedding is no more than a mean or zeros.
+        The mean of the trained items is the centre; no gradient passes. A cold item gets zeros if its ID embedding is
+        only a mean or zeros.
 
         Args:
             ids (Tensor): item ids, any shape, int64; 0 gives zeros.
 
         Returns:
-            Tensor: of length 1, or zeros, float32, shape: [*ids.shape, D].
+            Tensor: length 1 or zeros, float32, shape: [*ids.shape, D].
         """
         if self.added is not None:
             return F.embedding(ids, self.added.directions)
@@ -152,12 +128,12 @@ class UnifiedItemEmbedding(nn.Module):
 
     @contextmanager
     def step(self, ids=None, read=None):
-        """Encodes the distinct items among `ids`, or all, once; calls within the block share them.
+        """Encodes the distinct items among `ids`, or all trained items, once; calls within the block share the result.
 
         Args:
-            ids (Tensor or None): item and special-token ids in use, any shape; None for the whole table of the items
-                that are trained.
-            read (Tensor or None): with the whole table, ids whose gradient reaches the encoder whatever
+            ids (Tensor or None): item and special-token ids in use, any shape; None for the whole table of the trained
+                items.
+            read (Tensor or None): with the whole table, ids whose gradient always reaches the encoder, whatever
                 `gradient_share` is, any shape, int64; None for all.
 
         Yields:
@@ -189,11 +165,11 @@ class UnifiedItemEmbedding(nn.Module):
 
     @property
     def encoded_items(self):
-        """All items encoded, as they are kept outside of training, cold ones included (EncodedItems)."""
+        """All items, cold ones included, as encoded and kept outside training (EncodedItems)."""
         return self._keep()[2]
 
     def _keep(self):
-        """Versions of the tensors behind the table, the table and the encoded items, made anew when one changes."""
+        """Versions of the tensors behind the table, the table and the encoded items, updated when a tensor changes."""
         versions = versions_of(self.state_dict(keep_vars=True).values())
         if self._kept is None or self._kept[0] != versions:
             encoded = self._encode(self._items(self.n_items))
@@ -227,7 +203,7 @@ class UnifiedItemEmbedding(nn.Module):
         return EncodedItems(items, rows, latent, semantic, codes)
 
     def _id_rows(self, items, is_table):
-        """ID embeddings, those of cold items replaced, shape: [M, id_dim].
+        """ID embeddings, with replacements for cold items, shape: [M, id_dim].
 
         Args:
             items (Tensor): item ids in ascending order, shape: [M].
@@ -237,17 +213,15 @@ class UnifiedItemEmbedding(nn.Module):
         if self.cold_id in (None, "untrained") or not len(items) or int(items[-1]) <= end:
             is_slice = is_table and not self.id_embedding.sparse  # whose gradient would be dense
             return weight[: len(items)] if is_slice else self.id_embedding(items - 1)
-        trained, n_cold = weight[:end], len(weight) - end
-        if self.cold_id == "nearest":
-            cold = trained[self.nearest_item]
-        else:
-            cold = (trained.mean(dim=0) if self.cold_id == "mean" else torch.zeros_like(weight[0])).expand(n_cold, -1)
-        return torch.cat([trained, cold])[items - 1]
+        nearest = self.nearest_item if self.cold_id == "nearest" else None
+        cold = cold_id_rows(self.cold_id, weight[:end], len(weight) - end, nearest)
+        return torch.cat([weight[:end], cold])[items - 1]
 
     def _encode_all(self, text, read):
-        """The encoder's output of the items that are trained, its gradient estimated without bias from a part of them.
+        """The encoder's output for the trained items, with an unbiased gradient estimated from a part of them.
 
-        Items that are read carry theirs, `gradient_share` of the others, drawn anew, theirs divided by the share.
+        Items that are read pass on their gradient. Of the others a share of `gradient_share`, drawn at each step,
+        passes on its gradient divided by the share.
         """
         is_read = torch.zeros(self.num_embeddings, dtype=torch.bool, device=text.device)
         is_read[read.reshape(-1)] = True
@@ -267,15 +241,14 @@ class UnifiedItemEmbedding(nn.Module):
 
     @torch.no_grad()
     def _scaled_text(self):
-        """All texts as the encoder reads them, made once and again when a tensor behind them changes."""
-        tokenizer = self.tokenizer
-        versions = versions_of((self.item_text_embedding, tokenizer.text_mean, tokenizer.text_deviation))
+        """All texts as the encoder reads them, computed again only when a tensor behind them changes."""
+        versions = versions_of((self.item_text_embedding, *self.tokenizer.text_statistics))
         if self._text is None or self._text[0] != versions:
-            self._text = versions, tokenizer.scale_text(self.item_text_embedding)
+            self._text = versions, self.tokenizer.scale_text(self.item_text_embedding)
         return self._text[1]
 
     def _assemble(self, encoded):
-        """Table [1 + M + n_special, H] and the row of each id, None where ids are rows."""
+        """Table [1 + M + n_special, H] and the row of each id, None if ids are the rows."""
         table = torch.cat([encoded.rows.new_zeros(1, self.embedding_dim), encoded.rows, self.special])
         if len(encoded.items) == self.n_items - 1:
             return table, None
@@ -285,12 +258,12 @@ class UnifiedItemEmbedding(nn.Module):
         return table, row
 
     def _can_keep(self):
-        """Whether the table may be kept: nothing is trained, so it changes only when a tensor does."""
+        """Whether the table may be kept: outside training it changes only when a tensor does."""
         return not self.training and not torch.is_grad_enabled()
 
 
 def versions_of(tensors):
-    """What changes when one of the tensors does."""
+    """A value that changes whenever one of the tensors does."""
     return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
 
 

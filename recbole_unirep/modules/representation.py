@@ -1,17 +1,19 @@
-"""recbole_unirep.modules.representation: which parts an item's embedding has (the paper's Table 5, and controls)."""
+"""recbole_unirep.modules.representation: the parts of an item's embedding (the paper's Table 5, and controls)."""
 
 from typing import NamedTuple
 
 import torch
 
+from recbole_unirep.tokenizer.base import TrainedTokenizer
+
 
 class Representation(NamedTuple):
-    """What an item's embedding is made of.
+    """Which parts an item's embedding has.
 
     Attributes:
-        has_semantic (bool): whether it has a semantic part.
+        has_semantic (bool): whether there is a semantic part.
         has_codes (bool): whether that part is quantized.
-        has_id (bool): whether it has an ID part.
+        has_id (bool): whether there is an ID part.
     """
 
     has_semantic: bool
@@ -28,15 +30,56 @@ REPRESENTATIONS = {
 }
 
 
+class ItemRows(NamedTuple):
+    """Rows of an item table.
+
+    Attributes:
+        n_items (int): number of item ids, padding included.
+        n_training_items (int): number of item ids that are trained, padding included; later ones are cold.
+        n_special (int): further rows for special tokens such as BERT4Rec's mask: learned, without text.
+    """
+
+    n_items: int
+    n_training_items: int
+    n_special: int
+
+
+class TextPart(NamedTuple):
+    """Semantic part that a tokenizer makes of the items' text while the recommender trains it along.
+
+    Attributes:
+        tokenizer (TrainedTokenizer): gives semantic embeddings of text; without quantizer they are not quantized.
+        vectors (Tensor): item text embeddings, row 0 pads, shape: [n_items, text_dim], float32.
+        gradient_share (float): a step over the whole table passes gradients to the encoder through this share of the
+            items that it does not read, above 0 and at most 1.
+    """
+
+    tokenizer: TrainedTokenizer
+    vectors: torch.Tensor
+    gradient_share: float
+
+
+class IdPart(NamedTuple):
+    """ID part: a learned row per item.
+
+    Attributes:
+        dim (int): dimensions of a row.
+        cold_id (str): what stands for a cold item's row, a name in COLD_IDS.
+    """
+
+    dim: int
+    cold_id: str
+
+
 class EncodedItems(NamedTuple):
     """Rows encoded for one step.
 
     Attributes:
         items (Tensor): item ids in ascending order, padding left out, shape: [M], int64.
         rows (Tensor): their embeddings, shape: [M, H].
-        latent (Tensor or None): the encoder's output, None where codes are fixed, shape: [M, code_dim].
+        latent (Tensor or None): the encoder's output, None for frozen codes, shape: [M, code_dim].
         semantic (Tensor or None): their semantic embeddings, shape: [M, code_dim].
-        codes (Tensor or None): shape: [M, n_levels], int64, where the representation has codes.
+        codes (Tensor or None): None where the representation has no codes, shape: [M, n_levels], int64.
     """
 
     items: torch.Tensor

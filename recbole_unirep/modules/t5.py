@@ -5,8 +5,8 @@ Reference:
         2020, arXiv:1910.10683: no biases, scale-only normalization before each part, products that are not scaled, one
         table of relative positions for all layers.
 
-`step` adds one token to each of n prefixes of a user. They share what was read before (the encoder's output, or the
-history in a stack that reads both): its keys and values are there once a user, not once a prefix.
+`step` adds one token to each of n prefixes of a user. The prefixes share what was read before them (the encoder's
+output, or the history in a decoder-only stack): its keys and values are kept once per user, not once per prefix.
 
 Shapes: B users, S tokens, H hidden_size, A heads, E head_size, n prefixes of each user, T their length.
 """
@@ -24,19 +24,19 @@ EPSILON = 1e-6
 
 
 class KeysAndValues(NamedTuple):
-    """Of one layer's attention, shape: [B, A, S, E] each."""
+    """Keys and values of one attention layer, shape: [B, A, S, E] each."""
 
     keys: Tensor
     values: Tensor
 
 
 class Memory(NamedTuple):
-    """What prefixes share.
+    """What the prefixes of a user share.
 
     Attributes:
-        layers (list of KeysAndValues): one a layer.
+        layers (list of KeysAndValues): one per layer.
         is_read (Tensor): False where tokens pad, shape: [B, S], bool.
-        length (Tensor): tokens of each user, shape: [B], int64.
+        length (Tensor): number of tokens per user, shape: [B], int64.
     """
 
     layers: list
@@ -44,30 +44,40 @@ class Memory(NamedTuple):
     length: Tensor
 
 
-class T5Stack(nn.Module):
-    """Encoder, decoder over an encoder's output, or decoder alone.
+class BlockSizes(NamedTuple):
+    """Sizes of a block.
 
-    Args:
-        n_layers (int): blocks.
+    Attributes:
         hidden_size (int): H.
         n_heads (int): A.
         head_size (int): E, dimensions of a head; A * E need not be H.
         inner_size (int): of the feed-forward part.
+    """
+
+    hidden_size: int
+    n_heads: int
+    head_size: int
+    inner_size: int
+
+
+class T5Stack(nn.Module):
+    """Encoder, decoder over an encoder's output, or decoder without encoder.
+
+    Args:
+        n_layers (int): blocks.
+        sizes (BlockSizes): of each block.
         dropout (float): of each part's output, of attention and inside the feed-forward part.
-        is_causal (bool): whether a token sees those before it alone.
-        reads_memory (bool): whether each block attends to another stack's output, too.
-        n_buckets (int): relative positions that are told apart.
-        max_distance (int): all beyond are one.
+        is_causal (bool): whether a token attends only to the tokens before it.
+        reads_memory (bool): whether each block also attends to another stack's output.
+        n_buckets (int): number of relative positions that are distinguished.
+        max_distance (int): larger distances share a bucket.
     """
 
     def __init__(
         self,
         *,
         n_layers: int,
-        hidden_size: int,
-        n_heads: int,
-        head_size: int,
-        inner_size: int,
+        sizes: BlockSizes,
         dropout: float,
         is_causal: bool,
         reads_memory: bool,
@@ -76,11 +86,10 @@ class T5Stack(nn.Module):
     ):
         super().__init__()
         self.is_causal, self.n_buckets, self.max_distance = is_causal, n_buckets, max_distance
-        self.distance_bias = nn.Embedding(n_buckets, n_heads)
-        nn.init.normal_(self.distance_bias.weight, std=hidden_size**-0.5)
-        sizes = (hidden_size, n_heads, head_size, inner_size, dropout, reads_memory)
-        self.blocks = nn.ModuleList(_Block(*sizes) for _ in range(n_layers))
-        self.norm = nn.RMSNorm(hidden_size, eps=EPSILON)
+        self.distance_bias = nn.Embedding(n_buckets, sizes.n_heads)
+        nn.init.normal_(self.distance_bias.weight, std=sizes.hidden_size**-0.5)
+        self.blocks = nn.ModuleList(_Block(*sizes, dropout, reads_memory) for _ in range(n_layers))
+        self.norm = nn.RMSNorm(sizes.hidden_size, eps=EPSILON)
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, is_read: Tensor, memory: Optional[Memory] = None) -> Tensor:
@@ -89,7 +98,7 @@ class T5Stack(nn.Module):
         Args:
             x (Tensor): embedded tokens, shape: [B, S, H].
             is_read (Tensor): False where tokens pad, shape: [B, S], bool.
-            memory (Memory or None): of the other stack, by `remember`.
+            memory (Memory or None): the other stack's output, by `remember`.
 
         Returns:
             Tensor: shape: [B, S, H].
@@ -97,16 +106,16 @@ class T5Stack(nn.Module):
         return self._read(x, is_read, memory)[0]
 
     def read_history(self, x: Tensor, is_read: Tensor) -> tuple:
-        """Reads histories and keeps what prefixes behind them will look at; for a decoder alone.
+        """Reads histories and keeps what later prefixes attend to; for a decoder without encoder.
 
         Returns:
-            tuple[Tensor, Memory]: states, shape: [B, S, H], and what is kept.
+            tuple[Tensor, Memory]: states, shape: [B, S, H], and the kept keys and values.
         """
         states, layers = self._read(x, is_read, None)
         return states, Memory(layers, is_read, is_read.sum(dim=1))
 
     def remember(self, states: Tensor, is_read: Tensor) -> Memory:
-        """Keys and values that a stack which reads memory makes of another's output [B, S, H]."""
+        """Keys and values of another stack's output [B, S, H], for a stack with `reads_memory`."""
         layers = [block.memory_attention.keys_and_values(states) for block in self.blocks]
         return Memory(layers, is_read, is_read.sum(dim=1))
 
@@ -125,17 +134,17 @@ class T5Stack(nn.Module):
         return self.dropout(self.norm(x)), layers
 
     def step(self, x: Tensor, memory: Memory, path: Optional[list], parent: Optional[Tensor]) -> tuple:
-        """Puts a token behind each prefix.
+        """Appends a token to each prefix.
 
         Args:
             x (Tensor): embedded tokens, shape: [B, n, H].
             memory (Memory): of the history.
-            path (list or None): what the last step gave; None at the first token.
-            parent (Tensor or None): which of the prefixes of that step each goes on from, int64, shape: [B, n].
+            path (list or None): keys and values that the last step returned; None at the first token.
+            parent (Tensor or None): the prefix of that step that each prefix extends, int64, shape: [B, n].
 
         Returns:
-            tuple[Tensor, list]: states, shape: [B, n, H], and the prefixes' keys and values, shape: [B, n, T, A, E]
-            each, layer by layer.
+            tuple[Tensor, list]: states, shape: [B, n, H], and the prefixes' keys and values per layer, shape:
+            [B, n, T, A, E] each.
         """
         length = 0 if path is None else path[0].keys.shape[2]
         own_bias = self._bias(torch.arange(-length, 1, device=x.device))  # [A, T]
@@ -153,11 +162,11 @@ class T5Stack(nn.Module):
         return self.norm(x), longer
 
     def _bias(self, distance):
-        """What is added to products of tokens so far apart [...], key minus query, shape: [A, ...]."""
+        """Attention bias of tokens at these distances [...], key minus query, shape: [A, ...]."""
         return self.distance_bias(self._bucket(distance)).movedim(-1, 0)
 
     def _bucket(self, distance):
-        """T5's buckets: small distances have one each, larger ones share, in steps that grow by a factor."""
+        """T5's buckets: one per small distance; larger distances share buckets of exponentially growing width."""
         n_buckets, offset = self.n_buckets, 0
         if self.is_causal:
             distance = (-distance).clamp(min=0)
@@ -172,7 +181,7 @@ class T5Stack(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention, attention to memory where there is one, and a feed-forward part, each added to what came in."""
+    """Self-attention, attention to memory if there is one, and a feed-forward part, each with a residual connection."""
 
     def __init__(self, hidden_size, n_heads, head_size, inner_size, dropout, reads_memory):
         super().__init__()
@@ -224,24 +233,24 @@ class _Attention(nn.Module):
         nn.init.normal_(self.output.weight, std=width**-0.5)
 
     def keys_and_values(self, x):
-        """Of tokens [B, S, H]."""
+        """Keys and values of tokens [B, S, H]."""
         return KeysAndValues(*(part(x).unflatten(-1, self.shape).transpose(1, 2) for part in (self.key, self.value)))
 
     def forward(self, x, memory, bias):
-        """What tokens [B, S, H] find among keys and values, shape: [B, S, H]; bias [B, A or 1, S or 1, S']."""
+        """Attention of tokens [B, S, H] to keys and values, shape: [B, S, H]; bias [B, A or 1, S or 1, S']."""
         query = self.query(x).unflatten(-1, self.shape).transpose(1, 2)
         found = attention(query, *memory, bias.to(query.dtype), self.dropout if self.training else 0.0)
         return self.output(found.transpose(1, 2).flatten(-2))
 
     def with_own(self, x, before):
-        """Keys and values of prefixes with those of their new tokens [B, n, H] behind, shape: [B, n, T, A, E] each."""
+        """Keys and values of prefixes, extended by those of their new tokens [B, n, H], shape: [B, n, T, A, E] each."""
         own = [part(x).unflatten(-1, self.shape)[:, :, None] for part in (self.key, self.value)]
         return KeysAndValues(*own) if before is None else KeysAndValues(*map(_joined, before, own))
 
     def over_prefixes(self, x, own, own_bias, shared=None, past_bias=None):
-        """What new tokens [B, n, H] find in their prefixes and, where given, in the history all of them share."""
+        """Attention of new tokens [B, n, H] to their prefixes and, if given, to the history that these share."""
         query = self.query(x).unflatten(-1, self.shape)  # [B, n, A, E]
-        # Prefixes are a few tokens long: sums of products take a seventh of the time of as many small matmuls.
+        # Prefixes have few tokens: elementwise products take a seventh of the time of many small matmuls.
         products = (query[:, :, None] * own.keys).sum(dim=-1) + own_bias.T  # [B, n, T, A]
         if shared is None:
             found = (products.softmax(dim=2)[..., None] * own.values).sum(dim=2)
@@ -259,7 +268,7 @@ def _joined(before, own):
 
 
 def _of_parents(part, parent):
-    """Keys or values [B, n', T, A, E] of the prefixes that are gone on from [B, n]."""
+    """Keys or values of the parents [B, n] among prefixes [B, n', T, A, E], shape: [B, n, T, A, E]."""
     first = part.shape[1] * torch.arange(len(part), device=part.device)[:, None]
     return part.flatten(0, 1).index_select(0, (first + parent).flatten()).unflatten(0, parent.shape)
 

@@ -23,7 +23,7 @@ class WrittenIDs(nn.Module):
 
     Attributes:
         codes (Tensor): every ID has V levels, a code of its own ends one that stops early, int64, shape: [N + 1, V].
-        is_certain (Tensor): True past the end of an ID, where only one code can follow, shape: [N + 1, V], bool.
+        is_past_end (Tensor): True past the end of an ID, where only one code can follow, shape: [N + 1, V], bool.
         codebook_sizes (list of int): codes per level, counting the one that ends an ID, shape: [V].
         open_sizes (list of int): codes per level without it, shape: [V].
     """
@@ -34,10 +34,16 @@ class WrittenIDs(nn.Module):
         self.codebook_sizes, self.open_sizes = closed.codebook_sizes, list(codebook_sizes)
         self.first_tokens = first_tokens(self.codebook_sizes)
         self.register_buffer("codes", functional.pad(closed.codes, (0, 0, 1, 0)))
-        self.register_buffer("is_certain", functional.pad(closed.is_certain, (0, 0, 1, 0)))
+        # Checkpoints hold `is_past_end` under this name.
+        self.register_buffer("is_certain", functional.pad(closed.is_past_end, (0, 0, 1, 0)))
         self.register_buffer("first_token", torch.tensor(self.first_tokens), persistent=False)
         self.ranked, self._trie = ranked, None
         self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "_trie", None))
+
+    @property
+    def is_past_end(self) -> Tensor:
+        """True past the end of an ID, shape: [N + 1, V], bool."""
+        return self.is_certain
 
     @property
     def n_levels(self) -> int:
@@ -53,7 +59,7 @@ class WrittenIDs(nn.Module):
     def trie(self) -> PrefixTrie:
         """Prefix tree of the ranked rows, rebuilt when a checkpoint is loaded or the device changes."""
         if self._trie is None or self._trie.leaf.device != self.codes.device:
-            rows = self.codes[self.ranked], self.is_certain[self.ranked]
+            rows = self.codes[self.ranked], self.is_past_end[self.ranked]
             self._trie = PrefixTrie(ClosedCodes(*rows, self.codebook_sizes))
         return self._trie
 

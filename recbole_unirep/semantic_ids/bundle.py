@@ -1,4 +1,4 @@
-"""A bundle: semantic IDs and the tokenizer that made them, for another machine and for items to come."""
+"""recbole_unirep.semantic_ids.bundle: semantic IDs and their tokenizer, for other machines and for new items."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ class Bundle(NamedTuple):
     Attributes:
         semantic_ids (SemanticIds): of the catalogue.
         tokenizer (SemanticTokenizer or AssignedTokenizer): fitted.
-        record (dict): tokenizer, settings, vectors, collisions, ... of what they were made.
+        record (dict): provenance: tokenizer, settings, vectors, collisions, ...
     """
 
     semantic_ids: SemanticIds
@@ -34,11 +34,11 @@ def save_bundle(folder: Path, semantic_ids: SemanticIds, tokenizer: Any, setting
         folder (Path): does not exist yet.
         semantic_ids (SemanticIds): of the catalogue.
         tokenizer (SemanticTokenizer or AssignedTokenizer): fitted.
-        settings (dict): its constructor's arguments.
-        record (dict): of what the IDs were made: vectors, collisions, ...
+        settings (dict): its keys, and text_dim.
+        record (dict): provenance: vectors, collisions, ...
 
     Raises:
-        FileExistsError: there is something in that place.
+        FileExistsError: the folder exists.
     """
     weights = {name: tensor.contiguous() for name, tensor in tokenizer.state_dict().items()}
     record = {
@@ -51,23 +51,29 @@ def save_bundle(folder: Path, semantic_ids: SemanticIds, tokenizer: Any, setting
 
 
 def load_bundle(folder: Path) -> Bundle:
-    """Reads a bundle; nothing in it can run code.
+    """Reads a bundle. Loading never runs code.
 
     Raises:
         FileNotFoundError: there is no bundle, or a file of it is missing.
-        ValueError: a file is not the one that was written, or of a tokenizer that is not known here.
+        ValueError: a file was changed, or its tokenizer is not known here.
     """
     record = read_record(folder)
     name, settings = record.get("tokenizer"), record.get("settings")
     if name not in TOKENIZERS or not isinstance(settings, dict):
-        raise ValueError(f"{folder} was made by tokenizer {name!r}, which is not known: {', '.join(TOKENIZERS)} are")
+        raise ValueError(
+            f"{folder} was made by tokenizer {name!r}, which is not known: known are {', '.join(TOKENIZERS)}"
+        )
     try:
         tokenizer = make_tokenizer(name, settings, settings.get("text_dim"))
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{folder} has settings that {name} does not take ({error}): make the bundle anew") from error
+        raise ValueError(
+            f"{folder} has settings that {name} does not accept ({error}): make the bundle again"
+        ) from error
     try:
         tokenizer.load_state_dict(load(read_file(folder, record, WEIGHTS)))
     except (SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{Path(folder) / WEIGHTS} does not fit tokenizer {name} ({reason}): make it anew") from error
+        raise ValueError(
+            f"{Path(folder) / WEIGHTS} does not fit tokenizer {name} ({reason}): make the bundle again"
+        ) from error
     return Bundle(SemanticIds.load(folder), tokenizer.eval(), record)

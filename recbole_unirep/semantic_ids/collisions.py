@@ -1,12 +1,12 @@
-"""What to do about items that share a semantic ID.
+"""recbole_unirep.semantic_ids.collisions: policies for items that share a semantic ID.
 
-A policy takes codes that are there and changes the last level, or appends one; the levels before keep their meaning.
+A policy changes the last level of the codes, or appends a level; the other levels keep their meaning.
 
 Reference:
     append: Shashank Rajput et al. "Recommender Systems with Generative Retrieval" (TIGER), arXiv:2305.05065.
     sinkhorn: Bowen Zheng et al. "Adapting Large Language Models by Integrating Collaborative Semantics for
         Recommendation" (LC-Rec), arXiv:2311.09049; Marco Cuturi. "Sinkhorn Distances", NeurIPS 2013.
-    balanced: OneRec, arXiv:2502.18965, Algorithm 1, on the last level alone.
+    balanced: OneRec, arXiv:2502.18965, Algorithm 1, on the last level only.
 
 Shapes: N items, L levels, K codebook_size, D dimensions.
 """
@@ -21,14 +21,14 @@ from recbole_unirep.tokenizer.balancedrqkmeans import balanced_assignment
 from recbole_unirep.tokenizer.base import check_option
 
 SINKHORN_ROUNDS = 200
-SINKHORN_SHARPNESS = 50.0  # of the mean squared distance: the plan is close to an assignment
+SINKHORN_SHARPNESS = 50.0  # relative to the mean squared distance: the plan is nearly an assignment
 
 
 class LastLevel(NamedTuple):
-    """What the last level chooses from.
+    """What the codes of the last level are chosen by.
 
     Attributes:
-        residual (Tensor): what the levels before it leave of each item, shape: [N, D].
+        residual (Tensor): residuals of the items after the levels before it, shape: [N, D].
         codebook (Tensor): its vectors, shape: [K, D].
     """
 
@@ -40,9 +40,9 @@ class CatalogueCodes(NamedTuple):
     """Codes of a catalogue.
 
     Attributes:
-        plain (Tensor): as the tokenizer gives them, int64, shape: [N, L].
-        resolved (Tensor): under a policy, int64, shape: [N, L], or [N, L + 1] under 'append'.
-        codebook_sizes (list of int): codes that each level of the resolved may choose from.
+        plain (Tensor): from the tokenizer, int64, shape: [N, L].
+        resolved (Tensor): after the policy, int64, shape: [N, L], or [N, L + 1] under 'append'.
+        codebook_sizes (list of int): codes that each level of `resolved` may choose from.
     """
 
     plain: Tensor
@@ -51,7 +51,7 @@ class CatalogueCodes(NamedTuple):
 
 
 def catalogue_codes(tokenizer: Any, known: Any, items: list, policy: str) -> CatalogueCodes:
-    """Codes of a catalogue by a fitted tokenizer.
+    """Codes of a catalogue by a fitted tokenizer, before and after a policy.
 
     Args:
         tokenizer (SemanticTokenizer or AssignedTokenizer): fitted.
@@ -60,7 +60,7 @@ def catalogue_codes(tokenizer: Any, known: Any, items: list, policy: str) -> Cat
         policy (str): a key of POLICIES.
 
     Raises:
-        ValueError: the policy is unknown, or the tokenizer has no last level that it could choose from.
+        ValueError: the policy is unknown, or needs a last level that the tokenizer does not have.
     """
     plain, last = tokenizer.encode_catalogue(known), None
     if policy in ANEW and hasattr(tokenizer, "last_level"):
@@ -71,25 +71,25 @@ def catalogue_codes(tokenizer: Any, known: Any, items: list, policy: str) -> Cat
 
 
 def resolve(policy: str, codes: Tensor, items: list, last_level: LastLevel) -> Tensor:
-    """Codes under a policy.
+    """Applies a policy to codes.
 
     Args:
         policy (str): a key of POLICIES.
-        codes (Tensor): as the tokenizer gives them, int64, shape: [N, L].
-        items (list of str): item tokens; their hashes decide between equals, never their order.
-        last_level (LastLevel or None): for the policies that choose anew, None where a tokenizer has none.
+        codes (Tensor): from the tokenizer, int64, shape: [N, L].
+        items (list of str): item tokens; their hashes break ties, never their order.
+        last_level (LastLevel or None): for the policies that choose codes again; None if a tokenizer has none.
 
     Returns:
         Tensor: int64, shape: [N, L], or [N, L + 1] under 'append'.
 
     Raises:
-        ValueError: the policy is unknown, or needs a last level that is not there.
+        ValueError: the policy is unknown, or needs a last level that is missing.
     """
     check_option("collisions", policy, POLICIES)
     if policy in ANEW and last_level is None:
         raise ValueError(
-            f"collisions={policy} chooses the last code by distance, and this tokenizer's last level has none, nor "
-            f"has a bundle: use leave or append"
+            f"collisions={policy} chooses the last code by distance to code vectors, which bundles and this "
+            f"tokenizer do not have: use leave or append"
         )
     order = torch.tensor(sorted(range(len(items)), key=lambda row: blake2b(items[row].encode()).digest()))
     return POLICIES[policy](codes, order.to(codes.device), last_level)
@@ -100,7 +100,7 @@ def _leave(codes, order, last_level):
 
 
 def _append(codes, order, last_level):
-    """The first of those that share an ID gets 0, the next 1, and so on."""
+    """Numbers the items that share an ID: 0, 1, 2, ..."""
     shared = torch.unique(codes, dim=0, return_inverse=True)[1]
     by_id = order[shared[order].argsort(stable=True)]
     counts = torch.bincount(shared)
@@ -111,9 +111,9 @@ def _append(codes, order, last_level):
 
 
 def _nearest_free(codes, order, last_level):
-    """Of those that share an ID the nearest keeps it; the others take the nearest code that is free under their prefix.
+    """The nearest of the items that share an ID keeps it; the others take the nearest free code under their prefix.
 
-    Where all K are taken under a prefix, an item keeps the code it shares.
+    If all K codes are taken under a prefix, an item keeps its shared code.
     """
     codes, (residual, codebook) = codes.clone(), last_level
     prefix = torch.unique(codes[:, :-1], dim=0, return_inverse=True)[1]
@@ -139,13 +139,13 @@ def _nearest_free(codes, order, last_level):
 
 
 def _sinkhorn(codes, order, last_level):
-    """Each item's code under the transport plan of least distance that uses all codes alike."""
+    """Each item's code under the transport plan of least distance that uses all codes equally."""
     plan = sinkhorn_plan(last_level.residual, last_level.codebook)
     return torch.cat([codes[:, :-1], plan.argmax(dim=-1, keepdim=True)], dim=1)
 
 
 def _balanced(codes, order, last_level):
-    """Each code of the last level is given to equally many items."""
+    """Gives each code of the last level to equally many items."""
     code = torch.empty_like(codes[:, -1])
     code[order], _ = balanced_assignment(last_level.residual[order], last_level.codebook)
     return torch.cat([codes[:, :-1], code[:, None]], dim=1)
@@ -162,7 +162,7 @@ ANEW = ("nearest_free", "sinkhorn", "balanced")
 
 
 def sinkhorn_plan(x: Tensor, codebook: Tensor) -> Tensor:
-    """How much of each item goes to each code, logarithms, where items weigh alike and codes get alike.
+    """Logarithm of how much of each item goes to each code; all items and all codes have equal shares.
 
     Args:
         x (Tensor): shape: [N, D].

@@ -1,4 +1,4 @@
-"""semantic_ids: the semantic IDs of a catalogue, both ways, in memory and on disk.
+"""recbole_unirep.semantic_ids.ids: items to semantic IDs and back, in memory and on disk.
 
 Shapes: N items, L levels.
 """
@@ -21,7 +21,7 @@ RECORD, CODES = "bundle.json", "semantic_ids.safetensors"
 
 
 class SemanticIds:
-    """Codes of items, found by item token, and items, found by their codes.
+    """Codes by item token, and items by their codes.
 
     Args:
         items (sequence of str): item tokens, all different, shape: [N].
@@ -30,7 +30,7 @@ class SemanticIds:
         codebook_sizes (sequence of int): codes that each level may choose from, shape: [L].
 
     Raises:
-        ValueError: shapes disagree, a token stands twice, or a code lies outside its level.
+        ValueError: shapes disagree, an item token occurs twice, or a code is outside its level.
     """
 
     def __init__(self, items: Sequence[str], codes: np.ndarray, codebook_sizes: Sequence[int]):
@@ -45,7 +45,7 @@ class SemanticIds:
         self.row = {item: row for row, item in enumerate(self.items)}
         if len(self.row) < len(self.items):
             twice = next(item for row, item in enumerate(self.items) if self.row[item] != row)
-            raise ValueError(f"item {twice!r} stands twice among the items: give each once")
+            raise ValueError(f"item {twice!r} occurs twice among the items: give each once")
         is_outside = (self.codes < -1) | (self.codes >= np.array(self.codebook_sizes))
         if is_outside.any():
             row, level = (int(place) for place in np.argwhere(is_outside)[0])
@@ -76,7 +76,7 @@ class SemanticIds:
         return tuple(self.codes[self.row[item]].tolist())
 
     def items_of(self, semantic_id: Sequence[int]) -> list:
-        """Items that have this ID, or, of fewer levels, whose IDs begin with it, in the order of the catalogue."""
+        """Items with this ID, or whose IDs begin with it if it has fewer levels, in the order of the catalogue."""
         prefix = tuple(int(code) for code in semantic_id)
         if len(prefix) == self.n_levels:
             return list(self._items_by_id.get(prefix, ()))
@@ -84,7 +84,7 @@ class SemanticIds:
         return [self.items[row] for row in rows]
 
     def collisions(self) -> list:
-        """Items that share an ID with others, one list a shared ID, the largest first, then in catalogue order."""
+        """Items that share an ID with others, one list per ID, the largest first, then in catalogue order."""
         groups = [group for group in self._items_by_id.values() if len(group) > 1]
         return sorted((list(group) for group in groups), key=lambda group: (-len(group), self.row[group[0]]))
 
@@ -97,11 +97,11 @@ class SemanticIds:
 
         Args:
             folder (Path): does not exist yet.
-            record (mapping): what JSON knows: of what the IDs were made.
+            record (mapping): provenance of the IDs, as JSON values.
             further (mapping of str to bytes): further files by name, such as a tokenizer's weights.
 
         Raises:
-            FileExistsError: there is something in that place.
+            FileExistsError: the folder exists.
             OSError: it can't be written.
         """
         folder = Path(folder)
@@ -138,23 +138,23 @@ class SemanticIds:
 
         Raises:
             FileNotFoundError: there is no bundle.
-            ValueError: a file is not the one that was written.
+            ValueError: a file was changed.
         """
         record = read_record(folder)
         try:
             codes = load(read_file(folder, record, CODES))["codes"]
         except (SafetensorError, KeyError) as error:
-            raise ValueError(f"{Path(folder) / CODES} holds no codes ({error}): make the bundle anew") from error
+            raise ValueError(f"{Path(folder) / CODES} holds no codes ({error}): make the bundle again") from error
         return cls(record["items"], codes, record["codebook_sizes"])
 
 
 def first_tokens(codebook_sizes: Sequence[int]) -> list:
-    """Token of each level's code 0: tokens are codes made unique across levels, and 0 pads, shape: [L]."""
+    """Token of each level's code 0; tokens are codes made unique across levels, and 0 pads, shape: [L]."""
     return [1 + sum(codebook_sizes[:level]) for level in range(len(codebook_sizes))]
 
 
 def is_numbered(record: Mapping) -> bool:
-    """Whether the last level of a bundle, by its record, numbers the items of an ID (collisions 'append')."""
+    """Whether a bundle's last level numbers the items that share an ID (collisions 'append'), by its record."""
     return record.get("collisions", {}).get("policy") == "append"
 
 
@@ -163,17 +163,17 @@ def read_record(folder: Path) -> dict:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it is not the record of a bundle, or not the one that was written.
+        ValueError: it is not the record of a bundle, or was changed.
     """
     path = Path(folder) / RECORD
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} is no bundle, {RECORD} is missing: make one by unirep tokenize")
+        raise FileNotFoundError(f"{folder} is not a bundle, {RECORD} is missing: make one with unirep tokenize")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is not readable json ({error}): make the bundle anew") from error
+        raise ValueError(f"{path} is not readable JSON ({error}): make the bundle again") from error
     if not isinstance(record, dict) or not {"items", "codebook_sizes", "sha256"} <= record.keys():
-        raise ValueError(f"{path} is no record of a bundle: make the bundle anew")
+        raise ValueError(f"{path} is not the record of a bundle: make the bundle again")
     check_checksum(path, record)
     return record
 
@@ -183,14 +183,14 @@ def read_file(folder: Path, record: Mapping[str, Any], name: str) -> bytes:
 
     Raises:
         FileNotFoundError: it is missing.
-        ValueError: its content is another one.
+        ValueError: its content was changed.
     """
     path = Path(folder) / name
     if name not in record["sha256"] or not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: make the bundle anew")
+        raise FileNotFoundError(f"{path} is missing: make the bundle again")
     content = path.read_bytes()
     if sha256(content).hexdigest() != record["sha256"][name]:
         raise ValueError(
-            f"{path} is not the file that was written (sha256 differs): restore it or make the bundle anew"
+            f"{path} is not the file that was written (sha256 differs): restore it or make the bundle again"
         )
     return content

@@ -1,7 +1,8 @@
-"""recbole_unirep.semantic_ids.new_item_codes: codes of items that a finished run has not seen, where codes stand still.
+"""recbole_unirep.semantic_ids.new_item_codes: frozen codes of items that a finished run has not seen.
 
-A checkpoint holds its items' codes, not the tokenizer that gave them. That is in a bundle, the user's or the run's own,
-or fitted again where the run has kept none; either has to have the checkpoint's codes before it gives any to new items.
+A checkpoint holds its items' codes, not the tokenizer that gave them. The tokenizer comes from a bundle, of the user or
+of the run, or is fitted again if the run has kept none. It must reproduce the checkpoint's codes before it encodes new
+items.
 """
 
 from typing import Any, NamedTuple
@@ -11,23 +12,23 @@ from torch import Tensor
 from torch.nn import functional
 
 from recbole_unirep.semantic_ids.bundle import load_bundle
-from recbole_unirep.semantic_ids.catalogue import item_tokens, with_nobody
-from recbole_unirep.semantic_ids.frozen_codes import codes_by, fit_tokenizer
+from recbole_unirep.semantic_ids.catalogue import item_tokens, pad_collaborative
+from recbole_unirep.semantic_ids.frozen_codes import codes_by, codes_of, fit_tokenizer
 from recbole_unirep.tokenizer import TOKENIZERS, reads_vectors
 
-REMEDY = "make a bundle by unirep tokenize and train with --semantic_ids=BUNDLE"
-ROUNDING = 0.01  # of the items may be so near to two codes that another processor chooses the other one
+REMEDY = "make a bundle with unirep tokenize and train with --semantic_ids=BUNDLE"
+ROUNDING = 0.01  # share of items that may lie so near to two codes that another processor chooses the other one
 
 
 class FrozenTokenizer(NamedTuple):
-    """What gave a run its codes.
+    """The tokenizer that gave a run its codes.
 
     Attributes:
         tokenizer (SemanticTokenizer): fitted.
-        settings (dict): its constructor's arguments, text_dim too.
-        text (dict or None): keys of item text that its vectors were made with, where they are not the run's; None where
-            they were files of the user's.
-        vectors (list of str): what its vectors are made of.
+        settings (dict): its keys, and text_dim.
+        text (dict or None): keys of the item text behind its vectors, if they differ from the run's; None if the
+            vectors were files of the user.
+        vectors (list of str): sources of its vectors.
     """
 
     tokenizer: Any
@@ -37,26 +38,26 @@ class FrozenTokenizer(NamedTuple):
 
     @property
     def sources(self):
-        """What of its vectors is known of new items: all but the collaborative ones, which stand last."""
+        """Sources that new items have vectors of: all but the collaborative one, which is last."""
         return self.vectors[:-1] if self.settings.get("collaborative_dim") else self.vectors
 
     def encode(self, vectors) -> Tensor:
-        """Codes of new items' text vectors [M, D], int64, shape: [M, L].
+        """Codes of new items by their text vectors [M, D], int64, shape: [M, L].
 
         Raises:
-            ValueError: the vectors have other dimensions than the tokenizer reads.
+            ValueError: the vectors have another number of dimensions than the tokenizer reads.
         """
-        return self.tokenizer.encode(with_nobody(vectors, self.settings)).cpu()
+        return self.tokenizer.encode(pad_collaborative(vectors, self.settings)).cpu()
 
 
 def check_tokenizer(config):
-    """Raises ValueError where the run's tokenizer gives no codes to new items, or nothing reads them."""
+    """Raises ValueError if the run's tokenizer can't encode new items, or its model can't read their codes."""
     name = load_bundle(config["semantic_ids"]).record["tokenizer"] if config["semantic_ids"] else config["tokenizer"]
     if not reads_vectors(name):
         able = ", ".join(filter(reads_vectors, TOKENIZERS))
         raise ValueError(
-            f"tokenizer={name} of this run reads no text vectors, so new items have no codes by it: train with one "
-            f"that does ({able})"
+            f"tokenizer={name} of this run reads no text vectors, so it has no codes for new items: train with one "
+            f"that reads them ({able})"
         )
     if config["code_pieces"] != "code":
         raise ValueError(
@@ -66,16 +67,16 @@ def check_tokenizer(config):
 
 
 def frozen_tokenizer(config, dataset, codes) -> FrozenTokenizer:
-    """The tokenizer behind a run's codes.
+    """The tokenizer behind a run's codes, checked against them.
 
     Args:
         config (Config): the run's.
         dataset (Dataset): the training part.
-        codes (Tensor): of the checkpoint, row 0 pads, shape: [n_items, L], int64.
+        codes (Tensor): from the checkpoint, row 0 pads, shape: [n_items, L], int64.
 
     Raises:
-        ValueError: it gives the run's items other codes by now, or they have other text.
-        FileNotFoundError: the bundle is gone.
+        ValueError: the tokenizer no longer gives the run's items their codes, or the items' text has changed.
+        FileNotFoundError: the bundle is missing.
     """
     if config["semantic_ids"]:
         folder, bundle = config["semantic_ids"], load_bundle(config["semantic_ids"])
@@ -85,7 +86,7 @@ def frozen_tokenizer(config, dataset, codes) -> FrozenTokenizer:
         record = bundle.record
         return FrozenTokenizer(bundle.tokenizer, record["settings"], record.get("text"), record["vectors"])
     fitted = fit_tokenizer(config, dataset)
-    kept = fitted.codes_of(item_tokens(dataset))
+    kept = codes_of(fitted, item_tokens(dataset))
     _check_codes(kept, codes, f"tokenizer {config['tokenizer']} of the run", REMEDY)
     n_changed = int((codes_by(fitted.tokenizer, config, dataset) != kept).any(dim=1).sum())
     if n_changed > ROUNDING * len(kept):
@@ -97,7 +98,7 @@ def frozen_tokenizer(config, dataset, codes) -> FrozenTokenizer:
 
 
 def with_unused_levels(codes, n_levels) -> Tensor:
-    """Codes [M, L], unused levels behind them: what told trained items of one ID apart says nothing of a new one."""
+    """Codes [M, L] padded with unused levels: new items get no number that tells trained items of one ID apart."""
     return functional.pad(codes, (0, n_levels - codes.shape[1]), value=-1)
 
 

@@ -1,16 +1,16 @@
-"""Pieces of semantic IDs, what has a learned vector where an ID is read: codes, n-grams of them, or SentencePieces.
+"""recbole_unirep.semantic_ids.pieces: pieces of IDs with learned vectors: codes, n-grams of codes, or SentencePieces.
 
 Reference:
     Singh et al. "Better Generalization with Semantic IDs: A Case Study in Ranking for Recommendations",
         arXiv:2306.08121, section 4.2: an item is the sum of the vectors of its ID's pieces; n-grams are groups of
-        neighbouring codes at fixed levels, SentencePieces are learned from the IDs as often as their items are taken.
+        neighbouring codes at given levels, SentencePieces are learned from the IDs of all interactions.
     Kudo, Richardson. "SentencePiece: A simple and language independent subword tokenizer and detokenizer for Neural
         Text Processing", EMNLP 2018.
 
-The paper's table of n-grams has a row for each combination of codes; here those have one that an item of training has,
-and what no item of training has adds nothing.
+The paper's table of n-grams has a row for every combination of codes. Here only combinations of training items have a
+row; other combinations add nothing.
 
-Shapes: N items, L levels, P pieces of an item at most.
+Shapes: N items, L levels, P most pieces of an item.
 """
 
 import io
@@ -23,16 +23,16 @@ from torch import Tensor
 
 from recbole_unirep.semantic_ids.ids import first_tokens
 
-TOO_NEW = (0, 2, 2)  # it reads counts otherwise; 0.2.3 finds no piece of several characters among these strings
-FIRST_CHARACTER = 0x10000  # codes are written as characters from here on: none of them is a space or a control
+TOO_NEW = (0, 2, 2)  # reads counts differently from here on; 0.2.3 finds no piece of several characters here
+FIRST_CHARACTER = 0x10000  # codes become characters from here on, which holds no space or control character
 
 
 class Pieces(NamedTuple):
     """Pieces of items' IDs.
 
     Attributes:
-        tokens (Tensor): 0 where an item has no further piece, shape: [N, P], int64.
-        n_pieces (int): different pieces; tokens are 1 to n_pieces.
+        tokens (Tensor): 0 where an item has fewer pieces, shape: [N, P], int64.
+        n_pieces (int): distinct pieces; tokens are 1 to n_pieces.
     """
 
     tokens: Tensor
@@ -40,7 +40,7 @@ class Pieces(NamedTuple):
 
 
 def code_pieces(codes: Tensor, codebook_sizes: list) -> Pieces:
-    """Each code of a level is a piece.
+    """Makes each code of a level a piece.
 
     Args:
         codes (Tensor): unused levels hold -1, int64, shape: [N, L].
@@ -51,12 +51,12 @@ def code_pieces(codes: Tensor, codebook_sizes: list) -> Pieces:
 
 
 def ngram_pieces(codes: Tensor, counts: Tensor, ngram_size: int) -> Pieces:
-    """Levels 1 to n, n + 1 to 2 n and so on: each combination of codes of a group is a piece.
+    """Groups levels 1 to n, n + 1 to 2 n and so on, and makes each combination of a group's codes a piece.
 
     Args:
-        codes (Tensor): as above.
-        counts (Tensor): how much each item counts, 0 for one that has no part in training, int64, shape: [N].
-        ngram_size (int): n; the last group has the levels that are left.
+        codes (Tensor): see `code_pieces`.
+        counts (Tensor): weight of each item, 0 for items outside training, int64, shape: [N].
+        ngram_size (int): n; the last group has the remaining levels.
     """
     tokens, n_pieces = [], 0
     for group in codes.split(ngram_size, dim=1):
@@ -69,15 +69,14 @@ def ngram_pieces(codes: Tensor, counts: Tensor, ngram_size: int) -> Pieces:
 
 
 def sentence_pieces(codes: Tensor, counts: Tensor, n_pieces: int) -> Pieces:
-    """Pieces of one code or several in a row, learned by SentencePiece's unigram language model.
+    """Pieces of one or several consecutive codes, learned by SentencePiece's unigram language model.
 
     Args:
-        codes, counts: as above.
-        n_pieces (int): pieces to keep; there are fewer where the IDs have not as many, and one for each code of a level
-            at least.
+        codes, counts: see `ngram_pieces`.
+        n_pieces (int): pieces to keep, at least one per code of a level; fewer are found if the IDs have fewer.
 
     Raises:
-        ValueError: fewer pieces are asked for than there are codes, or sentencepiece is not installed or too new.
+        ValueError: fewer pieces are asked for than there are codes, or sentencepiece is missing or too new.
     """
     sentencepiece = _library()
     known = codes[counts > 0]
@@ -92,7 +91,7 @@ def sentence_pieces(codes: Tensor, counts: Tensor, n_pieces: int) -> Pieces:
         input_format="tsv",
         model_writer=model,
         model_type="unigram",
-        vocab_size=1 + n_pieces,  # with the unknown
+        vocab_size=1 + n_pieces,  # one for unknown characters
         hard_vocab_limit=False,
         character_coverage=1.0,
         max_sentencepiece_length=max(codes.shape[1], 1),
@@ -103,11 +102,11 @@ def sentence_pieces(codes: Tensor, counts: Tensor, n_pieces: int) -> Pieces:
         split_by_number=False,
         bos_id=-1,
         eos_id=-1,
-        num_threads=1,  # the same pieces each time
+        num_threads=1,  # for the same pieces each time
         minloglevel=2,
     )
     learned = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
-    of_items = learned.encode(written)  # token 0 is the unknown
+    of_items = learned.encode(written)  # token 0 is unknown
     tokens = torch.zeros(len(codes), max(map(len, of_items)), dtype=torch.int64)
     for row, item in enumerate(of_items):
         tokens[row, : len(item)] = torch.tensor(item, dtype=torch.int64)
@@ -125,7 +124,7 @@ def _library():
     version = tuple(int(part) for part in re.findall(r"\d+", sentencepiece.__version__)[:3])
     if version >= TOO_NEW:
         raise ValueError(
-            f"code_pieces=sentencepiece finds other pieces with sentencepiece {sentencepiece.__version__}: install "
-            f"another one with pip install 'recbole-unirep[pieces]'"
+            f"code_pieces=sentencepiece finds other pieces with sentencepiece {sentencepiece.__version__}: install an "
+            f"older one with pip install 'recbole-unirep[pieces]'"
         )
     return sentencepiece

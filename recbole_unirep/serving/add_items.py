@@ -11,7 +11,7 @@ from recbole_unirep.model.new_items import NewItems, check_takes_items, check_te
 from recbole_unirep.model.textknn import TextKNN
 from recbole_unirep.quick_start import load_data_and_model
 from recbole_unirep.runs.log import RunLog
-from recbole_unirep.semantic_ids.frozen_codes import has_fixed_codes
+from recbole_unirep.semantic_ids.frozen_codes import has_frozen_codes
 from recbole_unirep.semantic_ids.new_item_codes import frozen_tokenizer, with_unused_levels
 from recbole_unirep.serving.added_items import ADDED, AddedItems, append_added, check_new, read_added
 from recbole_unirep.settings.values import split_arguments
@@ -63,7 +63,7 @@ def add_items(run, new_items, vectors=None, id_fallback=None, data_path=None, **
 def _embedded(config, model, dataset, new, vectors, id_fallback):
     """NewItems of a UniRep."""
     table = model.item_embedding
-    if not has_fixed_codes(config):
+    if not has_frozen_codes(config):
         text, known_text = _text(config, model, dataset, new, vectors)
         return embed_new_items(table, text, None, id_fallback, known_text)
     own_codes = table.code_embedding.codes

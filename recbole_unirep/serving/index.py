@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 import torch
 
-NEIGHBOURS, EFFORT_OF_BUILDING, EFFORT = 32, 40, 128  # M, efConstruction, the least efSearch
+NEIGHBOURS, EF_CONSTRUCTION, EFFORT = 32, 40, 128  # M, efConstruction, the least efSearch
 INDEXES = ("faiss", "hnsw")
 
 
@@ -31,7 +31,7 @@ class ItemIndex:
             self.index = faiss.IndexFlatIP(vectors.shape[1])
         else:
             self.index = faiss.IndexHNSWFlat(vectors.shape[1], NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
-            self.index.hnsw.efConstruction = EFFORT_OF_BUILDING
+            self.index.hnsw.efConstruction = EF_CONSTRUCTION
         self.index.add(vectors)
 
     def __len__(self):

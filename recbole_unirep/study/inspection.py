@@ -9,8 +9,7 @@ import torch
 from recbole_unirep.config import Config
 from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.data.item_file import load_items, telling_names
-from recbole_unirep.model.generative import GenerativeRecommender
-from recbole_unirep.modules.item_embedding import UnifiedItemEmbedding
+from recbole_unirep.model.item_codes import item_table, model_codes
 from recbole_unirep.quick_start import load_data_and_model
 from recbole_unirep.semantic_ids.bundle import load_bundle
 from recbole_unirep.semantic_ids.catalogue import load_catalogue
@@ -94,26 +93,20 @@ def _of_bundle(folder, data_path):
 def _of_run(folder, data_path):
     config, model, data = load_data_and_model(folder, data_path)
     name = f"{config['model']} on {config['dataset']}, seed {config['seed']}"
-    if isinstance(model, GenerativeRecommender):
-        items, codes = load_items(config, data.train), model.open_codes.cpu().numpy()
-        return _with_columns(
-            name, items.tokens, codes, model.open_sizes, items, {}, None, _settings_of_run(config, True)
-        )
-    table = getattr(model, "item_embedding", None)
-    if not isinstance(table, UnifiedItemEmbedding) or not table.has_codes:
+    found, table, vectors, distortion = model_codes(model), item_table(model), {}, None
+    if found is None:
         raise ValueError(
             f"{folder}: {config['model']} has no codes: inspect a run of UniRep, TIGER or RPG, or a bundle"
         )
     items = load_items(config, data.train)
-    codes, vectors, distortion = table.codes(), {}, None
-    if table.item_text_embedding is not None:
+    if found.tokenizer is not None:
         text = table.item_text_embedding[1:]
         vectors["text"] = text.cpu().numpy()
-        distortion = table.tokenizer.distortion(text, codes)
-    if table.has_id:
+        distortion = found.tokenizer.distortion(text, torch.from_numpy(found.codes).to(text.device))
+    if table is not None and table.has_id:
         vectors["ID"] = table.id_embedding.weight.cpu().numpy()
-    codes, settings = codes.cpu().numpy(), _settings_of_run(config, table.code_embedding is not None)
-    return _with_columns(name, items.tokens, codes, table.codebook_sizes, items, vectors, distortion, settings)
+    settings = _settings_of_run(config, is_fitted=found.tokenizer is None)
+    return _with_columns(name, items.tokens, found.codes, found.sizes, items, vectors, distortion, settings)
 
 
 def _settings(tokenizer):

@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 import numpy as np
-import torch
 
 from recbole_unirep.data.item_file import ItemCategories, load_item_categories
 from recbole_unirep.model import METHODS
-from recbole_unirep.model.generative import GenerativeRecommender
-from recbole_unirep.modules.item_embedding import UnifiedItemEmbedding
+from recbole_unirep.model.item_codes import item_vectors, model_codes
 from recbole_unirep.quick_start import load_data_and_model
 
 
@@ -89,13 +87,13 @@ def read_run(run, data_path=None, category_field=None) -> RunArrays:
     """
     config, model, data = load_data_and_model(run, data_path)
     dataset = data.train
-    vectors, codebooks = _item_vectors(model, dataset.item_num)
+    found = model_codes(model)
     return RunArrays(
         name=f"{_model_name(config)} on {config['dataset']}, seed {config['seed']}",
         seed=config["seed"],
         items=np.array(dataset.field2id_token[dataset.iid_field][1:], dtype=str),
-        vectors=vectors,
-        codebooks=codebooks,
+        vectors=item_vectors(model, dataset.item_num),
+        codebooks=found and found.codebooks and Codebooks(found.codes, found.codebooks, found.level_metrics),
         categories=load_item_categories(config, dataset, category_field),
         curve=read_learning_curve(run, config["valid_metric"], config["valid_metric_bigger"]),
     )
@@ -132,46 +130,3 @@ def _model_name(config):
     """The model, with its representation where it is another than the unified one of the paper."""
     representation = config["representation"] if config["model"] in METHODS else "unified"
     return config["model"] if representation == "unified" else f"{config['model']} ({representation})"
-
-
-@torch.no_grad()
-def _item_vectors(model, n_items):
-    """Parts of the item table by name, and the codebooks."""
-    if isinstance(model, GenerativeRecommender):
-        vectors = model.code_vectors
-        vectors = [_array(part[:size]) for part, size in zip(vectors, model.open_sizes)]
-        return {}, Codebooks(model.open_codes.cpu().numpy(), vectors, ["euclidean"] * len(vectors))
-    table = getattr(model, "item_embedding", None)
-    if isinstance(table, UnifiedItemEmbedding):
-        return _unified_vectors(table)
-    if isinstance(table, torch.nn.Embedding):
-        return {"item embedding": _array(table.weight[1:n_items])}, None
-    return {}, None
-
-
-def _unified_vectors(table):
-    vectors, codebooks = {}, None
-    with table.step() as encoded:
-        if encoded.semantic is not None:
-            name = "semantic embedding" if table.has_codes else "text embedding, not quantized"
-            vectors[name] = _array(encoded.semantic)
-        if table.has_id:
-            vectors["ID embedding"] = _array(table.id_embedding.weight)
-        if table.code_embedding is not None:
-            codebooks = _fixed_codebooks(table.code_embedding) if table.code_embedding.has_code_vectors else None
-        elif table.has_codes:
-            quantizer = table.tokenizer.quantizer
-            codes = encoded.codes.cpu().numpy()
-            codebooks = Codebooks(codes, list(_array(quantizer.codebooks)), list(quantizer.level_metrics))
-    return vectors, codebooks
-
-
-def _fixed_codebooks(embedding):
-    """Codes that stand still and their learned vectors."""
-    sizes = embedding.codebook_sizes
-    vectors = np.split(_array(embedding.vectors.weight[1:]), np.cumsum(sizes)[:-1])
-    return Codebooks(embedding.codes[1:].cpu().numpy(), vectors, ["euclidean"] * len(sizes))
-
-
-def _array(tensor):
-    return tensor.detach().float().cpu().numpy()

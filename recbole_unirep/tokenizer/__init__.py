@@ -1,6 +1,4 @@
-"""Tokenizers by name: vectors or items in, codes out. They know no RecBole, no users, no sequences."""
-
-from inspect import signature
+"""Tokenizers by name: vectors or items in, codes out, independent of RecBole, users and sequences."""
 
 from recbole_unirep.tokenizer.assigned import AssignedTokenizer
 from recbole_unirep.tokenizer.balancedrqkmeans import BalancedRQKMeans
@@ -43,36 +41,34 @@ TOKENIZERS = {
 
 
 def reads_vectors(name):
-    """Whether a tokenizer of that name reads vectors; the others read item tokens and columns."""
+    """Whether a tokenizer reads vectors; the others read item tokens and columns."""
     return not issubclass(TOKENIZERS[name], AssignedTokenizer)
 
 
 def is_collaborative(name):
-    """Whether a tokenizer of that name reads collaborative vectors beside the text's."""
-    return getattr(TOKENIZERS[name], "is_collaborative", False)
+    """Whether a tokenizer reads collaborative vectors beside the text's."""
+    return TOKENIZERS[name].is_collaborative
 
 
 def make_tokenizer(name, settings, text_dim=None, n_vectors=None):
-    """A tokenizer that has seen no items yet.
+    """Builds a tokenizer, not fitted yet, from a config or other settings.
 
     Args:
         name (str): a key of TOKENIZERS.
-        settings (mapping): its keys, those of its yaml file; others are left alone.
+        settings (mapping): holds the keys of its yaml; others are ignored.
         text_dim (int or None): dimensions of an item text embedding, for the tokenizers that have an encoder.
-        n_vectors (int or None): vectors that it is to learn from, where they are known.
+        n_vectors (int or None): number of vectors that it will learn from, if known.
 
     Returns:
         SemanticTokenizer or AssignedTokenizer: to be fitted.
 
     Raises:
-        ValueError: an option is not in its range, or there are more codes than vectors to learn them from.
+        ValueError: an option is out of its range, or there are more codes than vectors to learn them from.
     """
     if n_vectors is not None and reads_vectors(name) and settings["codebook_size"] > n_vectors:
         raise ValueError(
             f"codebook_size={settings['codebook_size']} is more than the {n_vectors} items that it learns from: "
             f"give at most as many"
         )
-    options = {key: settings[key] for key in shipped_defaults(name)}
-    if "text_dim" in signature(TOKENIZERS[name]).parameters:
-        options["text_dim"] = text_dim
-    return TOKENIZERS[name](**options)
+    keys = {key: settings[key] for key in shipped_defaults(name)}
+    return TOKENIZERS[name].from_keys({**keys, "text_dim": text_dim})

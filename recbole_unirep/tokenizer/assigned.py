@@ -1,4 +1,4 @@
-"""What tokenizers share that read no vectors: codes from an item's token, or from its columns.
+"""What tokenizers without vectors share: codes come from an item's token or its columns.
 
 Shapes: N items.
 """
@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recbole_unirep.tokenizer.base import shipped_defaults
+from recbole_unirep.tokenizer.base import BuiltFromKeys
 
 
 class Items(NamedTuple):
-    """Items as their dataset names and describes them.
+    """Items of a dataset: their tokens and columns.
 
     Attributes:
         tokens (sequence of str): item tokens, shape: [N].
-        columns (mapping of str to sequence): columns of the `.item` file by name, each a str or, in columns of lists, a
-            list of str an item, "" or [] where there is none, shape: [N] each.
+        columns (mapping of str to sequence): columns of the `.item` file by name. A cell is a str, or a list of str in
+            a column of lists; "" or [] where an item has no value, shape: [N] each.
     """
 
     tokens: Sequence[str]
@@ -32,19 +32,19 @@ class Items(NamedTuple):
         return len(self.tokens)
 
     def part(self, rows: Sequence[int]) -> "Items":
-        """Some of the items, in the order of their row numbers given."""
+        """The items of the given rows, in that order."""
         columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
         return Items([self.tokens[row] for row in rows], columns)
 
 
-class AssignedTokenizer(nn.Module, ABC):
-    """Gives codes to items by their tokens or columns; the contract of SemanticTokenizer, less vectors.
+class AssignedTokenizer(BuiltFromKeys, nn.Module, ABC):
+    """Gives codes to items by their tokens or columns; the contract of SemanticTokenizer without vectors.
 
-    Constructors take the keys of `properties/tokenizer/<class name>.yaml`, by name alone. `state_dict()` holds all that
-    a fitted tokenizer knows: what is no tensor stands as JSON in a buffer of bytes.
+    `state_dict()` holds everything that a fitted tokenizer knows, as JSON in a buffer of bytes.
     """
 
     is_trained = False
+    is_collaborative = False
     n_levels: int
     codebook_size: int
 
@@ -57,13 +57,8 @@ class AssignedTokenizer(nn.Module, ABC):
         """Codes that each level may choose from."""
         return [self.codebook_size] * self.n_levels
 
-    @classmethod
-    def from_defaults(cls, **overrides: Any) -> "AssignedTokenizer":
-        """Tokenizer with the values of its shipped yaml, but for `overrides`; not yet fitted."""
-        return cls(**{**shipped_defaults(cls.__name__), **overrides})
-
     def fit(self, items: Items) -> "AssignedTokenizer":
-        """Learns what the items have in common; a second fit forgets the first.
+        """Learns what `encode` needs; a second fit forgets the first.
 
         Args:
             items (Items): the catalogue.
@@ -72,24 +67,24 @@ class AssignedTokenizer(nn.Module, ABC):
             AssignedTokenizer: itself.
 
         Raises:
-            ValueError: there is no item, or a column that it reads is missing.
+            ValueError: there is no item, or a column is missing.
         """
         if not len(items):
-            raise ValueError(f"{type(self).__name__} needs one item at least, got none")
+            raise ValueError(f"{type(self).__name__} needs at least one item, got none")
         self._know(self._learned(items))
         return self
 
     def encode(self, items: Items) -> Tensor:
-        """Codes of items, those that fit saw and others; changes nothing.
+        """Codes of items, also of items that `fit` has not seen; changes nothing.
 
         Args:
-            items (Items): with the columns that fit read.
+            items (Items): with the columns that `fit` has read.
 
         Returns:
             Tensor: int64, unused levels hold -1, shape: [N, n_levels].
 
         Raises:
-            ValueError: it was not fitted, a column is missing, or an item can't be encoded.
+            ValueError: it is not fitted, a column is missing, or an item can't be encoded.
         """
         if not len(self.knowledge):
             raise ValueError(f"{type(self).__name__} has seen no items yet: call fit first")
@@ -100,12 +95,12 @@ class AssignedTokenizer(nn.Module, ABC):
         return self.encode(items)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Raises ValueError: there are no vectors behind these codes."""
-        raise ValueError(f"{type(self).__name__} reads no vectors: there is no way back from its codes to any")
+        """Raises ValueError: these codes approximate no vectors."""
+        raise ValueError(f"{type(self).__name__} reads no vectors: its codes can't be decoded")
 
     @abstractmethod
     def _learned(self, items):
-        """What fit finds, made of what JSON knows."""
+        """What `fit` finds, as values that JSON can hold."""
 
     @abstractmethod
     def _codes(self, items):
@@ -137,7 +132,7 @@ def column(items: Items, name: str) -> Sequence[Any]:
 
 
 def token_hashes(tokens: Sequence[str], key: object) -> np.ndarray:
-    """A number of each token that nothing but token and key decide, uint64, shape: [N]."""
+    """A number per token that depends on token and key alone, uint64, shape: [N]."""
     key = str(key).encode()
     digests = b"".join(blake2b(token.encode(), digest_size=8, key=key).digest() for token in tokens)
     return np.frombuffer(digests, dtype="<u8")

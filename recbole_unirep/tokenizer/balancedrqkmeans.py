@@ -1,4 +1,4 @@
-"""BalancedRQKMeans: residual k-means whose clusters all hold the same number of items.
+"""BalancedRQKMeans: residual k-means whose clusters all have the same number of items.
 
 Reference:
     Deng et al. "OneRec: Unifying Retrieve and Rank with Generative Recommender and Iterative Preference Alignment",
@@ -17,13 +17,13 @@ from recbole_unirep.tokenizer.fitted import ResidualCodes
 class BalancedRQKMeans(ResidualCodes):
     """Algorithm 1 on the vectors, then on the residuals of each level.
 
-    `encode` gives a vector's nearest codes; `encode_catalogue` those of the balanced clusters, for which all items must
-    be there at once.
+    `encode` gives a vector's nearest codes; `encode_catalogue` gives those of the balanced clusters, and needs all
+    items at once.
 
     Args:
         n_levels (int): codes in a semantic ID.
         codebook_size (int): clusters of each level.
-        kmeans_iterations (int): rounds of a level at most; it ends earlier when no item changes its cluster.
+        kmeans_iterations (int): most rounds of a level; it stops earlier once no item changes its cluster.
         fit_seed (int): of the first centres.
     """
 
@@ -32,14 +32,14 @@ class BalancedRQKMeans(ResidualCodes):
             n_levels=n_levels,
             codebook_size=codebook_size,
             level_metrics=["euclidean"] * n_levels,
-            fit_items=0,  # a balance is one of all items
+            fit_items=0,  # clusters are balanced over all items
             fit_seed=fit_seed,
         )
         self.kmeans_iterations = kmeans_iterations
 
     @torch.no_grad()
     def encode_catalogue(self, x: Tensor) -> Tensor:
-        """Codes of all items together, each code of a level held by equally many, shape: [N, n_levels]."""
+        """Codes of all items together, each code of a level for equally many items, shape: [N, n_levels]."""
         self._check_width(x)
         residual, codes = self._read(x), []
         for codebook in self.codebooks:
@@ -66,15 +66,15 @@ class BalancedRQKMeans(ResidualCodes):
 
 
 def balanced_assignment(x: Tensor, centres: Tensor) -> tuple:
-    """One round of Algorithm 1: cluster after cluster takes the nearest of the items that are left.
+    """One round of Algorithm 1: each cluster in turn takes the nearest of the remaining items.
 
     Args:
         x (Tensor): items, shape: [N, D].
         centres (Tensor): shape: [K, D].
 
     Returns:
-        tuple[Tensor, Tensor]: the cluster of each item, int64, shape: [N]; the means of the clusters, a centre without
-        items as it was, shape: [K, D].
+        tuple[Tensor, Tensor]: the cluster of each item, int64, shape: [N]; the means of the clusters, where a centre
+        without items keeps its place, shape: [K, D].
     """
     n_items, n_clusters = len(x), len(centres)
     size, n_larger = divmod(n_items, n_clusters)

@@ -1,4 +1,4 @@
-"""CategoricalIDs: an item's categories, from wide to narrow, as its semantic ID.
+"""CategoricalIDs: an item's categories, from broad to narrow, as its semantic ID.
 
 Reference:
     The heuristic hierarchies of the tutorial on semantic IDs; Wenyue Hua et al. "How to Index Item IDs for
@@ -13,13 +13,13 @@ from recbole_unirep.tokenizer.assigned import AssignedTokenizer, column
 
 
 class CategoricalIDs(AssignedTokenizer):
-    """Each level is a column, and a column of lists is as many levels as its longest list has.
+    """Each column is a level; a column of lists has as many levels as its longest list has entries.
 
-    A level's codes are its values, the most frequent first. Levels that an item has no value for, or one that fit
-    never saw, hold -1.
+    A level's codes are its values, the most frequent first. A level holds -1 if an item has no value for it, or one
+    that `fit` has not seen.
 
     Args:
-        id_columns (list of str): columns of the `.item` file, wide to narrow.
+        id_columns (list of str): columns of the `.item` file, broad to narrow.
     """
 
     def __init__(self, *, id_columns: list):
@@ -30,7 +30,7 @@ class CategoricalIDs(AssignedTokenizer):
 
     @property
     def n_levels(self):
-        """Levels that fit found; 0 before."""
+        """Levels that `fit` found; 0 before `fit`."""
         return len(self._known()) if len(self.knowledge) else 0
 
     @property
@@ -40,7 +40,7 @@ class CategoricalIDs(AssignedTokenizer):
 
     @property
     def codebook_size(self):
-        """Values of the level that has most."""
+        """Values of the level with the most values."""
         return max(self.codebook_sizes)
 
     def _learned(self, items):
@@ -66,5 +66,5 @@ class CategoricalIDs(AssignedTokenizer):
 
 
 def _path(value):
-    """The values of one cell."""
+    """Values of a cell as a list."""
     return ([value] if value else []) if isinstance(value, str) else list(value)

@@ -1,4 +1,4 @@
-"""k-means and rotations, by faiss; the only door through which it enters.
+"""k-means and rotations by faiss; no other file of the tokenizers imports it.
 
 Reference:
     Matthijs Douze et al. "The Faiss library", arXiv:2401.08281.
@@ -11,40 +11,40 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# faiss before 1.14 begins with random points and knows no other way.
-BEGINNING = (
+# faiss before 1.14 has no k-means++: it starts from random points.
+INITIALISATION = (
     {"init_method": faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS}
     if hasattr(faiss, "ClusteringInitMethod_KMEANS_PLUS_PLUS")
     else {}
 )
-POINTS_A_CLUSTER = 4  # fewer, and there is nothing to gain from rounds
-ALL_POINTS = 2**31 - 1  # faiss draws a part of the points otherwise; whoever wants a part draws it himself
+POINTS_PER_CLUSTER = 4  # with fewer, further rounds gain nothing
+ALL_POINTS = 2**31 - 1  # otherwise faiss subsamples the points; callers do that themselves
 
 
-def kmeans(x: Tensor, n_clusters: int, iterations: int, seed: int, begins_twice: bool = False) -> Tensor:
-    """Centres of k-means; the same seed gives the same ones on the same number of threads.
+def kmeans(x: Tensor, n_clusters: int, iterations: int, seed: int, also_progressive: bool = False) -> Tensor:
+    """Centres of k-means; the same seed and number of threads give the same centres.
 
-    Where there are fewer distinct points than clusters, the rest are copies of the first centre, so that the first of
-    equals is nearest and they stay unused.
+    With fewer distinct points than clusters, the remaining centres are copies of the first one. They stay unused,
+    since the first of equally near centres is chosen.
 
     Args:
         x (Tensor): points, at least one, shape: [N, D].
         n_clusters (int): K.
         iterations (int): Lloyd's.
         seed (int): of the first centres.
-        begins_twice (bool): beside k-means++, which finds clusters that lie apart, rounds over more and more principal
-            dimensions (faiss' ProgressiveDimClustering), where there are points enough for them; the centres nearer to
-            the points are kept. Ten times the iterations.
+        also_progressive (bool): beside k-means++, which finds well separated clusters, also runs faiss'
+            ProgressiveDimClustering, which adds principal dimensions round by round, if there are enough points for
+            it; keeps the centres that lie nearer to the points. Takes ten times the iterations.
 
     Returns:
         Tensor: centres, float32, shape: [K, D].
     """
     points = _array(x)
     n_found = min(n_clusters, len(points))
-    if n_found == len(points) or n_found > len(points) // 2:  # copies among few points are likely, and cheap to count
+    if n_found == len(points) or n_found > len(points) // 2:  # few points: duplicates are likely, and cheap to count
         n_found = min(n_clusters, len(np.unique(points, axis=0)))
     found = [_plus_plus(points, n_found, iterations, seed)]
-    if begins_twice and len(points) >= max(points.shape[1], POINTS_A_CLUSTER * n_found):
+    if also_progressive and len(points) >= max(points.shape[1], POINTS_PER_CLUSTER * n_found):
         found.append(_progressive(points, n_found, iterations, seed))
     centres = torch.from_numpy(min(found, key=lambda centres: _error(points, centres)))
     return torch.cat([centres, centres[:1].expand(n_clusters - n_found, -1)])
@@ -58,7 +58,7 @@ def _plus_plus(points, n_clusters, iterations, seed):
         seed=seed,
         min_points_per_centroid=1,
         max_points_per_centroid=ALL_POINTS,
-        **BEGINNING,
+        **INITIALISATION,
     )
     clustering.train(points)
     return clustering.centroids.copy()
@@ -74,23 +74,23 @@ def _progressive(points, n_clusters, iterations, seed):
 
 
 def _error(points, centres):
-    """Sum of the squared distances to the nearest centres."""
+    """Sum of the squared distances of the points to their nearest centres."""
     index = faiss.IndexFlatL2(points.shape[1])
     index.add(centres)
     return index.search(points, 1)[0].sum(dtype=np.float64)
 
 
 def rotation(x: Tensor, n_parts: int, codebook_size: int, iterations: int) -> Tensor:
-    """OPQ's rotation, under which the parts of a vector quantize well one by one.
+    """OPQ's rotation, which makes the parts of a vector easy to quantize separately.
 
     Args:
         x (Tensor): points, shape: [N, D].
-        n_parts (int): parts of equal width, which divide D.
-        codebook_size (int): codes of a part; the rotation is learned with the nearest power of 2 of them, 256 at most.
-        iterations (int): alternations of quantizer and rotation.
+        n_parts (int): parts of equal width; divides D.
+        codebook_size (int): codes of a part; the rotation is learned with the nearest power of 2, at most 256.
+        iterations (int): how often quantizer and rotation are updated in turn.
 
     Returns:
-        Tensor: an orthogonal matrix R, float32; x @ R.T is what is cut into parts, shape: [D, D].
+        Tensor: an orthogonal matrix R, float32; x @ R.T is split into parts, shape: [D, D].
     """
     points = _array(x)
     width = points.shape[1]

@@ -1,4 +1,4 @@
-"""How far vectors lie from each other: choosing a code, and the squared errors of the losses.
+"""Distances between vectors: the nearest code, and the squared errors of the losses.
 
 Shapes: B vectors, K codes, D dimensions.
 
@@ -13,23 +13,23 @@ from torch.nn import functional
 
 
 def cosine(x: Tensor, codebook: Tensor) -> Tensor:
-    """Cosine similarity times the length of x, which changes no order; zero vectors are near to none, shape: [B, K]."""
+    """|x| cos(x, e): ranks like cosine similarity; 0 if either vector is zero, shape: [B, K]."""
     return x @ functional.normalize(codebook, dim=-1).T
 
 
 def euclidean(x: Tensor, codebook: Tensor) -> Tensor:
-    """Half of what is left of -|x - e|^2 without |x|^2, which changes no order: x e - |e|^2 / 2, shape: [B, K]."""
+    """x.e - |e|^2 / 2: ranks like the negative squared distance, shape: [B, K]."""
     return torch.addmm(codebook.square().sum(dim=-1), x, codebook.T, beta=-0.5)
 
 
-CACHED_NUMBERS = 2**20  # of vectors that a CPU works on together: more leave its cache, which takes twice as long
+CACHED_NUMBERS = 2**20  # per block: more do not fit a CPU's cache, which doubles the time
 
 NEARNESS = {"cosine": cosine, "euclidean": euclidean}
 
 
 @torch.no_grad()
 def nearest(x: Tensor, codebook: Tensor, metric: str) -> Tensor:
-    """Code of the vector nearest to each x, the first of equals, by one matrix product.
+    """Code of the vector nearest to each x, the first of equally near ones, by one matrix product.
 
     Args:
         x (Tensor): vectors, shape: [B, D].
@@ -43,7 +43,7 @@ def nearest(x: Tensor, codebook: Tensor, metric: str) -> Tensor:
 
 
 def cached_parts(x: Tensor) -> tuple:
-    """x [N, D] in parts of rows that a CPU's cache holds; whole on another device."""
+    """x [N, D] in blocks of rows that fit a CPU's cache; a single block on another device."""
     return x.split(max(1, CACHED_NUMBERS // x.shape[1])) if x.device.type == "cpu" else (x,)
 
 
@@ -51,5 +51,5 @@ REDUCTIONS = {"sum": torch.sum, "mean": torch.mean}
 
 
 def squared_error(x: Tensor, target: Tensor, reduction: str) -> Tensor:
-    """Squared error of each vector, its dimensions reduced by a name in `REDUCTIONS`, shape: [B]."""
+    """Squared error of each vector, reduced over its dimensions by a name in `REDUCTIONS`, shape: [B]."""
     return REDUCTIONS[reduction]((x - target).square(), dim=-1)

@@ -1,7 +1,7 @@
-"""What tokenizers share whose codebooks are found once and stand still.
+"""What tokenizers share whose codebooks are fitted once and then frozen.
 
-Encoding goes part by part and fitting reads fit_items vectors, so that memory does not grow with their number and they
-may lie in a memory-mapped file; with fit_items 0 fitting reads all.
+Encoding works block by block and fitting reads fit_items vectors, so that memory does not grow with their number and
+they may lie in a memory-mapped file. With fit_items 0 fitting reads all vectors.
 
 Shapes: N items, K codebook_size.
 """
@@ -11,21 +11,19 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from recbole_unirep.tokenizer.base import ROWS_AT_ONCE, Losses, Quantized, SemanticTokenizer
+from recbole_unirep.tokenizer.base import ROWS_AT_ONCE, SemanticTokenizer
 from recbole_unirep.tokenizer.residual import residual_codes, residual_steps
 
 
 class FittedTokenizer(SemanticTokenizer):
     """A tokenizer of vectors whose codebooks are buffers, empty until `fit`.
 
-    A subclass sets its buffers in `_fit`, and gives codes and vectors of one part in `_encode` and `_decode`.
+    A subclass sets its buffers in `_fit`; `_encode` and `_decode` give codes and vectors of one block.
 
     Args:
-        fit_items (int): vectors that `fit` reads at most, drawn by fit_seed; 0 for all.
-        fit_seed (int): of all that is drawn.
+        fit_items (int): `fit` reads at most so many vectors, drawn by fit_seed; 0 for all.
+        fit_seed (int): of every random draw.
     """
-
-    is_trained = False
 
     def __init__(self, *, fit_items: int, fit_seed: int):
         super().__init__()
@@ -34,7 +32,7 @@ class FittedTokenizer(SemanticTokenizer):
 
     @property
     def code_dim(self) -> int:
-        """Dimensions of the vectors it was fitted on; 0 before."""
+        """Dimensions of the vectors that it was fitted on; 0 before `fit`."""
         return int(self.n_dimensions)
 
     @torch.no_grad()
@@ -61,11 +59,6 @@ class FittedTokenizer(SemanticTokenizer):
         self._check_width(None)
         return self._decode(codes)
 
-    def forward(self, x: Tensor) -> Quantized:
-        codes = self.encode(x)
-        nothing = torch.zeros(len(x), device=codes.device)
-        return Quantized(self.decode(codes), codes, Losses(nothing, nothing))
-
     def _read(self, part: Tensor) -> Tensor:
         return part.to(self.n_dimensions.device, torch.float32)
 
@@ -81,18 +74,18 @@ class FittedTokenizer(SemanticTokenizer):
     def _load_from_state_dict(self, state_dict, prefix, *arguments):
         for name, buffer in self._buffers.items():
             stored = state_dict.get(prefix + name)
-            if stored is not None and buffer.shape != stored.shape:  # fitted on other vectors, or not yet
+            if stored is not None and buffer.shape != stored.shape:  # not fitted yet, or on other vectors
                 self._buffers[name] = torch.empty_like(stored, device=buffer.device)
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
 class ResidualCodes(FittedTokenizer):
-    """Levels that quantize what the levels before them left over.
+    """Each level quantizes the residual of the levels before it.
 
     Args:
         n_levels (int): codes in a semantic ID.
         codebook_size (int): vectors each level may choose from.
-        level_metrics (list of str): how a level finds its nearest vector, one a level.
+        level_metrics (list of str): how each level finds its nearest vector, shape: [n_levels].
         fit_items, fit_seed: see `FittedTokenizer`.
     """
 
@@ -117,5 +110,5 @@ class ResidualCodes(FittedTokenizer):
         return vectors - sum(residual_steps(self.codebooks[:-1], codes)), self.codebooks[-1]
 
     def _quantized_space(self, x):
-        """What of vectors x is quantized."""
+        """The vectors that are quantized, made from x; a subclass may transform x."""
         return x

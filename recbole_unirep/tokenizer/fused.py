@@ -1,8 +1,9 @@
-"""Fused: residual k-means of text and collaborative vectors side by side.
+"""Fused: residual k-means of concatenated text and collaborative vectors.
 
 Reference:
     Wenjie Wang et al. "Learnable Item Tokenization for Generative Recommendation" (LETTER), CIKM 2024,
-        arXiv:2405.07314 (why codes should know who takes what); here the vectors are joined before they are quantized.
+        arXiv:2405.07314 (why codes should reflect collaborative signals); here the vectors are concatenated before they
+        are quantized.
 
 Shapes: N items, K codebook_size.
 """
@@ -16,20 +17,20 @@ from recbole_unirep.tokenizer.rqkmeans import RQKMeans
 
 
 class Fused(RQKMeans):
-    """RQKMeans of [text ; collaborative], each part at length 1 and weighted.
+    """RQKMeans of [text ; collaborative], each part normalized to length 1 and weighted.
 
-    An item without collaborative vector (zeros: nobody has taken it yet) is encoded by its text alone.
+    An item without a collaborative vector (zeros: it has no interactions yet) is encoded by its text alone.
 
     Args:
         n_levels (int): codes in a semantic ID.
         codebook_size (int): clusters of each level.
         collaborative_dim (int): how many of a vector's last dimensions are collaborative.
-        collaborative_share (float): of the squared length, 0 to 1; the rest is the text's.
+        collaborative_share (float): share of the squared length, 0 to 1; the rest is the text's.
         kmeans_iterations (int): Lloyd's iterations of a level.
         fit_items, fit_seed: see `FittedTokenizer`.
 
     Raises:
-        ValueError: the share is none.
+        ValueError: the share is not in 0 to 1.
     """
 
     is_collaborative = True
@@ -46,19 +47,19 @@ class Fused(RQKMeans):
         fit_seed: int,
     ):
         if not 0 <= collaborative_share <= 1:
-            raise ValueError(f"collaborative_share={collaborative_share} is no share: give 0 to 1")
+            raise ValueError(f"collaborative_share={collaborative_share} is not a share: give 0 to 1")
         super().__init__(
             n_levels=n_levels,
             codebook_size=codebook_size,
             kmeans_iterations=kmeans_iterations,
-            refinement_rounds=0,  # new items are encoded by a part of the vectors, whose levels stay as they are
+            refinement_rounds=0,  # new items are encoded by the text part, for which nothing would be refined
             fit_items=fit_items,
             fit_seed=fit_seed,
         )
         self.collaborative_dim, self.collaborative_share = collaborative_dim, collaborative_share
 
     def join(self, x: Tensor) -> Tensor:
-        """The parts at length 1, weighted, shape: [N, text_dim + collaborative_dim]; the space of `decode`."""
+        """Both parts at length 1, weighted, shape: [N, text_dim + collaborative_dim]; `decode` gives such vectors."""
         text, collaborative = self._parts(x)
         text = functional.normalize(text, dim=-1) * (1 - self.collaborative_share) ** 0.5
         collaborative = functional.normalize(collaborative, dim=-1) * self.collaborative_share**0.5
@@ -67,8 +68,8 @@ class Fused(RQKMeans):
     def _fit(self, x: Tensor) -> None:
         if x.shape[1] <= self.collaborative_dim:
             raise ValueError(
-                f"vectors have {x.shape[1]} dimensions, of which collaborative_dim={self.collaborative_dim} leaves "
-                f"none to the text: join both, text first"
+                f"vectors have {x.shape[1]} dimensions, collaborative_dim={self.collaborative_dim} leaves none for the "
+                f"text: concatenate text and collaborative vectors, text first"
             )
         super()._fit(self.join(x))
 

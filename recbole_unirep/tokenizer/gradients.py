@@ -1,10 +1,10 @@
-"""How later losses reach what was quantized: autograd functions of z and its quantization z_hat.
+"""How later losses reach the encoder: autograd functions of its output z and the quantized z_hat.
 
 Reference:
     Straight-through: Aaron van den Oord, Oriol Vinyals, Koray Kavukcuoglu. "Neural Discrete Representation Learning",
         NeurIPS 2017, arXiv:1711.00937.
     Rotation: Christopher Fifty et al. "Restructuring Vector Quantization with the Rotation Trick", ICLR 2025,
-        arXiv:2410.06424, section 4. Of a residual quantizer z is turned onto the sum of its codes.
+        arXiv:2410.06424, section 4. In a residual quantizer, z is rotated onto the sum of its codes.
 
 Shapes: N vectors, D dimensions.
 """
@@ -12,11 +12,11 @@ Shapes: N vectors, D dimensions.
 import torch
 from torch.nn import functional
 
-TINY = 1e-12  # in place of a length of 0
+TINY = 1e-12  # least length that is divided by
 
 
 class StraightThrough(torch.autograd.Function):
-    """z_hat [N, D] to the last bit, with the gradient of z and, where it takes one, of z_hat."""
+    """z_hat [N, D] to the last bit; its gradient goes to z and, if it takes one, to z_hat."""
 
     @staticmethod
     def forward(ctx, z, z_hat):
@@ -28,7 +28,7 @@ class StraightThrough(torch.autograd.Function):
 
 
 class Rotation(torch.autograd.Function):
-    """z_hat [N, D] to the last bit, as z turned and stretched onto it: the gradient of z is that of this linear map."""
+    """z_hat [N, D] to the last bit; z gets the gradient of the linear map that rotates and scales z onto z_hat."""
 
     @staticmethod
     def forward(ctx, z, z_hat):

@@ -1,4 +1,4 @@
-"""HierarchicalKMeans: a tree of clusters, whose paths are prefix-sharing semantic IDs of different lengths.
+"""HierarchicalKMeans: a tree of clusters, whose paths are semantic IDs of variable length.
 
 Reference:
     David Nistér, Henrik Stewénius. "Scalable Recognition with a Vocabulary Tree", CVPR 2006.
@@ -17,15 +17,14 @@ from recbole_unirep.tokenizer.fitted import FittedTokenizer
 
 
 class HierarchicalKMeans(FittedTokenizer):
-    """Each cluster is clustered again, until it is small or the tree is deep enough.
+    """Splits each cluster again, until it is small or the tree is deep enough.
 
-    The levels below a cluster that ended early hold -1. Children of a node are numbered in the order of the tree, so
-    that a code means something under its prefix alone.
+    Levels below a leaf hold -1. Children are numbered per node, so that a code has a meaning only under its prefix.
 
     Args:
-        n_levels (int): levels of the tree at most.
-        codebook_size (int): children of a node at most.
-        leaf_items (int): a cluster of so many items, or fewer, is not clustered again.
+        n_levels (int): most levels of the tree.
+        codebook_size (int): most children of a node.
+        leaf_items (int): a cluster of at most so many items is not split again.
         kmeans_iterations (int): Lloyd's iterations of a node.
         fit_items, fit_seed: see `FittedTokenizer`.
     """
@@ -43,13 +42,13 @@ class HierarchicalKMeans(FittedTokenizer):
         super().__init__(fit_items=fit_items, fit_seed=fit_seed)
         self.n_levels, self.codebook_size = n_levels, codebook_size
         self.leaf_items, self.kmeans_iterations = leaf_items, kmeans_iterations
-        self.register_buffer("centres", torch.empty(0, 0))  # of every node, the root first, shape: [T, text_dim]
+        self.register_buffer("centres", torch.empty(0, 0))  # of all nodes, the root first, shape: [T, text_dim]
         self.register_buffer("first_child", torch.empty(0, dtype=torch.int64))  # shape: [T]
         self.register_buffer("n_children", torch.empty(0, dtype=torch.int64))  # shape: [T]
 
     def _fit(self, x: Tensor) -> None:
         centres, first_child, n_children = [x.mean(dim=0, keepdim=True)], [0], [0]
-        level, n_nodes = [(0, torch.arange(len(x)))], 1  # nodes of this level, and the items of each
+        level, n_nodes = [(0, torch.arange(len(x)))], 1  # nodes of this level with their items
         for _ in range(self.n_levels):
             next_level = []
             for node, items in level:
@@ -78,7 +77,7 @@ class HierarchicalKMeans(FittedTokenizer):
             inner = (self.n_children[node] > 0).nonzero()[:, 0]
             if not len(inner):
                 break
-            inner = inner[node[inner].argsort(stable=True)]  # items of one node side by side
+            inner = inner[node[inner].argsort(stable=True)]  # items of a node are neighbours
             parents, counts = torch.unique_consecutive(node[inner], return_counts=True)
             for parent, items in zip(parents.tolist(), inner.split(counts.tolist())):
                 first = int(self.first_child[parent])
@@ -95,7 +94,7 @@ class HierarchicalKMeans(FittedTokenizer):
         return self._read(x), [self.centres[node] for node in self._nodes(codes)]
 
     def _nodes(self, codes):
-        """The node that each prefix of an ID leads to, int64, shape: [N] for each level."""
+        """The node of each prefix of an ID, one tensor per level, int64, shape: [N] each."""
         node, nodes = torch.zeros(len(codes), dtype=torch.int64, device=codes.device), []
         for code in codes.unbind(dim=-1):
             node = torch.where(code >= 0, self.first_child[node] + code, node)

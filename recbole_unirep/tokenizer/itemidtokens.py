@@ -1,4 +1,4 @@
-"""ItemIDTokens: the digits of an item's number, where the numbering is random.
+"""ItemIDTokens: the digits of an item's number, under a random numbering.
 
 Reference:
     Shijie Geng et al. "Recommendation as Language Processing (RLP): A Unified Pretrain, Personalized Prompt & Predict
@@ -6,7 +6,7 @@ Reference:
     Wenyue Hua et al. "How to Index Item IDs for Recommendation Foundation Models", arXiv:2305.06569: numbers in the
         order of the file leak which items go together.
 
-So the numbering is neither the file's nor the token's order, but that of a hash.
+Items are therefore numbered in the order of a hash, not of the file or of their tokens.
 """
 
 import numpy as np
@@ -15,28 +15,28 @@ from recbole_unirep.tokenizer.assigned import AssignedTokenizer, token_hashes
 
 
 class ItemIDTokens(AssignedTokenizer):
-    """Every item its own ID: its number among the fitted items, written in base codebook_size.
+    """Every item has its own ID: its number among the fitted items, written in base codebook_size.
 
     Args:
-        codebook_size (int): the base; as many levels as the largest number needs, at least 2.
+        codebook_size (int): the base, at least 2; there are as many levels as the largest number has digits.
         fit_seed (int): of the numbering.
     """
 
     def __init__(self, *, codebook_size: int, fit_seed: int):
         super().__init__()
         if codebook_size < 2:
-            raise ValueError(f"codebook_size={codebook_size} is no base of numbers: give 2 or more")
+            raise ValueError(f"codebook_size={codebook_size} is not a base of numbers: give 2 or more")
         self.codebook_size, self.fit_seed = codebook_size, fit_seed
 
     @property
     def n_levels(self):
-        """Digits of the largest number; 0 before fit."""
+        """Digits of the largest number; 0 before `fit`."""
         return n_digits(len(self._known()), self.codebook_size) if len(self.knowledge) else 0
 
     def _learned(self, items):
         hashes = np.unique(token_hashes(items.tokens, self.fit_seed))
         if len(hashes) < len(set(items.tokens)):
-            raise ValueError(f"two items have one hash under fit_seed={self.fit_seed}: choose another seed")
+            raise ValueError(f"two items have the same hash under fit_seed={self.fit_seed}: choose another seed")
         return hashes.tolist()
 
     def _codes(self, items):
@@ -45,15 +45,15 @@ class ItemIDTokens(AssignedTokenizer):
         is_new = known[number] != asked
         if is_new.any():
             raise ValueError(
-                f"item {items.tokens[int(is_new.argmax())]!r} has no number: ItemIDTokens numbers the items that fit "
-                f"saw; fit anew with it"
+                f"item {items.tokens[int(is_new.argmax())]!r} has no number: ItemIDTokens numbers only the items "
+                f"that fit saw; fit again with it"
             )
         places = self.codebook_size ** np.arange(self.n_levels - 1, -1, -1)
         return (number[:, None] // places % self.codebook_size).astype(np.int64)
 
 
 def n_digits(count: int, base: int) -> int:
-    """Digits that the numbers 0..count-1 take in a base, 1 at least."""
+    """Digits that the numbers 0..count-1 take in a base, at least 1."""
     digits = 1
     while base**digits < count:
         digits += 1

@@ -1,4 +1,4 @@
-"""KeywordIDs: an item's most typical words as its ID; what a language model's ID generator gives, without one.
+"""KeywordIDs: an item's most typical words as its ID, without a language model.
 
 Reference:
     Juntao Tan et al. "IDGenRec: LLM-RecSys Alignment with Textual ID Learning", SIGIR 2024, arXiv:2403.19021 (words of
@@ -15,9 +15,9 @@ class KeywordIDs(AssignedTokenizer):
     """The words of an item's text with the highest TF-IDF, highest first; all levels share one vocabulary.
 
     Args:
-        n_levels (int): words of an ID; items with fewer hold -1.
-        codebook_size (int): words of the vocabulary, those in most items.
-        id_columns (list of str): columns whose text is read; a list's entries are text, too.
+        n_levels (int): words of an ID; levels beyond an item's words hold -1.
+        codebook_size (int): words of the vocabulary, the ones that most items have.
+        id_columns (list of str): columns whose text is read, the entries of lists too.
     """
 
     def __init__(self, *, n_levels: int, codebook_size: int, id_columns: list):
@@ -34,10 +34,10 @@ class KeywordIDs(AssignedTokenizer):
         texts = self._texts(items)
         try:
             counted = TfidfVectorizer(stop_words="english").fit(texts)
-        except ValueError:  # scikit-learn's for a vocabulary without words
+        except ValueError:  # scikit-learn finds no word
             raise ValueError(f"no item has a word in {', '.join(self.id_columns)}: choose other id_columns") from None
         words = counted.get_feature_names_out()
-        rarity = counted.idf_  # the lower, the more items have the word
+        rarity = counted.idf_  # lower if more items have the word
         kept = np.lexsort((words, rarity))[: self.codebook_size]
         return {"words": words[kept].tolist(), "rarity": rarity[kept].tolist()}
 

@@ -14,10 +14,10 @@ from recbole_unirep.tokenizer.pq import PQ, check_parts
 
 
 class OPQ(PQ):
-    """PQ of rotated vectors; the rotation makes the parts' errors small together.
+    """PQ of rotated vectors; the rotation minimises the error of all parts together.
 
     Args:
-        opq_iterations (int): alternations of quantizer and rotation.
+        opq_iterations (int): how often quantizer and rotation are updated in turn.
         n_levels, codebook_size, kmeans_iterations, fit_items, fit_seed: see `PQ`.
     """
 

@@ -1,4 +1,4 @@
-"""PQ: product quantization, the parts of a vector clustered one by one; a semantic ID without an order.
+"""PQ: product quantization, which clusters the parts of a vector separately; its levels have no order.
 
 Reference:
     Hervé Jégou, Matthijs Douze, Cordelia Schmid. "Product Quantization for Nearest Neighbor Search", TPAMI 33(1), 2011.
@@ -21,7 +21,7 @@ class PQ(FittedTokenizer):
     """Each level quantizes its own part of the vector, of equal width, by k-means.
 
     Args:
-        n_levels (int): parts; it divides the dimensions of the vectors.
+        n_levels (int): parts; divides the dimensions of the vectors.
         codebook_size (int): clusters of each part.
         kmeans_iterations (int): Lloyd's iterations of a part.
         fit_items, fit_seed: see `FittedTokenizer`.
@@ -31,7 +31,7 @@ class PQ(FittedTokenizer):
         super().__init__(fit_items=fit_items, fit_seed=fit_seed)
         self.n_levels, self.codebook_size, self.kmeans_iterations = n_levels, codebook_size, kmeans_iterations
         self.register_buffer("codebooks", torch.empty(n_levels, codebook_size, 0))
-        self.register_buffer("mean", torch.empty(0))  # of what was fitted, shape: [text_dim]
+        self.register_buffer("mean", torch.empty(0))  # of the vectors that were fitted, shape: [text_dim]
 
     def _fit(self, x: Tensor) -> None:
         check_parts(self.n_levels, x.shape[1])
@@ -53,11 +53,11 @@ class PQ(FittedTokenizer):
         return self._read(x), self._growing(codes)
 
     def last_level(self, x: Tensor, codes: Tensor) -> tuple:
-        """Last parts of the vectors [N, D] and their codebook [K, D]; the codes before say nothing of them."""
+        """Last parts of the vectors [N, D] and their codebook [K, D]; earlier codes do not describe them."""
         return self._read(x).tensor_split(self.n_levels, dim=1)[-1], self.codebooks[-1]
 
     def _growing(self, codes):
-        """The mean, of which one part after the other is what its code stands for."""
+        """The mean vector, whose parts are replaced by their codes' vectors, level by level."""
         known = self.mean.repeat(len(codes), 1)
         for part, codebook, code in zip(known.tensor_split(self.n_levels, dim=1), self.codebooks, codes.unbind(dim=-1)):
             part.copy_(functional.embedding(code, codebook))
@@ -69,7 +69,7 @@ class PQ(FittedTokenizer):
 
 
 def check_parts(n_levels: int, width: int) -> None:
-    """Raises ValueError unless vectors of that width fall into parts of equal width."""
+    """Raises ValueError unless vectors of that width split into parts of equal width."""
     if width % n_levels:
         fitting = [n for n in range(1, width + 1) if width % n == 0]
         near = sorted(fitting, key=lambda n: abs(n - n_levels))[:3]

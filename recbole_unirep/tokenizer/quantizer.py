@@ -1,15 +1,19 @@
-"""Residual quantization with trainable codebooks and a distance of its own at every level.
+"""Residual quantization with trainable codebooks and a distance per level.
 
 Reference:
     Guanyu Lin, Zhigang Hua, Tao Feng, Shuang Yang, Bo Long, Jiaxuan You.
     "Unified Semantic and ID Representation Learning for Deep Recommenders", arXiv:2502.16474, Algorithm 1.
 
-    Codebooks that follow their vectors: Aaron van den Oord, Oriol Vinyals, Koray Kavukcuoglu. "Neural Discrete
-        Representation Learning", NeurIPS 2017, arXiv:1711.00937, appendix A.1.
+    EMA codebook update: Aaron van den Oord, Oriol Vinyals, Koray Kavukcuoglu. "Neural Discrete Representation
+        Learning", NeurIPS 2017, arXiv:1711.00937, appendix A.1.
 
-The paper leaves the codebooks' first values and dead codes open; `initialise` and `move_dead_codes` are ours.
+The paper says nothing about the codebooks' first values and about dead codes; `initialise` and `move_dead_codes` are
+ours.
 Shapes: N vectors, K codebook_size, D code_dim.
 """
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +21,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recbole_unirep.tokenizer.base import Quantized, check_option
+from recbole_unirep.tokenizer.base import Quantized, built, check_option
 from recbole_unirep.tokenizer.distance import NEARNESS, REDUCTIONS, nearest, squared_error
 from recbole_unirep.tokenizer.gradients import GRADIENT_ESTIMATORS
 from recbole_unirep.tokenizer.residual import residual_codes, residual_steps
@@ -26,31 +30,54 @@ RESIDUAL_GRADIENTS = ("detached", "as_printed")
 CODEBOOK_UPDATES = ("gradient", "ema")
 
 
-class ResidualQuantizer(nn.Module):
-    """Algorithm 1, lines 3 to 10: each level quantizes what the levels before it left over.
+class GradientFlow(NamedTuple):
+    """Where gradients go in a residual quantizer.
 
-    A cosine level chooses by direction and subtracts the code as it is, unnormalised. The codebooks are Gaussian
+    Attributes:
+        residual_gradient (str): 'detached' passes r_l - sg[e_l] to the next level, so that only a codebook's own loss
+            moves it; 'as_printed' passes r_l - e_l, so that the commitment losses of later levels move it too.
+        codebook_gradient (bool): whether later losses reach the chosen codes as well as z.
+        gradient_estimator (str): how later losses reach z: 'straight_through' passes on the gradient of z_hat,
+            'rotation' rotates and scales it as z is rotated and scaled onto z_hat.
+    """
+
+    residual_gradient: str
+    codebook_gradient: bool
+    gradient_estimator: str
+
+
+class CodebookUpdate(NamedTuple):
+    """How codebooks learn.
+
+    Attributes:
+        codebook_update (str): 'gradient' trains the codebooks by their loss; 'ema' has no such loss, `ema_update` sets
+            each vector to the moving average of the residuals that chose it.
+        codebook_decay (float): of that average, at least 0 and below 1.
+    """
+
+    codebook_update: str
+    codebook_decay: float
+
+
+class ResidualQuantizer(nn.Module):
+    """Algorithm 1, lines 3 to 10: each level quantizes the residual of the levels before it.
+
+    A cosine level chooses by direction and subtracts the code as it is, not normalised. The codebooks are Gaussian
     noise until `initialise` has seen data.
 
     Args:
         n_levels (int): codes in a semantic ID.
         codebook_size (int): vectors each level may choose from.
         code_dim (int): dimensions of a vector.
-        level_metrics (list of str): how each level finds its nearest vector, names in `NEARNESS`; the last one holds
-            for the levels after it, too.
+        level_metrics (list of str): how each level finds its nearest vector, names in `NEARNESS`; the last one also
+            holds for the levels after it.
         commitment_weight (float): beta, the pull of the encoder towards its code.
-        residual_gradient (str): 'detached' hands r_l - sg[e_l] to the next level, so that each codebook is moved by
-            its own loss alone; 'as_printed' hands on r_l - e_l, so that later commitment losses reach it too.
-        codebook_gradient (bool): whether later losses reach the chosen codes as well as z.
-        gradient_estimator (str): of later losses with respect to z: 'straight_through' hands on that of z_hat,
-            'rotation' turns and stretches it as z is onto z_hat.
-        codebook_update (str): 'gradient' trains the codebooks by their loss; 'ema' has no such loss, `follow` sets each
-            vector to the moving average of the residuals that chose it.
-        codebook_decay (float): of that average, at least 0 and below 1.
         loss_reduction (str): over the dimensions of a squared error, a name in `REDUCTIONS`.
+        gradients (GradientFlow): where gradients go.
+        update (CodebookUpdate): how codebooks learn.
 
     Raises:
-        ValueError: an option is unknown or goes against another, or there is no metric, or more than levels.
+        ValueError: an option is unknown or contradicts another, or there is no metric, or more than levels.
     """
 
     def __init__(
@@ -61,12 +88,9 @@ class ResidualQuantizer(nn.Module):
         code_dim: int,
         level_metrics: list,
         commitment_weight: float,
-        residual_gradient: str,
-        codebook_gradient: bool,
-        gradient_estimator: str,
-        codebook_update: str,
-        codebook_decay: float,
         loss_reduction: str,
+        gradients: GradientFlow,
+        update: CodebookUpdate,
     ):
         super().__init__()
         if not 0 < len(level_metrics) <= n_levels:
@@ -76,19 +100,14 @@ class ResidualQuantizer(nn.Module):
             )
         for metric in level_metrics:
             check_option("level_metrics", metric, NEARNESS)
-        check_option("residual_gradient", residual_gradient, RESIDUAL_GRADIENTS)
-        check_option("codebook_update", codebook_update, CODEBOOK_UPDATES)
-        check_option("gradient_estimator", gradient_estimator, GRADIENT_ESTIMATORS)
-        if gradient_estimator == "rotation" and codebook_gradient:
-            raise ValueError(
-                "gradient_estimator=rotation moves z alone: use codebook_gradient=False, or straight_through"
-            )
+        _check_gradients(gradients)
+        check_option("codebook_update", update.codebook_update, CODEBOOK_UPDATES)
         check_option("loss_reduction", loss_reduction, REDUCTIONS)
         codebooks = torch.randn(n_levels, codebook_size, code_dim)
-        if codebook_update == "gradient":
+        if update.codebook_update == "gradient":
             self.codebooks = nn.Parameter(codebooks)
         else:
-            _check_following(codebook_decay, codebook_gradient, residual_gradient)
+            _check_ema(update.codebook_decay, gradients)
             self.register_buffer("codebooks", codebooks)
             self.register_buffer("code_counts", torch.zeros(n_levels, codebook_size))  # moving averages
             self.register_buffer("code_sums", torch.zeros_like(codebooks))
@@ -96,15 +115,22 @@ class ResidualQuantizer(nn.Module):
         self.codebook_size = codebook_size
         self.level_metrics = [*level_metrics, *[level_metrics[-1]] * (n_levels - len(level_metrics))]
         self.commitment_weight = commitment_weight
-        self.residual_gradient = residual_gradient
-        self.codebook_gradient = codebook_gradient
-        self.gradient_estimator = gradient_estimator
-        self.codebook_update = codebook_update
-        self.codebook_decay = codebook_decay
         self.loss_reduction = loss_reduction
+        self.gradients = gradients
+        self.codebook_update, self.codebook_decay = update
+
+    @classmethod
+    def from_keys(cls, keys: Mapping[str, Any]) -> "ResidualQuantizer":
+        """Builds a quantizer from yaml keys: the arguments, and the attributes of `GradientFlow`, `CodebookUpdate`."""
+        return built(cls, keys, gradients=built(GradientFlow, keys), update=built(CodebookUpdate, keys))
+
+    @property
+    def ema_state(self) -> tuple:
+        """Buffers that `ema_update` changes; empty with codebook_update 'gradient'."""
+        return (self.codebooks, self.code_counts, self.code_sums) if self.codebook_update == "ema" else ()
 
     def forward(self, z: Tensor) -> Quantized:
-        """Quantizes vectors; gradients pass through to them by `gradient_estimator`.
+        """Quantizes vectors; gradients reach them by `gradient_estimator`.
 
         Args:
             z (Tensor): encoded vectors, shape: [N, D].
@@ -116,14 +142,14 @@ class ResidualQuantizer(nn.Module):
         return Quantized(vectors, codes, self.losses(z, codes))
 
     def quantize(self, z: Tensor) -> tuple:
-        """Vectors [N, D] of value z_hat through which gradients pass to z, and codes [N, n_levels] int64."""
+        """Vectors [N, D] of value z_hat that pass gradients on to z, and codes [N, n_levels], int64."""
         codes = self.encode(z)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.codebook_gradient):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.gradients.codebook_gradient):
             z_hat = self.decode(codes)
-        return GRADIENT_ESTIMATORS[self.gradient_estimator].apply(z, z_hat), codes
+        return GRADIENT_ESTIMATORS[self.gradients.gradient_estimator].apply(z, z_hat), codes
 
     def losses(self, z: Tensor, codes: Tensor) -> Tensor:
-        """Codebook and commitment losses summed over levels, for callers that need them of some vectors alone.
+        """Codebook and commitment losses summed over levels, also for a part of the vectors that were quantized.
 
         With codebook_update 'ema' there is no codebook loss.
 
@@ -140,7 +166,7 @@ class ResidualQuantizer(nn.Module):
             losses = losses + self.commitment_weight * squared_error(residual, vector.detach(), self.loss_reduction)
             if self.codebook_update == "gradient":
                 losses = losses + squared_error(residual.detach(), vector, self.loss_reduction)
-            residual = residual - (vector.detach() if self.residual_gradient == "detached" else vector)
+            residual = residual - (vector.detach() if self.gradients.residual_gradient == "detached" else vector)
         return losses
 
     @torch.no_grad()
@@ -161,7 +187,7 @@ class ResidualQuantizer(nn.Module):
 
     @torch.no_grad()
     def initialise(self, z: Tensor, codebook_init: str, seed: int) -> None:
-        """Gives each level its first codebook, from the residuals that the levels before it leave.
+        """Sets the first codebook of each level, from the residuals of the levels before it.
 
         Args:
             z (Tensor): encoded vectors of the whole catalogue, shape: [N, D].
@@ -183,7 +209,7 @@ class ResidualQuantizer(nn.Module):
             self.code_sums.copy_(self.codebooks * self.code_counts[..., None])
 
     @torch.no_grad()
-    def follow(self, z: Tensor, codes: Tensor) -> None:
+    def ema_update(self, z: Tensor, codes: Tensor) -> None:
         """Moves each codebook towards the means of the residuals that chose its codes, for codebook_update 'ema'.
 
         Args:
@@ -196,7 +222,7 @@ class ResidualQuantizer(nn.Module):
             chosen = torch.bincount(code, minlength=len(codebook)).to(counts.dtype)  # [K]
             counts.lerp_(chosen, 1 - self.codebook_decay)
             sums.lerp_(torch.zeros_like(sums).index_add_(0, code, residual), 1 - self.codebook_decay)
-            codebook.copy_(torch.where(chosen[:, None] > 0, sums / counts[:, None], codebook))  # the others rest
+            codebook.copy_(torch.where(chosen[:, None] > 0, sums / counts[:, None], codebook))  # unused codes stay
             residual = next_residual
 
     @torch.no_grad()
@@ -204,8 +230,8 @@ class ResidualQuantizer(nn.Module):
         """Puts each unused code onto a random residual of its level.
 
         Args:
-            z (Tensor): encoded vectors whose residuals are drawn from, shape: [N, D].
-            used (Tensor): whether a code was chosen since the caller began to count, bool, shape: [n_levels, K].
+            z (Tensor): encoded vectors, whose residuals are drawn, shape: [N, D].
+            used (Tensor): whether a code was chosen since the last call, bool, shape: [n_levels, K].
             generator (torch.Generator): source of the draw, on the CPU.
         """
         residual = z
@@ -217,10 +243,17 @@ class ResidualQuantizer(nn.Module):
             self.code_sums[~used] = self.codebooks[~used]
 
 
-def _check_following(decay, codebook_gradient, residual_gradient):
+def _check_gradients(gradients):
+    check_option("residual_gradient", gradients.residual_gradient, RESIDUAL_GRADIENTS)
+    check_option("gradient_estimator", gradients.gradient_estimator, GRADIENT_ESTIMATORS)
+    if gradients.gradient_estimator == "rotation" and gradients.codebook_gradient:
+        raise ValueError("gradient_estimator=rotation moves z alone: use codebook_gradient=False, or straight_through")
+
+
+def _check_ema(decay, gradients):
     if not 0 <= decay < 1:
-        raise ValueError(f"codebook_decay={decay} is no share of the past: give 0 or more, below 1")
-    if codebook_gradient or residual_gradient != "detached":
+        raise ValueError(f"codebook_decay={decay} is not a share of the past: give 0 or more, below 1")
+    if gradients.codebook_gradient or gradients.residual_gradient != "detached":
         raise ValueError(
             "codebook_update=ema takes no gradients to the codebooks: use codebook_gradient=False and "
             "residual_gradient=detached, or codebook_update=gradient"
@@ -228,9 +261,9 @@ def _check_following(decay, codebook_gradient, residual_gradient):
 
 
 def kmeans_codebook(residual: Tensor, codebook_size: int, generator: torch.Generator) -> Tensor:
-    """Centres of plain k-means, whatever the level's metric, shape: [K, D].
+    """Centres of Euclidean k-means, whatever the level's metric, shape: [K, D].
 
-    Where there are fewer distinct residuals than codes, the codes that are left lie close to drawn residuals.
+    With fewer distinct residuals than codes, the remaining codes lie close to drawn residuals.
     """
     points = residual.double().numpy()
     n_clusters = min(codebook_size, len(np.unique(points, axis=0)))
@@ -240,7 +273,7 @@ def kmeans_codebook(residual: Tensor, codebook_size: int, generator: torch.Gener
 
 
 def sample_codebook(residual: Tensor, codebook_size: int, generator: torch.Generator) -> Tensor:
-    """Residuals of random items, each item once; further codes lie close to drawn residuals, shape: [K, D]."""
+    """Residuals of random items, each item once; the remaining codes lie close to drawn residuals, shape: [K, D]."""
     drawn = draw_rows(residual, min(codebook_size, len(residual)), generator)
     return fill_codebook(drawn, residual, codebook_size, generator)
 
@@ -254,13 +287,13 @@ CODEBOOK_INITS = {"kmeans": kmeans_codebook, "sample": sample_codebook, "normal"
 
 
 def fill_codebook(first: Tensor, residual: Tensor, codebook_size: int, generator: torch.Generator) -> Tensor:
-    """Lengthens `first` to K rows by drawn residuals, moved by a hundredth of their spread so that they differ."""
+    """Extends `first` to K rows with drawn residuals, shifted by a hundredth of their spread so that they differ."""
     rest = draw_rows(residual, codebook_size - len(first), generator)
     noise = torch.randn(rest.shape, generator=generator) * residual.std(unbiased=False) / 100
     return torch.cat([first, rest + noise])
 
 
 def draw_rows(x: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Random rows of x, none twice before all were drawn, shape: [count, D]."""
+    """Random rows of x, none twice until all are drawn, shape: [count, D]."""
     order = torch.randperm(len(x), generator=generator)
     return x[order[torch.arange(count) % len(x)].to(x.device)]

@@ -1,4 +1,4 @@
-"""RandomIDs: codes that say nothing of an item; the control of every semantic ID.
+"""RandomIDs: codes that say nothing about an item, the control for every semantic ID.
 
 Reference:
     Shashank Rajput et al. "Recommender Systems with Generative Retrieval", NeurIPS 2023, arXiv:2305.05065, section 4.2

@@ -1,4 +1,4 @@
-"""Residual quantization by codebooks that are there: each level quantizes what the levels before it left over.
+"""Residual quantization by given codebooks: each level quantizes the residual of the levels before it.
 
 Shapes: N vectors, K codes, D dimensions, L levels.
 """
@@ -37,6 +37,6 @@ def _codes(x, codebooks, level_metrics):
 
 
 def residual_steps(codebooks: Tensor, codes: Tensor) -> Iterator:
-    """Each level's vectors of codes [N, L], whose sum they stand for, shape: [N, D] each."""
+    """Each level's vectors of codes [N, L], shape: [N, D] each; their sum is what the codes approximate."""
     for codebook, code in zip(codebooks, codes.unbind(dim=-1)):
         yield functional.embedding(code, codebook)

@@ -5,9 +5,9 @@ Reference:
         arXiv:2502.18965 (its unbalanced form); Ju et al. "Generative Recommendation with Semantic IDs: A
         Practitioner's Handbook" (GRID's RK-Means), arXiv:2507.22224.
 
-After the last level the codebooks are moved together: each becomes the means of what the other levels' codes leave of
-its items, and the items are encoded anew. On the vectors of Amazon Beauty, four levels of 256 codes then leave less of
-the variance than faiss' ResidualQuantizer does even with beam search (results/tokenizer_benchmarks.md).
+After the last level all codebooks are refined together: each vector becomes the mean of what the other levels leave
+over of its items, and the items are encoded again. On Amazon Beauty, four levels of 256 codes then reach a lower
+distortion than faiss' ResidualQuantizer does even with beam search (results/tokenizer_benchmarks.md).
 
 Shapes: N items, K codebook_size, L n_levels, D dimensions.
 """
@@ -22,13 +22,13 @@ from recbole_unirep.tokenizer.residual import residual_codes, residual_steps
 
 
 class RQKMeans(ResidualCodes):
-    """Each level's codebook is a k-means of the residuals that the levels before it leave; then all are refined.
+    """Each level's codebook is a k-means of the residuals of the levels before it; then all are refined.
 
     Args:
         n_levels (int): codes in a semantic ID.
         codebook_size (int): clusters of each level.
         kmeans_iterations (int): Lloyd's iterations of a level.
-        refinement_rounds (int): joint moves of all codebooks, 0 for none; of the rounds the best one is kept.
+        refinement_rounds (int): joint updates of all codebooks, 0 for none; the best round is kept.
         fit_items, fit_seed: see `FittedTokenizer`.
     """
 
@@ -55,7 +55,7 @@ class RQKMeans(ResidualCodes):
         residual, codebooks = x, []
         for level in range(self.n_levels):
             seed = self.fit_seed + level
-            codebook = kmeans(residual, self.codebook_size, self.kmeans_iterations, seed, begins_twice=True)
+            codebook = kmeans(residual, self.codebook_size, self.kmeans_iterations, seed, also_progressive=True)
             residual = residual - codebook[nearest(residual, codebook, "euclidean")]
             codebooks.append(codebook)
         codebooks = refined(x, torch.stack(codebooks), self.refinement_rounds)
@@ -63,15 +63,15 @@ class RQKMeans(ResidualCodes):
 
 
 def refined(x: Tensor, codebooks: Tensor, rounds: int) -> Tensor:
-    """Moves all codebooks together, so that the vectors' codes leave less of them.
+    """Updates all codebooks together, to lower the error of the vectors' codes.
 
     Args:
         x (Tensor): shape: [N, D].
         codebooks (Tensor): shape: [L, K, D].
-        rounds (int): how often.
+        rounds (int): number of updates.
 
     Returns:
-        Tensor: codebooks of the round that left least, those given where none was better, shape: [L, K, D].
+        Tensor: codebooks of the round with the lowest error, the given ones if no round is better, shape: [L, K, D].
     """
     metrics = ["euclidean"] * len(codebooks)
     best, least = codebooks, torch.inf

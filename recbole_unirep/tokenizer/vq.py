@@ -1,4 +1,4 @@
-"""VQ: one codebook, found by k-means; the simplest semantic ID, and the first level of the others.
+"""VQ: a single codebook, found by k-means; the simplest semantic ID.
 
 Reference:
     Robert M. Gray. "Vector Quantization", IEEE ASSP Magazine 1(2), 1984.
@@ -21,7 +21,7 @@ class VQ(RQKMeans):
             n_levels=1,
             codebook_size=codebook_size,
             kmeans_iterations=kmeans_iterations,
-            refinement_rounds=0,  # of one codebook k-means has found all
+            refinement_rounds=0,  # nothing to refine in a single codebook
             fit_items=fit_items,
             fit_seed=fit_seed,
         )

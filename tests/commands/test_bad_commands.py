@@ -54,7 +54,10 @@ CASES = [
     ("tokenize --vectors=gone.npy", "gone.npy is missing: give vectors [n_items, dimensions] saved by numpy.save"),
     ("tokenize --vectors=alone.npy", "alone.json is missing, alone.npy lies there"),
     ("encode-items", "encode-items reads a bundle: write unirep encode-items BUNDLE, its folder first"),
-    ("encode-items gone --vectors=a.npy", "gone is no bundle, bundle.json is missing: make one by unirep tokenize"),
+    (
+        "encode-items gone --vectors=a.npy",
+        "gone is not a bundle, bundle.json is missing: make one with unirep tokenize",
+    ),
     ("add-items", "add-items puts new items into a finished run: write unirep add-items RUN NEW_ITEMS.csv"),
     ("add-items empty new.csv", "empty holds no run: no config.yaml in it"),
     ("inspect", "inspect reads a bundle or a run: write unirep inspect FOLDER, the folder first"),

@@ -164,7 +164,7 @@ def test_a_bundle_of_foreign_weights_is_named(shell, vectors, tmp_path):
     (out / WEIGHTS).write_bytes(b"\x80\x04cos\nsystem\n")  # a pickle
     code, _, error = shell("encode-items", str(out), f"--vectors={vectors}")
     assert code == 2 and "is not the file that was written" in error
-    assert shell("encode-items", str(tmp_path / "nothing"), f"--vectors={vectors}")[2].count("is no bundle") == 1
+    assert shell("encode-items", str(tmp_path / "nothing"), f"--vectors={vectors}")[2].count("is not a bundle") == 1
 
 
 def test_a_bundle_gives_the_vectors_back(shell, vectors, tmp_path):

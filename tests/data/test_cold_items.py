@@ -134,7 +134,7 @@ def test_an_id_models_cold_rows_stay_untrained(load, loss):
 def test_a_masked_model_s_softmax_is_over_warm_items(load):
     config, data = load("BERT4Rec")
     model = build_model(config, data.train)
-    row_loss(model, next(iter(data.train_data)), config).backward()
+    row_loss(model, next(iter(data.train_data)), data.train_data.n_items, config).backward()
     n_warm = data.train.n_training_items
     assert not model.output_bias.grad[n_warm:].any()
     assert not model.item_embedding.weight.grad[n_warm : model.n_items].any()

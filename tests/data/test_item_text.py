@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_unirep.data.item_text import load_item_text
+from recbole_unirep.data.item_text import load_item_text, side_by_side
 
 DATASET = SimpleNamespace(iid_field="item_id", field2id_token={"item_id": np.array(["[PAD]", "b", "c", "a"])})
 
@@ -83,3 +83,7 @@ def test_missing_item_file_is_named(config, tmp_path):
     (tmp_path / "toy.item").unlink()
     with pytest.raises(FileNotFoundError, match="toy.item is missing"):
         load_item_text(config, DATASET)
+
+
+def test_one_source_stays_as_it_is():
+    assert torch.equal(side_by_side([torch.tensor([[3.0]])]), torch.tensor([[3.0]]))

@@ -24,7 +24,7 @@ def catalogue(kind):
 
 def by_hand(decoder, closed, user):
     """Log-likelihood of every item's ID, shape: [N]."""
-    n_real = (~closed.is_certain).sum(dim=1).tolist()
+    n_real = (~closed.is_past_end).sum(dim=1).tolist()
     return torch.stack([decoder.log_likelihood(user, c, n) for c, n in zip(closed.codes.tolist(), n_real)])
 
 
@@ -53,7 +53,7 @@ def test_candidates_have_the_likelihoods_of_their_ids_and_equal_ids_tie(case, no
     model, closed, trie, expected = case
     model.noise = noise
     items = torch.randint(60, (N_USERS, 40), generator=torch.Generator().manual_seed(2))
-    found = candidate_log_likelihoods(model, closed.codes[items], closed.is_certain[items])
+    found = candidate_log_likelihoods(model, closed.codes[items], closed.is_past_end[items])
     torch.testing.assert_close(found, expected.gather(1, items))
     is_same = trie.leaf[items][:, :, None] == trie.leaf[items][:, None]
     assert torch.equal(is_same, found[:, :, None] == found[:, None])
@@ -77,7 +77,7 @@ def test_few_beams_are_those_of_a_search_by_hand(case, n_beams):
     """All prefixes of each level are listed, sorted and cut after n_beams."""
     model, closed, trie, expected = case
     leaf, score = beam_search(model, trie, n_beams)
-    n_real = (~closed.is_certain).sum(dim=1).tolist()
+    n_real = (~closed.is_past_end).sum(dim=1).tolist()
     ids = {tuple(codes): n for codes, n in zip(closed.codes.tolist(), n_real)}
     for user in range(N_USERS):
         kept = {()}

@@ -13,8 +13,8 @@ def test_ids_that_stop_early_get_a_code_that_ends_them():
     closed = close_codes(CODES, SIZES)
     assert closed.codebook_sizes == [3, 5, 4]  # nothing ends before the second level
     assert closed.codes[[1, 3]].tolist() == [[0, 1, 3], [0, 4, 3]]
-    assert closed.is_certain[[1, 3]].tolist() == [[False, False, False], [False, False, True]]
-    assert not closed.is_certain[[0, 2, 4, 5, 6]].any()
+    assert closed.is_past_end[[1, 3]].tolist() == [[False, False, False], [False, False, True]]
+    assert not closed.is_past_end[[0, 2, 4, 5, 6]].any()
 
 
 def test_a_number_after_the_end_is_not_certain():
@@ -22,13 +22,13 @@ def test_a_number_after_the_end_is_not_certain():
     closed = close_codes(torch.tensor([[1, -1, 0], [1, -1, 1], [0, 1, 0], [1, 0, 0]]), [2, 2, 2])
     assert closed.codebook_sizes == [2, 3, 2]
     assert closed.codes.tolist() == [[1, 2, 0], [1, 2, 1], [0, 1, 0], [1, 0, 0]]
-    assert not closed.is_certain.any()
+    assert not closed.is_past_end.any()
 
 
 def test_ids_of_one_length_are_unchanged():
     codes = torch.tensor([[1, 0], [0, 1]])
     closed = close_codes(codes, [2, 2])
-    assert torch.equal(closed.codes, codes) and closed.codebook_sizes == [2, 2] and not closed.is_certain.any()
+    assert torch.equal(closed.codes, codes) and closed.codebook_sizes == [2, 2] and not closed.is_past_end.any()
 
 
 def test_children_are_the_codes_that_follow_a_prefix():
@@ -44,7 +44,7 @@ def test_children_are_the_codes_that_follow_a_prefix():
     child, is_child = trie.children(2, second)
     found = [trie.levels[2].code[row[valid]].tolist() for row, valid in zip(child, is_child)]
     assert found == [[2, 3], [3], [0, 1], [1]]
-    assert trie.levels[2].is_certain.tolist() == [False, False, True, False, False, False]
+    assert trie.levels[2].is_past_end.tolist() == [False, False, True, False, False, False]
 
 
 def test_every_path_down_spells_the_ids_and_items_of_one_id_share_a_leaf():

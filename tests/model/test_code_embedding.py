@@ -1,4 +1,4 @@
-"""UniRep over codes that stand still: every tokenizer by name, and bundles."""
+"""UniRep over frozen codes: every tokenizer by name, and bundles."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ SMALL = {
 }
 
 
-def test_vectors_of_an_items_codes_are_summed_and_what_is_not_used_adds_nothing():
+def test_vectors_of_an_items_codes_are_summed_and_unused_levels_add_nothing():
     codes = torch.tensor([[-1, -1], [0, 2], [1, -1]])
     embedding = CodeEmbedding(codes, [2, 3], dim=4, init_std=1.0)
     assert embedding.n_parameters == 5 * 4
@@ -85,7 +85,7 @@ def test_a_policy_makes_ids_unique(prepare):
     assert len(apart.item_embedding.codebook_sizes) == 3
 
 
-def test_codes_come_out_of_a_bundle_by_item_token(prepare, tmp_path):
+def test_codes_of_a_bundle_are_matched_by_item_token(prepare, tmp_path):
     config, data, _ = prepare(representation="id")
     items = [str(token) for token in data.train.field2id_token["item_id"][1:]]
     codes = np.arange(len(items))[:, None] % 5
@@ -96,7 +96,10 @@ def test_codes_come_out_of_a_bundle_by_item_token(prepare, tmp_path):
     _, _, apart = prepare(semantic_ids=str(tmp_path / "ids"), collisions="append")
     assert apart.codebook_report()["unique_item_coverage"] == 1
     assert np.array_equal(apart.item_embedding.codes().numpy()[:, :1], codes)
-    with pytest.raises(ValueError, match="collisions=sinkhorn chooses .* nor has a bundle: use leave or append"):
+    with pytest.raises(
+        ValueError,
+        match="collisions=sinkhorn chooses the last code by distance .* bundles .* do not have: use leave or append",
+    ):
         prepare(semantic_ids=str(tmp_path / "ids"), collisions="sinkhorn")
     numbers = np.arange(len(items))[:, None]
     SemanticIds(items, numbers, [len(items)]).save(tmp_path / "unique", {}, {})
@@ -118,7 +121,7 @@ def test_codes_come_out_of_a_bundle_by_item_token(prepare, tmp_path):
         ({"level_metrics": None}, "level_metrics=None is not a list"),
         ({"tokenizer": "RQKMeans", "kmeans_iterations": 0}, "kmeans_iterations=0 is too small: give at least 1"),
         ({"tokenizer": "CategoricalIDs", "id_columns": ["colour"]}, "there is no column colour: the .item file has"),
-        ({"tokenizer": "RandomIDs", "collisions": "sinkhorn"}, "this tokenizer's last level has none"),
+        ({"tokenizer": "RandomIDs", "collisions": "sinkhorn"}, "bundles and this tokenizer do not have"),
     ],
 )
 def test_what_does_not_go_together_is_one_line(prepare, keys, message):

@@ -42,7 +42,7 @@ def written_out(model, users, items):
                 stream.logits(states[:, level], level).log_softmax(-1).gather(1, stream.ids.codes[targets, level, None])
                 for level in range(stream.ids.n_levels)
             ]
-            rows.append((torch.cat(parts, dim=1) * ~stream.ids.is_certain[targets]).sum(dim=1))
+            rows.append((torch.cat(parts, dim=1) * ~stream.ids.is_past_end[targets]).sum(dim=1))
         of_streams.append(torch.stack(rows))
     return of_streams
 

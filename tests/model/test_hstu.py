@@ -106,7 +106,7 @@ def test_predict_agrees_with_full_sort_predict(prepare):
 def test_user_sequences_train_every_parameter_with_every_loss(prepare, loss_type):
     data, model = prepare(loss_type=loss_type, shared_negatives=20)
     batch = next(iter(data.train_data))
-    row_loss(model, batch, {"loss_type": loss_type}).backward()
+    row_loss(model, batch, data.train_data.n_items, {"loss_type": loss_type}).backward()
     assert batch.is_target.sum() > len(batch.users)
     assert all(part.grad is not None and part.grad.any() for part in model.parameters())
 

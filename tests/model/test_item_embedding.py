@@ -5,7 +5,7 @@ import torch
 
 from recbole_unirep.modules.fusion import FUSIONS
 from recbole_unirep.modules.item_embedding import UnifiedItemEmbedding
-from recbole_unirep.modules.representation import REPRESENTATIONS
+from recbole_unirep.modules.representation import REPRESENTATIONS, IdPart, ItemRows, TextPart
 from recbole_unirep.tokenizer.rqvae import RQVAE
 
 N_ITEMS, TEXT_DIM, CODE_DIM, ID_DIM = 7, 5, 4, 2
@@ -22,14 +22,12 @@ def make_table(representation, fusion="concat", hidden_size=None, n_special=1):
         tokenizer = RQVAE.from_defaults(**sizes, codebook_init="normal")
         tokenizer.initialise(text[1:], 0)
         if not has_codes:
-            tokenizer.quantizer = None
+            tokenizer = tokenizer.without_quantizer()
     return UnifiedItemEmbedding(
-        n_items=N_ITEMS,
-        n_special=n_special,
-        representation=representation,
-        tokenizer=tokenizer,
-        text=text if has_semantic else None,
-        id_dim=ID_DIM,
+        rows=ItemRows(N_ITEMS, N_ITEMS, n_special),
+        text=TextPart(tokenizer, text, 1.0) if has_semantic else None,
+        code_embedding=None,
+        ids=IdPart(ID_DIM, "mean") if has_id else None,
         fusion=FUSIONS[fusion](width, hidden_size, 3),
         hidden_size=hidden_size or width,
         init_std=0.02,
@@ -65,7 +63,7 @@ def test_width_follows_the_parts(representation, fusion, hidden_size, width):
     assert make_table(representation, fusion, hidden_size).weight.shape[1] == width
 
 
-def test_a_perceptron_adds_to_the_parts_what_both_together_say():
+def test_a_perceptron_adds_to_the_concatenated_parts():
     table = make_table("unified", fusion="mlp")
     plain = make_table("unified")
     plain.load_state_dict({name: part for name, part in table.state_dict().items() if "fusion" not in name})
@@ -73,7 +71,7 @@ def test_a_perceptron_adds_to_the_parts_what_both_together_say():
     parts = plain.weight[1:N_ITEMS]
     expected = parts + torch.relu(parts @ first.weight.T + first.bias) @ second.weight.T + second.bias
     torch.testing.assert_close(table.weight[1:N_ITEMS], expected)
-    assert torch.equal(table.weight[0], torch.zeros(CODE_DIM + ID_DIM))  # padding says nothing
+    assert torch.equal(table.weight[0], torch.zeros(CODE_DIM + ID_DIM))  # padding stays zero
     assert torch.equal(table.weight[N_ITEMS], table.special[0])
 
 
@@ -96,7 +94,7 @@ def test_a_step_encodes_the_distinct_items_once_and_calls_share_them():
     torch.testing.assert_close(second, table.weight[[5]])
 
 
-def test_the_whole_table_is_kept_while_nothing_changes_and_made_anew_when_something_does():
+def test_the_whole_table_is_kept_until_a_tensor_changes():
     table, seen = make_table("unified").eval(), []
     table.tokenizer.encoder.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
     with torch.no_grad():
@@ -134,7 +132,7 @@ def test_table_parameters_count_codes_and_ids_alone(representation, expected):
 
 
 def encoder_gradient(table, pull, read, share):
-    """Gradient of the encoder's parameters where `pull` [n_items - 1, H] acts on the items' rows."""
+    """Gradient of the encoder's parameters if `pull` [n_items - 1, H] is the gradient of the items' rows."""
     table.zero_grad()
     table.gradient_share = share
     with table.step(read=read):
@@ -158,7 +156,7 @@ def test_the_gradient_from_a_share_of_the_items_is_unbiased(representation, monk
     torch.testing.assert_close(torch.stack(gradients).mean(dim=0), full)
 
 
-def test_items_that_are_read_always_carry_their_whole_gradient():
+def test_items_that_are_read_always_pass_their_whole_gradient_on():
     table, read = make_table("unified"), torch.tensor([2, 5])
     pull = torch.zeros(N_ITEMS - 1, table.embedding_dim)
     pull[read - 1] = torch.randn(2, table.embedding_dim)

@@ -52,7 +52,7 @@ def by_hand(model, history):
         vectors = model.tokens.weight[first : first + size]
         logits = functional.cosine_similarity(head[None], vectors, dim=-1) / model.temperature
         of_items = logits.log_softmax(dim=0)[model.ids.codes[1:, level]]
-        total += of_items.masked_fill(model.ids.is_certain[1:, level], 0)
+        total += of_items.masked_fill(model.ids.is_past_end[1:, level], 0)
         first += size
     return total
 

@@ -66,7 +66,7 @@ def written_out(model, users, items):
         is_target = torch.zeros_like(history, dtype=torch.bool)
         is_target[:, -1] = True
         states = model.target_states(user.expand(n), history, is_target, targets)
-        codes, counts = model.ids.codes[targets], ~model.ids.is_certain[targets]
+        codes, counts = model.ids.codes[targets], ~model.ids.is_past_end[targets]
         parts = [
             model.transformer.logits(states[:, level], level).log_softmax(-1).gather(1, codes[:, level, None])[:, 0]
             for level in range(model.ids.n_levels)

@@ -74,10 +74,12 @@ def test_quantization_losses_of_a_batch_by_hand(prepare):
     batch = next(iter(data.train_data))
     _, quantization, reconstruction = model.row_losses(batch)
     read = torch.cat([batch.inputs[batch.inputs > 0], batch.targets])
-    losses = model.item_embedding.tokenizer(model.item_embedding.item_text_embedding[read]).losses
-    has_text = model.has_text[read]
-    torch.testing.assert_close(quantization, losses.quantization[has_text].sum() / has_text.sum())
-    torch.testing.assert_close(reconstruction, losses.reconstruction[has_text].sum() / has_text.sum())
+    tokenizer, has_text = model.item_embedding.tokenizer, model.has_text[read]
+    text = model.item_embedding.item_text_embedding[read]
+    vectors, _, losses = tokenizer.quantizer(tokenizer.latent(text))
+    torch.testing.assert_close(quantization, losses[has_text].sum() / has_text.sum())
+    losses = tokenizer.reconstruction_loss(text, vectors)
+    torch.testing.assert_close(reconstruction, losses[has_text].sum() / has_text.sum())
     assert not has_text.all()
 
 
@@ -134,7 +136,7 @@ def test_dead_codes_move_after_the_given_steps(prepare):
     assert not model.code_is_used.any()
 
 
-def test_codebooks_that_follow_move_in_training_alone(prepare):
+def test_ema_codebooks_move_only_in_training(prepare):
     _, data, model = prepare(codebook_update="ema", dead_code_steps=0)
     quantizer = model.item_embedding.tokenizer.quantizer
     batch, before = next(iter(data.train_data)), quantizer.codebooks.clone()
@@ -151,17 +153,17 @@ def test_items_without_text_move_no_codebook(prepare, monkeypatch):
     quantizer = model.item_embedding.tokenizer.quantizer
     model.has_text[1::2] = False
     seen = []
-    monkeypatch.setattr(quantizer, "follow", lambda z, codes: seen.append((len(z), len(codes))))
+    monkeypatch.setattr(quantizer, "ema_update", lambda z, codes: seen.append((len(z), len(codes))))
     model.row_losses(next(iter(data.train_data)))
     assert seen == [(int(model.has_text[1:].sum()),) * 2]
 
 
-def test_codebooks_that_follow_count_as_parameters(prepare):
-    _, _, following = prepare(codebook_update="ema")
+def test_ema_codebooks_count_as_parameters(prepare):
+    _, _, averaged = prepare(codebook_update="ema")
     _, _, trained = prepare()
-    assert following.item_table_parameters == trained.item_table_parameters
-    sizes = [measures(model)["trainable_parameters"] for model in (following, trained)]
-    assert sizes[0] == sizes[1] > following.n_ema_parameters > trained.n_ema_parameters == 0
+    assert averaged.item_table_parameters == trained.item_table_parameters
+    sizes = [measures(model)["trainable_parameters"] for model in (averaged, trained)]
+    assert sizes[0] == sizes[1] > averaged.n_ema_parameters > trained.n_ema_parameters == 0
 
 
 def test_the_codebook_report_covers_all_items(prepare):

@@ -1,4 +1,4 @@
-"""Dropout by whole draws of bits: shares, expectation, gradients, and attention under it."""
+"""Dropout by draws of bits: shares, expectation, gradients, and attention with dropout."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def test_neighbours_are_dropped_independently():
         assert both == pytest.approx(0.49, abs=0.005), distance
 
 
-def test_gradient_is_that_of_the_mask():
+def test_gradients_pass_through_the_mask():
     torch.manual_seed(2)
     x = torch.randn(37, 5, requires_grad=True)
     dropped = dropout(x, 0.4, True)
@@ -36,7 +36,7 @@ def test_gradient_is_that_of_the_mask():
     torch.testing.assert_close(x.grad, torch.where(dropped == 0, 0, upstream * (dropped / x).detach()))
 
 
-def test_seed_decides_and_nothing_is_dropped_outside_training():
+def test_the_seed_decides_and_nothing_is_dropped_outside_training():
     x = torch.randn(50, 7)
     torch.manual_seed(3)
     one = dropout(x, 0.5, True)
@@ -48,13 +48,13 @@ def test_seed_decides_and_nothing_is_dropped_outside_training():
     assert not Dropout(1.0)(x).any()
 
 
-def test_other_types_and_orders_of_memory():
+def test_other_types_and_memory_layouts():
     for x in (torch.ones(64, 32, dtype=torch.bfloat16), torch.ones(32, 64).T):
         dropped = dropout(x, 0.5, True)
         assert dropped.dtype == x.dtype and dropped.shape == x.shape and set(dropped.unique().tolist()) == {0.0, 2.0}
 
 
-def test_attention_without_dropout_is_torchs_and_with_it_the_mean_of_many_is():
+def test_attention_without_dropout_is_torchs_and_so_is_the_mean_of_many_with_dropout():
     torch.manual_seed(4)
     query, keys, values = torch.randn(2, 3, 5, 8), torch.randn(2, 3, 6, 8), torch.randn(2, 3, 6, 8)
     bias = torch.randn(2, 1, 5, 6)

@@ -1,4 +1,4 @@
-"""ActionPiece's vocabulary: by hand on a tiny corpus, against counting everything anew, and what segments must keep."""
+"""ActionPiece's vocabulary: by hand, against recounting everything, and what segments must preserve."""
 
 from collections import Counter
 from fractions import Fraction
@@ -25,7 +25,7 @@ def test_the_first_merges_by_hand():
     assert learn_merges(CORPUS, OFFSETS, 3, 3).tolist() == [[1, 3], [2, 4], [3, 4]]
 
 
-def test_merges_end_where_nothing_is_left():
+def test_merges_stop_when_nothing_is_left():
     assert learn_merges(CORPUS, OFFSETS, 3, 99).tolist() == [[1, 3], [2, 4], [3, 4], [5, 6]]
     assert learn_merges(CORPUS[:0], np.array([0, 0]), 3, 5).shape == (0, 2)
 
@@ -35,15 +35,15 @@ def test_users_are_not_neighbours():
     assert learn_merges(sets, np.array([0, 2, 4]), 3, 9).tolist() == [[1, 2], [1, 3]]
 
 
-def test_sets_of_less_than_all_tokens_weigh_by_what_they_have():
-    """(1, 2) side by side in a set of two weighs 1; (3, 4) weighs 2/3 three times in sets of three."""
+def test_smaller_sets_weigh_by_their_own_size():
+    """(1, 2) in a set of two weighs 1; (3, 4) weighs 2/3 in each of three sets of three."""
     sets = np.array([[1, 2, 0], *[[3, 4, 4 + user] for user in (1, 2, 3)]])
     assert learn_merges(sets, np.arange(5), 7, 1).tolist() == [[3, 4]]
     assert learn_merges(sets[:2], np.arange(3), 7, 1).tolist() == [[1, 2]]
 
 
-class Anew:
-    """The same by nodes in a row, a set and a slot in turn, and everything counted anew before each merge."""
+class Recounted:
+    """The same merges over rows of alternating sets and slots, counting everything again before each merge."""
 
     def __init__(self, users):
         self.users = [[part for items in user for part in (list(items), [])][:-1] for user in users]
@@ -107,7 +107,7 @@ class Anew:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_local_counts_give_what_counting_everything_anew_gives(seed):
+def test_local_counts_equal_recounting_everything(seed):
     draw = np.random.default_rng(seed)
     n_tokens, n_most = 9, 4
     users = []
@@ -119,7 +119,7 @@ def test_local_counts_give_what_counting_everything_anew_gives(seed):
     offsets = np.cumsum([0, *map(len, users)])
     found = learn_merges(np.array(rows).reshape(-1, n_most), offsets, n_tokens, 40).tolist()
 
-    slow, expected = Anew(users), []
+    slow, expected = Recounted(users), []
     while len(expected) < 40 and (weights := slow.weights()):
         most = max(weights.values())
         pair = min(pair for pair, weight in weights.items() if weight == most)
@@ -149,7 +149,7 @@ def test_sets_by_hand(merges):
     assert merges.of_sets(sets).tolist() == [[6, 5, 0, 0], [6, 3, 0, 0], [7, 0, 0, 0], [4, 1, 0, 0], [8, 0, 0, 0]]
 
 
-def test_rules_that_were_loaded_are_those_that_are_used(merges):
+def test_loaded_rules_are_used(merges):
     other = FeatureMerges(RULES.flip(0), 4)
     other.load_state_dict(merges.state_dict())
     rows = torch.tensor([[3, 1, 2, 4], [1, 2, 3, 4], [4, 3, 1, 2]])
@@ -164,7 +164,7 @@ def test_without_rules_nothing_changes():
 
 
 def one_by_one(row, pairs, n_tokens):
-    """BPE of one row as it is written in textbooks."""
+    """Textbook BPE of one row."""
     rules = {frozenset((one, other)): rank for rank, (one, other) in enumerate(pairs)}
     while True:
         ranks = [rules.get(frozenset(pair), len(pairs)) for pair in zip(row[:-1], row[1:])]
@@ -181,7 +181,7 @@ def features(token, pairs, n_tokens):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_many_rows_at_once_are_segmented_as_each_alone_and_keep_their_features(seed):
+def test_rows_are_segmented_together_as_alone_and_keep_their_features(seed):
     draw = np.random.default_rng(seed)
     sets = np.stack([draw.permutation(8)[:3] + 1 for _ in range(60)])
     pairs = learn_merges(sets, np.array([0, 20, 60]), 8, 40)

@@ -7,20 +7,21 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from recbole_unirep.modules.t5 import T5Stack
+from recbole_unirep.modules.t5 import BlockSizes, T5Stack
 
-SIZES = {"hidden_size": 16, "n_heads": 3, "head_size": 8, "inner_size": 20, "n_buckets": 8, "max_distance": 12}
+SIZES = BlockSizes(hidden_size=16, n_heads=3, head_size=8, inner_size=20)
 B, S, N = 3, 30, 4
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 def make(is_causal, reads_memory, dropout=0.0):
     torch.manual_seed(int(is_causal) + 2 * int(reads_memory))
-    return T5Stack(n_layers=2, dropout=dropout, is_causal=is_causal, reads_memory=reads_memory, **SIZES).eval()
+    parts = {"n_layers": 2, "sizes": SIZES, "n_buckets": 8, "max_distance": 12}
+    return T5Stack(dropout=dropout, is_causal=is_causal, reads_memory=reads_memory, **parts).eval()
 
 
 def copy_stack(ours, theirs):
-    """Gives transformers' stack our weights, as the decoders' benchmark does."""
+    """Copies our weights into transformers' stack, as the decoders' benchmark does."""
     runpy.run_path(str(BENCHMARKS / "their_t5.py"))["copy_stack"](ours, theirs)
 
 
@@ -28,7 +29,7 @@ def copy_stack(ours, theirs):
 def history():
     draw = torch.Generator().manual_seed(3)
     length = torch.tensor([S, 1, 17])
-    return torch.randn(B, S, SIZES["hidden_size"], generator=draw), torch.arange(S) < length[:, None]
+    return torch.randn(B, S, SIZES.hidden_size, generator=draw), torch.arange(S) < length[:, None]
 
 
 @torch.no_grad()
@@ -47,7 +48,7 @@ def test_encoder_and_decoder_are_those_of_transformers(history):
     theirs = T5ForConditionalGeneration(config).eval()
     encoder, decoder = make(is_causal=False, reads_memory=False), make(is_causal=True, reads_memory=True)
     for part in (*encoder.parameters(), *decoder.parameters()):
-        part.add_(0.1 * torch.randn(part.shape))  # also what starts as ones
+        part.add_(0.1 * torch.randn(part.shape))  # also the weights that start as ones
     copy_stack(encoder, theirs.encoder)
     copy_stack(decoder, theirs.decoder)
     (x, is_read), y = history, torch.randn(B, N, 16)
@@ -64,7 +65,7 @@ def test_encoder_and_decoder_are_those_of_transformers(history):
 @torch.no_grad()
 @pytest.mark.parametrize("reads_memory", [False, True])
 def test_steps_give_the_states_of_whole_sequences(history, reads_memory):
-    """Two tokens behind each of several prefixes, the second behind another prefix than its own place."""
+    """Two tokens appended to each of several prefixes, the second to the extension of another prefix."""
     stack, (x, is_read) = make(is_causal=True, reads_memory=reads_memory), history
     first, second = torch.randn(B, N, 16), torch.randn(B, N, 16)
     parent = torch.tensor([[3, 0, 0, 1]]).expand(B, N)
@@ -89,7 +90,7 @@ def test_steps_give_the_states_of_whole_sequences(history, reads_memory):
 
 
 @torch.no_grad()
-def test_a_causal_stack_sees_nothing_that_comes_later(history):
+def test_a_causal_stack_ignores_later_tokens(history):
     stack, (x, _) = make(is_causal=True, reads_memory=False), history
     is_read = torch.ones(B, S, dtype=torch.bool)
     changed = x.clone()

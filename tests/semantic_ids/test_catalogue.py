@@ -1,4 +1,4 @@
-"""What tokenizers read of a dataset: columns, the items' graph, vectors of files."""
+"""What tokenizers read: columns of a dataset, the items' graph, vectors of files."""
 
 import json
 
@@ -11,7 +11,7 @@ from recbole_unirep.data.cooccurrence import graph_vectors
 from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.data.item_file import load_items
 from recbole_unirep.data.sequences import UserSequences
-from recbole_unirep.semantic_ids.catalogue import catalogue_of_files, graph, join, load_catalogue
+from recbole_unirep.semantic_ids.catalogue import catalogue_of_files, graph, load_catalogue
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def config(tiny):
     return Config("UniRep", "tiny", config_dict={"data_path": str(tiny.parent), "text_encoder": "lexical"})
 
 
-def test_columns_stand_by_the_datasets_numbering_as_text_and_lists(config):
+def test_columns_are_in_the_datasets_numbering_as_text_and_lists(config):
     dataset = create_dataset(config)
     items = load_items(config, dataset)
     assert items.tokens == [str(token) for token in dataset.field2id_token["item_id"][1:]]
@@ -36,19 +36,19 @@ def test_without_item_file_there_are_no_columns(config, tiny):
     assert len(items) > 100 and items.columns == {}
 
 
-def test_a_tokenizer_learns_from_items_with_text_alone(config):
+def test_a_tokenizer_learns_only_from_items_with_text(config):
     catalogue = load_catalogue(config, create_dataset(config), "RQKMeans")
     assert len(catalogue.items) - len(catalogue.learned) == 1
     assert catalogue.to_learn_from().any(dim=-1).all()
     assert catalogue.vectors == ["lexical"]
 
 
-def test_items_that_are_taken_together_lie_together():
+def test_items_that_occur_together_lie_near_each_other():
     users = np.repeat(np.arange(40), 4)
     items = np.concatenate([np.random.default_rng(user).permutation(4) + 1 + 4 * (user % 2) for user in range(40)])
     sequences = UserSequences.from_arrays(users, items, 40)
     vectors = graph_vectors(sequences, np.full(40, 4), n_items=10, dim=2, seed=0)
-    assert not vectors[[0, 9]].any()  # padding, and an item that nobody took
+    assert not vectors[[0, 9]].any()  # padding, and an item without interactions
     unit = vectors[1:9] / np.linalg.norm(vectors[1:9], axis=1, keepdims=True)
     likeness = unit @ unit.T
     assert likeness[:4, :4].min() > 0.9 and likeness[4:, 4:].min() > 0.9
@@ -74,7 +74,7 @@ def _write(folder, name, vectors, items):
     return folder / f"{name}.npy"
 
 
-def test_vectors_of_several_files_meet_by_item_token(tmp_path):
+def test_vectors_of_several_files_are_matched_by_item_token(tmp_path):
     text = _write(tmp_path, "text", [[2.0, 0.0], [0.0, 0.0]], ["a", "b"])
     image = _write(tmp_path, "image", [[0.0, 3.0], [5.0, 0.0]], ["b", "a"])
     catalogue = catalogue_of_files([text, image])
@@ -89,7 +89,3 @@ def test_a_missing_file_and_a_missing_item_are_named(tmp_path):
     text = _write(tmp_path, "text", [[1.0], [1.0]], ["a", "b"])
     with pytest.raises(ValueError, match="image.json lacks 1 of 2 items"):
         catalogue_of_files([text, _write(tmp_path, "image", [[1.0]], ["a"])])
-
-
-def test_one_source_stays_as_it_is():
-    assert torch.equal(join([torch.tensor([[3.0]])]), torch.tensor([[3.0]]))

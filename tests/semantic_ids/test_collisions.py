@@ -1,4 +1,4 @@
-"""What each policy does about items that share an ID, by hand."""
+"""Each policy for items that share an ID, by hand."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def test_leave_leaves():
     assert torch.equal(resolve("leave", CODES, ITEMS, None), CODES)
 
 
-def test_append_numbers_those_that_share():
+def test_append_numbers_the_items_that_share_an_id():
     resolved = resolve("append", CODES, ITEMS, None)
     assert torch.equal(resolved[:, :2], CODES)
     assert sorted(resolved[[0, 1, 3], 2].tolist()) == [0, 1, 2]
@@ -29,7 +29,7 @@ def test_the_order_of_the_items_decides_nothing(policy):
     assert torch.equal(resolved, resolve(policy, CODES, ITEMS, LAST)[order])
 
 
-def test_the_nearest_keeps_its_code_and_the_others_take_what_is_free_under_their_prefix():
+def test_the_nearest_keeps_its_code_and_the_others_take_free_codes_under_their_prefix():
     resolved = resolve("nearest_free", CODES, ITEMS, LAST)
     assert resolved.tolist() == [[0, 3], [0, 1], [1, 1], [0, 2], [0, 0]] or resolved.tolist() == [
         [0, 2],
@@ -42,7 +42,7 @@ def test_the_nearest_keeps_its_code_and_the_others_take_what_is_free_under_their
     assert len(torch.unique(resolved, dim=0)) == 5
 
 
-def test_where_nothing_is_free_an_item_keeps_what_it_shares():
+def test_without_a_free_code_an_item_keeps_its_shared_one():
     codes, last = torch.zeros(3, 2, dtype=torch.int64), LastLevel(torch.zeros(3, 1), torch.tensor([[0.0], [1.0]]))
     resolved = resolve("nearest_free", codes, ITEMS[:3], last)
     assert sorted(resolved[:, 1].tolist()) == [0, 0, 1]
@@ -55,7 +55,7 @@ def test_balanced_gives_every_code_to_equally_many():
     assert counts.max() - counts.min() <= 1
 
 
-def test_a_sinkhorn_plan_has_both_marginals_and_prefers_what_is_near():
+def test_a_sinkhorn_plan_has_both_marginals_and_prefers_near_codes():
     x = torch.randn(40, 3, generator=torch.Generator().manual_seed(1))
     codebook = x[:8]
     plan = sinkhorn_plan(x, codebook).exp()
@@ -67,7 +67,7 @@ def test_a_sinkhorn_plan_has_both_marginals_and_prefers_what_is_near():
     assert (plan.argmax(dim=1)[:8] == torch.arange(8)).sum() >= 6
 
 
-def test_an_unknown_policy_and_one_that_lacks_its_level_are_named():
+def test_an_unknown_policy_and_a_missing_last_level_are_named():
     with pytest.raises(ValueError, match="collisions is 'drop': choose one of leave, append"):
         resolve("drop", CODES, ITEMS, LAST)
     with pytest.raises(ValueError, match="collisions=sinkhorn chooses the last code by distance"):

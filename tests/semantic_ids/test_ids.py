@@ -1,4 +1,4 @@
-"""Semantic IDs: both directions, and a bundle that says when it is broken."""
+"""Semantic IDs in both directions, and bundles that name their damage."""
 
 import json
 
@@ -31,11 +31,11 @@ def test_tokens_are_unique_across_levels_and_zero_pads():
     [
         (["a"], [[0, 1]], [2], r"codes are int64 \(1, 2\) for 1 items and 1 levels"),
         (["a"], [[0.5]], [2], "codes are float64"),
-        (["a", "a"], [[0], [1]], [2], "item 'a' stands twice"),
+        (["a", "a"], [[0], [1]], [2], "item 'a' occurs twice"),
         (["a", "b"], [[0], [2]], [2], "item 'b' has code 2 at level 1, whose codebook_size is 2"),
     ],
 )
-def test_codes_that_can_not_be_are_refused(items, codes, sizes, message):
+def test_impossible_codes_are_refused(items, codes, sizes, message):
     with pytest.raises(ValueError, match=message):
         SemanticIds(items, np.array(codes), sizes)
 
@@ -51,7 +51,7 @@ def test_a_bundle_gives_back_what_was_saved(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ids"]
 
 
-def test_what_is_there_is_not_written_over(tmp_path):
+def test_an_existing_folder_is_not_overwritten(tmp_path):
     (tmp_path / "ids").mkdir()
     with pytest.raises(FileExistsError, match="ids exists: remove it, or choose another --out"):
         IDS.save(tmp_path / "ids", {}, {})
@@ -75,10 +75,10 @@ def _another(folder):
     ("damage", "error", "message"),
     [
         (_flip, ValueError, "is not the file that was written"),
-        (_cut, ValueError, "is not readable json"),
-        (_another, ValueError, "is no record of a bundle"),
+        (_cut, ValueError, "is not readable JSON"),
+        (_another, ValueError, "is not the record of a bundle"),
         (lambda folder: (folder / CODES).unlink(), FileNotFoundError, f"{CODES} is missing"),
-        (lambda folder: (folder / RECORD).unlink(), FileNotFoundError, f"is no bundle, {RECORD} is missing"),
+        (lambda folder: (folder / RECORD).unlink(), FileNotFoundError, f"is not a bundle, {RECORD} is missing"),
     ],
 )
 def test_a_damaged_bundle_is_named(tmp_path, damage, error, message):

@@ -1,4 +1,4 @@
-"""Pieces of IDs: n-grams by hand, IDs spelled whole by SentencePieces, nothing learned from what is not trained."""
+"""Pieces of IDs: n-grams by hand, SentencePieces that spell whole IDs, nothing learned from untrained items."""
 
 import sys
 
@@ -17,9 +17,9 @@ def test_codes_are_pieces_of_their_level():
     assert tokens.tolist() == [[0, 0, 0], [1, 5, 7], [1, 5, 6], [2, 0, 0], [2, 5, 7], [1, 5, 7]]
 
 
-def test_n_grams_are_numbered_by_group_and_what_nobody_takes_is_none():
+def test_n_grams_are_numbered_by_group_and_those_of_untrained_items_are_none():
     tokens, n_pieces = ngram_pieces(CODES, COUNTS, 2)
-    assert n_pieces == 2 + 2  # (0 2), (1 -); 0, 1; (1 2) is the untrained item's alone
+    assert n_pieces == 2 + 2  # (0 2), (1 -); 0, 1; only the untrained item has (1 2)
     assert tokens.tolist() == [[0, 0], [1, 4], [1, 3], [2, 0], [0, 4], [1, 4]]
     assert torch.equal(ngram_pieces(CODES, COUNTS, 1).tokens[1:4] > 0, CODES[1:4] >= 0)
     whole = ngram_pieces(CODES, COUNTS, 9)
@@ -29,7 +29,7 @@ def test_n_grams_are_numbered_by_group_and_what_nobody_takes_is_none():
 
 @pytest.fixture
 def ids():
-    """200 IDs of four codes, whose second two codes are one of six pairs."""
+    """200 IDs of four codes, the last two of which are one of six pairs."""
     generator = torch.Generator().manual_seed(0)
     front = torch.randint(8, (200, 2), generator=generator)
     pairs = torch.randint(8, (6, 2), generator=generator)
@@ -37,7 +37,7 @@ def ids():
     return torch.cat([torch.full((1, 4), -1), codes])
 
 
-def test_sentence_pieces_join_what_stands_together_and_spell_every_id(ids):
+def test_sentence_pieces_join_frequent_neighbours_and_spell_every_id(ids):
     counts = torch.ones(201, dtype=torch.int64)
     counts[0] = 0
     tokens, n_pieces = sentence_pieces(ids, counts, n_pieces=60)
@@ -65,7 +65,7 @@ def test_sentence_pieces_learn_by_counts_and_from_trained_items_alone(ids):
     before = sentence_pieces(ids, counts, n_pieces=60).tokens
     counts[1:4] = 500
     after = sentence_pieces(ids, counts, n_pieces=60).tokens
-    assert (after[1:4] > 0).sum() < (before[1:4] > 0).sum()  # longer pieces for what is taken often
+    assert (after[1:4] > 0).sum() < (before[1:4] > 0).sum()  # longer pieces for frequent items
 
 
 def test_too_few_pieces_or_no_library_are_one_clear_line(ids, monkeypatch):
@@ -73,7 +73,7 @@ def test_too_few_pieces_or_no_library_are_one_clear_line(ids, monkeypatch):
     with pytest.raises(ValueError, match=r"n_pieces=5 is less than the \d+ codes in use"):
         sentence_pieces(ids, counts, n_pieces=5)
     monkeypatch.setattr("sentencepiece.__version__", "0.2.3")
-    with pytest.raises(ValueError, match=r"other pieces with sentencepiece 0.2.3: install another"):
+    with pytest.raises(ValueError, match=r"other pieces with sentencepiece 0.2.3: install an older one"):
         sentence_pieces(ids, counts, n_pieces=60)
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
     with pytest.raises(ValueError, match=r"pip install 'recbole-unirep\[pieces\]'"):

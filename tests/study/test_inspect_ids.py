@@ -125,7 +125,7 @@ def test_a_bundle_of_settings_that_do_not_fit_is_named(shell, tmp_path):
     ids = SemanticIds(["a"], np.array([[0]]), [8])
     ids.save(tmp_path / "raw", {"tokenizer": "RandomIDs", "settings": {"n_levels": 1}}, {})
     code, _, error = shell("inspect", tmp_path / "raw")
-    assert code == 2 and "raw has settings that RandomIDs does not take" in error
+    assert code == 2 and "raw has settings that RandomIDs does not accept" in error
 
 
 def test_an_ill_bundle_ends_with_exit_code_one(shell, bundle):

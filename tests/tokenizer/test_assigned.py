@@ -1,13 +1,10 @@
-"""Tokenizers that read tokens and columns."""
-
-import inspect
+"""Tokenizers that read item tokens or columns."""
 
 import pytest
 import torch
 
 from recbole_unirep.tokenizer import TOKENIZERS, reads_vectors
 from recbole_unirep.tokenizer.assigned import Items
-from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.tokenizer.categoricalids import CategoricalIDs
 from recbole_unirep.tokenizer.itemidtokens import ItemIDTokens, n_digits
 from recbole_unirep.tokenizer.keywordids import KeywordIDs
@@ -37,14 +34,10 @@ def part(rows):
 
 
 @pytest.mark.parametrize("name", ASSIGNED)
-def test_the_contract_of_those_without_vectors(name):
-    parameters = dict(inspect.signature(TOKENIZERS[name]).parameters)
-    assert {p.kind for p in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
-    assert {p.default for p in parameters.values()} == {inspect.Parameter.empty}
-    assert set(parameters) == set(shipped_defaults(name))
+def test_the_contract_of_tokenizers_without_vectors(name):
     with pytest.raises(ValueError, match=f"{name} has seen no items yet: call fit first"):
         TOKENIZERS[name].from_defaults().encode(ITEMS)
-    with pytest.raises(ValueError, match="at least one item|one item at least"):
+    with pytest.raises(ValueError, match="at least one item"):
         TOKENIZERS[name].from_defaults().fit(Items([], {column: [] for column in ITEMS.columns}))
 
     tokenizer = TOKENIZERS[name].from_defaults()
@@ -63,21 +56,21 @@ def test_the_contract_of_those_without_vectors(name):
     assert torch.equal(
         copy.fit(part([0, 1])).encode(part([0])), TOKENIZERS[name].from_defaults().fit(part([0, 1])).encode(part([0]))
     )
-    with pytest.raises(ValueError, match="there is no way back"):
+    with pytest.raises(ValueError, match=f"{name} reads no vectors: its codes can't be decoded"):
         tokenizer.decode(codes)
 
 
-def test_random_codes_are_spread_and_hang_on_the_seed():
+def test_random_codes_are_spread_evenly_and_depend_on_the_seed():
     items = Items([str(number) for number in range(4000)], {})
     codes = RandomIDs.from_defaults(codebook_size=4).fit(items).encode(items)
     for level in codes.unbind(dim=-1):
-        assert torch.bincount(level).sub(1000).abs().max() < 100  # four standard deviations are 110
+        assert torch.bincount(level).sub(1000).abs().max() < 100  # 110 is four standard deviations
     assert len(torch.unique(codes, dim=0)) == 64
     other = RandomIDs.from_defaults(codebook_size=4, fit_seed=1).fit(items).encode(items)
     assert (other == codes).double().mean() == pytest.approx(0.25, abs=0.02)
 
 
-def test_every_item_has_a_number_that_follows_no_order_of_the_items():
+def test_every_item_has_a_number_unrelated_to_the_order_of_the_items():
     items = Items([f"{number:04}" for number in range(1000)], {})
     tokenizer = ItemIDTokens.from_defaults(codebook_size=10).fit(items)
     codes = tokenizer.encode(items)
@@ -98,7 +91,7 @@ def test_as_many_digits_as_the_largest_number_needs(count, base, digits):
     assert n_digits(count, base) == digits
 
 
-def test_categories_become_levels_and_what_is_missing_ends_the_id():
+def test_categories_become_levels_and_missing_ones_are_unused_levels():
     tokenizer = CategoricalIDs.from_defaults(id_columns=["categories", "brand"]).fit(ITEMS)
     assert tokenizer.codebook_sizes == [1, 3, 1, 3]  # Beauty; Bath, Lip, Skin; Oil; Ann, Bo, Cy
     assert tokenizer.encode(ITEMS).tolist() == [
@@ -111,7 +104,7 @@ def test_categories_become_levels_and_what_is_missing_ends_the_id():
     ]
 
 
-def test_words_are_ordered_by_how_typical_they_are():
+def test_words_are_ordered_most_typical_first():
     tokenizer = KeywordIDs.from_defaults(n_levels=2, codebook_size=100, id_columns=["title"]).fit(ITEMS)
     words = tokenizer.words()
     spelled = [[words[code] if code >= 0 else "" for code in codes] for codes in tokenizer.encode(ITEMS).tolist()]
@@ -124,7 +117,7 @@ def test_the_vocabulary_keeps_the_words_that_most_items_have():
 
 
 @pytest.mark.parametrize("tokenizer", [CategoricalIDs, KeywordIDs])
-def test_a_missing_column_is_named_beside_those_that_are_there(tokenizer):
+def test_a_missing_column_is_named_with_the_existing_ones(tokenizer):
     with pytest.raises(ValueError, match="there is no column colour: the .item file has title, brand, categories"):
         tokenizer.from_defaults(id_columns=["colour"]).fit(ITEMS)
     with pytest.raises(ValueError, match="id_columns=title names no column"):

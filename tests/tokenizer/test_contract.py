@@ -1,4 +1,4 @@
-"""What every tokenizer of vectors promises."""
+"""Promises of every tokenizer of vectors, and of those that a recommender trains along."""
 
 import inspect
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recbole_unirep.tokenizer import TOKENIZERS, reads_vectors
-from recbole_unirep.tokenizer.base import shipped_defaults
+from recbole_unirep.tokenizer.base import TrainedTokenizer, shipped_defaults
 
 TEXT_DIM = 12
 NETWORK = {"codebook_size": 8, "code_dim": 4, "encoder_sizes": [8], "fit_epochs": 2, "fit_batch_size": 20}
@@ -24,6 +24,44 @@ TINY = {
     "LETTER": {**NETWORK, "collaborative_dim": 4, "code_clusters": 2},
 }
 VECTORS = [name for name in TOKENIZERS if reads_vectors(name)]
+TRAINED = [name for name in VECTORS if TOKENIZERS[name].is_trained]
+AUTOENCODER = {
+    **{f"encoder.0.{name}": shape for name, shape in {"weight": (8, 12), "bias": (8,)}.items()},
+    **{f"encoder.2.{name}": shape for name, shape in {"weight": (4, 8), "bias": (4,)}.items()},
+    **{f"decoder.0.{name}": shape for name, shape in {"weight": (8, 4), "bias": (8,)}.items()},
+    **{f"decoder.2.{name}": shape for name, shape in {"weight": (12, 8), "bias": (12,)}.items()},
+    "text_mean": (12,),
+    "text_deviation": (),
+}
+CODEBOOKS = {"n_dimensions": (), "codebooks": (3, 8, 12)}
+STATES = {  # names and shapes that checkpoints and bundles hold
+    "RQVAE": {**AUTOENCODER, "quantizer.codebooks": (3, 8, 4)},
+    "VQ": {**CODEBOOKS, "codebooks": (1, 8, 12)},
+    "RVQ": CODEBOOKS,
+    "RQKMeans": CODEBOOKS,
+    "BalancedRQKMeans": CODEBOOKS,
+    "MBGen": {
+        **{f"first.{name}": shape for name, shape in AUTOENCODER.items()},
+        "first.quantizer.codebooks": (1, 8, 4),
+        "first.quantizer.code_counts": (1, 8),
+        "first.quantizer.code_sums": (1, 8, 4),
+        "residual_codebook": (8, 4),
+        "is_fitted": (),
+    },
+    "PQ": {"n_dimensions": (), "codebooks": (4, 8, 3), "mean": (12,)},
+    "OPQ": {"n_dimensions": (), "codebooks": (3, 8, 4), "mean": (12,), "rotation": (12, 12)},
+    "HierarchicalKMeans": {"n_dimensions": (), "centres": (34, 12), "first_child": (34,), "n_children": (34,)},
+    "Fused": CODEBOOKS,
+    "LETTER": {
+        **AUTOENCODER,
+        "encoder.0.weight": (8, 8),
+        "decoder.2.weight": (8, 8),
+        "decoder.2.bias": (8,),
+        "text_mean": (8,),
+        "quantizer.codebooks": (4, 8, 4),
+        "is_fitted": (),
+    },
+}
 
 
 @pytest.fixture
@@ -32,18 +70,31 @@ def text():
 
 
 def make_tokenizer(name, **overrides):
-    settings = {**TINY[name], **overrides}
-    if "text_dim" in inspect.signature(TOKENIZERS[name]).parameters:
-        settings["text_dim"] = TEXT_DIM
-    return TOKENIZERS[name].from_defaults(**settings)
+    return TOKENIZERS[name].from_defaults(text_dim=TEXT_DIM, **{**TINY[name], **overrides})
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_constructor_takes_the_yaml_keys_by_name_without_defaults(name):
-    parameters = dict(inspect.signature(TOKENIZERS[name]).parameters)
-    assert {p.kind for p in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
-    assert {p.default for p in parameters.values()} == {inspect.Parameter.empty}
-    assert set(parameters) - {"text_dim"} == set(shipped_defaults(name))
+def test_constructor_takes_keywords_without_defaults(name):
+    parameters = inspect.signature(TOKENIZERS[name]).parameters.values()
+    assert {p.kind for p in parameters} == {inspect.Parameter.KEYWORD_ONLY}
+    assert {p.default for p in parameters} == {inspect.Parameter.empty}
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_a_tokenizer_is_built_from_the_keys_of_its_yaml_and_needs_each(name):
+    keys = {**shipped_defaults(name), "text_dim": 100}
+    assert type(TOKENIZERS[name].from_keys(keys)).__name__ == name
+    for key in shipped_defaults(name):
+        with pytest.raises(KeyError, match=key):
+            TOKENIZERS[name].from_keys({other: value for other, value in keys.items() if other != key})
+    with pytest.raises(TypeError, match=f"{name} has no key n_level: its keys are {next(iter(keys))}"):
+        TOKENIZERS[name].from_defaults(n_level=3)
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_names_and_shapes_of_the_state_stay(name, text):
+    state = make_tokenizer(name).fit(text).state_dict()
+    assert {key: tuple(value.shape) for key, value in state.items()} == STATES[name]
 
 
 @pytest.mark.parametrize("name", VECTORS)
@@ -57,7 +108,7 @@ def test_codes_stay_inside_their_codebook(name, text):
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_same_seed_same_codes_whatever_the_global_state(name, text):
+def test_the_same_seed_gives_the_same_codes_whatever_the_global_state(name, text):
     torch.manual_seed(1)
     tokenizer = make_tokenizer(name)
     state = torch.get_rng_state()
@@ -106,13 +157,33 @@ def test_decode_leads_back_to_the_text_space(name, text):
     assert not decoded.requires_grad
 
 
-@pytest.mark.parametrize("name", VECTORS)
-def test_forward_gives_vectors_codes_and_a_loss_per_item(name, text):
-    tokenizer = make_tokenizer(name).fit(text)
-    quantized = tokenizer(text)
-    assert quantized.vectors.shape == (len(text), tokenizer.code_dim)
-    assert torch.equal(quantized.codes, tokenizer.encode(text))
-    assert quantized.losses.quantization.shape == quantized.losses.reconstruction.shape == (len(text),)
+@pytest.mark.parametrize("update", ["gradient", "ema"])
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_tokenizer_that_is_trained_along_offers_what_a_recommender_asks(name, text, update):
+    tokenizer = make_tokenizer(name, codebook_update=update)
+    tokenizer.initialise(text, seed=0)
+    assert isinstance(tokenizer, TrainedTokenizer)
+    assert not tokenizer.scale_text(tokenizer.text_mean[None]).any()
+    latent, quantizer = tokenizer.encoder(tokenizer.scale_text(text)), tokenizer.quantizer
+    vectors, codes = quantizer.quantize(latent)
+    assert vectors.shape == (len(text), tokenizer.code_dim)
+    assert torch.equal(codes, tokenizer.encode(text))
+    assert quantizer.losses(latent, codes).shape == tokenizer.reconstruction_loss(text, vectors).shape == (len(text),)
+    (gradient,) = torch.autograd.grad(vectors.sum(), tokenizer.encoder[0].weight)
+    assert gradient.any()
+    assert quantizer.codebooks.shape == (tokenizer.n_levels, tokenizer.codebook_size, tokenizer.code_dim)
+    assert len(quantizer.level_metrics) == tokenizer.n_levels
+    assert bool(quantizer.ema_state) == (not quantizer.codebooks.requires_grad) == (update == "ema")
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_without_quantizer_an_autoencoder_is_left(name, text):
+    tokenizer = make_tokenizer(name)
+    assert tokenizer.without_quantizer() is tokenizer and tokenizer.quantizer is None
+    tokenizer.initialise(text, seed=0)
+    assert not [key for key in tokenizer.state_dict() if "quantizer" in key]
+    latent = tokenizer.encoder(tokenizer.scale_text(text))
+    assert tokenizer.reconstruction_loss(text, latent).shape == (len(text),)
 
 
 @pytest.mark.parametrize("name", VECTORS)
@@ -123,12 +194,12 @@ def test_vectors_of_another_width_are_refused(name, text):
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_what_the_levels_know_becomes_more_and_ends_in_what_the_codes_stand_for(name, text):
+def test_approximations_improve_and_end_in_the_decoded_vector(name, text):
     tokenizer = make_tokenizer(name).fit(text)
     codes = tokenizer.encode(text)
     distortion = tokenizer.distortion(text, codes)
     assert len(distortion) == tokenizer.n_levels
-    if tokenizer.is_trained:  # two epochs are no training
+    if tokenizer.is_trained:  # two epochs are too few
         return
     assert distortion[-1] == min(distortion) < 1
     vectors, known = tokenizer.approximations(text, codes)
@@ -141,7 +212,7 @@ def test_what_the_levels_know_becomes_more_and_ends_in_what_the_codes_stand_for(
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_distortion_is_the_same_in_parts(name, text, monkeypatch):
+def test_distortion_is_the_same_in_blocks(name, text, monkeypatch):
     tokenizer = make_tokenizer(name).fit(text)
     codes = tokenizer.encode(text)
     whole = tokenizer.distortion(text, codes)
@@ -150,7 +221,7 @@ def test_distortion_is_the_same_in_parts(name, text, monkeypatch):
 
 
 @pytest.mark.parametrize("name", [name for name in VECTORS if hasattr(TOKENIZERS[name], "last_level")])
-def test_the_last_code_is_the_nearest_to_what_is_left(name, text):
+def test_the_last_code_is_the_nearest_to_the_last_residual(name, text):
     tokenizer = make_tokenizer(name).fit(text)
     codes = tokenizer.encode(text)
     left, codebook = tokenizer.last_level(text, codes)
@@ -164,13 +235,13 @@ def test_no_vectors_are_refused(name, text):
 
 
 @pytest.mark.parametrize("name", [name for name in VECTORS if not TOKENIZERS[name].is_trained])
-def test_what_was_not_fitted_says_so(name, text):
+def test_a_tokenizer_that_is_not_fitted_says_so(name, text):
     with pytest.raises(ValueError, match=f"{name} has seen no vectors yet: call fit first"):
         make_tokenizer(name).encode(text)
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_an_item_has_its_code_alone_and_among_others(name, text):
+def test_an_item_has_the_same_code_alone_and_among_others(name, text):
     tokenizer = make_tokenizer(name).fit(text)
     alone = torch.cat([tokenizer.encode(row[None]) for row in text])
     assert torch.equal(alone, tokenizer.encode(text))

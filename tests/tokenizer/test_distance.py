@@ -1,4 +1,4 @@
-"""Nearness and errors by hand."""
+"""Nearest codes and squared errors by hand."""
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ def test_nearness_by_hand():
     torch.testing.assert_close(euclidean(x, codebook), (25 - torch.tensor([[2.0, 100.0, 18.0]])) / 2)
 
 
-def test_nearness_orders_as_differences_do():
+def test_nearness_ranks_like_distances_and_angles():
     x, codebook = torch.randn(7, 5, dtype=torch.double), torch.randn(4, 5, dtype=torch.double)
     squared = np.square(x.numpy()[:, None] - codebook.numpy()[None]).sum(axis=-1)
     expected = (np.square(x.numpy()).sum(axis=-1, keepdims=True) - squared) / 2
@@ -38,7 +38,7 @@ def test_zero_vectors_have_a_number_for_their_nearness():
     assert cosine(zeros, codebook).tolist() == [[0.0, 0.0]]
 
 
-def test_codes_are_int64_and_the_first_of_equals():
+def test_codes_are_int64_and_the_first_of_equally_near_ones():
     codes = nearest(torch.ones(2, 2), torch.ones(3, 2), "euclidean")
     assert codes.dtype == torch.int64
     assert codes.tolist() == [0, 0]

@@ -1,4 +1,4 @@
-"""Tokenizers whose codebooks are found once, each by values that can be checked by hand."""
+"""Tokenizers that are fitted once, each by values that can be checked by hand."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def squared_distance(tokenizer, x):
     return (tokenizer.decode(tokenizer.encode(x)) - x).square().sum(dim=-1).mean().item()
 
 
-def test_kmeans_finds_clusters_that_lie_apart(two_levels):
+def test_kmeans_finds_separated_clusters(two_levels):
     centres = kmeans(two_levels, 4, iterations=20, seed=1)
     assert sorted(map(tuple, centres.round().tolist())) == [(-10, -10), (-10, 10), (10, -10), (10, 10)]
 
@@ -47,7 +47,7 @@ def test_codes_beyond_the_distinct_points_stay_unused():
     assert VQ.from_defaults(codebook_size=4).fit(x).encode(x).max() == 1
 
 
-def test_the_second_level_quantizes_what_the_first_leaves(two_levels):
+def test_the_second_level_quantizes_the_residuals_of_the_first(two_levels):
     tokenizer = RQKMeans.from_defaults(n_levels=2, codebook_size=4).fit(two_levels)
     codes = tokenizer.encode(two_levels)
     assert len(torch.unique(codes, dim=0)) == 16
@@ -55,7 +55,7 @@ def test_the_second_level_quantizes_what_the_first_leaves(two_levels):
     assert squared_distance(tokenizer, two_levels) == pytest.approx(0, abs=1e-8)
 
 
-def test_a_sample_is_what_fit_reads(two_levels):
+def test_fit_reads_a_sample_of_fit_items(two_levels):
     x = torch.cat([two_levels, two_levels + noise(16, 2)])
     whole = RQKMeans.from_defaults(n_levels=1, codebook_size=2, fit_items=0).fit(x)
     part = RQKMeans.from_defaults(n_levels=1, codebook_size=2, fit_items=8).fit(x)
@@ -66,7 +66,7 @@ def test_a_sample_is_what_fit_reads(two_levels):
     assert not torch.equal(part.codebooks, whole.codebooks)
 
 
-def test_vectors_may_lie_in_a_mapped_file_of_half_precision(tmp_path, two_levels):
+def test_vectors_may_be_memory_mapped_in_half_precision(tmp_path, two_levels):
     np.save(tmp_path / "x.npy", two_levels.numpy().astype(np.float16))
     mapped = torch.from_numpy(np.load(tmp_path / "x.npy", mmap_mode="c"))
     tokenizer = RQKMeans.from_defaults(n_levels=2, codebook_size=4).fit(mapped)
@@ -75,7 +75,7 @@ def test_vectors_may_lie_in_a_mapped_file_of_half_precision(tmp_path, two_levels
     )
 
 
-def test_clusters_take_their_nearest_in_turn_and_differ_by_one_at_most():
+def test_clusters_take_their_nearest_items_in_turn_and_sizes_differ_by_at_most_one():
     x = torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.0]])
     cluster, means = balanced_assignment(x, torch.tensor([[0.0], [0.0]]))
     assert cluster.tolist() == [0, 0, 0, 1, 1]
@@ -93,13 +93,13 @@ def test_every_level_of_a_balanced_catalogue_is_balanced(n_items, codebook_size)
     assert torch.equal(tokenizer.encode_catalogue(x), codes)
 
 
-def test_balance_costs_little_where_the_clusters_are_balanced(two_levels):
+def test_balancing_costs_little_if_the_clusters_are_balanced(two_levels):
     tokenizer = BalancedRQKMeans.from_defaults(n_levels=2, codebook_size=4, fit_seed=3).fit(two_levels)
     codes = tokenizer.encode_catalogue(two_levels)
-    assert (tokenizer.decode(codes) - two_levels).square().sum(dim=-1).mean() < 110  # of 201: a greedy algorithm's
+    assert (tokenizer.decode(codes) - two_levels).square().sum(dim=-1).mean() < 110  # of 201; the algorithm is greedy
 
 
-def test_steps_come_as_near_as_kmeans():
+def test_training_by_steps_comes_as_near_as_kmeans():
     x = noise(400, 8)
     near = squared_distance(RQKMeans.from_defaults(n_levels=2, codebook_size=16).fit(x), x)
     for update in ("ema", "gradient"):
@@ -107,7 +107,7 @@ def test_steps_come_as_near_as_kmeans():
         assert squared_distance(tokenizer.fit(x), x) < 1.05 * near
 
 
-def test_rvq_learns_by_steps_from_any_start():
+def test_rvq_improves_a_sampled_start():
     x = noise(400, 8)
     start = RVQ.from_defaults(n_levels=1, codebook_size=16, codebook_init="sample", fit_epochs=0).fit(x)
     learned = RVQ.from_defaults(n_levels=1, codebook_size=16, codebook_init="sample", codebook_decay=0.5).fit(x)
@@ -130,7 +130,7 @@ def test_parts_of_unequal_width_are_refused_with_widths_that_fit():
         PQ.from_defaults(n_levels=5).fit(noise(10, 12))
 
 
-def test_a_rotation_helps_where_the_parts_hang_together():
+def test_a_rotation_helps_if_the_parts_are_unequal():
     x = torch.cat([noise(500, 2) * 5, noise(500, 2, seed=1) * 0.1], dim=1)
     settings = {"n_levels": 2, "codebook_size": 16}
     plain, rotated = PQ.from_defaults(**settings).fit(x), OPQ.from_defaults(**settings).fit(x)
@@ -138,7 +138,7 @@ def test_a_rotation_helps_where_the_parts_hang_together():
     assert squared_distance(rotated, x) < 0.5 * squared_distance(plain, x)
 
 
-def test_a_tree_of_clusters_ends_where_an_item_is_alone(two_levels):
+def test_a_tree_of_clusters_stops_at_a_single_item(two_levels):
     x = torch.cat([two_levels, torch.tensor([[100.0, 100.0]])])
     tokenizer = HierarchicalKMeans.from_defaults(n_levels=3, codebook_size=5).fit(x)
     codes = tokenizer.encode(x)
@@ -168,7 +168,7 @@ def test_the_random_level_depends_on_vector_and_seed_alone():
     assert torch.equal(first.decode(other_random), first.decode(first.encode(x)))
 
 
-def test_who_takes_an_item_and_what_it_says_share_the_code():
+def test_collaborative_share_weighs_interactions_against_text():
     text = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     users = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
     x = torch.cat([text, users], dim=1)
@@ -180,7 +180,7 @@ def test_who_takes_an_item_and_what_it_says_share_the_code():
     assert a == c != b == d
 
 
-def test_an_item_that_nobody_took_is_encoded_by_its_text():
+def test_an_item_without_interactions_is_encoded_by_its_text():
     text, users = noise(60, 6), noise(60, 3, seed=1)
     tokenizer = Fused.from_defaults(n_levels=2, codebook_size=8, collaborative_dim=3, collaborative_share=0.2)
     tokenizer.fit(torch.cat([text, users], dim=1))
@@ -190,17 +190,17 @@ def test_an_item_that_nobody_took_is_encoded_by_its_text():
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5])
-def test_a_share_is_a_share(share):
-    with pytest.raises(ValueError, match="is no share: give 0 to 1"):
+def test_a_share_outside_0_to_1_is_refused(share):
+    with pytest.raises(ValueError, match="is not a share: give 0 to 1"):
         Fused.from_defaults(collaborative_share=share)
 
 
-def test_text_must_be_there_beside_the_collaborative_part():
-    with pytest.raises(ValueError, match="vectors have 3 dimensions, of which collaborative_dim=3 leaves none"):
+def test_vectors_without_text_part_are_refused():
+    with pytest.raises(ValueError, match="vectors have 3 dimensions, collaborative_dim=3 leaves none for the text"):
         Fused.from_defaults(collaborative_dim=3).fit(noise(10, 3))
 
 
-def test_refinement_leaves_less_and_never_more():
+def test_refinement_lowers_the_error_and_never_raises_it():
     x = noise(300, 6)
     plain = RQKMeans.from_defaults(n_levels=3, codebook_size=8, refinement_rounds=0).fit(x)
     rounds = [RQKMeans.from_defaults(n_levels=3, codebook_size=8, refinement_rounds=n).fit(x) for n in (1, 3, 12)]
@@ -210,7 +210,7 @@ def test_refinement_leaves_less_and_never_more():
 
 
 @pytest.mark.parametrize("numbers", [1, 60, 10**9])
-def test_blocks_of_any_size_have_the_codes_of_one_vector_at_a_time(monkeypatch, numbers):
+def test_blocks_of_any_size_give_the_codes_of_single_vectors(monkeypatch, numbers):
     monkeypatch.setattr(distance, "CACHED_NUMBERS", numbers)
     x, codebooks, metrics = noise(50, 6), noise(3, 8, 6, seed=1), ["cosine", "euclidean", "euclidean"]
     expected = []
@@ -227,16 +227,16 @@ def test_blocks_of_any_size_have_the_codes_of_one_vector_at_a_time(monkeypatch, 
 
 
 @pytest.mark.parametrize("numbers", [1, 60, 10**9])
-def test_blocks_of_any_size_have_the_nearest_code_of_each_part(monkeypatch, numbers):
+def test_blocks_of_any_size_give_the_nearest_code_of_each_part(monkeypatch, numbers):
     monkeypatch.setattr(distance, "CACHED_NUMBERS", numbers)
     x = noise(50, 6)
     pq = PQ.from_defaults(n_levels=3, codebook_size=8).fit(x)
-    parts = x.reshape(50, 3, 1, 2) - pq.codebooks  # of each part to each of its codes
+    parts = x.reshape(50, 3, 1, 2) - pq.codebooks  # from each part to each of its codes
     assert pq.encode(x).equal(parts.square().sum(dim=-1).argmin(dim=-1))
 
 
 def test_a_refined_codebook_is_the_mean_of_what_the_others_leave():
-    """One round by hand, over fixed codes: level after level, each with the new vectors of those before it."""
+    """One round by hand, with given codes: level by level, each with the new vectors of the levels before it."""
     x = noise(40, 3)
     codebooks = torch.stack([noise(4, 3, seed=1), 0.3 * noise(4, 3, seed=2)])
     codes = residual_codes(x, codebooks, ["euclidean"] * 2)

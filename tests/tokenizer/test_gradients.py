@@ -1,7 +1,7 @@
-"""Who is moved by which loss, with gradients derived by hand.
+"""Which loss moves which part, with gradients derived by hand.
 
 The case: the encoder is the identity, so z = x = (3, 1); the decoder doubles. Level 1 chooses e_1 = (2, 2) and leaves
-(1, -1); level 2 chooses e_2 = (0.5, -0.5); so z_hat = (2.5, 1.5) and the decoder says (5, 3). beta is 0.25.
+(1, -1); level 2 chooses e_2 = (0.5, -0.5); so z_hat = (2.5, 1.5) and the decoder gives (5, 3). beta is 0.25.
 """
 
 import pytest
@@ -38,10 +38,16 @@ def make_case(residual_gradient, codebook_gradient):
     return tokenizer
 
 
-def gradients(tokenizer, loss):
-    """What a loss sends to the encoder's output, the codebooks and the decoder, zeros where it sends nothing.
+def forward(tokenizer):
+    """Vectors, codes, quantization loss and reconstruction loss of the case."""
+    vectors, codes, losses = tokenizer.quantizer(tokenizer.latent(X))
+    return vectors, codes, losses, tokenizer.reconstruction_loss(X, vectors)
 
-    The encoder's bias receives what its output z receives.
+
+def gradients(tokenizer, loss):
+    """Gradients of a loss at the encoder's output, the codebooks and the decoder, zeros where there is none.
+
+    The gradient of the encoder's bias is that of its output z.
     """
     encoder, decoder = tokenizer.encoder[0], tokenizer.decoder[0]
     parameters = [encoder.bias, encoder.weight, tokenizer.quantizer.codebooks, decoder.bias, decoder.weight]
@@ -54,17 +60,17 @@ def gradients(tokenizer, loss):
 
 @pytest.mark.parametrize(("residual_gradient", "codebook_gradient"), SETTINGS)
 def test_the_case_is_what_it_says(residual_gradient, codebook_gradient):
-    vectors, codes, losses = make_case(residual_gradient, codebook_gradient)(X)
+    vectors, codes, quantization, reconstruction = forward(make_case(residual_gradient, codebook_gradient))
     assert codes.tolist() == [[1, 0]]
     assert vectors.tolist() == [[2.5, 1.5]]
-    assert losses.quantization.tolist() == [(2 + 0.5) * 1.25]
-    assert losses.reconstruction.tolist() == [2.0**2 + 2.0**2]
+    assert quantization.tolist() == [(2 + 0.5) * 1.25]
+    assert reconstruction.tolist() == [2.0**2 + 2.0**2]
 
 
 @pytest.mark.parametrize(("residual_gradient", "codebook_gradient"), SETTINGS)
 def test_quantization_loss_moves_encoder_and_codebooks_but_not_the_decoder(residual_gradient, codebook_gradient):
     tokenizer = make_case(residual_gradient, codebook_gradient)
-    z, codebooks, *decoder = gradients(tokenizer, tokenizer(X).losses.quantization.sum())
+    z, codebooks, *decoder = gradients(tokenizer, forward(tokenizer)[2].sum())
     # 2 beta (r_1 - e_1) + 2 beta (r_2 - e_2) = 0.5 (1, -1) + 0.5 (0.5, -0.5)
     assert z == [0.75, -0.75]
     # detached: 2 (e_1 - r_1) = (-2, 2); as printed, r_2 = r_1 - e_1 adds -2 beta (r_2 - e_2) = (-0.25, 0.25)
@@ -77,7 +83,7 @@ def test_quantization_loss_moves_encoder_and_codebooks_but_not_the_decoder(resid
 @pytest.mark.parametrize(("residual_gradient", "codebook_gradient"), SETTINGS)
 def test_reconstruction_loss_moves_encoder_and_decoder_and_codebooks_if_asked(residual_gradient, codebook_gradient):
     tokenizer = make_case(residual_gradient, codebook_gradient)
-    z, codebooks, decoder_bias, decoder_weight = gradients(tokenizer, tokenizer(X).losses.reconstruction.sum())
+    z, codebooks, decoder_bias, decoder_weight = gradients(tokenizer, forward(tokenizer)[3].sum())
     # The decoder's error is (5, 3) - (3, 1) = (2, 2); twice that, times its slope 2, reaches its input.
     assert z == [8.0, 8.0]
     chosen = [8.0, 8.0] if codebook_gradient else [0.0, 0.0]
@@ -89,15 +95,15 @@ def test_reconstruction_loss_moves_encoder_and_decoder_and_codebooks_if_asked(re
 @pytest.mark.parametrize(("residual_gradient", "codebook_gradient"), SETTINGS)
 def test_downstream_loss_moves_the_encoder_and_codebooks_if_asked(residual_gradient, codebook_gradient):
     tokenizer = make_case(residual_gradient, codebook_gradient)
-    z, codebooks, *decoder = gradients(tokenizer, (tokenizer(X).vectors * torch.tensor([1.0, 2.0])).sum())
+    z, codebooks, *decoder = gradients(tokenizer, (forward(tokenizer)[0] * torch.tensor([1.0, 2.0])).sum())
     assert z == [1.0, 2.0]
     chosen = [1.0, 2.0] if codebook_gradient else [0.0, 0.0]
     assert codebooks == [[[0.0, 0.0], chosen], [chosen, [0.0, 0.0]]]
     assert decoder == [[0.0, 0.0], NOTHING]
 
 
-def test_rotation_turns_and_stretches_the_gradient_as_z_onto_z_hat():
-    """In the plane: z = (3, 1) onto (2.5, 1.5) is a turn by the angle between them, and a stretch."""
+def test_rotation_rotates_and_scales_the_gradient_as_z_onto_z_hat():
+    """In the plane: z = (3, 1) is rotated onto (2.5, 1.5) by the angle between them, and scaled."""
     z = torch.tensor([[3.0, 1.0]], dtype=torch.float64, requires_grad=True)
     z_hat = torch.tensor([[2.5, 1.5]], dtype=torch.float64)
     moved = Rotation.apply(z, z_hat)
@@ -110,8 +116,8 @@ def test_rotation_turns_and_stretches_the_gradient_as_z_onto_z_hat():
     torch.testing.assert_close(found[0], (turn.T @ gradient[0]).detach())
 
 
-def test_rotation_in_many_dimensions_is_a_turn_and_a_stretch():
-    """The map that the gradient belongs to sends z onto z_hat and keeps proportions; a latent of zeros stays finite."""
+def test_rotation_in_many_dimensions_is_a_rotation_and_a_scaling():
+    """The linear map behind the gradient sends z onto z_hat and keeps proportions; a latent of zeros stays finite."""
     generator = torch.Generator().manual_seed(0)
     z, z_hat = torch.randn(2, 5, 7, generator=generator, dtype=torch.float64).unbind()
     jacobian = torch.autograd.functional.jacobian
@@ -124,9 +130,9 @@ def test_rotation_in_many_dimensions_is_a_turn_and_a_stretch():
     assert torch.autograd.grad(Rotation.apply(zero, torch.zeros(1, 7)).sum(), zero)[0].isfinite().all()
 
 
-def test_a_tokenizer_passes_gradients_by_rotation():
+def test_a_tokenizer_passes_gradients_on_by_rotation():
     tokenizer = make_case("detached", False)
-    tokenizer.quantizer.gradient_estimator = "rotation"
+    tokenizer.quantizer.gradients = tokenizer.quantizer.gradients._replace(gradient_estimator="rotation")
     weight = torch.tensor([[1.0, -4.0]])
     vectors, codes = tokenizer.quantizer.quantize(tokenizer.latent(X))
     z, codebooks, *_ = gradients(tokenizer, (vectors * weight).sum())

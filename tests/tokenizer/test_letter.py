@@ -1,4 +1,4 @@
-"""LETTER's regularizers against its equations, and what they do to codes."""
+"""LETTER's regularizers against its equations, and their effect on codes."""
 
 import math
 
@@ -19,7 +19,7 @@ def test_the_contrast_is_equation_4():
     scores = [[float(z @ h) for h in collaborative] for z in vectors]
     expected = -sum(math.log(math.exp(row[i]) / sum(map(math.exp, row))) for i, row in enumerate(scores)) / 3
     assert collaborative_loss(vectors, collaborative).item() == pytest.approx(expected, rel=1e-5)
-    collaborative = torch.cat([collaborative, torch.zeros(1, 4)])  # an item that nobody has taken
+    collaborative = torch.cat([collaborative, torch.zeros(1, 4)])  # an item without interactions
     assert collaborative_loss(noise(4, 4)[[0, 1, 2, 3]], collaborative).item() == pytest.approx(
         collaborative_loss(noise(4, 4)[:3], collaborative[:3]).item()
     )
@@ -27,7 +27,7 @@ def test_the_contrast_is_equation_4():
 
 
 def test_the_spread_is_equation_5():
-    """In clusters of two the other one is sure; the code itself is no candidate."""
+    """In clusters of two the other code is certain; the code itself is not a candidate."""
     codebook, code, cluster = noise(4, 3), torch.tensor([0, 3]), torch.tensor([0, 1, 0, 1])
     scores = (codebook @ codebook.T).tolist()
     expected = 0.0
@@ -46,8 +46,8 @@ def test_clusters_of_codes_are_equal_and_compact():
     assert sorted(sizes.tolist()) == [3, 4, 4]
 
 
-def test_codes_learn_who_takes_what():
-    """Text hardly says which of two groups of users take an item; a strong contrast puts it into the codes."""
+def test_codes_learn_collaborative_signals():
+    """Text hardly tells which of two user groups takes an item; a strong contrast puts the group into the codes."""
     text, group = noise(80, 6), torch.arange(80) % 2
     text[:, 0] = 0.5 * group
     collaborative = torch.nn.functional.one_hot(group, 4).float()
@@ -63,7 +63,7 @@ def test_codes_learn_who_takes_what():
     assert purity(1.0) > purity(0.0) + 0.2
 
 
-def test_codes_are_those_of_the_text():
+def test_codes_depend_on_the_text_alone():
     x = noise(40, 12)
     tokenizer = LETTER.from_defaults(text_dim=12, fit_epochs=2, **TINY).fit(x)
     unknown = torch.cat([x[:, :8], torch.zeros(40, 4)], dim=-1)
@@ -73,8 +73,8 @@ def test_codes_are_those_of_the_text():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"code_dim": 5}, "collaborative_dim=4 and code_dim=5 meet in a product"),
-        ({"text_dim": 4}, "have 4 dimensions, of which collaborative_dim=4 leaves none to the text"),
+        ({"code_dim": 5}, "collaborative_dim=4 and code_dim=5 differ, but LETTER multiplies both"),
+        ({"text_dim": 4}, "have 4 dimensions, collaborative_dim=4 leaves none for the text"),
         ({"code_clusters": 5}, "code_clusters=5 of codebook_size=8 codes.*at most half"),
     ],
 )

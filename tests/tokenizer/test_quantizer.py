@@ -24,7 +24,7 @@ MIXES = [["cosine"] * 3, ["euclidean"] * 3, ["cosine", "cosine", "euclidean"], [
 
 def make_quantizer(**overrides):
     torch.manual_seed(0)
-    return ResidualQuantizer(**{**OPTIONS, **overrides})
+    return ResidualQuantizer.from_keys({**OPTIONS, **overrides})
 
 
 def algorithm_1(z, codebooks, metrics, beta, reduce):
@@ -107,7 +107,7 @@ ONE_EACH = "give one metric per level, where the last one holds for the levels a
         ({"codebook_update": "sgd"}, "codebook_update is 'sgd': choose one of gradient, ema"),
         (
             {"codebook_update": "ema", "codebook_decay": 1.0},
-            "codebook_decay=1.0 is no share of the past: give 0 or more, below 1",
+            "codebook_decay=1.0 is not a share of the past: give 0 or more, below 1",
         ),
         *(
             (
@@ -132,7 +132,7 @@ def test_a_bad_codebook_init_is_named():
 
 @pytest.mark.parametrize("n_items", [1, 5, 50])
 @pytest.mark.parametrize("codebook_init", CODEBOOK_INITS)
-def test_first_codebooks_come_from_the_seed_alone_however_few_items(codebook_init, n_items):
+def test_first_codebooks_depend_on_the_seed_alone_however_few_items(codebook_init, n_items):
     z = torch.randn(n_items, 4)
     quantizer, again, other = make_quantizer(), make_quantizer(), make_quantizer()
     state = torch.get_rng_state()
@@ -146,7 +146,7 @@ def test_first_codebooks_come_from_the_seed_alone_however_few_items(codebook_ini
         assert not torch.equal(quantizer.codebooks, other.codebooks)
 
 
-def test_kmeans_finds_clusters_and_then_those_of_the_residuals():
+def test_kmeans_finds_clusters_of_the_vectors_then_of_their_residuals():
     centres = torch.tensor([[10.0, 0.0], [-10.0, 0.0]])
     offsets = torch.tensor([[0.0, 1.0], [0.0, -1.0]])
     z = (centres[:, None] + offsets[None]).reshape(4, 2).repeat(5, 1)
@@ -158,7 +158,7 @@ def test_kmeans_finds_clusters_and_then_those_of_the_residuals():
     torch.testing.assert_close(quantizer(z).vectors.detach(), z)
 
 
-def test_sample_takes_distinct_items_and_fills_up_beside_them():
+def test_sample_takes_distinct_items_and_adds_codes_near_them():
     z = torch.arange(20.0).reshape(5, 4)
     quantizer = make_quantizer(codebook_size=5)
     quantizer.initialise(z, "sample", seed=0)
@@ -178,7 +178,7 @@ def test_normal_has_the_spread_of_the_residuals():
     assert 6 < quantizer.codebooks[0].std().item() < 8
 
 
-def test_dead_codes_move_onto_residuals_of_their_level_and_living_ones_stay():
+def test_dead_codes_move_onto_residuals_of_their_level_and_used_ones_stay():
     quantizer = make_quantizer(n_levels=2, codebook_size=3, code_dim=2, level_metrics=["euclidean"] * 2)
     with torch.no_grad():
         quantizer.codebooks[0] = torch.tensor([[1.0, 1.0], [99.0, 99.0], [5.0, 5.0]])
@@ -191,7 +191,7 @@ def test_dead_codes_move_onto_residuals_of_their_level_and_living_ones_stay():
     assert quantizer.codebooks[1].tolist() == [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
 
 
-def test_several_dead_codes_are_given_different_items():
+def test_several_dead_codes_move_onto_different_items():
     quantizer = make_quantizer(n_levels=1, codebook_size=3, code_dim=2, level_metrics=["euclidean"])
     z = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     quantizer.move_dead_codes(z, torch.zeros(1, 3, dtype=torch.bool), torch.Generator().manual_seed(0))
@@ -199,7 +199,7 @@ def test_several_dead_codes_are_given_different_items():
     assert quantizer.codebooks.requires_grad and quantizer.codebooks.grad is None
 
 
-def make_following(codebooks, decay):
+def make_ema_quantizer(codebooks, decay):
     n_levels, codebook_size, code_dim = len(codebooks), len(codebooks[0]), len(codebooks[0][0])
     quantizer = make_quantizer(
         n_levels=n_levels,
@@ -215,51 +215,51 @@ def make_following(codebooks, decay):
     return quantizer
 
 
-def test_codes_follow_their_residuals_by_hand():
-    quantizer = make_following([[[0.0, 0.0], [10.0, 0.0]]], decay=0.5)
+def test_an_ema_update_by_hand():
+    quantizer = make_ema_quantizer([[[0.0, 0.0], [10.0, 0.0]]], decay=0.5)
     z, codes = torch.tensor([[2.0, 0.0], [4.0, 0.0], [10.0, 2.0]]), torch.tensor([[0], [0], [1]])
-    quantizer.follow(z, codes)
+    quantizer.ema_update(z, codes)
     # Code 0: counts (1 + 2) / 2, sums (0 + 6) / 2. Code 1: counts (1 + 1) / 2, sums ((10, 0) + (10, 2)) / 2.
     assert quantizer.code_counts.tolist() == [[1.5, 1.0]]
     assert quantizer.codebooks.tolist() == [[[2.0, 0.0], [10.0, 1.0]]]
 
 
-def test_without_a_past_codes_are_the_means_of_what_the_levels_before_left_over():
-    quantizer = make_following([[[0.0], [8.0]], [[-1.0], [1.0]]], decay=0.0)
+def test_with_decay_0_codes_are_the_means_of_their_residuals():
+    quantizer = make_ema_quantizer([[[0.0], [8.0]], [[-1.0], [1.0]]], decay=0.0)
     z = torch.tensor([[1.0], [3.0], [7.0], [9.0]])
     codes = quantizer.encode(z)
     assert codes.tolist() == [[0, 1], [0, 1], [1, 0], [1, 1]]
-    quantizer.follow(z, codes)
+    quantizer.ema_update(z, codes)
     assert quantizer.codebooks[0].tolist() == [[2.0], [8.0]]
     left = torch.tensor([[-1.0], [(1 + 3 + 1) / 3]])  # residuals of the codes that were chosen
     torch.testing.assert_close(quantizer.codebooks[1], left)
 
 
-def test_a_code_at_rest_stays_where_it_is_and_one_that_is_moved_starts_anew():
-    quantizer = make_following([[[0.0, 1.0], [9.0, 9.0]]], decay=0.5)
+def test_an_unused_code_stays_and_a_moved_one_starts_a_new_average():
+    quantizer = make_ema_quantizer([[[0.0, 1.0], [9.0, 9.0]]], decay=0.5)
     z = torch.tensor([[0.0, 3.0]])
     for _ in range(2000):
-        quantizer.follow(z, torch.tensor([[0]]))
+        quantizer.ema_update(z, torch.tensor([[0]]))
     assert quantizer.codebooks[0].tolist() == [[0.0, 3.0], [9.0, 9.0]]
     quantizer.move_dead_codes(z, torch.tensor([[True, False]]), torch.Generator().manual_seed(0))
-    quantizer.follow(torch.tensor([[2.0, 1.0]]), torch.tensor([[1]]))
-    assert quantizer.codebooks[0, 1].tolist() == [1.0, 2.0]  # between (0, 3), where it was moved, and (2, 1)
+    quantizer.ema_update(torch.tensor([[2.0, 1.0]]), torch.tensor([[1]]))
+    assert quantizer.codebooks[0, 1].tolist() == [1.0, 2.0]  # between (0, 3), where it was moved to, and (2, 1)
 
 
-def test_codes_that_follow_have_no_loss_of_their_own_and_no_gradient():
+def test_ema_codebooks_have_no_loss_and_no_gradient():
     z = torch.randn(5, 4, requires_grad=True)
-    trained, following = make_quantizer(), make_quantizer(codebook_update="ema")
-    following.codebooks.copy_(trained.codebooks.detach())
-    codes = following.encode(z)
-    torch.testing.assert_close(following.losses(z, codes), trained.losses(z, codes) * 0.25 / 1.25)
-    assert [name for name, _ in following.named_parameters()] == []
-    assert {"codebooks", "code_counts", "code_sums"} <= following.state_dict().keys()
+    trained, averaged = make_quantizer(), make_quantizer(codebook_update="ema")
+    averaged.codebooks.copy_(trained.codebooks.detach())
+    codes = averaged.encode(z)
+    torch.testing.assert_close(averaged.losses(z, codes), trained.losses(z, codes) * 0.25 / 1.25)
+    assert [name for name, _ in averaged.named_parameters()] == []
+    assert {"codebooks", "code_counts", "code_sums"} <= averaged.state_dict().keys()
 
 
-def test_first_averages_are_those_of_the_first_codes():
+def test_first_averages_match_the_first_codes():
     z = torch.randn(60, 4, generator=torch.Generator().manual_seed(5))
     quantizer = make_quantizer(codebook_update="ema", codebook_decay=0.999)
     quantizer.initialise(z, "kmeans", seed=0)
     before = quantizer.codebooks.clone()
-    quantizer.follow(z, quantizer.encode(z))
+    quantizer.ema_update(z, quantizer.encode(z))
     assert 0 < (quantizer.codebooks - before).abs().max() < 0.01

@@ -61,7 +61,7 @@ def test_a_damaged_file_gives_one_line(tmp_path, damage):
     else:
         path.write_bytes({"cut": path.read_bytes()[:700], "text": b"no checkpoint at all", "empty": b""}[damage])
     with pytest.raises(
-        ValueError, match=r"(not loaded \(\w+|cannot be read \(\w+|written \(sha256 differs)\): restore it or train again"
+        ValueError, match=r"(loaded \(\w+|cannot be read \(\w+|written \(sha256 differs)\): restore it or train again"
     ) as caught:
         checkpoint.load(path, CPU)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""A run's own bundle: what it was trained with is what it is read back with."""
+"""A run's own bundle: a run is read back with the tokenizer that it was trained with."""
 
 import shutil
 from pathlib import Path
@@ -13,7 +13,7 @@ from recbole_unirep.model.build import build_model
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
 from recbole_unirep.runs.folder import read_result
 from recbole_unirep.scoring.protocols import evaluate_protocols
-from recbole_unirep.semantic_ids import frozen_codes
+from recbole_unirep.semantic_ids import fitting, frozen_codes
 from recbole_unirep.semantic_ids.bundle import load_bundle
 from recbole_unirep.semantic_ids.catalogue import item_tokens
 from recbole_unirep.semantic_ids.frozen_codes import of_run
@@ -45,14 +45,14 @@ def settings(generative):
 
 @pytest.fixture
 def elsewhere(monkeypatch):
-    """A machine where every tokenizer ends elsewhere; call it to be there."""
-    fit = frozen_codes.catalogue_codes
+    """Calling it simulates a machine where fitting gives other codes."""
+    encode = fitting.catalogue_codes
 
-    def ends_elsewhere(tokenizer, known, items, policy):
-        found = fit(tokenizer, known, items, policy)
+    def other_codes(tokenizer, known, items, policy):
+        found = encode(tokenizer, known, items, policy)
         return found._replace(resolved=found.resolved.roll(1, 0))
 
-    return lambda: monkeypatch.setattr(frozen_codes, "catalogue_codes", ends_elsewhere)
+    return lambda: monkeypatch.setattr(fitting, "catalogue_codes", other_codes)
 
 
 def ranked(run):
@@ -73,7 +73,7 @@ def test_a_run_is_read_back_with_the_codes_it_was_trained_with(settings, elsewhe
         assert codes and all(torch.equal(built[key], trained.state_dict()[key]) == is_same for key in codes)
 
 
-def test_nothing_is_fitted_where_a_run_is_read_back(settings, monkeypatch):
+def test_reading_a_run_back_fits_nothing(settings, monkeypatch):
     run_recbole("EAGER", "tiny", config_dict=settings("EAGER", behaviour_codebook_size=7))
 
     def fit(*_):
@@ -84,7 +84,7 @@ def test_nothing_is_fitted_where_a_run_is_read_back(settings, monkeypatch):
     load_data_and_model("run")
 
 
-def test_a_run_that_was_stopped_goes_on_with_its_codes(settings, elsewhere):
+def test_a_stopped_run_resumes_with_its_codes(settings, elsewhere):
     keys = settings("TIGER", **RUNS["TIGER over RQVAE"][1])
     whole = run_recbole("TIGER", "tiny", config_dict={**keys, "run_dir": "whole"})
     run_recbole("TIGER", "tiny", config_dict=keys)
@@ -105,7 +105,7 @@ def test_a_run_older_than_its_bundle_keeps_its_codes(settings, elsewhere, name):
     elsewhere()
     assert ranked("run") == before  # the checkpoint's codes
     run_recbole(arguments=["--resume=run", "--epochs=3"])
-    assert not Path("run/tokenizer").exists()  # a fit of today is none of its own
+    assert not Path("run/tokenizer").exists()  # the run keeps no tokenizer that it was not trained with
 
 
 def test_a_damaged_bundle_of_a_run_is_one_line(settings):
@@ -116,7 +116,7 @@ def test_a_damaged_bundle_of_a_run_is_one_line(settings):
         load_data_and_model("run")
 
 
-def test_a_runs_bundle_is_one_as_any_other(settings, tiny):
+def test_a_runs_bundle_is_like_any_other(settings, tiny):
     run_recbole("UniRep", "tiny", config_dict=settings("UniRep", **RUNS["UniRep over RQKMeans"][1]))
     _, model, data = load_data_and_model("run")
     bundle = load_bundle("run/tokenizer")
@@ -145,13 +145,13 @@ def test_a_runs_bundle_is_one_as_any_other(settings, tiny):
 def test_an_item_without_text_is_unknown_when_read_back(settings):
     run_recbole("UniRep", "tiny", config_dict=settings("UniRep", **RUNS["UniRep over RQKMeans"][1]))
     config, trained, data = load_data_and_model("run")
-    fixed = frozen_codes.fixed_codes(of_run(config, "run"), data.train)
-    assert torch.equal(fixed.is_known, trained.has_text)
+    frozen = frozen_codes.frozen_codes(of_run(config, "run"), data.train)
+    assert torch.equal(frozen.is_known, trained.has_text)
     items = item_tokens(data.train)
-    assert [items[place - 1] for place in (~fixed.is_known).nonzero()[1:, 0].tolist()] == ["i119"]
+    assert [items[place - 1] for place in (~frozen.is_known).nonzero()[1:, 0].tolist()] == ["i119"]
 
 
-def test_reinforcement_goes_on_with_the_codes_of_its_run(settings, elsewhere):
+def test_reinforcement_keeps_the_codes_of_its_run(settings, elsewhere):
     run_recbole("TIGER", "tiny", config_dict=settings("TIGER", run_dir="tiger"))
     keys = settings("TIGER", initial_run="tiger", n_generated=12, num_beams=20)
     elsewhere()
@@ -161,14 +161,14 @@ def test_reinforcement_goes_on_with_the_codes_of_its_run(settings, elsewhere):
     ranked("run")
 
 
-def test_settings_as_tuples_are_those_as_lists(settings):
+def test_settings_may_be_tuples_or_lists(settings):
     keys = {"tokenizer": "RQVAE", "level_metrics": ("cosine", "euclidean"), "encoder_sizes": (12,)}
     run_recbole("TIGER", "tiny", config_dict=settings("TIGER", run_dir="tiger", **keys))
     run_recbole("GRPO", "tiny", config_dict=settings("GRPO", initial_run="tiger", n_generated=12, epochs=1, **keys))
     load_data_and_model("run")
 
 
-def test_other_data_are_named_before_the_tokenizer(settings, tiny):
+def test_changed_data_are_named_before_the_tokenizer(settings, tiny):
     run_recbole("RPG", "tiny", config_dict=settings("RPG"))
     with open(tiny / "tiny.inter", "a", encoding="utf-8") as file:
         file.write("u1\tnew\t1400000000\n")
@@ -177,13 +177,13 @@ def test_other_data_are_named_before_the_tokenizer(settings, tiny):
             read()
 
 
-def test_no_key_of_the_users_names_the_tokenizer(settings):
+def test_users_cannot_set_where_the_tokenizer_lies(settings):
     with pytest.raises(ValueError, match="unknown key 'kept_tokenizers'"):
         run_recbole("RPG", "tiny", config_dict=settings("RPG", kept_tokenizers="elsewhere"))
 
 
-def test_new_items_have_codes_by_the_tokenizer_that_is_kept(settings, monkeypatch, tiny):
-    """On a machine where fits end elsewhere; and where the items' text is another, nothing is added."""
+def test_new_items_get_their_codes_from_the_kept_tokenizer(settings, monkeypatch, tiny):
+    """Nothing is fitted for them, and nothing is added if the text of the run's items has changed."""
     run_recbole("UniRep", "tiny", config_dict=settings("UniRep", **RUNS["UniRep over RQKMeans"][1]))
     tokenizer = load_bundle("run/tokenizer").tokenizer
 
