@@ -1,4 +1,4 @@
-"""recbole_unirep.model.build: a model from its config."""
+"""recbole_unirep.model.build: builds a model from its config."""
 
 from logging import getLogger
 
@@ -12,7 +12,7 @@ from recbole_unirep.training.optimization import check_optimization
 
 
 def trains_rows(config):
-    """Whether our rows train this model: there is a loss for it, and nobody asks for RecBole's loader or evaluation."""
+    """True if the model trains on our rows: it has a loss for them, and the config does not select RecBole's loader."""
     if config["training_rows"] not in ("user", "target", "prefix"):
         raise ValueError(f"training_rows={config['training_rows']} is not known: choose user, target or prefix")
     asks_for_prefixes = config["training_rows"] == "prefix" or RECBOLE in protocols_asked(config["protocol"])
@@ -24,25 +24,25 @@ def trains_rows(config):
 
 
 def build_model(config, dataset, in_rows=None):
-    """The model on its device.
+    """Builds the model on its device.
 
     Args:
         config (Config): ours.
         dataset (recbole Dataset): the training part.
-        in_rows (bool or None): what `trains_rows` has answered; None asks it.
+        in_rows (bool or None): result of `trains_rows`; None calls it here.
 
     Returns:
         recbole AbstractRecommender: one of ours or RecBole's.
     """
     in_rows = trains_rows(config) if in_rows is None else in_rows
-    has_row_loss_alone = is_row_loss(config["model"], config["loss_type"], in_rows)  # RecBole knows CE and BPR only
+    has_row_loss_alone = is_row_loss(config["model"], config["loss_type"], in_rows)  # RecBole has only CE and BPR
     changed = with_keys(config, loss_type="CE") if has_row_loss_alone and config["model"] not in MODELS else config
     try:
-        with pickles(config.allows_pickles):  # of pre-trained parts that the settings name
+        with pickles(config.allows_pickles):  # some RecBole models read pre-trained files here
             model = config.model_class(changed, dataset).to(config["device"])
     except (NotImplementedError, AssertionError) as error:  # RecBole's way to refuse an option
         raise ValueError(
-            f"{config['model']} refuses its settings (loss_type={config['loss_type']}): {error or type(error).__name__}"
+            f"{config['model']} rejects its settings (loss_type={config['loss_type']}): {error or type(error).__name__}"
         ) from error
     check_optimization(config, model)
     getLogger().info(model)

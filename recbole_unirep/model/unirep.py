@@ -1,10 +1,10 @@
-r"""UniRep: a RecBole sequential model over [semantic embedding ; ID embedding], trained end to end.
+r"""UniRep: a RecBole sequential model whose items are [semantic embedding ; ID embedding], trained end to end.
 
 Reference:
     Lin et al. "Unified Semantic and ID Representation Learning for Deep Recommenders." arXiv 2502.16474.
 
-The paper trains with one negative a position (equation 2); the default here is the softmax over all items, as
-RecBole's SASRec has it. `--preset=paper` is the paper's recipe.
+The paper trains with one negative per position (equation 2). The default here is the softmax over all items, as in
+RecBole's SASRec. `--preset=paper` selects the paper's settings.
 """
 
 import torch
@@ -25,11 +25,11 @@ class UniRep(SequentialRecommender):
     """Unified semantic and ID representation over a sequential backbone.
 
     Args:
-        config (Config): RecBole's or ours, keys of properties/model/UniRep.yaml, its tokenizer's and its backbone's.
+        config (Config): RecBole's or ours, with the keys of properties/model/UniRep.yaml, its tokenizer and backbone.
         dataset (recbole Dataset): the training part.
 
     Raises:
-        ValueError: an option that is not in its range, or a loss that the backbone cannot take.
+        ValueError: an option is out of its range, or the backbone does not support the loss.
     """
 
     def __init__(self, config, dataset):
@@ -56,69 +56,69 @@ class UniRep(SequentialRecommender):
 
     @property
     def sequence_states(self):
-        """Function from item ids [B, L] to states [B, L, H]; None where the backbone is not causal."""
+        """Function from item ids [B, L] to states [B, L, H]; None if the backbone is not causal."""
         states = sequence_states(self.backbone)
         return states and (lambda item_seq: self._to_score(states(item_seq)))
 
     @property
     def has_codes(self):
-        """True where the representation has semantic IDs."""
+        """True if the representation has semantic IDs."""
         return self.item_embedding.has_codes
 
     @property
     def id_table(self):
-        """The table of ID embeddings, None where the representation has none."""
+        """The table of ID embeddings; None if the representation has none."""
         return self.item_embedding.id_embedding
 
     @property
     def ranking_bias(self):
-        """What is added to the products of state and item (ScoreBias), None where nothing."""
+        """The ScoreBias added to the dot products of state and item; None if nothing is added."""
         return self.score_bias
 
     @property
     def item_table_parameters(self):
-        """Learned numbers addressed by item or by code (the paper's Table 5)."""
+        """Number of learned parameters addressed by item or by code (the paper's Table 5)."""
         return self.item_embedding.n_table_parameters
 
     @property
     def n_ema_parameters(self):
-        """Learned numbers that no gradient moves: codebooks under codebook_update 'ema'."""
+        """Number of learned parameters that no gradient updates: codebooks with codebook_update 'ema'."""
         tokenizer = self.item_embedding.tokenizer
         if tokenizer is None or not self.has_codes or tokenizer.quantizer.codebooks.requires_grad:
             return 0
         return tokenizer.quantizer.codebooks.numel()
 
     def calculate_loss(self, interaction):
-        """Losses of one of RecBole's batches, by the backbone's own objective.
+        """Returns the losses of one of RecBole's batches, with the backbone's own objective.
 
         Returns:
-            tuple[Tensor, ...]: weighted recommendation, quantization and reconstruction loss, those that the
-            representation has, shape: [] each.
+            tuple[Tensor, ...]: weighted recommendation, quantization and reconstruction loss, as far as the
+            representation has them, shape: [] each.
 
         Raises:
-            ValueError: the loss is the sampled softmax, which rows of users have.
+            ValueError: the loss is the sampled softmax, which needs training on user sequences.
         """
         in_use = torch.cat([interaction[field].reshape(-1) for field in self._id_fields() if field in interaction])
         if self.loss_type == "SSM":
-            raise ValueError("loss_type=SSM shares negatives among rows of users: use training_rows=user, or CE or BPR")
+            raise ValueError("loss_type=SSM needs training on user sequences: use training_rows=user, or CE or BPR")
         read = torch.cat([interaction[self.ITEM_SEQ].reshape(-1), interaction[self.POS_ITEM_ID]])
-        in_use, read = map(parallel.joined, (in_use, read))  # what belongs to items every process computes alike
+        in_use, read = map(parallel.joined, (in_use, read))  # per-item losses are the same in every process
         with self.item_embedding.step(in_use if self._needs_few_items() else None, read) as encoded:
             own = self._overrides_scoring() or self._learned_bias is not None
-            if self.loss_type == "BCE" or own:  # RecBole's own losses know neither
+            if self.loss_type == "BCE" or own:  # RecBole's own losses support neither
                 recommendation = self._last_position_loss(interaction)
             else:
                 recommendation = self.backbone.calculate_loss(interaction)
             return self._all_losses(recommendation, encoded, read)
 
     def row_losses(self, batch):
-        """Losses of one batch of training rows, all positions at once.
+        """Returns the losses of one batch of training rows, all positions at once; needs a causal backbone.
 
         Args:
-            batch (RowBatch): rows of a causal backbone.
+            batch (RowBatch): training rows.
 
         Returns:
-            tuple[Tensor, ...]: as `calculate_loss`.
+            tuple[Tensor, ...]: as in `calculate_loss`.
         """
         read = torch.cat([batch.inputs.reshape(-1), batch.targets])
         in_use = torch.cat([read, batch.negatives])
@@ -161,33 +161,33 @@ class UniRep(SequentialRecommender):
         return scores + features.block(items).to(scores.dtype)
 
     def codebook_report(self):
-        """Usage and perplexity of each level, unique_item_coverage and collision_rate, over all items.
+        """Returns usage and perplexity of each level, unique_item_coverage and collision_rate, over all items.
 
         Returns:
-            dict[str, float]: empty where the representation has no codes.
+            dict[str, float]: empty if the representation has no codes.
         """
         if not self.has_codes:
             return {}
         return codebook_report(self.item_embedding.codes().cpu().numpy(), self.item_embedding.codebook_sizes)
 
     def with_item_table(self, table):
-        """A copy that looks items up in `table` and shares everything else."""
+        """Returns a copy that looks items up in `table` and shares everything else."""
         return replaced(self, backbone=replaced(self.backbone, item_embedding=table))
 
     def take_fitted(self):
-        """FittedCodes of the tokenizer that the codes are frozen of, by the run's folder of it; forgotten here."""
+        """Returns the FittedCodes of the frozen codes by folder name, and drops the model's own reference to them."""
         fitted, self._fitted = self._fitted, {}
         return fitted
 
     def add_items(self, new, sizes):
-        """Appends new items; the model only ranks from then on.
+        """Appends new items. The model must not be trained afterwards.
 
         Args:
             new (NewItems): M items, which get the ids N to N + M - 1.
-            sizes (list of int): how many were added together; not needed here.
+            sizes (list of int): number of items of each batch of additions; unused here.
         """
         n_new, bias = len(new.text), self.score_bias
-        if self.n_training_items == self.n_items:  # no cold item stands between those that are read
+        if self.n_training_items == self.n_items:  # no cold items between the trained and the new items
             self.n_training_items += n_new
         self.item_embedding.add_items(new, bias is not None and bias.needs_directions)
         self.has_text = functional.pad(self.has_text, (0, n_new), value=True)
@@ -202,11 +202,11 @@ class UniRep(SequentialRecommender):
         return fields
 
     def _needs_few_items(self):
-        """Whether a step reads the items of its batch alone; Caser's regularizer reads the whole table."""
+        """True if a step reads only the items of its batch; Caser's regularizer reads the whole table."""
         return self.loss_type != "CE" and self.quantization.items == "batch" and self.backbone_name != "Caser"
 
     def _to_score(self, states):
-        """What of the backbone's states [..., H] an item's embedding meets."""
+        """Maps the backbone's states [..., H] to the vectors that are multiplied with item embeddings."""
         if self.output_projection is not None:
             states = self.output_projection(states)
         return states if self.temperature is None else functional.normalize(states, dim=-1) / self.temperature
@@ -216,17 +216,17 @@ class UniRep(SequentialRecommender):
         return self.output_projection is not None or self.temperature is not None or self.has_local_convolution
 
     def _directions(self, ids):
-        """By what items are alike; those without text are like none."""
+        """Returns unit vectors for the similarity of items; zeros for items without text, similar to no item."""
         directions = self.item_embedding.directions(ids)
         return directions if self.has_text is None else directions * self.has_text[ids][..., None]
 
     @property
     def _learned_bias(self):
-        """What training adds to scores, None where nothing."""
+        """Function that computes the learned score additions; None if the model has none."""
         return self.score_bias.learned if self.score_bias is not None and self.score_bias.is_learned else None
 
     def _last_state(self, interaction):
-        """What an item's embedding meets, shape: [B, H]."""
+        """Returns the vectors that are multiplied with item embeddings, at the last position, shape: [B, H]."""
         item_seq, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
         if self.sequence_states is None:
             return self.backbone.forward(item_seq, length)
@@ -247,7 +247,7 @@ class UniRep(SequentialRecommender):
         return PAIRWISE[self.loss_type](positive, negative)
 
     def _all_losses(self, recommendation, encoded, read):
-        """Algorithm 1's losses beside the recommendation loss, weighted."""
+        """Returns the weighted losses: the recommendation loss and the further losses of Algorithm 1."""
         losses = [recommendation]
         if encoded.latent is not None:
             row, weight = self._carriers(encoded.items, read)
@@ -263,10 +263,10 @@ class UniRep(SequentialRecommender):
         return tuple(weight * loss for weight, loss in zip(self.loss_weights, losses))
 
     def _carriers(self, encoded_items, read):
-        """Rows of the encoded items that carry Algorithm 1's losses and their weights, which sum to 1."""
+        """Returns the rows of `encoded_items` that enter Algorithm 1's losses, and their weights, which sum to 1."""
         items, count = encoded_items, torch.ones_like(encoded_items)
         if self.quantization.items == "batch":
             items, count = torch.unique(read[read > 0], return_counts=True)
         weight = count.float() if self.quantization.weighting == "occurrence" else torch.ones_like(count).float()
-        weight = weight * self.has_text[items]  # no text, nothing to quantize
+        weight = weight * self.has_text[items]  # items without text are not quantized
         return torch.searchsorted(encoded_items, items), weight / weight.sum().clamp(min=1)

@@ -1,6 +1,6 @@
-"""recbole_unirep.model.unirep_parts: the parts of a UniRep, made from its config.
+"""recbole_unirep.model.unirep_parts: builds the parts of a UniRep from its config.
 
-The parts are made in a fixed order, since each of them draws its first values from torch's generator.
+The order of construction is fixed, because every part draws its initial values from torch's generator.
 
 Shapes: N items, D text dimensions.
 """
@@ -23,14 +23,14 @@ from recbole_unirep.tokenizer import make_tokenizer
 
 
 class SemanticPart(NamedTuple):
-    """Where semantic embeddings come from; None throughout for representation 'id'.
+    """Source of the semantic embeddings; all fields are None for representation 'id'.
 
     Attributes:
-        has_text (Tensor or None): False where an item has no text, shape: [N], bool.
-        text (TextPart or None): text, and the tokenizer that is trained along with the recommender.
-        code_embedding (CodeEmbedding or None): vectors of frozen codes.
+        has_text (Tensor or None): False for items without text, shape: [N], bool.
+        text (TextPart or None): item text embeddings, and the tokenizer trained jointly with the recommender.
+        code_embedding (CodeEmbedding or None): learned vectors of frozen codes.
         text_encoder (str or None): name of the sentence encoder.
-        fitted (dict[str, FittedCodes]): tokenizers fitted before, by the folder that a run keeps them in.
+        fitted (dict[str, FittedCodes]): tokenizers fitted before training, by the name of their folder in the run.
     """
 
     has_text: Optional[Tensor] = None
@@ -41,12 +41,12 @@ class SemanticPart(NamedTuple):
 
 
 class Quantization(NamedTuple):
-    """How Algorithm 1's losses are carried, see properties/model/UniRep.yaml.
+    """Items and weights of Algorithm 1's losses, see properties/model/UniRep.yaml.
 
     Attributes:
         items (str): 'batch' or 'catalogue'.
         weighting (str): 'item' or 'occurrence'.
-        dead_code_steps (int): 0 where there are no codebooks whose dead codes could move.
+        dead_code_steps (int): 0 if no codebooks are trained.
     """
 
     items: str
@@ -55,16 +55,16 @@ class Quantization(NamedTuple):
 
 
 class UniRepParts(NamedTuple):
-    """What a UniRep is made of.
+    """The parts of a UniRep.
 
     Attributes:
-        backbone (recbole SequentialRecommender): with the unified item table in place of its own.
-        semantic (SemanticPart): behind the table.
-        quantization (Quantization): of the losses.
+        backbone (recbole SequentialRecommender): its item table is replaced by the unified one.
+        semantic (SemanticPart): source of the table's semantic embeddings.
+        quantization (Quantization): settings of the quantization losses.
         loss_weights (dict[str, float]): weight of each part of the loss, by name.
-        output_projection (nn.Linear or None): from states to what an item's embedding meets.
-        temperature (float or None): of similarity 'cosine'.
-        n_training_items (int): item ids that take part in training, padding included.
+        output_projection (nn.Linear or None): applied to the states before the product with item embeddings.
+        temperature (float or None): for similarity 'cosine'.
+        n_training_items (int): number of item ids that take part in training, padding included.
     """
 
     backbone: nn.Module
@@ -77,14 +77,14 @@ class UniRepParts(NamedTuple):
 
 
 def make_parts(config, dataset) -> UniRepParts:
-    """Checks UniRep's keys and makes its parts.
+    """Checks UniRep's keys and builds its parts.
 
     Args:
-        config (Config): RecBole's or ours, keys of properties/model/UniRep.yaml, its tokenizer's and its backbone's.
+        config (Config): RecBole's or ours, with the keys of properties/model/UniRep.yaml, its tokenizer and backbone.
         dataset (recbole Dataset): the training part.
 
     Raises:
-        ValueError: an option that is not in its range, or a loss that the backbone cannot take.
+        ValueError: an option is out of its range, or the backbone does not support the loss.
     """
     check_options(config)
     has_semantic, has_codes, has_id = REPRESENTATIONS[config["representation"]]
@@ -129,7 +129,7 @@ def make_parts(config, dataset) -> UniRepParts:
 
 
 def _of_frozen_codes(config, dataset, n_trained):
-    """Learned vectors of codes that a tokenizer gave before training."""
+    """Builds learned vectors for frozen codes."""
     frozen = frozen_codes(config, dataset)
     pieces = item_pieces(config, frozen, n_trained, dataset)
     size, std = config["code_embedding_size"], config["id_init_std"]
@@ -142,7 +142,7 @@ def _of_frozen_codes(config, dataset, n_trained):
 
 
 def _of_text(config, dataset, n_trained, has_codes):
-    """A tokenizer that is trained along, and the text that it encodes."""
+    """Builds a jointly trained tokenizer and the text that it encodes."""
     item_text = load_item_text(config, dataset)
     text = item_text.vectors
     has_text = text.any(dim=-1)
@@ -151,7 +151,7 @@ def _of_text(config, dataset, n_trained, has_codes):
     if not has_codes:
         tokenizer = tokenizer.without_quantizer()
     tokenizer.initialise(text[is_read], config["seed"])
-    vectors = torch.where(has_text[:, None], text, tokenizer.text_mean)  # scaled, the mean is a zero vector
+    vectors = torch.where(has_text[:, None], text, tokenizer.text_mean)  # the mean becomes a zero vector after scaling
     return SemanticPart(
         has_text=has_text,
         text=TextPart(tokenizer, vectors, config["table_gradient_share"]),

@@ -1,4 +1,4 @@
-"""recbole_unirep.scoring.measures: sizes and codes of a trained model, for result.json."""
+"""recbole_unirep.scoring.measures: parameter counts and codebook statistics of a trained model, for result.json."""
 
 import torch
 from recbole.model.abstract_recommender import GeneralRecommender, KnowledgeRecommender, SequentialRecommender
@@ -9,13 +9,13 @@ KNOW_ITEMS = (GeneralRecommender, KnowledgeRecommender, SequentialRecommender)  
 
 
 def measures(model):
-    """Sizes and codes of a trained model.
+    """Returns parameter counts, codebook statistics and score weights of a trained model.
 
     Args:
         model (recbole AbstractRecommender): ours or RecBole's.
 
     Returns:
-        dict: plain values for result.json.
+        dict: plain values, fields of result.json.
     """
     bias = ranking_bias(model)
     return {
@@ -30,13 +30,14 @@ def measures(model):
 
 
 def item_table_parameters(model):
-    """Learned numbers addressed by item or by code, padding and special tokens not counted.
+    """Counts the learned parameters addressed by item or by code, without padding and special tokens.
 
     Args:
-        model (recbole AbstractRecommender): ours say it themselves; of RecBole's the tables with a row per item.
+        model (recbole AbstractRecommender): our models report the number themselves. For RecBole's models, the
+            embedding tables with one row per item are counted.
 
     Returns:
-        int or None: None where no table has a row per item (FM keeps all fields in one, Pop learns none).
+        int or None: None if no table has one row per item (FM keeps all fields in one table, Pop learns no table).
     """
     if isinstance(model, SizesItsTable):
         return model.item_table_parameters

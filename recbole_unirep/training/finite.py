@@ -1,6 +1,6 @@
-"""recbole_unirep.training.finite: training stops where a loss or a weight is no number, before that is kept.
+"""recbole_unirep.training.finite: stops training on NaN or infinite losses or weights, before a checkpoint is saved.
 
-The line that it ends with names the epoch, the step, the users of its batch and the last good checkpoint.
+The error names the epoch, the step, the users of its batch and the last good checkpoint.
 """
 
 import torch
@@ -15,7 +15,7 @@ SHOWN_USERS = 3
 
 
 class Finite:
-    """Mixin over RecBole's Trainer, whose loops call `_check_nan` once a step.
+    """Mixin for RecBole's Trainer, whose loops call `_check_nan` once per step.
 
     The trainer has `run_dir`, `config` and `model`.
     """
@@ -24,12 +24,12 @@ class Finite:
     watched_batch = user_tokens = n_watched_steps = None
 
     def _watch(self, epoch, train_data, held_out=None):
-        """Tells which epoch begins.
+        """Records the start of an epoch, for the error message.
 
         Args:
-            epoch (int): its number.
-            train_data (TrainingRows or RecBole's loader): of so many steps.
-            held_out (HeldOut or None): knows the users' tokens.
+            epoch (int): number of the epoch.
+            train_data (TrainingRows or RecBole's loader): its length is the number of steps.
+            held_out (HeldOut or None): source of the user tokens.
         """
         self.watched_epoch, self.watched_step, self.watched_batch = epoch, 0, None
         self.n_watched_steps = len(train_data)
@@ -40,28 +40,28 @@ class Finite:
             self.user_tokens = held_out.user_tokens
 
     def _check_nan(self, loss):
-        """Raises ValueError where a step's loss is NaN, or infinite where no gradient scaler would skip the step."""
+        """Raises ValueError if the loss is NaN, or infinite without a gradient scaler, which would skip the step."""
         self.watched_step += 1
         if torch.isnan(loss).any() or (torch.isinf(loss).any() and not self.config["enable_scaler"]):
             raise ValueError(self._stopped(f"the loss is {loss.sum().item()}"))
 
     def _check_weights(self):
-        """Raises ValueError where the epoch has made a weight NaN or infinite; nothing of it is kept then."""
+        """Raises ValueError if a weight is NaN or infinite after the epoch, before the epoch is saved."""
         for name, weight in self.model.named_parameters():
             if not torch.isfinite(weight).all():
-                raise ValueError(self._stopped(f"{name} holds NaN or infinity"))
+                raise ValueError(self._stopped(f"{name} contains NaN or infinity"))
 
     def _stopped(self, what):
         kept = [name for name in (LAST, LAST_PRETRAINED, BEST) if (self.run_dir / name).is_file()]
         good = f"the last good checkpoint is {self.run_dir / kept[0]}" if kept else "no epoch was finished"
         return (
             f"{self.config['model']}: {what} in epoch {self.watched_epoch}, step {self.watched_step} of "
-            f"{self.n_watched_steps}{self._batch()}; {good}: train anew with a smaller learning_rate, or with "
+            f"{self.n_watched_steps}{self._batch()}; {good}: train again with a smaller learning_rate, or with "
             f"clip_grad_norm"
         )
 
     def _batch(self):
-        """Who is in the step's batch, as far as that is known."""
+        """Describes the users of the step's batch, if they are known."""
         batch, field = self.watched_batch, self.config["USER_ID_FIELD"]
         if isinstance(batch, RowBatch):
             users = batch.users

@@ -1,6 +1,6 @@
-"""recbole_unirep.training.recbole_trainers: RecBole's trainers over our engine.
+"""recbole_unirep.training.recbole_trainers: RecBole's special trainers, combined with our engine.
 
-RecBole's special trainers (pre-training, knowledge graphs) keep their training steps; the engine does the rest.
+RecBole's special trainers (pre-training, knowledge graphs) keep their training steps. The engine does everything else.
 """
 
 from recbole import trainer as recbole
@@ -10,39 +10,39 @@ from recbole_unirep.training.trainer import EngineTrainer
 
 
 class KGTrainer(recbole.KGTrainer, EngineTrainer):
-    """Of knowledge graphs."""
+    """Trainer of knowledge graph models."""
 
 
 class KGATTrainer(recbole.KGATTrainer, EngineTrainer):
-    """Of KGAT."""
+    """Trainer of KGAT."""
 
 
 class PretrainTrainer(Pretraining, recbole.PretrainTrainer, EngineTrainer):
-    """Of two stages."""
+    """Trainer of models with pre-training and fine-tuning."""
 
 
 class S3RecTrainer(Pretraining, recbole.S3RecTrainer, EngineTrainer):
-    """Of S3Rec."""
+    """Trainer of S3Rec."""
 
 
 class RaCTTrainer(Pretraining, recbole.RaCTTrainer, EngineTrainer):
-    """Of RaCT."""
+    """Trainer of RaCT."""
 
 
 class MKRTrainer(recbole.MKRTrainer, EngineTrainer):
-    """Of MKR."""
+    """Trainer of MKR."""
 
 
 class TraditionalTrainer(recbole.TraditionalTrainer, EngineTrainer):
-    """Of rules, such as Pop, which train for one epoch."""
+    """Trainer of models without gradients, such as Pop, which train for one epoch."""
 
 
 class RecVAETrainer(recbole.RecVAETrainer, EngineTrainer):
-    """Of RecVAE."""
+    """Trainer of RecVAE."""
 
 
 class NCLTrainer(recbole.NCLTrainer, EngineTrainer):
-    """Of NCL. RecBole's `fit` is Trainer's with a clustering step, which the engine's has as well."""
+    """Trainer of NCL. RecBole overrides `fit` only to add a clustering step, which the engine's `fit` has too."""
 
     fit = EngineTrainer.fit
 
@@ -54,16 +54,16 @@ TRAINERS = {trainer.__name__: trainer for trainer in (
 
 
 def trainer_class(recbole_trainer):
-    """The engine with RecBole's special training steps, if any.
+    """Returns the class of the engine, combined with RecBole's special training steps if there are any.
 
     Args:
-        recbole_trainer (type): what RecBole's `get_trainer` returns.
+        recbole_trainer (type): class returned by RecBole's `get_trainer`.
 
     Returns:
         type: EngineTrainer or a subclass.
 
     Raises:
-        ValueError: the trainer is of another kind (decision trees).
+        ValueError: the trainer does not use gradients (decision trees).
     """
     if recbole_trainer is recbole.Trainer:
         return EngineTrainer

@@ -1,7 +1,8 @@
-"""recbole_unirep.training.trainer: RecBole's trainers with our engine.
+"""recbole_unirep.training.trainer: our training engine, a subclass of RecBole's Trainer.
 
-One row a user where the model is causal, validation by full ranking with one forward a user, checkpoints that resume
-to the same numbers. `recbole_trainers` lays it under RecBole's special trainers.
+It trains causal models on user sequences, validates by full ranking with one forward pass per user, and writes
+checkpoints from which a resumed run gives the same numbers. `recbole_trainers` combines it with RecBole's special
+trainers.
 """
 
 from logging import getLogger
@@ -39,10 +40,10 @@ RECBOLE_LOADERS = (AbstractDataLoader, KnowledgeBasedDataLoader)
 
 
 class EngineTrainer(Finite, Trainer):
-    """RecBole's Trainer with row training, rank evaluation and resumable checkpoints.
+    """RecBole's Trainer with training on user sequences, evaluation by ranks and resumable checkpoints.
 
     Args:
-        config (Config): `run_dir` is the run's folder, which exists.
+        config (Config): `run_dir` is the run's folder and must exist.
         model (recbole AbstractRecommender): on its device.
     """
 
@@ -64,8 +65,8 @@ class EngineTrainer(Finite, Trainer):
         self.valid_metric_bigger = config["valid_metric_bigger"]
         self.test_batch_size = config["eval_batch_size"]
         self.device = config["device"]
-        self.clip_grad_norm, self.enable_amp = config["clip_grad_norm"], config["enable_amp"]  # RecBole's NCL has its
-        self.enable_scaler = config["enable_scaler"]  # own loop, which reads them
+        self.clip_grad_norm, self.enable_amp = config["clip_grad_norm"], config["enable_amp"]  # these three are read
+        self.enable_scaler = config["enable_scaler"]  # by the training loop of RecBole's NCL
         self.gpu_available = self.device.type == "cuda"
         self.start_epoch = self.cur_step = 0
         self.best_valid_score = -np.inf if self.valid_metric_bigger else np.inf
@@ -73,14 +74,14 @@ class EngineTrainer(Finite, Trainer):
         self.train_loss_dict = {}
         self.loss_names = model.loss_names if isinstance(model, NamedLosses) else None
         self.loss_weights = model.loss_weights if isinstance(model, WeightedLosses) else None
-        self.n_training_items = None  # item ids that take part in training, padding included, of our training rows
-        self.train_seconds = self.earlier_seconds = 0.0  # the latter: of the sessions before this one
+        self.n_training_items = None  # number of item ids in our training rows, padding included
+        self.train_seconds = self.earlier_seconds = 0.0  # earlier_seconds: of the run before it was resumed
         self.started = perf_counter()
         self.has_stopped = False
         self.optimization = Optimization(config, model)
         self.optimizer = self._build_optimizer(params=self.optimization.dense_parameters)
         if parallel.world_size() > 1 and type(self) is not EngineTrainer:
-            raise ValueError(f"{config['model']} ({type(self).__name__}) trains in one process: leave nproc at 1")
+            raise ValueError(f"{config['model']} ({type(self).__name__}) trains in one process only: leave nproc at 1")
         is_causal = sequence_states(model) is not None
         self.losses = synchronised(model, self._losses, uses_all=is_causal and config["training_rows"] != "prefix")
         self.eval_type = config["eval_type"]
@@ -89,16 +90,16 @@ class EngineTrainer(Finite, Trainer):
         self.item_tensor = self.tot_item_num = None
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
-        """Trains until validation has not improved for `stopping_step` evaluations, or `epochs` are over.
+        """Trains until validation has not improved for `stopping_step` evaluations, or for `epochs` epochs.
 
         Args:
             train_data (TrainingRows or RecBole's loader): the training data.
-            valid_data (HeldOut or None): without it the last epoch is the chosen one.
-            verbose (bool): whether to log every epoch.
-            saved (bool): whether to write checkpoints.
-            show_progress (bool): progress bar.
+            valid_data (HeldOut or None): validation split; None keeps the last epoch.
+            verbose (bool): True to log every epoch.
+            saved (bool): True to write checkpoints.
+            show_progress (bool): True to show a progress bar.
             callback_fn (callable or None): called with epoch and validation score after each evaluation; training
-                ends where it answers True.
+                stops if it returns True.
 
         Returns:
             tuple[float, dict]: best validation score and result.
@@ -117,9 +118,9 @@ class EngineTrainer(Finite, Trainer):
             train_seconds = round(perf_counter() - started, 3)
             record = {"epoch": epoch, "train_seconds": train_seconds, **self._named(losses, len(train_data))}
             record.update(self.optimization.report(self.optimizer))
-            is_best = valid_data is None or self.eval_step <= 0  # without validation the last epoch is the chosen one
-            is_unchosen_end = epoch + 1 == self.epochs and self.best_valid_result is None  # such as Pop's one epoch
-            if not is_best and ((epoch + 1) % self.eval_step == 0 or is_unchosen_end):
+            is_best = valid_data is None or self.eval_step <= 0  # without validation, the last epoch is kept
+            is_end_unvalidated = epoch + 1 == self.epochs and self.best_valid_result is None  # such as Pop's one epoch
+            if not is_best and ((epoch + 1) % self.eval_step == 0 or is_end_unvalidated):
                 is_best = self._validate(valid_data, record, show_progress)
             self.train_seconds += train_seconds
             self.epoch_log.write(record, is_best and "valid_score" in record, verbose)
@@ -129,13 +130,13 @@ class EngineTrainer(Finite, Trainer):
                 self._save_last(epoch, train_data, self.run_dir / LAST)
             if callback_fn and "valid_score" in record and callback_fn(epoch, record["valid_score"]):
                 break
-        if saved and not Path(self.saved_model_file).is_file():  # resumed to end before the first validation
+        if saved and not Path(self.saved_model_file).is_file():  # a resumed run that ends before its first validation
             self._save_checkpoint(self.start_epoch - 1)
         self.epoch_log.close()
         return self.best_valid_score, self.best_valid_result
 
     def _validate(self, valid_data, record, show_progress):
-        """Evaluates, updates early stopping and the epoch's record; True where this is the best epoch so far."""
+        """Validates, updates early stopping and the epoch's record; returns True if this is the best epoch so far."""
         started = perf_counter()
         score, result = self._valid_epoch(valid_data, show_progress)
         self.best_valid_score, self.cur_step, self.has_stopped, is_best = early_stopping(
@@ -149,7 +150,7 @@ class EngineTrainer(Finite, Trainer):
         return is_best
 
     def _valid_epoch(self, valid_data, show_progress=False):
-        """Validation score and metrics by full ranking, or by RecBole's evaluation under protocol recbole."""
+        """Returns validation score and metrics, by full ranking or by RecBole's evaluation under protocol recbole."""
         (result,) = self.evaluate(valid_data, load_best_model=False).values()
         return result[self.valid_metric], result
 
@@ -162,21 +163,21 @@ class EngineTrainer(Finite, Trainer):
         protocols=("full",),
         ranks_file=None,
     ):
-        """Metrics of a split under each protocol.
+        """Returns the metrics of a split under each protocol.
 
         Args:
-            eval_data (HeldOut or RecBole's loader): the split; of a loader RecBole's own evaluation is the protocol.
-            load_best_model (bool): whether to read the chosen checkpoint first.
-            model_file (str or None): another checkpoint to read.
-            show_progress (bool): unused, as in RecBole's signature.
-            protocols (sequence of str): names out of `evaluation.PROTOCOLS`.
-            ranks_file (Path or None): file that gets every user's ranks.
+            eval_data (HeldOut or RecBole's loader): the split; a loader is evaluated by RecBole's own evaluation.
+            load_best_model (bool): True to load the best checkpoint first.
+            model_file (str or None): checkpoint to load instead of the best one.
+            show_progress (bool): unused; part of RecBole's signature.
+            protocols (sequence of str): names in `evaluation.PROTOCOLS`.
+            ranks_file (Path or None): file for the rank of every user's target.
 
         Returns:
             dict[str, dict[str, float]]: protocol to metrics.
         """
         if load_best_model:
-            with parallel.main_first():  # which has written it
+            with parallel.main_first():  # the main process has written the file
                 state = checkpoint.load_weights(self.model, Path(model_file or self.saved_model_file), self.device)
             self.best_epoch = state["epoch"]
         self.model.eval()
@@ -186,7 +187,7 @@ class EngineTrainer(Finite, Trainer):
         return evaluate_protocols(self.model, eval_data, protocols, self.config, ranks_file)
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        """Sum over the batches of an epoch of every part of the loss, as RecBole's trainers expect it of each other."""
+        """Trains one epoch; returns each part of the loss summed over the batches, the form RecBole's trainers use."""
         if isinstance(train_data, RECBOLE_LOADERS):
             loss_func = loss_func or self.model.calculate_loss
             if parallel.world_size() > 1:
@@ -210,7 +211,7 @@ class EngineTrainer(Finite, Trainer):
         return mean_over_processes(tuple(total.tolist()) if isinstance(losses, tuple) else total.item())
 
     def _losses(self, batch):
-        """Losses of one of RecBole's batches, or of training rows."""
+        """Returns the losses of one of RecBole's batches or of a batch of training rows."""
         if isinstance(batch, Interaction):
             return self.model.calculate_loss(batch)
         if isinstance(self.model, RowTrained):
@@ -218,7 +219,7 @@ class EngineTrainer(Finite, Trainer):
         return (row_loss(self.model, batch, self.n_training_items, self.config),)
 
     def _named(self, losses, n_batches):
-        """The mean training loss of a batch and its parts by name, those of our models as they are before weighting."""
+        """Returns the mean training loss per batch and its parts by name; parts with known weights are unweighted."""
         losses = [loss / n_batches for loss in _flat(losses)]
         self.train_loss_dict[len(self.train_loss_dict)] = sum(losses)
         names, weights = self.loss_names, self.loss_weights
@@ -228,7 +229,7 @@ class EngineTrainer(Finite, Trainer):
         return {"train_loss": sum(losses), **{f"{name}_loss": loss / (weight or 1) for name, loss, weight in parts}}
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
-        """Writes the chosen model: weights and RecBole's other parameters."""
+        """Writes the best model: weights and RecBole's other parameters."""
         checkpoint.save(self._model_state(epoch), Path(kwargs.get("saved_model_file", self.saved_model_file)))
 
     def _model_state(self, epoch):
@@ -239,7 +240,7 @@ class EngineTrainer(Finite, Trainer):
         }
 
     def _save_last(self, epoch, train_data, path):
-        """Writes all that continuing takes: weights, optimizer, early stopping and random states."""
+        """Writes everything that a resumed run needs: weights, optimizer, early stopping and random states."""
         state = {
             **self._model_state(epoch),
             "optimizer": self.optimizer.state_dict(),
@@ -255,22 +256,22 @@ class EngineTrainer(Finite, Trainer):
         checkpoint.save(state, path)
 
     def resume(self, train_data):
-        """Continues where `_save_last` was written; the following epochs give the numbers of an uninterrupted run.
+        """Restores the last saved epoch. The following epochs give the same numbers as an uninterrupted run.
 
         Args:
-            train_data: the training data, whose generator is set.
+            train_data: the training data; its generator is restored.
         """
         self._restore(self.run_dir / LAST, train_data, stage=None)
 
     def _restore(self, path, train_data, stage):
-        """Reads what `_save_last` wrote and drops the lines of metrics.jsonl that came after it."""
+        """Reads the file of `_save_last` and drops the later lines of metrics.jsonl."""
         state = checkpoint.load_weights(self.model, path, self.device)
         self.optimizer.load_state_dict(state["optimizer"])
         self.optimization.load_state_dict(state["optimization"])
         if len(state["random"]) != parallel.world_size():
             raise ValueError(
-                f"{path} was written by {len(state['random'])} processes, {parallel.world_size()} are here: "
-                f"start as many"
+                f"{path} was written by {len(state['random'])} processes, found {parallel.world_size()}: resume it "
+                f"with {len(state['random'])} processes"
             )
         checkpoint.set_random_state(state["random"][parallel.rank()], train_data)
         self.start_epoch = state["epoch"] + 1
@@ -283,7 +284,7 @@ class EngineTrainer(Finite, Trainer):
 
 
 def _flat(losses):
-    """Losses of RecBole's trainers, which nest tuples or return none at all, as one tuple of float."""
+    """Flattens the losses of RecBole's trainers (nested tuples, a number or None) to one tuple of float."""
     if isinstance(losses, (tuple, list)):
         return tuple(part for loss in losses for part in _flat(loss))
     return () if losses is None else (float(losses),)

@@ -210,7 +210,7 @@ def test_metrics_of_warm_and_cold_targets_average_to_those_of_all(tiny):
         ({"split": "cold"}, "split=cold is not known: choose one of leave_one_out, cold_items"),
         ({"protocol": "recbole"}, "split=cold_items: protocol=recbole keeps RecBole's split: leave the key out"),
         ({"eval_args": {"split": {"RS": [8, 1, 1]}}}, "split=cold_items needs leave-one-out, eval_args splits by"),
-        ({"representation": "id", "cold_id_embedding": "nearest"}, "cold_id_embedding=nearest goes by text"),
+        ({"representation": "id", "cold_id_embedding": "nearest"}, "cold_id_embedding=nearest needs item text"),
         ({"cold_id_embedding": "none"}, "cold_id_embedding=none is not known: choose one of mean, zero, nearest"),
         ({"cold_item_share": 2}, "cold_item_share=2 makes 236 of 118 items cold"),
     ],

@@ -1,4 +1,4 @@
-"""Ranks kept in a run's folder: sorted by user, read back as they were, never half written."""
+"""Ranks stored in a run's folder: sorted by user, read back unchanged, never half written."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ from recbole_unirep.runs.folder import RANKS
 from recbole_unirep.scoring.ranks import pack_ranks, read_ranks, write_ranks
 
 
-def test_ranks_come_back_by_user_token(tmp_path):
+def test_ranks_are_read_back_sorted_by_user_token(tmp_path):
     users = np.array(["u9", "ü1", "u10"], dtype=object)
     write_ranks(tmp_path / RANKS, users, {"full": torch.tensor([3, 1, 70_000]), "uni99": torch.tensor([2, 1, 100])})
     kept = read_ranks(tmp_path)
@@ -23,7 +23,7 @@ def test_ranks_come_back_by_user_token(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [RANKS]
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     write_ranks(tmp_path / RANKS, np.array(["a"]), {"full": torch.tensor([1])})
 
     def fails(file, **arrays):
@@ -36,23 +36,21 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert read_ranks(tmp_path).ranks["full"].tolist() == [1]
 
 
-def test_objects_are_not_read(tmp_path):
+def test_pickled_objects_are_not_read(tmp_path):
     np.savez(tmp_path / RANKS, users=np.array([{"a": 1}], dtype=object))
     with pytest.raises(ValueError, match="allow_pickle"):
         read_ranks(tmp_path)
 
 
-def test_a_run_without_ranks_says_so(tmp_path):
+def test_a_run_without_ranks_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no ranks.npz"):
         read_ranks(tmp_path)
 
 
 @pytest.fixture
 def cells(tmp_path):
-    """Two cells of a study's dataset with ranks of 2,000 users (of the second, one rank above 65,535), and the ranks as
-    they were.
-    """
-    folders, as_they_were = [tmp_path / "tiny" / row / "seed-1" for row in "AB"], []
+    """Two cells of a study with ranks of 2,000 users, and these ranks. One rank of the second cell exceeds 65,535."""
+    folders, written = [tmp_path / "tiny" / row / "seed-1" for row in "AB"], []
     generator = np.random.default_rng(0)
     users = np.array([f"ü{user:05d}" for user in range(2_000)])
     for folder, largest in zip(folders, (12_000, 70_000)):
@@ -61,8 +59,8 @@ def cells(tmp_path):
         seen = torch.from_numpy(generator.integers(0, 9, size=len(users)))
         folder.mkdir(parents=True)
         write_ranks(folder / RANKS, users, {"uni99": full % 100 + 1, "full": full, "full_unseen": full - seen})
-        as_they_were.append(read_ranks(folder))
-    return folders, as_they_were
+        written.append(read_ranks(folder))
+    return folders, written
 
 
 def assert_same(found, expected, protocols):
@@ -82,15 +80,15 @@ def assert_same(found, expected, protocols):
         ((), ("uni99", "full", "full_unseen")),  # a row that no table shows
     ],
 )
-def test_packed_ranks_are_the_ranks_of_the_protocols_shown(cells, shown, kept):
-    folders, as_they_were = cells
-    for folder, expected in zip(folders, as_they_were):
+def test_packing_keeps_the_ranks_of_the_protocols_shown(cells, shown, kept):
+    folders, written = cells
+    for folder, expected in zip(folders, written):
         pack_ranks(folder, shown)
         assert_same(read_ranks(folder), expected, kept)
     assert len(list(folders[0].parents[1].glob("users-*.npz"))) == 1
 
 
-def test_packed_ranks_are_small_and_stay_as_they_are(cells):
+def test_packed_ranks_are_small_and_are_not_packed_again(cells):
     folders, _ = cells
     before = [(folder / RANKS).stat().st_size for folder in folders]
     for folder in folders:
@@ -103,8 +101,8 @@ def test_packed_ranks_are_small_and_stay_as_they_are(cells):
     assert (folders[0] / RANKS).read_bytes() == content
 
 
-def test_a_rank_worse_among_unseen_items_is_kept(tmp_path):
-    """A beam search may find a target among all items and miss it among the unseen ones."""
+def test_a_rank_that_is_worse_under_full_unseen_survives_packing(tmp_path):
+    """A beam search may find a target among all items and miss it among the unseen items."""
     run = tmp_path / "tiny" / "TIGER" / "seed-1"
     run.mkdir(parents=True)
     ranks = {"full": torch.tensor([3, 9]), "full_unseen": torch.tensor([12_000, 8])}
@@ -126,9 +124,9 @@ def test_damage_to_packed_files_is_named(cells):
                 read_ranks(run)
         path.write_bytes(whole)
     write_ranks(users.with_name("others.npz"), np.array(["a"]), {})
-    shutil.move(users.with_name("others.npz"), users)  # a whole file of other users
-    with pytest.raises(ValueError, match="users-.* is not the file that was written .it holds other users"):
+    shutil.move(users.with_name("others.npz"), users)  # an intact file with different users
+    with pytest.raises(ValueError, match="users-.* is not the file that was written .it holds different users"):
         read_ranks(run)
     users.unlink()
-    with pytest.raises(FileNotFoundError, match="users-.*npz, the users of .*ranks.npz, does not exist"):
+    with pytest.raises(FileNotFoundError, match="users-.*npz, the users of .*ranks.npz, is missing"):
         read_ranks(run)

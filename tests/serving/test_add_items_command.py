@@ -111,15 +111,15 @@ def test_bad_input_has_one_line_and_writes_nothing(shell, run, files):
 @pytest.mark.parametrize(
     ("model", "keys", "message"),
     [
-        ("SASRec", {}, "SASRec of this run has no embedding that it could make of a new item's text: train UniRep or"),
-        ("BPR", {}, "BPR of this run has no embedding that it could make of a new item's text"),
-        ("TIGER", {"n_layers": 1}, "TIGER of this run finds items along the tree of its trained items' IDs"),
+        ("SASRec", {}, "SASRec of this run cannot embed a new item from its text: train UniRep or"),
+        ("BPR", {}, "BPR of this run cannot embed a new item from its text"),
+        ("TIGER", {"n_layers": 1}, "TIGER of this run searches the tree of its items' IDs"),
         (
             "UniRep",
             {"representation": "id", "code_dim": 16},
-            "representation=id of this run knows items by learned IDs",
+            "representation=id of this run has only learned IDs",
         ),
-        ("UniRep", {"backbone": "BERT4Rec"}, "backbone=BERT4Rec of this run has scores for its own items alone"),
+        ("UniRep", {"backbone": "BERT4Rec"}, "backbone=BERT4Rec of this run can score only its own items"),
         ("UniRep", {"tokenizer": "RandomIDs"}, "tokenizer=RandomIDs of this run reads no text vectors"),
         (
             "UniRep",
@@ -140,9 +140,9 @@ def test_what_a_run_cannot_take_in_is_one_line_with_the_remedy(shell, run, files
 def test_an_id_fallback_is_refused_where_items_have_no_id(shell, run, files):
     folder = run("UniRep", representation="semantic", code_dim=16)
     code, _, error = shell("add-items", folder, "new.csv", "--id_fallback=zero")
-    assert code == 2 and "id_fallback=zero is for items with an ID part, representation=semantic of this run" in error
+    assert code == 2 and "id_fallback=zero needs items with an ID part, representation=semantic of this run" in error
     code, _, error = shell("add-items", run("TextKNN"), "new.csv", "--id_fallback=zero")
-    assert code == 2 and "id_fallback=zero is for items with an ID part, TextKNN of this run has none" in error
+    assert code == 2 and "id_fallback=zero needs items with an ID part, TextKNN of this run has none" in error
 
 
 def test_a_run_on_vectors_of_the_users_takes_vectors(shell, run, files, tiny):
