@@ -23,12 +23,11 @@ from torch.nn import functional
 from recbole_unirep.model.backbone import with_keys
 from recbole_unirep.model.generative import exact_where_found
 from recbole_unirep.model.tiger import TIGER, Remembered
+from recbole_unirep.runs.folder import BEHAVIOUR_FITTED
 from recbole_unirep.semantic_ids.catalogue import GRAPH, graph
 from recbole_unirep.semantic_ids.frozen_codes import FITTED, fitted_codes, has_kept, load_fitted, of_fitted
 from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.tokenizer.rqkmeans import RQKMeans
-
-BEHAVIOUR = "behaviour_tokenizer"  # a run's folder of it
 
 
 class EAGER(TIGER):
@@ -49,7 +48,7 @@ class EAGER(TIGER):
             raise ValueError("decoder_only=True has one stack, EAGER has two decoders: leave it out")
         super().__init__(config, dataset)
         self.behaviour = Behaviour(with_keys(config, n_user_tokens=0), dataset)
-        self.fitted_codes[BEHAVIOUR] = self.behaviour.fitted_codes.pop(FITTED)
+        self.fitted_codes[BEHAVIOUR_FITTED] = self.behaviour.fitted_codes.pop(FITTED)
 
     @property
     def item_table_parameters(self):
@@ -91,7 +90,9 @@ class Behaviour(TIGER):
         self.encoder = None  # EAGER's reads for both
 
     def tokenized(self, config, dataset):
-        fitted = load_fitted(config, BEHAVIOUR) if has_kept(config, BEHAVIOUR) else self._fit(config, dataset)
+        fitted = (
+            load_fitted(config, BEHAVIOUR_FITTED) if has_kept(config, BEHAVIOUR_FITTED) else self._fit(config, dataset)
+        )
         return of_fitted(fitted, dataset, is_appended=True)
 
     def _fit(self, config, dataset):

@@ -1,6 +1,6 @@
 """recbole_unirep.model.item_codes: semantic IDs of a model's items and the vectors of their codes."""
 
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ class ModelCodes(NamedTuple):
 
     codes: np.ndarray
     sizes: list
-    codebooks: Optional[list]
+    codebooks: list | None
     tokenizer: Any
 
 

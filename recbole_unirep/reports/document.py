@@ -3,7 +3,7 @@
 Text is plain: nothing in it is markup, but `words between back quotes`, which are set as code.
 """
 
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 
 class Cell(NamedTuple):
@@ -92,4 +92,4 @@ class Report(NamedTuple):
     sections: list
 
 
-Part = Union[str, Table, Picture, Chart, Code]
+Part = str | Table | Picture | Chart | Code

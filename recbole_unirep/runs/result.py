@@ -1,14 +1,14 @@
-"""recbole_unirep.runs.result: what a finished run says of itself: sizes, memory, and the table of its test metrics."""
+"""recbole_unirep.runs.result: sizes, memory and the table of test metrics of a finished run."""
 
-import resource
 import sys
 
+import psutil
 import torch
 from tabulate import tabulate
 
 
 def measures(model):
-    """Sizes and codes of a trained model.
+    """Sizes, codebook usage and score weights of a trained model.
 
     Args:
         model (recbole AbstractRecommender): ours or RecBole's.
@@ -29,7 +29,7 @@ def measures(model):
 
 
 def peak_memory(device):
-    """Bytes of the process at its largest, and of the GPU beside it where one is used.
+    """Peak memory in bytes of the process, and of the GPU if the model is on one.
 
     Args:
         device (torch.device): where the model is.
@@ -37,19 +37,30 @@ def peak_memory(device):
     Returns:
         dict[str, int or None]: 'process' and 'gpu'.
     """
-    unit = 1 if sys.platform == "darwin" else 1024
-    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return {"process": process, "gpu": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None}
+    gpu = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+    return {"process": _peak_of_process(), "gpu": gpu}
+
+
+def _peak_of_process():
+    """Peak resident memory in bytes; the memory in use now where the system records no peak."""
+    try:
+        import resource  # Unix alone
+    except ImportError:
+        memory = psutil.Process().memory_info()
+        return getattr(memory, "peak_wset", memory.rss)  # Windows records a peak
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def item_table_parameters(model):
-    """Learned numbers addressed by item or by code, padding and special tokens not counted.
+    """Number of learned values in rows per item or per code, without padding and special tokens.
 
     Args:
-        model (recbole AbstractRecommender): ours say it themselves; of RecBole's the tables with a row an item.
+        model (recbole AbstractRecommender): ours report the number themselves; of RecBole's models, embeddings with
+            one row per item are counted.
 
     Returns:
-        int or None: None where no table has a row an item (FM keeps all fields in one, Pop learns none).
+        int or None: None if no embedding has one row per item (FM keeps all fields in one table, Pop learns none).
     """
     own = getattr(model, "item_table_parameters", None)
     if own is not None:
@@ -61,14 +72,14 @@ def item_table_parameters(model):
 
 
 def table(result, folder):
-    """Test metrics of every protocol (validation's where there is none), and where the run lies.
+    """The last lines of a run's log: test metrics by protocol, or validation metrics without one; sizes; folder.
 
     Args:
         result (dict): what result.json holds.
         folder (Path): the run's folder.
 
     Returns:
-        str: the last lines of a run.
+        str: several lines.
     """
     part, by_protocol = "test", result["test_result"]
     if not by_protocol:

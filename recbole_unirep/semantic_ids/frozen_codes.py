@@ -6,12 +6,13 @@ on another machine may end elsewhere, and a model's weights mean the codes that 
 
 import copy
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
 
 from recbole_unirep import parallel
+from recbole_unirep.runs.folder import FITTED
 from recbole_unirep.semantic_ids.bundle import load_bundle, save_bundle
 from recbole_unirep.semantic_ids.catalogue import GRAPH, TEXT_SETTINGS, graph, item_tokens, load_catalogue
 from recbole_unirep.semantic_ids.collisions import catalogue_codes, resolve
@@ -19,7 +20,6 @@ from recbole_unirep.semantic_ids.ids import SemanticIds, is_numbered, read_recor
 from recbole_unirep.tokenizer import TOKENIZERS, is_collaborative, make_tokenizer, reads_vectors
 from recbole_unirep.tokenizer.base import shipped_defaults
 
-FITTED = "tokenizer"  # a run's folder of it
 UNKNOWN = "items_without_vector"  # in the record of such a bundle
 
 
@@ -63,10 +63,10 @@ class FixedCodes(NamedTuple):
 
     codes: torch.Tensor
     codebook_sizes: list
-    source: Optional[str]
+    source: str | None
     is_known: torch.Tensor
     is_appended: bool
-    fitted: Optional[FittedCodes]
+    fitted: FittedCodes | None
 
 
 def has_fixed_codes(config):

@@ -5,6 +5,8 @@ The line that it ends with names the epoch, the step, the users of its batch and
 
 import torch
 
+from recbole_unirep.runs.folder import BEST, LAST, LAST_PRETRAINED
+
 SHOWN_USERS = 3
 
 
@@ -44,7 +46,7 @@ class Finite:
                 raise ValueError(self._stopped(f"{name} holds NaN or infinity"))
 
     def _stopped(self, what):
-        kept = [name for name in ("last.pt", "last_pretrained.pt", "model.pt") if (self.run_dir / name).is_file()]
+        kept = [name for name in (LAST, LAST_PRETRAINED, BEST) if (self.run_dir / name).is_file()]
         good = f"the last good checkpoint is {self.run_dir / kept[0]}" if kept else "no epoch was finished"
         return (
             f"{self.config['model']}: {what} in epoch {self.watched_epoch}, step {self.watched_step} of "

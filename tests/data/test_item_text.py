@@ -70,7 +70,7 @@ def test_item_without_a_row_is_counted_and_logged(config, caplog):
 def test_items_that_the_dataset_dropped_are_not_encoded(config, caplog):
     caplog.set_level(logging.INFO)
     load_item_text(config, DATASET)
-    assert "encodes 2 distinct sentences of 3 items" in caplog.text
+    assert "encoding 2 distinct texts of 3 items" in caplog.text
 
 
 @pytest.mark.parametrize("fields", ["colour", ["colour"]])
