@@ -20,7 +20,7 @@ def embed(arguments):
         ItemText: the vectors, aligned with RecBole's numbering.
     """
     if parallel.is_launched() and parallel.world_size() == 1:  # by torchrun
-        parallel.join(days_of_patience=30)
+        parallel.join(timeout_days=30)
     with RunLog(speaks=parallel.is_main()):
         config = Config("UniRep", arguments=arguments)
         dataset = create_dataset(config)
