@@ -22,7 +22,9 @@ import numpy as np
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 COMMAND = [sys.executable, "-c", "import sys; from recbole_unirep.cli import unirep; sys.exit(unirep())"]
-ENVIRONMENT = "import json; from recbole_unirep.runs.folder import environment; print(json.dumps(environment('cpu')))"
+ENVIRONMENT = (
+    "import json; from recbole_unirep.runs.environment import environment; print(json.dumps(environment('cpu')))"
+)
 ROWS_AT_ONCE = 1_000_000
 FILES = ("reviews.jsonl.gz", "meta.jsonl.gz")
 WORDS = ["soft", "light", "clean", "good", "old", "small", "fast", "strong", "plain", "warm", "great", "little"]

@@ -1,1 +1,1 @@
-"""Raw files to a dataset folder: item sentences and their vectors. Imports nothing of recbole_unirep."""
+"""Raw files to a dataset folder, with item texts and their vectors. Of recbole_unirep it imports files/ alone."""

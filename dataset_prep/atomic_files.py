@@ -1,14 +1,14 @@
-"""atomic_files: a RecBole atomic file row by row, as RecBole's reader will split it, and what is wrong with a cell.
+"""atomic_files: reads a RecBole atomic file row by row as RecBole splits it, and checks its cells.
 
 Reference:
-    RecBole, "Atomic Files": one `name:type` per column in the first line. RecBole 1.2.1 reads them by pandas' Python
-    parser with quotation marks, and reads some words as missing values.
+    RecBole, "Atomic Files": one `name:type` per column in the first line. RecBole 1.2.1 reads them with pandas' Python
+    parser, which honours quotation marks and reads some words as missing values.
 """
 
 import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from dataset_prep.raw_fields import READ_AS_MISSING
 
@@ -19,27 +19,27 @@ class Row(NamedTuple):
     """A row of an atomic file.
 
     Attributes:
-        number (int): the line it begins in, from 1.
-        n_lines (int): lines that it spans.
-        cells (list of str): its values; empty where it can't be read.
+        number (int): its first line, counted from 1.
+        n_lines (int): number of lines it spans.
+        cells (list of str): its values; empty if it can't be read.
         error (str or None): why it can't be read.
     """
 
     number: int
     n_lines: int
     cells: list
-    error: Optional[str]
+    error: str | None
 
 
 def read_columns(file: Path, separator: str) -> dict[str, str]:
-    """The columns of an atomic file, name to type.
+    """Reads the columns of an atomic file.
 
     Args:
         file (Path): the file.
         separator (str): between its columns.
 
     Returns:
-        dict: in the file's order.
+        dict: column name to type, in the file's order.
 
     Raises:
         ValueError: RecBole would stop at this header.
@@ -48,11 +48,13 @@ def read_columns(file: Path, separator: str) -> dict[str, str]:
         with open(file, "rb") as lines:
             header = lines.readline().decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"line 1 is no UTF-8 ({error.reason})") from error
+        raise ValueError(f"line 1 is not UTF-8 ({error.reason})") from error
     if not header.endswith("\n"):
         raise ValueError(f"it has no rows, its one line is {header[:60]!r}")
     if header.startswith("\ufeff"):
-        raise ValueError("a byte order mark stands before the first column's name: save it as UTF-8 without one")
+        raise ValueError(
+            "the file starts with a byte order mark, part of the first name to RecBole: save it as UTF-8 without one"
+        )
     names = header.rstrip("\r\n").split(separator)
     columns = {}
     for column in names:
@@ -61,19 +63,19 @@ def read_columns(file: Path, separator: str) -> dict[str, str]:
             raise ValueError(f"column {column!r} is not NAME:TYPE with TYPE one of {', '.join(TYPES)}")
         columns[name] = kind
     if len(columns) < len(names):
-        raise ValueError(f"a column stands twice among {', '.join(names)}")
+        raise ValueError(f"a column name is repeated in {', '.join(names)}")
     return columns
 
 
 def read_rows(file: Path, separator: str) -> Iterator[Row]:
-    """The rows below the header; blank lines are none.
+    """Reads the rows below the header, without blank lines.
 
     Args:
         file (Path): the file.
         separator (str): between its columns.
 
     Yields:
-        Row: each row.
+        Row: one per row, readable or not.
     """
     with open(file, encoding="utf-8", errors="surrogateescape", newline="") as lines:
         lines.readline()
@@ -90,26 +92,26 @@ def read_rows(file: Path, separator: str) -> Iterator[Row]:
             before = rows.line_num
 
 
-def fault_of(cell: str, kind: str) -> Optional[str]:
-    """What RecBole would stumble over in a cell.
+def fault_of(cell: str, kind: str) -> str | None:
+    """Why RecBole can't read a cell.
 
     Args:
         cell (str): its text.
         kind (str): type of its column.
 
     Returns:
-        str, optional: None where it reads the value that is meant.
+        str or None: None if RecBole reads the value as intended.
     """
     if kind in ("float", "float_seq"):
         for number in (cell,) if kind == "float" else cell.split():
             if kind == "float" and (not number or number in READ_AS_MISSING):
-                return None  # a gap
+                return None  # a missing value
             try:
                 float(number)
             except ValueError:
-                return "is no number"
+                return "is not a number"
     if not cell.isascii() and not cell.isprintable() and any("\ud800" <= sign <= "\udfff" for sign in cell):
-        return "is no UTF-8"
+        return "is not UTF-8"
     return None
 
 

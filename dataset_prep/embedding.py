@@ -1,7 +1,7 @@
-"""embedding: a vector per item, encoded from its sentence once and found again afterwards.
+"""embedding: one vector per item, encoded from its sentence once and reused afterwards.
 
-Encoders are sentence-transformers models, the lexical one, and none at all where the user brings vectors. Never does
-one stand in for another silently.
+The encoder is a sentence-transformers model or the lexical one; vectors may also come from the user. No encoder
+silently replaces another.
 
 Reference:
     Nils Reimers and Iryna Gurevych. "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks." in EMNLP 2019.
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,28 +33,28 @@ MODEL_LIBRARIES = ("sentence-transformers", "transformers", "torch")
 
 
 class ItemTexts(NamedTuple):
-    """Where a dataset's item texts are, and which items are wanted.
+    """A dataset's item texts.
 
     Attributes:
-        dataset (str): its name.
+        dataset (str): name of the dataset.
         folder (Path): its folder, with `<dataset>.item`.
-        items (sequence of str): item tokens to encode, without padding.
+        items (sequence of str): tokens of the items to encode, without padding.
         item_id_field (str): column of the item tokens.
-        fields (sequence of str, optional): columns of a sentence, in order; None takes the usual ones.
-        separator (str): what stands between the columns of the file.
-        fit_items (sequence of str, optional): items that the lexical encoder learns from; None is all.
+        fields (sequence of str, optional): columns of a sentence, in order; None uses the usual ones.
+        separator (str): between the columns of the file.
+        fit_items (sequence of str, optional): items that the lexical encoder is fitted on; None is all.
     """
 
     dataset: str
     folder: Path
     items: Sequence[str]
     item_id_field: str
-    fields: Optional[Sequence[str]]
+    fields: Sequence[str] | None
     separator: str
-    fit_items: Optional[Sequence[str]] = None
+    fit_items: Sequence[str] | None = None
 
     def sentences(self, items: Sequence[str]) -> ItemSentences:
-        """Sentences of some items, as `item_sentences` gives them."""
+        """Sentences of the given items, as from `item_sentences`."""
         item_file = self.folder / f"{self.dataset}.item"
         return item_sentences(item_file, self.fields, items, self.item_id_field, self.separator)
 
@@ -63,19 +63,19 @@ class Encoding(NamedTuple):
     """How sentences become vectors.
 
     Attributes:
-        encoder (str): a sentence-transformers name or local path, "lexical", or NAME of vectors the user brings.
-        batch_size (int): sentences encoded at once.
-        device (str, optional): device of a sentence-transformers model; None is the library's own choice.
-        dtype (str): storage of the vectors, "float16" or "float32".
+        encoder (str): a sentence-transformers name or local path, "lexical", or NAME of the user's vectors.
+        batch_size (int): sentences per batch.
+        device (str, optional): device of a sentence-transformers model; None leaves the choice to the library.
+        dtype (str): type of the stored vectors, "float16" or "float32".
         lexical_dim (int): dimensions of the lexical encoder.
-        show_progress (bool): whether a progress bar is shown.
-        processes (int): processes of a sentence-transformers model on this machine.
-        shard_size (int): sentences of a shard, about: whole batches.
+        show_progress (bool): whether to show a progress bar.
+        processes (int): number of processes of a sentence-transformers model on this machine.
+        shard_size (int): sentences per shard, rounded down to whole batches.
     """
 
     encoder: str
     batch_size: int
-    device: Optional[str]
+    device: str | None
     dtype: str
     lexical_dim: int
     show_progress: bool
@@ -84,100 +84,100 @@ class Encoding(NamedTuple):
 
     @property
     def file_name(self) -> str:
-        """The encoder's part of a file's name, such as "sentence-t5-base"."""
+        """The encoder's part of a file name, such as "sentence-t5-base"."""
         return Path(self.encoder).name
 
     def identity(self) -> dict[str, Any]:
-        """What a stored vector must have been made with to be used again."""
+        """What stored vectors must have been made with to be reused (dict of plain values)."""
         identity = {"encoder": self.encoder, "dtype": self.dtype}
         if self.encoder == LEXICAL:
             identity["lexical_dim"] = self.lexical_dim
-        elif os.path.isdir(self.encoder):  # a model trained further in its place is another encoder
+        elif os.path.isdir(self.encoder):  # a model changed in place is another encoder
             identity["encoder"] = str(Path(self.encoder).resolve())
             identity["encoder_files"] = folder_fingerprint(Path(self.encoder))
         return identity
 
 
 class Sentences(NamedTuple):
-    """What is to be encoded, and what vectors of it would be stored.
+    """The sentences to encode and where their vectors go, or stored vectors that make encoding unnecessary.
 
     Attributes:
-        items (list of str): item tokens in the order of the stored rows, the same whatever RecBole's numbering.
+        items (list of str): item tokens in the order of the stored rows, which does not depend on RecBole's numbering.
         sentences (list of str): one per item.
-        provenance (dict): what the vectors are made of.
-        fit_on (list of str, optional): sentences that the lexical encoder learns from.
-        storage (Path): folder of the vectors.
-        beside (list of Path): folders where vectors may lie.
-        vectors (VectorFiles, optional): stored ones that may be used as they are; nothing is to be encoded then.
+        provenance (dict): what the vectors are made from.
+        fit_on (list of str, optional): sentences that the lexical encoder is fitted on.
+        storage (Path): folder to store the vectors in.
+        beside (list of Path): folders to search for vectors.
+        vectors (VectorFiles, optional): stored vectors to reuse.
     """
 
     items: list
     sentences: list
     provenance: dict
-    fit_on: Optional[list]
+    fit_on: list | None
     storage: Path
     beside: list
-    vectors: Optional[VectorFiles] = None
+    vectors: VectorFiles | None = None
 
 
-def item_vectors(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str]) -> np.ndarray:
-    """Gives each item's vector: the user's, else stored ones of the same text and encoder, else newly encoded.
+def item_vectors(texts: ItemTexts, encoding: Encoding, text_dir: str | None) -> np.ndarray:
+    """The vector of each item: the user's, else a stored one of the same text and encoder, else a new one.
 
     Args:
         texts (ItemTexts): the items and their texts.
         encoding (Encoding): the encoder and its options.
-        text_dir (str, optional): folder of what we store; None is `storage_folder`'s choice.
+        text_dir (str, optional): folder to store vectors in; None leaves the choice to `storage_folder`.
 
     Returns:
         np.ndarray: float32, zeros for an item without text, shape: [len(texts.items), text_dim].
 
     Raises:
         FileNotFoundError: the `.item` file or half of a pair of vector files is missing.
-        ValueError: an option, a file or the encoder is not usable.
+        ValueError: an option, a file or the encoder can't be used.
         OSError: the vectors can't be stored.
     """
-    asked = _asked(texts, encoding, text_dir)
-    if asked.vectors is not None:
-        return asked.vectors.read(texts.items, checked=bool(asked.items))
-    files = VectorFiles.named(asked.storage, texts.dataset, encoding.file_name)
-    shards = _shards(asked, texts.dataset, encoding)
-    with shards.alone() if shards else nullcontext():
-        fit_on = asked.fit_on and sorted(set(asked.fit_on) - {""})
-        vectors = encode(asked.sentences, encoding, names_beside(asked.beside, texts.dataset), fit_on, shards)
-        with np.errstate(over="ignore"):  # the next line says it better
+    work = _work(texts, encoding, text_dir)
+    if work.vectors is not None:
+        return work.vectors.read(texts.items, checked=bool(work.items))
+    files = VectorFiles.named(work.storage, texts.dataset, encoding.file_name)
+    shards = _shards(work, texts.dataset, encoding)
+    with shards.locked() if shards else nullcontext():
+        fit_on = work.fit_on and sorted(set(work.fit_on) - {""})
+        vectors = encode(work.sentences, encoding, names_beside(work.beside, texts.dataset), fit_on, shards)
+        with np.errstate(over="ignore"):  # overflow is the error below
             vectors = vectors.astype(encoding.dtype)
         if not np.isfinite(vectors).all():
             raise ValueError(
-                f"{encoding.encoder} gives values that {encoding.dtype} can't hold: set text_dtype to float32"
+                f"{encoding.encoder} gives values that overflow {encoding.dtype}: set text_dtype to float32"
             )
-        files.write(vectors, asked.items, {**asked.provenance, "versions": _libraries(encoding)})
+        files.write(vectors, work.items, {**work.provenance, "versions": _libraries(encoding)})
         if shards:
             shards.remove()
     return files.read(texts.items, checked=True)
 
 
-def encode_share(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str], worker: int, n_workers: int) -> None:
-    """Encodes every n-th shard, so that several workers, on several machines over one folder, leave nothing to encode.
+def encode_share(texts: ItemTexts, encoding: Encoding, text_dir: str | None, worker: int, n_workers: int) -> None:
+    """Encodes every n-th shard. Workers on several machines that share a folder encode all of them together.
 
     Args:
-        texts (ItemTexts): as `item_vectors`.
-        encoding (Encoding): likewise.
-        text_dir (str, optional): likewise.
+        texts (ItemTexts): as in `item_vectors`.
+        encoding (Encoding): as in `item_vectors`.
+        text_dir (str, optional): as in `item_vectors`.
         worker (int): number of this worker, from 0.
-        n_workers (int): of them.
+        n_workers (int): number of workers.
 
     Raises:
-        ValueError, OSError: as `item_vectors`.
+        ValueError, OSError: as in `item_vectors`.
     """
-    asked = _asked(texts, encoding, text_dir)
-    shards = None if asked.vectors is not None else _shards(asked, texts.dataset, encoding)
+    work = _work(texts, encoding, text_dir)
+    shards = None if work.vectors is not None else _shards(work, texts.dataset, encoding)
     if shards:
-        beside = names_beside(asked.beside, texts.dataset)
+        beside = names_beside(work.beside, texts.dataset)
         _encode_missing(shards, encoding, beside, range(worker, len(shards), n_workers))
 
 
-def _asked(texts, encoding, text_dir) -> Sentences:
-    """What is asked for, and the stored vectors that answer it."""
+def _work(texts, encoding, text_dir) -> Sentences:
+    """The sentences to encode, or the stored vectors to reuse."""
     if encoding.dtype not in STORED_DTYPES:
         raise ValueError(f"text_dtype is {encoding.dtype!r}: it must be one of {list(STORED_DTYPES)}")
     places = vector_places(texts, encoding, text_dir)
@@ -188,8 +188,8 @@ def _asked(texts, encoding, text_dir) -> Sentences:
         if not is_ours(files.read_record()):
             if encoding.file_name != encoding.encoder:
                 raise ValueError(
-                    f"text_encoder {encoding.encoder} would be stored as {files.matrix.name}, where vectors of yours "
-                    f"lie: use them (--text_encoder={encoding.file_name}), or move them away"
+                    f"text_encoder {encoding.encoder} would overwrite your own vectors {files.matrix.name}: use them "
+                    f"(--text_encoder={encoding.file_name}), or move them away"
                 )
             return Sentences([], [], {}, None, storage, folders, files)
 
@@ -207,19 +207,21 @@ def _asked(texts, encoding, text_dir) -> Sentences:
         provenance["fitted_on_sha256"] = hashlib.sha256("\n".join(fit_on).encode()).hexdigest()
     elif encoding.encoder == LEXICAL:
         provenance["fitted_on_sha256"] = None
-    asked = Sentences(items, sentences, provenance, fit_on, storage, folders)
+    work = Sentences(items, sentences, provenance, fit_on, storage, folders)
     for files in stored:
         outdated = difference(files, {"items": items, **provenance})
         if outdated is None:
-            return asked._replace(vectors=files)
-        logger.info(f"{files.matrix} is not used again, its {outdated} differs: the texts are encoded anew")
+            return work._replace(vectors=files)
+        logger.info(f"{files.matrix} is out of date, its {outdated} differs: the texts are encoded again")
     if not any(sentences):
-        raise ValueError(f"none of {len(items)} items has a text in {texts.folder}: check text_fields and the item ids")
-    return asked
+        raise ValueError(
+            f"none of {len(items)} items has a text in {texts.folder}: check text_fields and the item tokens"
+        )
+    return work
 
 
-def vector_places(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str]) -> list[VectorFiles]:
-    """Where an encoder's vectors may lie: beside the data, and last where ours are stored; arguments as above."""
+def vector_places(texts: ItemTexts, encoding: Encoding, text_dir: str | None) -> list[VectorFiles]:
+    """Where an encoder's vectors may be: beside the data, and where ours are stored, last; arguments as above."""
     storage = Path(text_dir) if text_dir else storage_folder(texts.folder, texts.dataset)
     folders = dict.fromkeys([texts.folder, storage])
     return [VectorFiles.named(folder, texts.dataset, encoding.file_name) for folder in folders]
@@ -229,13 +231,13 @@ def _libraries(encoding):
     return {library: version(library) for library in LIBRARIES.get(encoding.encoder, MODEL_LIBRARIES)}
 
 
-def _shards(asked, dataset, encoding) -> Optional[Shards]:
-    """The parts of what is to be encoded; None where it is one part, or the lexical encoder's."""
+def _shards(work, dataset, encoding) -> Shards | None:
+    """The shards to encode; None for a single one, and for the lexical encoder."""
     size = encoding.batch_size * max(1, encoding.shard_size // encoding.batch_size)
-    distinct = by_length(asked.sentences)
+    distinct = by_length(work.sentences)
     if encoding.encoder == LEXICAL or len(distinct) <= size:
         return None
-    folder = asked.storage / f".{dataset}.{encoding.file_name}.shards"
+    folder = work.storage / f".{dataset}.{encoding.file_name}.shards"
     made_with = {**encoding.identity(), "batch_size": encoding.batch_size, "versions": _libraries(encoding)}
     return Shards(folder, distinct, size, made_with)
 
@@ -244,17 +246,17 @@ def encode(
     sentences: Sequence[str],
     encoding: Encoding,
     beside: Sequence[str],
-    fit_on: Optional[Sequence[str]] = None,
-    shards: Optional[Shards] = None,
+    fit_on: Sequence[str] | None = None,
+    shards: Shards | None = None,
 ) -> np.ndarray:
-    """Encodes each distinct sentence once, in the order of their lengths; an empty one is a zero vector.
+    """Encodes each distinct sentence once, sorted by length; an empty sentence has a zero vector.
 
     Args:
         sentences (sequence of str): at least one of them is not empty.
         encoding (Encoding): the encoder and its options.
-        beside (sequence of str): vectors that lie beside the data, for the error message.
-        fit_on (sequence of str, optional): distinct ones that the lexical encoder learns from, in order; None is all.
-        shards (Shards, optional): of the distinct sentences; None encodes them in one piece.
+        beside (sequence of str): names of the vectors beside the data, for the error.
+        fit_on (sequence of str, optional): distinct sentences to fit the lexical encoder on, in order; None is all.
+        shards (Shards, optional): of the distinct sentences; None encodes them in one part.
 
     Returns:
         np.ndarray: float32, shape: [len(sentences), text_dim].
@@ -263,7 +265,7 @@ def encode(
         ValueError: the encoder can't be loaded.
     """
     distinct = by_length(sentences)
-    logger.info(f"{encoding.encoder} encodes {len(distinct)} distinct sentences of {len(sentences)} items")
+    logger.info(f"encoding {len(distinct)} distinct texts of {len(sentences)} items with {encoding.encoder}")
     if shards:
         _encode_missing(shards, encoding, beside, range(len(shards)))
         parts = iter(shards)
@@ -287,7 +289,7 @@ def encode(
 
 
 def _encode_missing(shards, encoding, beside, numbers) -> None:
-    """Has the missing shards of a sentence-transformers model encoded; without any it is not loaded."""
+    """Encodes the missing shards with a sentence-transformers model, which is loaded only if any is missing."""
     missing = shards.missing(numbers)
     if not missing:
         return

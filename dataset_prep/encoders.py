@@ -1,4 +1,4 @@
-"""encoders: sentence-transformers models, found and loaded, in this process or in several.
+"""encoders: finds and loads sentence-transformers models, and runs them in one process or several.
 
 Reference:
     Nils Reimers and Iryna Gurevych. "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks." in EMNLP 2019.
@@ -9,11 +9,10 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import connection
 from pathlib import Path
-from typing import Callable, Optional
 
 import numpy as np
 
@@ -22,9 +21,9 @@ LEXICAL = "lexical"
 
 
 class EndsWithParent:
-    """Kept in a model that goes to other processes: there it ends them when the one that started them is gone.
+    """An attribute of a model that is sent to worker processes: it ends each worker when the parent process is gone.
 
-    sentence-transformers' workers wait for sentences for ever where their parent was killed outright.
+    Without it, sentence-transformers' workers wait for sentences forever after `kill -9` of their parent.
     """
 
     def __reduce__(self):
@@ -33,7 +32,7 @@ class EndsWithParent:
 
 def _watch_parent():
     def wait():
-        for _ in range(600):  # a process knows its parent a little after it has read what it was given
+        for _ in range(600):  # while a worker unpickles its arguments, its parent is not set yet
             parent = multiprocessing.parent_process()
             if parent is not None:
                 connection.wait([parent.sentinel])
@@ -46,17 +45,17 @@ def _watch_parent():
 
 @contextmanager
 def calls(encoder, batch_size: int, chunk_size: int, devices: Sequence[str], show_progress: bool) -> Iterator[Callable]:
-    """A function from sentences to vectors, over one process or a pool of sentence-transformers.
+    """Yields a function that encodes sentences, in this process or in a pool of sentence-transformers.
 
     Args:
         encoder (SentenceTransformer): loaded.
-        batch_size (int): sentences encoded at once.
-        chunk_size (int): sentences that a process of the pool gets together.
-        devices (sequence of str): one process each; none: this process alone.
+        batch_size (int): sentences per batch.
+        chunk_size (int): sentences sent to a process of the pool at once.
+        devices (sequence of str): one process for each; empty to encode in this process.
         show_progress (bool): whether each call shows a progress bar.
 
     Yields:
-        callable: list of str to np.ndarray, float32, shape: [n, text_dim].
+        callable: list of n str to np.ndarray, float32, shape: [n, text_dim].
     """
     options = {"batch_size": batch_size, "show_progress_bar": show_progress, "convert_to_numpy": True}
     if not devices:
@@ -70,15 +69,15 @@ def calls(encoder, batch_size: int, chunk_size: int, devices: Sequence[str], sho
         encoder.stop_multi_process_pool(pool)
 
 
-def devices_of(n_processes: int, device: Optional[str]) -> list[str]:
-    """A device for each process: the one asked for, else the machine's GPUs in turn, else its CPU.
+def devices_of(n_processes: int, device: str | None) -> list[str]:
+    """A device per process: the given one, else the machine's GPUs in turn, else its CPU.
 
     Args:
-        n_processes (int): 1 is this process alone.
-        device (str, optional): asked for.
+        n_processes (int): number of processes; 1 is this process alone.
+        device (str, optional): the device to use.
 
     Returns:
-        list of str: none for one process.
+        list of str: empty for one process.
     """
     if n_processes == 1:
         return []
@@ -90,26 +89,26 @@ def devices_of(n_processes: int, device: Optional[str]) -> list[str]:
     return [f"cuda:{number % n_gpus}" if n_gpus else "cpu" for number in range(n_processes)]
 
 
-def load_encoder(name: str, device: Optional[str], beside: Sequence[str]):
-    """Loads a sentence-transformers model, from the hub's cache alone where the hub can't be reached.
+def load_encoder(name: str, device: str | None, beside: Sequence[str]):
+    """Loads a sentence-transformers model; from the hub's cache only if the hub can't be reached.
 
     Args:
         name (str): model name or local folder.
-        device (str, optional): None is the library's own choice.
-        beside (sequence of str): vectors that lie beside the data, for the error message.
+        device (str, optional): None leaves the choice to the library.
+        beside (sequence of str): names of the vectors beside the data, for the error.
 
     Returns:
         sentence_transformers.SentenceTransformer: the model.
 
     Raises:
-        ValueError: there is no such folder, the hub doesn't know the model or can't be reached.
+        ValueError: there is no such folder, or the hub doesn't have the model or can't be reached.
     """
     try:
         offline = not os.path.isdir(name) and hub_is_out_of_reach(name)
         from sentence_transformers import SentenceTransformer
 
         return SentenceTransformer(name, device=device, local_files_only=offline)
-    except Exception as error:  # the hub, its HTTP client, transformers and torch each raise their own
+    except Exception as error:  # the hub, its HTTP client, transformers and torch raise errors of many types
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         advice = [f"--text_encoder={other} (vectors beside the data)" for other in beside if other != LEXICAL]
         raise ValueError(
@@ -125,11 +124,11 @@ def hub_is_out_of_reach(name: str) -> bool:
         name (str): model name, with or without its organization.
 
     Returns:
-        bool: True where the hub doesn't answer and the model lies in its cache.
+        bool: True if the hub doesn't answer and its cache has the model.
 
     Raises:
-        ConnectionError: the hub doesn't answer and the cache lacks the model.
-        FileNotFoundError: the hub answers that there is no such model.
+        ConnectionError: the hub doesn't answer and its cache lacks the model.
+        FileNotFoundError: the hub has no such model.
     """
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.utils import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
@@ -141,17 +140,17 @@ def hub_is_out_of_reach(name: str) -> bool:
         except RepositoryNotFoundError:
             continue
         except HFValidationError as error:
-            raise FileNotFoundError("no such folder, and no name that a model on the hub could have") from error
-        except HfHubHTTPError:  # another answer: what it means for this model, sentence-transformers will say
+            raise FileNotFoundError("no such folder, and not a valid name of a model on the hub") from error
+        except HfHubHTTPError:  # any other answer: sentence-transformers reports what it means
             return False
-        except Exception as error:  # whatever its HTTP client raises; which client that is has changed
+        except Exception as error:  # its HTTP client has changed, and so have the errors
             cache = os.environ.get("SENTENCE_TRANSFORMERS_HOME")
-            # Without its modules.json a model would be loaded with mean pooling: another encoder, silently.
+            # Without modules.json a model would silently be loaded with mean pooling, which is another encoder.
             if any(try_to_load_from_cache(cached, "modules.json", cache_dir=cache) for cached in repositories):
                 return True
             raise ConnectionError(f"the Hugging Face hub can't be reached: {error}") from error
         return False
-    raise FileNotFoundError("the Hugging Face hub has no such model, or hides it from you")
+    raise FileNotFoundError("the Hugging Face hub has no such model, or no public one")
 
 
 def folder_fingerprint(folder: Path) -> str:

@@ -1,6 +1,6 @@
-"""item_store: columns of the items that are left, and the `.item` file, which has a row for each of them.
+"""item_store: metadata of the kept items, and the `.item` file with one row per kept item.
 
-An item without metadata has a row too: RecBole drops interactions whose item has none.
+An item without metadata gets a row too, because RecBole drops the interactions of items without one.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from dataset_prep.spilling import SpillingDatabase
 
 
 class ItemStore:
-    """Items in a database that holds the table `kept_items`.
+    """Metadata of items, in the database that holds the table `kept_items`.
 
     Args:
-        database (SpillingDatabase): of the interactions.
-        columns (sequence of ItemColumn): the item first.
+        database (SpillingDatabase): the one of the interactions.
+        columns (sequence of ItemColumn): the item column first.
     """
 
     def __init__(self, database: SpillingDatabase, columns: Sequence[ItemColumn]) -> None:
@@ -25,7 +25,7 @@ class ItemStore:
         database.run(f"CREATE TABLE metadata ({cells}item VARCHAR, line BIGINT)")
 
     def append(self, rows: Sequence[Sequence]) -> None:
-        """Adds rows of cells, the item first; those of other items are left out."""
+        """Adds rows of cells, the item's cell first; rows of items that are not kept are dropped."""
         cells = list(zip(*rows))
         block = {"item": cells[0], "line": list(range(self.n_rows, self.n_rows + len(rows)))}
         block.update(zip(self.names, cells[1:]))
@@ -33,13 +33,13 @@ class ItemStore:
         self.n_rows += len(rows)
 
     def write(self, file: Path) -> int:
-        """Writes the `.item` file, items in order of their tokens; of an item's rows the first counts.
+        """Writes the `.item` file, sorted by item token. Of several rows of an item the first is used.
 
         Args:
             file (Path): the file.
 
         Returns:
-            int: items that have no metadata.
+            int: number of items without metadata.
         """
         self.database.run("CREATE TABLE first_lines AS SELECT min(line) AS line FROM metadata GROUP BY item")
         n_missing = self.database.row("SELECT count(*) FROM kept_items ANTI JOIN metadata USING (item)")[0]

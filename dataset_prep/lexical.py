@@ -1,11 +1,10 @@
-"""lexical: sentence vectors without a language model or a network, by TF-IDF and truncated SVD.
+"""lexical: sentence vectors by TF-IDF and truncated SVD, without a language model or a network.
 
 Reference:
     Scott Deerwester et al. "Indexing by Latent Semantic Analysis." in JASIS 1990.
 """
 
 from collections.abc import Sequence
-from typing import Optional
 
 import numpy as np
 from sklearn.decomposition import TruncatedSVD
@@ -13,19 +12,19 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
 
-def lexical_vectors(sentences: Sequence[str], dimension: int, fit_on: Optional[Sequence[str]] = None) -> np.ndarray:
-    """Fits words and SVD on some sentences and encodes all; the same sentences give the same vectors.
+def lexical_vectors(sentences: Sequence[str], dimension: int, fit_on: Sequence[str] | None = None) -> np.ndarray:
+    """Fits TF-IDF and SVD on some sentences and encodes all of them; the same sentences give the same vectors.
 
     Args:
-        sentences (sequence of str): distinct and not blank.
-        fit_on (sequence of str, optional): those that are learned from, distinct and not blank; None is all.
-        dimension (int): dimensions wanted; fewer where sentences or words don't allow as many.
+        sentences (sequence of str): distinct, none blank.
+        dimension (int): number of dimensions; the result has fewer if there are too few sentences or words.
+        fit_on (sequence of str, optional): sentences to fit on, distinct, none blank; None fits on all.
 
     Returns:
         np.ndarray: rows of length 1, float32, shape: [N, dimension].
 
     Raises:
-        ValueError: the sentences hold no word of two or more letters, or dimension is below 1.
+        ValueError: no sentence has a word of two or more letters, or dimension is below 1.
     """
     if dimension < 1:
         raise ValueError(f"lexical_dim is {dimension}: give at least 1")

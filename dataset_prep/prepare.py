@@ -1,7 +1,7 @@
-"""prepare: raw reviews and metadata into a dataset, `NAME.inter` and `NAME.item`, with a manifest.
+"""prepare: turns raw reviews and metadata into a dataset, `NAME.inter` and `NAME.item`, with a manifest.
 
 `prepare` reads from top to bottom: files and fields, reviews, duplicates and k-core, split, interactions, items,
-manifest. The data go through memory a part at a time; the same sources and options give the same bytes.
+manifest. A part of the data is in memory at a time. The same sources and options give the same bytes.
 """
 
 import logging
@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -37,30 +37,30 @@ from dataset_prep.work_folder import FINISHED, publish, work_folder
 logger = logging.getLogger()
 
 REVIEWS_AT_ONCE, ITEMS_AT_ONCE = 250_000, 20_000
-HINTS = {"csv": ", or, where the first line holds no names, with --header=user_id,item_id,rating,timestamp"}
-SECONDS_BETWEEN_LINES = 30  # of progress, where no bar can be shown
+HINTS = {"csv": ", or, if the first line holds no names, with --header=user_id,item_id,rating,timestamp"}
+SECONDS_BETWEEN_LINES = 30  # of progress, if no bar can be shown
 
 
 class Options(NamedTuple):
-    """What is done with the data.
+    """How the data are filtered, split and written.
 
     Attributes:
-        user_core (int): interactions that each user keeps at least, 1 is no filter.
-        item_core (int): interactions that each item keeps at least.
-        duplicates (str): which interaction of a user with an item is kept, 'first', 'last' or 'all'.
-        period (Period, optional): the borders of a temporal split; None is leave-one-out.
-        columns (mapping): column of the `.inter` file to raw field; empty where the usual names decide.
+        user_core (int): minimum number of interactions per user; 1 filters nothing.
+        item_core (int): minimum number of interactions per item; 1 filters nothing.
+        duplicates (str): which interaction per user and item to keep, 'first', 'last' or 'all'.
+        period (Period, optional): borders of a temporal split; None is leave-one-out.
+        columns (mapping): column of the `.inter` file to raw field; empty to go by the usual names.
         item_columns (mapping): column of the `.item` file to raw field; empty for Amazon's.
-        max_broken (float): share of a file's records that may be broken.
-        memory (str): what the database may hold.
-        overwrite (bool): whether the files of this name may be replaced.
-        show_progress (bool): whether progress is shown.
+        max_broken (float): largest allowed share of broken records per file.
+        memory (str): memory limit of the database.
+        overwrite (bool): whether to replace the dataset of this name.
+        show_progress (bool): whether to show progress.
     """
 
     user_core: int
     item_core: int
     duplicates: str
-    period: Optional[Period]
+    period: Period | None
     columns: Mapping[str, str]
     item_columns: Mapping[str, str]
     max_broken: float
@@ -72,38 +72,40 @@ class Options(NamedTuple):
 def prepare(
     data_path: Path, name: str, reviews: Sequence[RawFile], metadata: Sequence[RawFile], options: Options
 ) -> Path:
-    """Makes a dataset out of raw files.
+    """Prepares a dataset from raw files. If it raises, nothing has changed in the dataset's folder.
 
     Args:
-        data_path (Path): where datasets lie.
-        name (str): of the dataset.
-        reviews (sequence of RawFile): in this order.
+        data_path (Path): folder of all datasets.
+        name (str): name of the dataset.
+        reviews (sequence of RawFile): read in this order.
         metadata (sequence of RawFile): of the items; may be empty.
-        options (Options): what is done with the data.
+        options (Options): how the data are filtered, split and written.
 
     Returns:
         Path: the dataset's folder.
 
     Raises:
-        ValueError: a file or an option can't be used, or nothing is left; nothing has been written then.
-        FileExistsError: the dataset is there.
+        ValueError: a file or an option can't be used, or no interaction is left.
+        FileExistsError: the dataset exists and may not be replaced.
     """
     target = data_path / name
     there = [target / f"{name}.{end}" for end in ("inter", "item") if (target / f"{name}.{end}").exists()]
     if target.exists() and not target.is_dir():
-        raise FileExistsError(f"{target} is a file, the dataset would be a folder of that name: take another --dataset")
+        raise FileExistsError(
+            f"{target} is a file, the dataset would be a folder of that name: choose another --dataset"
+        )
     if there and not options.overwrite:
         raise FileExistsError(
-            f"{there[0]} exists: take another --dataset, or replace the dataset with --overwrite=True"
+            f"{there[0]} exists: choose another --dataset, or replace the dataset with --overwrite=True"
         )
     fields = _fields_of_reviews(reviews, options.columns)
     if options.period and TIME not in fields[0]:
         raise ValueError(
-            "split=temporal needs times, and no field holds them: name one with --columns, or leave it out"
+            "split=temporal needs times, but no field holds them: name one with --columns, or leave --split out"
         )
     columns = _columns_of_items(metadata, options.item_columns)
     with work_folder(data_path, name) as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a Python literal's unknown escapes
+        warnings.simplefilter("ignore")  # about unknown escapes in Python literals
         database = SpillingDatabase(folder, options.memory)
         finished = folder / FINISHED
         rejects = Rejects(finished / f"{name}.rejected.jsonl", options.max_broken)
@@ -115,7 +117,7 @@ def prepare(
             if options.period:
                 rows = store.rows_by_period(*options.period)
                 for file, text in split_files(name, options.period, rows).items():
-                    (finished / file).write_text(text, encoding="utf-8")
+                    (finished / file).write_text(text, encoding="utf-8", newline="\n")
                 record["rows_by_period"] = rows
             logger.info(f"writing {name}.inter")
             store.write(finished / f"{name}.inter", RATING in fields[0], TIME in fields[0])
@@ -143,17 +145,17 @@ def _fields_of_reviews(files, asked):
     for file, found in zip(files, fields):
         if found.keys() != fields[0].keys():
             raise ValueError(
-                f"{file.path} has {', '.join(found)}, {files[0].path} has {', '.join(fields[0])}: prepare files of one "
-                f'kind together, or name what both have with --columns="user_id=FIELD item_id=FIELD .."'
+                f"{file.path} has {', '.join(found)}, {files[0].path} has {', '.join(fields[0])}: prepare only files "
+                f'with the same columns together, or name shared ones with --columns="user_id=FIELD item_id=FIELD .."'
             )
         logger.info(f"{file.path.name}: {', '.join(f'{column} is {field}' for column, field in found.items())}")
     if TIME not in fields[0]:
-        logger.warning("no field of times: the order of the records is taken for their order in time")
+        logger.warning("no field holds times: the order of the records is used as their order in time")
     return fields
 
 
 def _columns_of_items(files, asked):
-    """Columns that some file has."""
+    """The columns that at least one file has (list of ItemColumn)."""
     names = {name for file in files for name in file.field_names()}
     columns = item_columns(asked)
     missing = [column for column in columns if names.isdisjoint(column.fields)]
@@ -166,7 +168,7 @@ def _columns_of_items(files, asked):
 
 
 def _read_reviews(source, fields, store, rejects, show_progress):
-    """Appends a file's interactions to the store."""
+    """Appends the interactions of a file to the store."""
     user_field, item_field = fields[USER], fields[ITEM]
     rating_field, time_field = fields.get(RATING), fields.get(TIME)
     users, items, ratings, times = block = [], [], [], []
@@ -195,20 +197,18 @@ def _read_reviews(source, fields, store, rejects, show_progress):
 
 
 def _filter(store, options) -> tuple[Counts, dict]:
-    """Duplicates, then k-core; what is left, and a record of it."""
+    """Drops duplicates, then applies the k-core; returns the counts, and a record of the steps."""
     n_read = store.n_rows
-    logger.info(f"{n_read:,} interactions read; duplicates: {options.duplicates}")
+    logger.info(f"read {n_read:,} interactions; duplicates: {options.duplicates}")
     store.number(options.user_core, options.item_core)
     n_duplicates = store.drop_duplicates(options.duplicates)
-    logger.info(
-        f"{n_duplicates:,} duplicates dropped; core: {options.user_core} of users, {options.item_core} of items"
-    )
+    logger.info(f"dropped {n_duplicates:,} duplicates; user_core: {options.user_core}, item_core: {options.item_core}")
     n_rounds = store.keep_core(options.user_core, options.item_core)
     counts = store.finish()
-    logger.info(f"{counts.interactions:,} interactions are left after {n_rounds:,} rounds")
+    logger.info(f"kept {counts.interactions:,} interactions after {n_rounds:,} rounds")
     if not counts.interactions:
         raise ValueError(
-            f"no interaction of {n_read:,} is left (user_core {options.user_core}, item_core {options.item_core}): "
+            f"none of {n_read:,} interactions is left (user_core {options.user_core}, item_core {options.item_core}): "
             f"lower the cores"
         )
     record = {"interactions_read": n_read, "duplicates_dropped": n_duplicates, "core_rounds": n_rounds}
@@ -216,7 +216,7 @@ def _filter(store, options) -> tuple[Counts, dict]:
 
 
 def _write_items(files, columns, database, rejects, out, options):
-    """Writes the `.item` file; a record of it."""
+    """Writes the `.item` file and returns a record of it (dict)."""
     store, rows = ItemStore(database, columns), []
     n_without_number = 0
     for source in files:
@@ -242,18 +242,19 @@ def _write_items(files, columns, database, rejects, out, options):
     logger.info(f"writing {out.name}")
     n_missing = store.write(out)
     logger.info(
-        f"{n_missing:,} items have no metadata, {n_without_number:,} cells hold no one number and are left empty"
+        f"{n_missing:,} items have no metadata, {n_without_number:,} cells of float columns are empty because they do "
+        f"not hold exactly one number"
     )
     return {"items_without_metadata": n_missing, "cells_without_number": n_without_number}
 
 
 def _first(values, fields):
-    """The first of some fields that a record has."""
+    """The value of the first field that a record has; None without any."""
     return next((values[field] for field in fields if field in values), None)
 
 
 def _shown(source, rejects, show_progress) -> Iterator[Record]:
-    """A file's records, with progress, given up where too many are broken."""
+    """Yields a file's records, shows progress, and raises ValueError if too many are broken."""
     size = source.path.stat().st_size
     bar = tqdm(
         total=size,
@@ -280,7 +281,7 @@ def _shown(source, rejects, show_progress) -> Iterator[Record]:
 
 
 def _settings(options):
-    """What the result depends on besides the sources."""
+    """The options that the result depends on (dict)."""
     kept = options._asdict()
     for key in ("memory", "overwrite", "show_progress", "period"):
         del kept[key]

@@ -1,7 +1,7 @@
-"""raw_fields: which field of a raw record is what, and its value as an atomic file has it.
+"""raw_fields: finds the fields of raw records and converts their values to those of an atomic file.
 
-Fields are found by their names: Amazon's of 2014 and 2018 (reviewerID, asin, overall, unixReviewTime; category or
-categories), of 2023 (user_id, parent_asin, rating, timestamp; store) and RecBole's own. Others are named by the user.
+Known field names are Amazon's of 2014 and 2018 (reviewerID, asin, overall, unixReviewTime; category or categories) and
+of 2023 (user_id, parent_asin, rating, timestamp; store), and RecBole's own. The user names any others.
 
 Reference:
     Julian McAuley et al. "Image-Based Recommendations on Styles and Substitutes." in SIGIR 2015 (the data of 2014).
@@ -17,10 +17,10 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timezone
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 USER, ITEM, RATING, TIME = "user_id", "item_id", "rating", "timestamp"
-REVIEW_FIELDS = {  # column -> names it may have in a raw file, the first one there counts
+REVIEW_FIELDS = {  # column -> its names in raw files; the first that a file has is used
     USER: ("user_id", "reviewerID"),
     ITEM: ("parent_asin", "asin", "item_id"),
     RATING: ("rating", "overall"),
@@ -34,9 +34,9 @@ ITEM_FIELDS = {
     "price": ("price",),
     "description": ("description",),
 }
-TYPES = {"categories": "token_seq", "price": "float"}  # of item columns; the others are tokens
+TYPES = {"categories": "token_seq", "price": "float"}  # item columns that are not tokens
 COLUMN_TYPES = ("token", "token_seq", "float")
-# pandas, and so RecBole, reads these for a missing value, and an interaction without user or item is dropped.
+# pandas, and so RecBole, reads these as missing values; RecBole then drops an interaction without user or item.
 READ_AS_MISSING = frozenset(
     ("#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL")
     + ("NaN", "None", "n/a", "nan", "null")
@@ -50,9 +50,9 @@ class ItemColumn(NamedTuple):
     """A column of the `.item` file.
 
     Attributes:
-        name (str): as in its header.
+        name (str): as in the header.
         type (str): RecBole's type.
-        fields (tuple of str): names it may have in a raw record, the first one there counts.
+        fields (tuple of str): its names in raw records; the first that a record has is used.
     """
 
     name: str
@@ -61,19 +61,19 @@ class ItemColumn(NamedTuple):
 
 
 def review_fields(names: Sequence[str], asked: Mapping[str, str], file: Any, hint: str) -> dict[str, str]:
-    """Which field of a file is user, item, rating and time.
+    """Finds the fields of user, item, rating and time.
 
     Args:
         names (sequence of str): fields of the file.
-        asked (mapping): column to field, as the user names them; empty where the usual names decide.
-        file (Path): for messages.
-        hint (str): what else may be wrong, for messages.
+        asked (mapping): column to field as the user named them; empty to go by the usual names.
+        file (Path): for the error.
+        hint (str): another possible remedy, for the error.
 
     Returns:
-        dict: column to field; rating and timestamp are left out where there are none.
+        dict: column to field, without rating and timestamp if the file lacks them.
 
     Raises:
-        ValueError: a named field, or that of users or items, is missing.
+        ValueError: a field that the user named, or that of users or items, is missing.
     """
     unknown = [column for column in asked if column not in REVIEW_FIELDS]
     if unknown:
@@ -94,16 +94,16 @@ def review_fields(names: Sequence[str], asked: Mapping[str, str], file: Any, hin
 
 
 def item_columns(asked: Mapping[str, str]) -> list[ItemColumn]:
-    """Columns of the `.item` file, the item first.
+    """Columns of the `.item` file.
 
     Args:
-        asked (mapping): `name` or `name:type` to field, as the user names them; empty for Amazon's.
+        asked (mapping): `name` or `name:type` to field as the user named them; empty for Amazon's.
 
     Returns:
-        list of ItemColumn: the columns.
+        list of ItemColumn: the item column first.
 
     Raises:
-        ValueError: a type is unknown, or no field holds the items.
+        ValueError: a type is unknown, a column is repeated, or the item column is missing.
     """
     if not asked:
         return [ItemColumn(name, TYPES.get(name, "token"), fields) for name, fields in ITEM_FIELDS.items()]
@@ -122,17 +122,17 @@ def item_columns(asked: Mapping[str, str]) -> list[ItemColumn]:
 
 
 def token(value: Any, column: str) -> str:
-    """A user's or item's token.
+    """The token of a user or item (str).
 
     Raises:
-        ValueError: RecBole would not read it back as it is.
+        ValueError: RecBole would not read the same token back.
     """
     if type(value) is int:
         return str(value)
     if type(value) is not str:
         raise ValueError(f"{column} is {shown(value)}")
     if not value.isprintable() and any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in value):
-        raise ValueError(f"{column} is {shown(value)}, with control characters or bytes that are no UTF-8")
+        raise ValueError(f"{column} is {shown(value)}, with control characters or bytes that are not UTF-8")
     if not value or value.isspace():
         raise ValueError(f"{column} is empty")
     if value in READ_AS_MISSING:
@@ -141,25 +141,25 @@ def token(value: Any, column: str) -> str:
 
 
 def rating(value: Any) -> float:
-    """A finite number.
+    """A rating as a finite number (float).
 
     Raises:
-        ValueError: it is none.
+        ValueError: the value is not a finite number.
     """
     try:
         number = float(value) if type(value) is not bool else math.nan
     except (ValueError, TypeError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"{RATING} is {shown(value)}, no number")
+        raise ValueError(f"{RATING} is {shown(value)}, not a number")
     return number
 
 
 def whole_time(value: Any) -> int:
-    """A time as an integer: whole numbers stay in their unit, dates become microseconds since 1970 (UTC).
+    """A time as an integer: whole numbers keep their unit, dates become microseconds since 1970 (UTC).
 
     Raises:
-        ValueError: it is neither, or has a fraction, which an integer would lose.
+        ValueError: the value is neither, or has a fraction, which an integer would lose.
     """
     if type(value) is int:
         number = value
@@ -172,22 +172,22 @@ def whole_time(value: Any) -> int:
     else:
         number = None
     if number is None or not -LARGEST_TIME <= number <= LARGEST_TIME:
-        raise ValueError(f"{TIME} is {shown(value)}, no whole number and no date")
+        raise ValueError(f"{TIME} is {shown(value)}, neither a whole number nor a date")
     return number
 
 
-def item_value(value: Any, kind: str) -> Optional[str]:
+def item_value(value: Any, kind: str) -> str | None:
     """A cell of the `.item` file: white space collapsed, lists as `'Skin Care', 'Face'`, numbers without currency.
 
     Args:
-        value: as the record has it.
+        value: as in the record.
         kind (str): RecBole's type of the column.
 
     Returns:
-        str, optional: None where there is nothing; also where a float column's text is no one number.
+        str or None: None if the value is empty, or if it is not exactly one number in a float column.
 
     Raises:
-        ValueError: the value is of a kind that no cell can hold.
+        ValueError: no cell can hold a value of this type.
     """
     if kind == "float":
         return _price(value)
@@ -201,7 +201,7 @@ def item_value(value: Any, kind: str) -> Optional[str]:
 
 
 def shown(value: Any) -> str:
-    """A value in a message, not more than 40 characters of it."""
+    """A value for a message, at most 40 characters."""
     text = ascii(value)
     return "missing" if value is None else text if len(text) <= 40 else f"{text[:37]}..."
 
@@ -230,7 +230,7 @@ def _microseconds(day):
 
 
 def _parts(value):
-    """Texts of a value, lists of lists in one, each with its white space collapsed."""
+    """Texts of a value, nested lists flattened, white space collapsed (iterator of str)."""
     if value is None:
         return
     if isinstance(value, (list, tuple)):
@@ -240,7 +240,7 @@ def _parts(value):
         text = str(value).encode("utf-8", "replace").decode("utf-8").replace("\0", " ")
         yield " ".join(text.split())
     else:
-        raise ValueError(f"a {type(value).__name__} ({shown(value)}) fits no column")
+        raise ValueError(f"no column can hold a {type(value).__name__} ({shown(value)})")
 
 
 def _price(value):

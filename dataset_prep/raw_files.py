@@ -1,7 +1,7 @@
-"""raw_files: records of raw files (JSON lines, Python-literal lines, CSV, Parquet), one at a time, gzipped or not.
+"""raw_files: reads raw files (JSON lines, Python-literal lines, CSV, Parquet) one record at a time, gzipped or not.
 
-A line that can't be read is a record too: the reason, in place of the fields. Amazon's files of 2014 hold Python
-literals; they are read by ast.literal_eval, which runs nothing.
+A line that can't be read gives a record too, which holds the reason instead of the fields. Amazon's files of 2014 hold
+Python literals: ast.literal_eval reads them, which runs no code.
 """
 
 import ast
@@ -15,16 +15,16 @@ from contextlib import contextmanager
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 from dataset_prep.spilling import parquet_columns, parquet_rows
-from dataset_prep.vector_files import file_sha256
+from recbole_unirep.files.checksums import file_sha256
 
 KINDS = {
     ".json": "jsonl", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"
 }  # fmt: skip
 LONGEST_LINE = 1 << 24  # bytes
-PEEKED = 100  # records whose fields count as the file's
+PEEKED = 100  # first records, whose fields are taken as the file's
 PARQUET_ROWS = 50_000
 UNREADABLE = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError)
 
@@ -33,42 +33,42 @@ class Record(NamedTuple):
     """One record of a raw file.
 
     Attributes:
-        number (int): its line, from 1; where it has several, the last one; in Parquet its row.
+        number (int): its line, counted from 1; of several lines the last; in Parquet its row.
         fields (dict or str): its values by name, or why it can't be read.
-        raw (object): what stood there, bytes or str or the values of a row.
+        raw (object): the original bytes or str, or the values of a row.
     """
 
     number: int
-    fields: Union[dict, str]
+    fields: dict | str
     raw: Any
 
 
 class RawFile:
-    """A raw file; reading it to its end fills in the last three attributes.
+    """A raw file; its attributes are complete once all records are read.
 
     Args:
         path (Path): the file.
-        form (str, optional): jsonl, csv or parquet; None is what the name says.
-        header (list of str, optional): names of the columns of a CSV file that has no line of names.
+        form (str, optional): jsonl, csv or parquet; None goes by the file's name.
+        header (list of str, optional): column names of a CSV file without a header line.
         separator (str, optional): between the columns of a CSV file; None is a tab for .tsv, else a comma.
 
     Attributes:
-        n_read (int): records, those that can't be read included.
-        sha256 (str): of the file's bytes.
-        n_bytes (int): read so far.
+        n_read (int): records read so far, unreadable ones included.
+        sha256 (str): checksum of the file's bytes.
+        n_bytes (int): bytes read so far.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the name says no kind, or an option does not suit it.
+        ValueError: the format is not clear from the name, or the separator is not one character.
     """
 
     def __init__(self, path: Path, form=None, header=None, separator=None) -> None:
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is no file: look at the path (several are separated by blanks)")
+            raise FileNotFoundError(f"{path} is not a file: check the path (separate several by spaces)")
         name = path.name[: -len(".gz")] if path.name.endswith(".gz") else path.name
         kind = form or KINDS.get(Path(name).suffix.lower())
         if kind is None:
-            raise ValueError(f"{path}: its name does not say what it is: give --format=jsonl, csv or parquet")
+            raise ValueError(f"{path}: its format is not clear from its name: give --format=jsonl, csv or parquet")
         if separator is not None and len(separator) != 1:
             raise ValueError(f"separator='{separator}' is {len(separator)} characters long: give one, or tab")
         self.path, self.kind, self.header = path, kind, header
@@ -77,7 +77,7 @@ class RawFile:
         self.n_read, self.sha256, self.n_bytes = 0, None, 0
 
     def field_names(self) -> list[str]:
-        """Names of the fields: the first row's of a CSV file, else all that the first hundred records have."""
+        """Field names: the header of a CSV file, else all fields of the first hundred records."""
         if self.kind == "parquet":
             return parquet_columns(self.path)
         if self.kind == "csv":
@@ -89,10 +89,10 @@ class RawFile:
         return list(names)
 
     def records(self) -> Iterator[Record]:
-        """All records in the file's order; blank lines are none.
+        """All records in the file's order, without blank lines.
 
         Raises:
-            ValueError: the compressed file is cut off or damaged.
+            ValueError: the compressed file is truncated or damaged.
         """
         if self.kind == "parquet":
             yield from self._counted(self._parquet())
@@ -104,7 +104,7 @@ class RawFile:
         self.sha256 = reader.digest.hexdigest()
 
     def summary(self) -> dict[str, Any]:
-        """Name, size, checksum and number of records, once it is read."""
+        """Name, size, checksum and number of records, once all are read."""
         size = self.path.stat().st_size
         return {"file": self.path.name, "bytes": size, "sha256": self.sha256, "records": self.n_read}
 
@@ -127,7 +127,7 @@ class RawFile:
             try:
                 return _checked_header(self.path, next(filter(None, rows), []))
             except csv.Error as error:
-                raise ValueError(f"{self.path} is no CSV ({error}): give --separator, or repair the file") from error
+                raise ValueError(f"{self.path} is not CSV ({error}): give --separator, or repair the file") from error
 
     @contextmanager
     def _lines(self, reader):
@@ -140,8 +140,8 @@ class RawFile:
                 yield lines
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 raise ValueError(
-                    f"{self.path} is no whole gzip file, line {lines.number + 1:,} can't be read ({error}): "
-                    f"fetch the file anew"
+                    f"{self.path} is a truncated or damaged gzip file, line {lines.number + 1:,} can't be read "
+                    f"({error}): download it again"
                 ) from error
 
     def _csv(self, lines):
@@ -152,7 +152,7 @@ class RawFile:
             try:
                 cells = next(rows, None)
             except csv.Error as error:
-                yield Record(lines.number, f"no CSV ({error})", lines.raw())
+                yield Record(lines.number, f"not CSV ({error})", lines.raw())
                 continue
             if cells is None:
                 return
@@ -172,7 +172,7 @@ class RawFile:
 
 
 class _HashedReader(io.RawIOBase):
-    """A file's bytes, hashed and counted as they are read."""
+    """Reads a file's bytes, and hashes and counts them on the way."""
 
     def __init__(self, path, counter):
         self.file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed with the reader
@@ -194,17 +194,17 @@ class _HashedReader(io.RawIOBase):
 
 
 class _Lines:
-    """Lines of a stream, none of them longer than LONGEST_LINE.
+    """Lines of a stream, cut at LONGEST_LINE.
 
     Args:
-        stream (io.BufferedReader): bytes.
+        stream (io.BufferedReader): the bytes.
     """
 
     def __init__(self, stream):
         self.stream, self.number, self.taken = stream, 0, []
 
     def __iter__(self):
-        """Each line and whether it is whole."""
+        """Yields each line, and whether it is whole."""
         readline = self.stream.readline
         while line := readline(LONGEST_LINE):
             self.number += 1
@@ -216,14 +216,14 @@ class _Lines:
             yield line, whole
 
     def texts(self):
-        """Lines as texts; bytes that are no UTF-8 become surrogates, which no name and no number has."""
+        """Yields lines as text; bytes that are not UTF-8 become surrogates, which no valid name or number holds."""
         for line, _ in self:
             text = line.decode("utf-8", "surrogateescape")
             self.taken.append(text)
             yield text
 
     def raw(self):
-        """The lines since `taken` was emptied."""
+        """The lines read since `taken` was emptied."""
         return "".join(self.taken)
 
 
@@ -238,26 +238,26 @@ def _json(lines):
 
 
 def _object(line):
-    """The fields of a line, or why there are none."""
+    """The fields of a line (dict), or why it has none (str)."""
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        return f"no UTF-8 ({error.reason} at byte {error.start})"
+        return f"not UTF-8 ({error.reason} at byte {error.start})"
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         if not text.lstrip().startswith("{"):
-            return f"no JSON ({error})"
+            return f"not JSON ({error})"
         try:
             value = ast.literal_eval(text.strip())
         except UNREADABLE:
             return f"neither JSON ({error}) nor a Python literal"
-    return value if isinstance(value, dict) else f"no object but a {type(value).__name__}"
+    return value if isinstance(value, dict) else f"a {type(value).__name__}, not an object"
 
 
 def _checked_header(path, cells):
     if len(set(cells)) < len(cells):
         raise ValueError(
-            f"{path}: its first line names a column twice ({', '.join(cells)}): give --header=NAME,NAME,.."
+            f"{path}: its first line repeats a column name ({', '.join(cells)}): give --header=NAME,NAME,.."
         )
     return cells

@@ -1,13 +1,13 @@
-"""review_store: interactions of any number: duplicates, k-core, order in time, the `.inter` file.
+"""review_store: removes duplicates, applies the k-core, sorts by time and writes the `.inter` file.
 
-Users and items become numbers first, so that everything after it counts numbers; nothing here holds all interactions in
-memory.
+Users and items become numbers first, and all later steps work on numbers. The interactions are in a database on disk
+and need not fit into memory.
 """
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from dataset_prep.raw_fields import ITEM, RATING, TIME, USER
 from dataset_prep.spilling import SpillingDatabase
@@ -15,7 +15,7 @@ from dataset_prep.spilling import SpillingDatabase
 logger = logging.getLogger()
 
 DUPLICATES = {"first": "ASC", "last": "DESC", "all": None}
-PAIRS_AT_ONCE = 4_000_000  # whose duplicates are looked for in one go
+PAIRS_AT_ONCE = 4_000_000  # rows among which duplicates are searched at once
 
 
 class Counts(NamedTuple):
@@ -23,24 +23,24 @@ class Counts(NamedTuple):
 
     Attributes:
         interactions (int): rows of the `.inter` file.
-        users (int): users with one.
-        items (int): items with one.
-        first_time (int or None): of the earliest interaction.
-        last_time (int or None): of the latest one.
+        users (int): users with an interaction.
+        items (int): items with an interaction.
+        first_time (int or None): time of the earliest interaction.
+        last_time (int or None): time of the latest one.
     """
 
     interactions: int
     users: int
     items: int
-    first_time: Optional[int]
-    last_time: Optional[int]
+    first_time: int | None
+    last_time: int | None
 
 
 class ReviewStore:
     """Interactions in a database, appended in the order of the raw files.
 
     Args:
-        database (SpillingDatabase): for this store; one with tables of other names may share it.
+        database (SpillingDatabase): may hold tables of other names too.
     """
 
     def __init__(self, database: SpillingDatabase) -> None:
@@ -48,7 +48,7 @@ class ReviewStore:
         database.run("CREATE TABLE reviews (user_id VARCHAR, item_id VARCHAR, rating DOUBLE, time BIGINT, line BIGINT)")
 
     def append(self, users: Sequence[str], items: Sequence[str], ratings: Sequence[float], times: Sequence[int]):
-        """Adds interactions, in the order of the file; `times` is empty where there are none."""
+        """Adds interactions in the file's order; `times` or `ratings` is empty if the file has none."""
         lines = list(range(self.n_rows, self.n_rows + len(users)))
         columns = {"user_id": users, "item_id": items, "line": lines, "time": times or lines}
         if ratings:
@@ -57,7 +57,7 @@ class ReviewStore:
         self.n_rows += len(users)
 
     def number(self, user_core: int, item_core: int) -> None:
-        """Ends the appending: users and items become numbers; those with fewer rows than the core asks for are gone."""
+        """Ends appending: numbers users and items, and drops those with fewer rows than the core requires."""
         run = self.database.run
         for table, side, core in (("users", "user_id", user_core), ("items", "item_id", item_core)):
             run(
@@ -71,13 +71,13 @@ class ReviewStore:
         run("DROP TABLE reviews")
 
     def drop_duplicates(self, which: str) -> int:
-        """Keeps one interaction of each user with an item.
+        """Keeps one interaction per user and item.
 
         Args:
-            which (str): 'first' or 'last' in order of time, of simultaneous ones by line; 'all' keeps all.
+            which (str): 'first' or 'last' by time, then by line; 'all' keeps all.
 
         Returns:
-            int: interactions dropped.
+            int: number of interactions dropped.
         """
         direction, run, row = DUPLICATES[which], self.database.run, self.database.row
         if direction is None:
@@ -99,16 +99,16 @@ class ReviewStore:
         return n_dropped
 
     def keep_core(self, user_core: int, item_core: int) -> int:
-        """Drops users and items with too few interactions until none is left with too few.
+        """Drops users and items with too few interactions until every one has enough.
 
-        The largest such part of the data is one, in whatever order they are dropped.
+        The result does not depend on the order in which they are dropped.
 
         Args:
-            user_core (int): interactions that a user must have.
-            item_core (int): interactions that an item must have.
+            user_core (int): minimum number of interactions per user.
+            item_core (int): minimum number of interactions per item.
 
         Returns:
-            int: rounds in which some were dropped.
+            int: number of rounds that dropped any.
         """
         n_rounds, sides = 0, (("user_id", user_core), ("item_id", item_core))
         while True:
@@ -127,10 +127,10 @@ class ReviewStore:
             logger.info(f"round {n_rounds:,}: {n_weak:,} users and items dropped")
 
     def finish(self) -> Counts:
-        """Ends the filtering: the items that are left, with their tokens, are the table `kept_items`.
+        """Ends filtering: writes the tokens of the remaining items to the table `kept_items`.
 
         Returns:
-            Counts: of what is left.
+            Counts: size of the remaining data.
         """
         self.database.run(
             "CREATE TABLE kept_items AS SELECT token AS item FROM items SEMI JOIN kept ON items.id = kept.item_id"
@@ -141,14 +141,14 @@ class ReviewStore:
         return Counts(*counts)
 
     def rows_by_period(self, valid_from: int, test_from: int) -> dict[str, list[int]]:
-        """Interactions before validation, in it and in the test.
+        """Counts the interactions for training, validation and test.
 
         Args:
-            valid_from (int): time from which interactions validate.
-            test_from (int): time from which interactions test.
+            valid_from (int): time of the first interaction for validation.
+            test_from (int): time of the first interaction for test.
 
         Returns:
-            dict: under 'all' all of them, under 'targets' those that are not a user's first one.
+            dict: 'all' counts every interaction, 'targets' those that are not a user's first.
         """
         periods = (f"time < {valid_from}", f"time >= {valid_from} AND time < {test_from}", f"time >= {test_from}")
         counted = ", ".join(f"count(*) FILTER ({period})" for period in periods)
@@ -157,12 +157,12 @@ class ReviewStore:
         return {"all": list(everything), "targets": [n - n_first for n, n_first in zip(everything, first)]}
 
     def write(self, file: Path, has_rating: bool, has_time: bool) -> None:
-        """Writes the `.inter` file in order of time, simultaneous interactions in the order of the raw files.
+        """Writes the `.inter` file sorted by time; simultaneous interactions keep the order of the raw files.
 
         Args:
             file (Path): the file.
-            has_rating (bool): whether it has a column of ratings.
-            has_time (bool): whether it has a column of times.
+            has_rating (bool): whether to write a column of ratings.
+            has_time (bool): whether to write a column of times.
         """
         columns = [f'users.token AS "{USER}:token"', f'items.token AS "{ITEM}:token"']
         columns += [f'rating AS "{RATING}:float"'] * has_rating + [f'time AS "{TIME}:float"'] * has_time

@@ -1,7 +1,7 @@
-"""spilling: tables of any size in SQL, on disk where they do not fit into memory (duckdb only here).
+"""spilling: SQL tables that go to disk when they do not fit into memory. The only module that imports duckdb.
 
-The database is a file in a folder of ours, what a sort or a join can't hold goes to files beside it, and the rows of a
-Parquet file are read a part at a time.
+The database is a file in a work folder. Sorts and joins that exceed the memory use files beside it. Parquet files are
+read a part at a time.
 """
 
 import os
@@ -29,15 +29,15 @@ class SpillingDatabase:
 
     Args:
         folder (Path): an empty folder; the caller removes it.
-        memory (str): what the database may hold, such as "2GB"; Python's own memory comes on top.
+        memory (str): memory limit of the database, such as "2GB"; Python's own memory comes on top.
 
     Raises:
-        ValueError: memory is no such amount.
+        ValueError: memory is not such an amount.
     """
 
     def __init__(self, folder: Path, memory: str) -> None:
         if not MEMORY.fullmatch(memory):
-            raise ValueError(f"memory={memory} is no amount of memory: write e.g. --memory=2GB or --memory=500MB")
+            raise ValueError(f"memory={memory} is not an amount of memory: write e.g. --memory=2GB or --memory=500MB")
         settings = {
             "memory_limit": memory,
             "temp_directory": str(folder / "spill"),
@@ -55,17 +55,19 @@ class SpillingDatabase:
             self.connection.execute(sql, values)
 
     def row(self, sql: str, *values: Any) -> tuple:
-        """The first row of a query's answer."""
+        """The first row of a query's result."""
         with _explained():
-            return self.connection.execute(sql, values).fetchall()[0]  # to the end: an open answer blocks what follows
+            return self.connection.execute(sql, values).fetchall()[
+                0
+            ]  # all rows: an open result blocks the next statement
 
     def append(self, table: str, columns: Mapping[str, Sequence], where: str = "") -> None:
-        """Adds rows to a table, in a transaction of their own: an open one would keep all rows that it has read.
+        """Adds rows to a table in a transaction of their own; a longer one would keep all its rows in memory.
 
         Args:
-            table (str): its name; its columns are named as these.
-            columns (mapping): name to values, all of one length; texts as str or None.
-            where (str): SQL behind the rows, which are called `block`, such as "SEMI JOIN wanted USING (item)".
+            table (str): its name; it has columns of these names.
+            columns (mapping): name to values, all of the same length; texts as str or None.
+            where (str): SQL that filters the new rows, called `block`, such as "SEMI JOIN wanted USING (item)".
         """
         block = {name: _array(values) for name, values in columns.items()}
         with _explained():
@@ -75,10 +77,10 @@ class SpillingDatabase:
             self.connection.unregister("block")
 
     def export(self, query: str, file: Path) -> None:
-        """Writes a query's answer as an atomic file: a header, tabs, quotation marks where a cell needs them.
+        """Writes a query's result as an atomic file: a header, tabs, and quotation marks around cells that need them.
 
         Args:
-            query (str): its columns are named as the header should have them; rows in the order it asks for.
+            query (str): names its columns as in the header, and sorts its rows.
             file (Path): the file.
         """
         form = r"""FORMAT csv, DELIMITER '\t', HEADER true, QUOTE '"', ESCAPE '"', NULLSTR ''"""
@@ -86,7 +88,7 @@ class SpillingDatabase:
             self.connection.execute(f"COPY ({query}) TO '{_escaped(file)}' ({form})")
 
     def close(self) -> None:
-        """Lets go of the files."""
+        """Closes the database's files."""
         self.connection.close()
 
 
@@ -94,7 +96,7 @@ def parquet_columns(file: Path) -> list[str]:
     """Names of a Parquet file's columns, in order.
 
     Raises:
-        ValueError: it is no Parquet file.
+        ValueError: the file can't be read as Parquet.
     """
     with _explained(file):
         described = duckdb.connect().execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(file)])
@@ -102,10 +104,10 @@ def parquet_columns(file: Path) -> list[str]:
 
 
 def parquet_rows(file: Path, rows_at_once: int) -> Iterator[tuple]:
-    """Rows of a Parquet file in its order, Python values, a part of them in memory.
+    """Rows of a Parquet file in its order, as Python values; a part of them is in memory at a time.
 
     Raises:
-        ValueError: the file is damaged.
+        ValueError: the file can't be read as Parquet.
     """
     with _explained(file):
         connection = duckdb.connect(config={"threads": 1})
@@ -117,22 +119,19 @@ def parquet_rows(file: Path, rows_at_once: int) -> Iterator[tuple]:
 
 @contextmanager
 def _explained(file=None):
-    """The database's errors as those that a command shows in one line, Ctrl-C as itself."""
+    """Turns the database's errors into one-line errors of a command, and its interruption into KeyboardInterrupt."""
     try:
         yield
     except duckdb.OutOfMemoryException as error:
         raise ValueError(
-            f"the memory or the disk does not suffice ({_first_line(error)}): give more --memory, or a --data_path "
-            f"on a larger disk"
+            f"out of memory or disk space ({_first_line(error)}): give more --memory, or a --data_path on a larger disk"
         ) from error
     except duckdb.Error as error:
         if file is None and not isinstance(error, duckdb.IOException):
-            raise  # a fault of ours
-        asked = (
-            f"{file} can't be read as Parquet" if file else "what does not fit into memory can't be kept on the disk"
-        )
-        todo = "fetch or write the file anew" if file else "look at the disk of --data_path"
-        raise ValueError(f"{asked} ({_first_line(error)}): {todo}") from error
+            raise  # our own mistake
+        what = f"{file} can't be read as Parquet" if file else "the database can't use the disk"
+        remedy = "download or write the file again" if file else "check the disk of --data_path"
+        raise ValueError(f"{what} ({_first_line(error)}): {remedy}") from error
     except RuntimeError as error:
         if "interrupted" in str(error):
             raise KeyboardInterrupt from error

@@ -1,52 +1,52 @@
-"""temporal_split: one border in time for all users, as settings for RecBole.
+"""temporal_split: settings with which RecBole splits at the same points in time for all users.
 
-A dataset stays one `.inter` file: files of splits would need a list of earlier items in every row for sequential
-models, and could not be split in another way. RecBole's split by ratios over all rows in order of time cuts where we
-want it to, if the ratios are the numbers of rows; sequential models have no row for a user's first interaction, so they
-have numbers of their own.
+The dataset remains one `.inter` file. Files per split would need the earlier items in every row for sequential models,
+and would rule out any other split. RecBole's split by ratios over all rows sorted by time cuts at the right rows if
+the ratios are the numbers of rows. Sequential models have no row for a user's first interaction, so their numbers
+differ.
 
-RecBole orders all rows by times in float32, whose steps are about two minutes today in seconds, milliseconds and
-microseconds alike; a user's own order stays exact.
+RecBole sorts all rows by time as float32. Present-day times are then about two minutes apart, whether they are in
+seconds, milliseconds or microseconds. The order within a user stays exact.
 """
 
 from typing import NamedTuple
 
 PARTS = ("training", "validation", "test")
-KINDS = {  # suffix of the file -> rows that are counted, for whom
+KINDS = {  # suffix of the file -> which rows are counted, for which models
     "temporal": ("targets", "sequential models"),
     "temporal.general": ("all", "models that read no sequences"),
 }
 
 
 class Period(NamedTuple):
-    """The borders.
+    """The borders of a temporal split, in the data's unit of time.
 
     Attributes:
-        valid_from (int): time, in the unit of the data, from which interactions validate.
-        test_from (int): time from which they test.
+        valid_from (int): time of the first interaction for validation.
+        test_from (int): time of the first interaction for test.
     """
 
     valid_from: int
     test_from: int
 
     def settings(self) -> dict:
-        """As the manifest has it."""
+        """The borders as the manifest holds them."""
         return {"temporal": self._asdict()}
 
 
 def split_files(name: str, period: Period, rows: dict[str, list[int]]) -> dict[str, str]:
-    """The settings of a temporal split, for `--config_files`.
+    """YAML files that set the temporal split, for `--config_files`.
 
     Args:
-        name (str): the dataset's name.
-        period (Period): its borders.
-        rows (dict): under 'all' and 'targets' the numbers of rows in training, validation and test.
+        name (str): name of the dataset.
+        period (Period): the borders.
+        rows (dict): 'all' and 'targets', each with the numbers of rows for training, validation and test.
 
     Returns:
-        dict: name of each file and its text.
+        dict: file name to text.
 
     Raises:
-        ValueError: a part has no rows.
+        ValueError: training, validation or test has no rows.
     """
     texts = {}
     for suffix, (counted, whom) in KINDS.items():
@@ -54,7 +54,7 @@ def split_files(name: str, period: Period, rows: dict[str, list[int]]) -> dict[s
         if 0 in n_rows:
             raise ValueError(
                 f"split=temporal with valid_from={period.valid_from} and test_from={period.test_from} leaves no rows "
-                f"to {PARTS[n_rows.index(0)]} for {whom}: move the borders"
+                f"for {PARTS[n_rows.index(0)]} of {whom}: move the borders"
             )
         n_train, n_valid, n_test = n_rows
         texts[f"{name}.{suffix}.yaml"] = (

@@ -1,6 +1,6 @@
-"""validate: a dataset's atomic files, checked as RecBole will read them.
+"""validate: checks a dataset's atomic files against the way RecBole reads them.
 
-An error is what RecBole stops at or reads otherwise than it is meant; a warning what changes a task quietly.
+An error makes RecBole stop or misread the data; a warning silently changes the task.
 """
 
 import logging
@@ -24,13 +24,13 @@ ROWS_AT_ONCE = 250_000
 
 
 class Fields(NamedTuple):
-    """How a dataset's files are to be read.
+    """Column names and separator of a dataset's files.
 
     Attributes:
         user (str): column of the users.
         item (str): column of the items.
         time (str): column of the times.
-        separator (str): between columns.
+        separator (str): between the columns.
     """
 
     user: str
@@ -40,7 +40,7 @@ class Fields(NamedTuple):
 
 
 class Findings:
-    """What is wrong with one file: each thing once, with the number of rows and the first line.
+    """What is wrong with a file: every kind of finding once, with its number of rows and first line.
 
     Args:
         file (Path): the file.
@@ -50,31 +50,31 @@ class Findings:
         self.file, self.found = file, {}
 
     def add(self, level: str, text: str, line: int = 0, example: str = "", times: int = 1) -> None:
-        """Notes a finding: `text` stands for all of its kind, `example` for the first."""
+        """Adds a finding: `text` is the same for all of its kind, `example` is about this one."""
         n, first = self.found.get((level, text), (0, f"line {line:,}{example and f': {example}'}" if line else ""))
         self.found[level, text] = (n + times, first)
 
-    def say(self) -> int:
-        """Logs all of it, errors first; their number is returned."""
+    def report(self) -> int:
+        """Logs all findings, errors first, and returns the number of errors."""
         errors = 0
         for (level, text), (n, first) in sorted(self.found.items(), key=lambda finding: finding[0][0] != "error"):
-            rows = f" ({n:,} rows, first {first})" if first else ""
+            rows = f" ({f'{n:,} rows, first ' if n > 1 else ''}{first})" if first else ""
             logger.warning(f"{level}: {self.file.name}: {text}{rows}")
             errors += level == "error"
         return errors
 
 
 def validate(data_path: Path, name: str, fields: Fields, memory: str) -> bool:
-    """Reads a dataset's files once and says what it found.
+    """Reads a dataset's files once and logs what is wrong with them.
 
     Args:
-        data_path (Path): where datasets lie.
-        name (str): of the dataset.
+        data_path (Path): folder of all datasets.
+        name (str): name of the dataset.
         fields (Fields): names of its columns.
-        memory (str): what the database may hold.
+        memory (str): memory limit of the database.
 
     Returns:
-        bool: whether there is no error.
+        bool: True without errors.
 
     Raises:
         FileNotFoundError: there is no such dataset.
@@ -83,7 +83,7 @@ def validate(data_path: Path, name: str, fields: Fields, memory: str) -> bool:
     inter = folder / f"{name}.inter"
     if not inter.is_file():
         parts = sorted(path.name for path in folder.glob(f"{name}.*.inter"))
-        also = f" but {', '.join(parts)}, which a split by time does not read" if parts else ""
+        also = f", found {', '.join(parts)}, which a split by time does not read" if parts else ""
         raise FileNotFoundError(f"{inter} is missing{also}: give --data_path=FOLDER with {name}/{name}.inter in it")
     n_errors = 0
     with tempfile.TemporaryDirectory(prefix="unirep-validate-") as scratch:
@@ -99,23 +99,25 @@ def validate(data_path: Path, name: str, fields: Fields, memory: str) -> bool:
     for text in changed_files(folder, name):
         logger.warning(f"error: {text}")
         n_errors += 1
-    logger.info(f"{folder}: {f'errors of {n_errors} kinds' if n_errors else 'RecBole reads it as it is meant'}")
+    logger.info(f"{folder}: {f'kinds of errors found: {n_errors}' if n_errors else 'RecBole reads it as intended'}")
     return not n_errors
 
 
 def _check_interactions(file, fields, database):
-    """Checks the `.inter` file; its users and items become the table `pairs`."""
+    """Checks the `.inter` file and stores its users and items in the table `pairs`."""
     findings = Findings(file)
     columns = _columns(file, fields.separator, findings, (fields.user, fields.item))
     if not columns:
-        return findings.say()
+        return findings.report()
     names = list(columns)
     user, item = names.index(fields.user), names.index(fields.item)
     time = names.index(fields.time) if fields.time in names else None
     if time is None:
-        findings.add("warning", f"no column {fields.time}: the order of the rows is taken for their order in time")
+        findings.add("warning", f"no column {fields.time}: the order of the rows is used as their order in time")
     elif columns[fields.time] != "float":
-        findings.add("error", f"column {fields.time} is {columns[fields.time]}, RecBole sorts times of type float")
+        findings.add(
+            "error", f"column {fields.time} has type {columns[fields.time]}, RecBole sorts times of type float"
+        )
         time = None
     database.run("CREATE TABLE pairs (user_id VARCHAR, item_id VARCHAR)")
     users, items, last, is_sorted, is_exact, n_rows = [], [], -math.inf, True, True, 0
@@ -126,7 +128,7 @@ def _check_interactions(file, fields, database):
         if time is not None:
             now = _time(row.cells[time])
             if not math.isfinite(now):
-                findings.add("error", f"no {fields.time}, RecBole puts the mean there", row.number)
+                findings.add("error", f"no {fields.time}, RecBole uses the mean instead", row.number)
             is_sorted, last = is_sorted and now >= last, now
             is_exact = is_exact and float(np.float32(now)) == now
         if len(users) == ROWS_AT_ONCE:
@@ -136,8 +138,8 @@ def _check_interactions(file, fields, database):
         database.append("pairs", {"user_id": users, "item_id": items})
     if not is_sorted and not is_exact:
         findings.add(
-            "warning", f"not in order of {fields.time}, and RecBole compares times as float32: stock RecBole scrambles "
-            f"them, sort the file (this package sorts exactly)"
+            "warning", f"not sorted by {fields.time}, and stock RecBole sorts times as float32, which mixes up close "
+            f"ones: sort the file (this package sorts exactly)"
         )  # fmt: skip
     n_users, n_items, n_pairs, n_short = database.row(
         "SELECT count(*), (SELECT count(DISTINCT item_id) FROM pairs), coalesce(sum(n_items), 0)::BIGINT, "
@@ -145,9 +147,9 @@ def _check_interactions(file, fields, database):
         "GROUP BY user_id)"
     )
     if not n_rows:
-        findings.add("error", "no row can be read")
+        findings.add("error", "not a single row can be read")
     if n_pairs < n_rows:
-        findings.add("warning", f"{n_rows - n_pairs:,} rows repeat a user with an item")
+        findings.add("warning", f"{n_rows - n_pairs:,} rows repeat a pair of user and item")
     if n_short:
         findings.add(
             "warning", f"{n_short:,} of {n_users:,} users have fewer than 4 interactions, too few for leave-one-out"
@@ -155,7 +157,7 @@ def _check_interactions(file, fields, database):
     logger.info(
         f"{file.name}: {n_rows:,} interactions, {n_users:,} users, {n_items:,} items; columns {_listed(columns)}"
     )
-    return findings.say()
+    return findings.report()
 
 
 def _check_features(file, kind, column, separator, database):
@@ -163,7 +165,7 @@ def _check_features(file, kind, column, separator, database):
     findings = Findings(file)
     columns = _columns(file, separator, findings, (column,))
     if not columns:
-        return findings.say()
+        return findings.report()
     key = list(columns).index(column)
     table = f"{kind}_rows"
     database.run(f"CREATE TABLE {table} (token VARCHAR)")
@@ -180,7 +182,7 @@ def _check_features(file, kind, column, separator, database):
     side = f"(SELECT DISTINCT {kind}_id AS token FROM pairs)"
     has_pairs = database.row("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'pairs'")[0]
     if n_tokens < n_rows:
-        findings.add("error", f"{n_rows - n_tokens:,} rows repeat one of the {kind}s: keep one row of each")
+        findings.add("error", f"{n_rows - n_tokens:,} rows repeat an earlier {kind}: keep one row per {kind}")
     if has_pairs:
         n_without = database.row(f"SELECT count(*) FROM {side} wanted ANTI JOIN {table} USING (token)")[0]
         n_beyond = database.row(
@@ -192,13 +194,13 @@ def _check_features(file, kind, column, separator, database):
                 f"interactions (filter_inter_by_user_or_item)"
             )  # fmt: skip
         if n_beyond:
-            findings.add("warning", f"{n_beyond:,} {kind}s have no interactions: loaded, they enter the catalogue")
+            findings.add("warning", f"{n_beyond:,} {kind}s have no interactions: if loaded, they enter the catalogue")
     logger.info(f"{file.name}: {n_rows:,} rows; columns {_listed(columns)}")
-    return findings.say()
+    return findings.report()
 
 
 def _columns(file, separator, findings, needed):
-    """The columns, or none where the header can't be used."""
+    """The columns (dict), empty if the header can't be used."""
     try:
         columns = read_columns(file, separator)
     except ValueError as error:
@@ -215,13 +217,13 @@ def _columns(file, separator, findings, needed):
 
 
 def _checked(file, columns, separator, findings, keys) -> Iterator[Row]:
-    """The rows that RecBole keeps; what is wrong with any row is noted."""
+    """Yields the rows that RecBole keeps, and adds a finding for everything wrong with any row."""
     kinds = list(columns.items())
     numbers_and_lists = [(place, name, kind) for place, (name, kind) in enumerate(kinds) if kind != "token"]
     for row in read_rows(file, separator):
         cells = row.cells
         if row.error:
-            findings.add("error", "rows that RecBole's reader stops at", row.number, row.error)
+            findings.add("error", "RecBole's reader stops at the row", row.number, row.error)
             continue
         if len(cells) > len(kinds):
             findings.add(
@@ -230,7 +232,7 @@ def _checked(file, columns, separator, findings, keys) -> Iterator[Row]:
             continue
         if len(cells) < len(kinds):
             findings.add(
-                "error", f"fewer cells than the header's {len(kinds)}, RecBole fills gaps", row.number, f"{len(cells)}"
+                "error", f"fewer cells than the header's {len(kinds)}, RecBole fills them", row.number, f"{len(cells)}"
             )
             continue
         if row.n_lines > 1:
@@ -243,7 +245,7 @@ def _checked(file, columns, separator, findings, keys) -> Iterator[Row]:
             _check_cell(cells[place], name, kind, row.number, findings)
         faulty = {place for place, (_, kind) in enumerate(kinds) if kind == "token" and fault_of(cells[place], kind)}
         for place in faulty:
-            findings.add("error", f"{kinds[place][0]} is no UTF-8, RecBole stops", row.number, shown(cells[place]))
+            findings.add("error", f"{kinds[place][0]} is not UTF-8, RecBole stops", row.number, shown(cells[place]))
         if faulty.isdisjoint(keys):
             yield row
 
@@ -254,7 +256,7 @@ def _check_cell(cell, name, kind, line, findings):
         findings.add("error", f"{name} {fault}, RecBole stops", line, shown(cell))
     elif kind == "token_seq" and cell[:1] in ("'", '"') and quoted_parts(cell):
         findings.add(
-            "note", f"{name} holds quoted lists: this package reads them as lists, stock RecBole splits them at blanks"
+            "note", f"{name} holds quoted lists: this package reads them as lists, stock RecBole splits them at spaces"
         )  # fmt: skip
 
 

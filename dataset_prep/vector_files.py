@@ -1,17 +1,19 @@
 """vector_files: item vectors on disk, `<dataset>.<name>.npy` with `<dataset>.<name>.json` beside it.
 
-The json lists the item tokens in row order (`items`). A pair that we made says so (`made_by`) and records what it was
-made of; any other pair is the user's own, read as it is and never overwritten.
+The JSON file lists the item tokens in row order (`items`). A pair written by this package says so (`made_by`) and
+records what it was made from; any other pair is the user's own and is never overwritten.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from recbole_unirep.files.checksums import file_sha256
+from recbole_unirep.files.whole import whole, write_text
 
 MADE_BY = "recbole-unirep"
 
@@ -29,61 +31,58 @@ class VectorFiles(NamedTuple):
 
     @classmethod
     def named(cls, folder: Path, dataset: str, name: str) -> "VectorFiles":
-        """The pair of this dataset and name in a folder, there or not."""
+        """The pair of this dataset and name in a folder, whether it exists or not."""
         return cls(folder / f"{dataset}.{name}.npy", folder / f"{dataset}.{name}.json")
 
     def exist(self) -> bool:
-        """Whether vectors lie here; what we left half written counts as none.
-
-        Returns:
-            bool: True where both files are there.
+        """Whether both files exist; a pair of ours that is incomplete doesn't count.
 
         Raises:
-            FileNotFoundError: half of a pair that we did not make.
+            FileNotFoundError: one file of the user's pair is missing.
         """
         has_matrix, has_record = self.matrix.is_file(), self.record.is_file()
         if has_matrix and has_record:
             return True
-        # We write the json first, so a run that was killed leaves a json of ours and nothing else.
+        # We move the JSON file into place first, so a kill in between leaves a JSON file of ours and nothing else.
         if has_matrix or (has_record and not is_ours(self.read_record())):
             missing, found = (self.record, self.matrix) if has_matrix else (self.matrix, self.record)
             raise FileNotFoundError(
-                f"{missing} is missing, {found.name} lies there: bring both files, or remove the one"
+                f"{missing} is missing, {found.name} exists: provide both files, or remove that one"
             )
         return False
 
     def read_record(self) -> dict[str, Any]:
-        """Reads the json.
+        """Reads the JSON file.
 
         Returns:
             dict: its keys and values.
 
         Raises:
-            ValueError: it is not a json object.
+            ValueError: it is not a JSON object.
         """
         try:
             record = json.loads(self.record.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(
-                f"{self.record} is not readable json ({error}): write it anew, or remove both files"
+                f"{self.record} is not readable JSON ({error}): write it again, or remove both files"
             ) from error
         if not isinstance(record, dict):
-            raise ValueError(f'{self.record} holds no json object: it must be {{"items": [...]}}')
+            raise ValueError(f'{self.record} is not a JSON object: it must be {{"items": [...]}}')
         return record
 
     def read(self, items: Sequence[str], checked: bool = False) -> np.ndarray:
-        """Rows of the wanted items, found by their tokens; further rows are left alone.
+        """Reads the rows of the given items, which are found by their tokens.
 
         Args:
             items (sequence of str): item tokens.
-            checked (bool): whether the caller has compared the matrix with the checksum of the record.
+            checked (bool): whether the caller has compared the matrix with the record's checksum.
 
         Returns:
             np.ndarray: float32, shape: [len(items), text_dim].
 
         Raises:
-            ValueError: the matrix is not the one that was written, is not 2-D floats, doesn't have one row per listed
-                item, lacks a wanted item or holds NaN or infinity.
+            ValueError: the matrix was changed, is not 2-D floats, doesn't have one row per listed item, lacks a given
+                item, or holds NaN or infinity.
         """
         record = self.read_record()
         listed = record.get("items")
@@ -92,12 +91,14 @@ class VectorFiles(NamedTuple):
         if not checked and "vectors_sha256" in record and not self.is_intact():
             raise ValueError(
                 f"{self.matrix} is not the file that was written (sha256 differs from {self.record.name}'s): restore "
-                f"it, or remove both files and make them anew"
+                f"it, or remove both files and encode again"
             )
         try:
             matrix = np.lib.format.open_memmap(self.matrix, mode="r")
         except ValueError as error:
-            raise ValueError(f"{self.matrix} is no readable .npy array ({error}): save it with numpy.save") from error
+            raise ValueError(
+                f"{self.matrix} is not a readable .npy array ({error}): save it with numpy.save"
+            ) from error
         if matrix.ndim != 2 or matrix.shape[1] == 0 or not np.issubdtype(matrix.dtype, np.floating):
             raise ValueError(
                 f"{self.matrix} holds {matrix.dtype} {matrix.shape}: it must be floats [n_items, text_dim]"
@@ -112,7 +113,7 @@ class VectorFiles(NamedTuple):
         if missing:
             raise ValueError(
                 f"{self.record} lacks {len(missing)} of {len(items)} items ({shortened(missing)}): "
-                "add their vectors, or take another --text_encoder"
+                "add their vectors, or choose another --text_encoder"
             )
         vectors = np.asarray(matrix[[row_of_item[item] for item in items]], dtype=np.float32)
         broken = [item for item, finite in zip(items, np.isfinite(vectors).all(axis=1)) if not finite]
@@ -123,55 +124,47 @@ class VectorFiles(NamedTuple):
         return vectors
 
     def write(self, vectors: np.ndarray, items: Sequence[str], provenance: Mapping[str, Any]) -> None:
-        """Writes a pair of ours; whenever it is interrupted, `is_intact` tells.
+        """Writes a pair of ours. After an interruption `is_intact` or `exist` is False.
 
         Args:
             vectors (np.ndarray): in the type to store, shape: [len(items), text_dim].
             items (sequence of str): item tokens in row order.
-            provenance (mapping): what the vectors were made of.
+            provenance (mapping): what the vectors were made from.
 
         Raises:
             OSError: they can't be written.
         """
-        partial = VectorFiles(*(path.with_name(f".{path.name}.{os.getpid()}.partial") for path in self))
-        try:
+        with whole(self.matrix, shared=True) as partial:
             self.matrix.parent.mkdir(parents=True, exist_ok=True)
-            with open(partial.matrix, "wb") as file:
+            with open(partial, "wb") as file:
                 np.save(_Writer(file), vectors)
             record = {
                 "made_by": MADE_BY,
                 **provenance,
                 "dimension": vectors.shape[1],
                 "dtype": str(vectors.dtype),
-                "vectors_sha256": file_sha256(partial.matrix),
+                "vectors_sha256": file_sha256(partial),
                 "items": list(items),
             }
-            partial.record.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
-            os.replace(partial.record, self.record)
-            os.replace(partial.matrix, self.matrix)
-        except OSError as error:
-            raise type(error)(f"{self.matrix} can't be written ({error.strerror or error}): make room") from error
-        finally:
-            for path in partial:
-                path.unlink(missing_ok=True)
+            write_text(self.record, json.dumps(record, ensure_ascii=False), shared=True)
 
     def is_intact(self) -> bool:
-        """Whether the matrix is the one that our record speaks of."""
+        """Whether the matrix has the checksum in our record."""
         return file_sha256(self.matrix) == self.read_record().get("vectors_sha256")
 
 
 def storage_folder(dataset_folder: Path, dataset: str) -> Path:
-    """Where vectors are stored unless text_dir says: beside the data, else in the user's cache.
+    """Where vectors are stored without text_dir: beside the data, else in the user's cache.
 
     Args:
         dataset_folder (Path): folder of the dataset.
-        dataset (str): its name.
+        dataset (str): name of the dataset.
 
     Returns:
-        Path: the dataset's folder where it may be written and is no part of an installed package.
+        Path: the dataset's folder if it is writable and not part of an installed package.
     """
     installed = {"site-packages", "dist-packages"} & set(dataset_folder.resolve().parts)
-    # The mode is asked too, because root may write into a folder that was made read-only on purpose.
+    # The mode is checked too, because root may write even to a folder that was made read-only on purpose.
     writable = os.access(dataset_folder, os.W_OK) and dataset_folder.stat().st_mode & 0o222
     if writable and not installed:
         return dataset_folder
@@ -179,15 +172,15 @@ def storage_folder(dataset_folder: Path, dataset: str) -> Path:
     return Path(cache) / "recbole-unirep" / dataset
 
 
-def difference(files: VectorFiles, wanted: dict[str, Any]) -> Optional[str]:
-    """What keeps stored vectors of ours from being used again.
+def difference(files: VectorFiles, wanted: dict[str, Any]) -> str | None:
+    """Why stored vectors of ours can't be reused.
 
     Args:
         files (VectorFiles): the stored pair.
-        wanted (dict): what their record must hold.
+        wanted (dict): entries that their record must hold.
 
     Returns:
-        str, optional: the first key of the record that differs; None where they may be used.
+        str or None: the first entry that differs; None if they can be reused.
     """
     record = files.read_record()
     for key, value in wanted.items():
@@ -197,26 +190,26 @@ def difference(files: VectorFiles, wanted: dict[str, Any]) -> Optional[str]:
 
 
 def is_ours(record: Mapping[str, Any]) -> bool:
-    """Whether we made the vectors of this record."""
+    """Whether this package wrote the vectors of this record."""
     return record.get("made_by") == MADE_BY
 
 
 class _Writer:
-    """A file that numpy writes to by `write`, whose errors say why: `tofile` counts bytes alone."""
+    """Makes numpy write with `write`, whose errors name the cause; those of `tofile` only count bytes."""
 
     def __init__(self, file):
         self.write = file.write
 
 
 def names_beside(folders: Sequence[Path], dataset: str) -> list[str]:
-    """What text_encoder takes of the vectors in these folders: the encoder of a pair of ours, else the pair's name.
+    """Values of text_encoder for the vectors in these folders: the encoder of a pair of ours, else the pair's name.
 
     Args:
-        folders (sequence of Path): where to look.
-        dataset (str): dataset's name.
+        folders (sequence of Path): folders to search.
+        dataset (str): name of the dataset.
 
     Returns:
-        list of str: sorted, each once.
+        list of str: sorted, without duplicates.
     """
     names = set()
     for folder in folders:
@@ -230,14 +223,5 @@ def names_beside(folders: Sequence[Path], dataset: str) -> list[str]:
 
 
 def shortened(tokens: Sequence[str]) -> str:
-    """The first three of some tokens, for a message."""
+    """The first three tokens, for a message."""
     return ", ".join(tokens[:3]) + (", ..." if len(tokens) > 3 else "")
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -1,10 +1,9 @@
-"""work_folder: a folder for what is not finished, and the step by which finished files become a dataset.
+"""work_folder: a hidden folder for unfinished files, and the step that turns finished files into a dataset.
 
-An interrupted or failed command leaves nothing but the hidden work folder where it was killed outright, and the next
-one clears that.
+A command that fails or is interrupted removes its work folder. After a `kill -9` the folder stays, and the next command
+clears it.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -12,59 +11,80 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-FINISHED = "finished"  # in the work folder: the dataset's files to be
+from recbole_unirep.files.lock import LOCK, locked
+
+FINISHED = "finished"  # folder of the dataset's files in the work folder
 
 
 @contextmanager
 def work_folder(data_path: Path, name: str) -> Iterator[Path]:
-    """An empty folder beside a dataset, with the folder `finished` in it; both are gone afterwards.
+    """Yields a locked folder that holds only the empty folder `finished`, and removes it afterwards.
 
     Args:
-        data_path (Path): where the datasets lie; made where missing, and removed again where it stays empty.
-        name (str): the dataset's name.
+        data_path (Path): folder of all datasets; created if missing, and removed again if it stays empty.
+        name (str): name of the dataset.
 
     Yields:
         Path: the folder.
 
     Raises:
-        ValueError: another command prepares this dataset.
+        ValueError: another command is preparing this dataset.
     """
-    made = [folder for folder in (data_path, *data_path.parents) if not folder.exists()]
+    missing = [folder for folder in (data_path, *data_path.parents) if not folder.exists()]
     folder = data_path / f".{name}.partial"
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f"{name} is being prepared in {data_path} by another command: wait, or take another --dataset"
-            ) from error
-        try:
-            for left in folder.iterdir():  # by a command that was killed
-                if left.name != "lock":
-                    shutil.rmtree(left) if left.is_dir() else left.unlink()
-            (folder / FINISHED).mkdir()
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            for parent in made:
-                with suppress(OSError):  # not empty: the dataset is in it
-                    parent.rmdir()
+    busy = f"{name} is being prepared in {data_path} by another command: wait, or choose another --dataset"
+    is_removed = True
+    try:
+        with locked(folder, busy=busy):
+            try:
+                _clear(folder)  # files of a command that was killed
+                (folder / FINISHED).mkdir()
+                yield folder
+            finally:
+                with suppress(OSError):  # the next command clears what can't be removed now
+                    _clear(folder)
+                is_removed = _remove(folder)
+    finally:
+        if not is_removed:  # Windows removes no open file, so not the lock before its release
+            _remove(folder)
+        for parent in missing:
+            with suppress(OSError):  # it is not empty: the dataset is in it
+                parent.rmdir()
+
+
+def _clear(folder):
+    """Removes everything but the lock."""
+    for path in folder.iterdir():
+        if path.name != LOCK:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _remove(folder):
+    """Removes a folder that holds only the lock; False if that is not possible."""
+    try:
+        (folder / LOCK).unlink(missing_ok=True)
+        folder.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def publish(folder: Path, target: Path, manifest: str, unfinished: str) -> None:
-    """Makes the finished files a dataset: all at once where its folder is new, the manifest last where it is there.
+    """Turns the finished files into a dataset, or replaces the dataset's files.
+
+    A new dataset's folder appears with all files at once. In an existing folder the files are replaced one by one, the
+    manifest last; other files in it stay.
 
     Args:
         folder (Path): the work folder.
         target (Path): the dataset's folder.
-        manifest (str): name of the file that says that the others are complete.
-        unfinished (str): name of the file that stands there while files of before are replaced.
+        manifest (str): name of the manifest, which lists the dataset's files.
+        unfinished (str): name of the marker file that exists while files are being replaced.
     """
     finished = folder / FINISHED
     names = sorted(path.name for path in finished.iterdir())
     for name in names:
-        with open(finished / name, "rb") as file:
+        with open(finished / name, "r+b") as file:  # Windows syncs only a file that is open for writing
             os.fsync(file.fileno())
     if not target.exists():
         os.rename(finished, target)
@@ -80,7 +100,7 @@ def publish(folder: Path, target: Path, manifest: str, unfinished: str) -> None:
 
 
 def files_of(manifest: Path) -> set[str]:
-    """Names of the files that a manifest speaks of; none where it can't be read."""
+    """Names of the files that a manifest lists; empty if it can't be read."""
     try:
         return {Path(name).name for name in json.loads(manifest.read_text(encoding="utf-8"))["files"]}
     except (OSError, ValueError, KeyError, TypeError):

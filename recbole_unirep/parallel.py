@@ -1,7 +1,7 @@
-"""recbole_unirep.parallel: several processes that train one model, by torch.distributed.
+"""recbole_unirep.parallel: trains one model in several processes, with torch.distributed.
 
-Every process reads the same data, draws the same batches and holds the same model; it computes its share of a batch
-and of an evaluation. A process without a group is a group of one: every function works there and changes nothing.
+Every process reads the same data, draws the same batches and holds the same model, and computes its share of each batch
+and each evaluation. A single process without a group can call every function here and counts as a group of one.
 """
 
 import os
@@ -16,11 +16,11 @@ from multiprocessing import connection
 import torch
 from torch import distributed, multiprocessing
 
-SECONDS_FOR_THE_FIRST_ERROR = 5
+SECONDS_FOR_MAIN_ERROR = 5  # head start of the main process's error over those of the others
 
 
 def rank():
-    """Number of this process, 0 is the one that writes."""
+    """Number of this process; process 0 is the main one."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
@@ -35,21 +35,20 @@ def local_rank():
 
 
 def is_main():
-    """Whether this process writes files and speaks."""
+    """Whether this is the main process, which alone writes files and logs."""
     return rank() == 0
 
 
 def is_launched():
-    """Whether torchrun, or `spawn`, has started this process as one of several."""
+    """Whether torchrun or `spawn` started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", 1)) > 1
 
 
 def join(timeout_days=None):
-    """Joins the group that the environment names: NCCL between GPUs, gloo between CPUs.
+    """Joins the group that the environment variables describe, with NCCL between GPUs and gloo between CPUs.
 
     Args:
-        timeout_days (int or None): how long a process waits for the others, who are at work of their own; None is
-            torch's own limit.
+        timeout_days (int or None): how long a process waits for the others; None is torch's default.
     """
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     timeout = None if timeout_days is None else timedelta(days=timeout_days)
@@ -60,27 +59,27 @@ def join(timeout_days=None):
 
 
 def all_sum(tensor):
-    """Sums a tensor over the processes, in place, and returns it."""
+    """Sums a tensor over all processes, in place, and returns it."""
     if world_size() > 1:
         distributed.all_reduce(tensor)
     return tensor
 
 
 def joined(ids):
-    """The ids of all processes one after the other, of any number each, shape: [n], int64."""
+    """Concatenates the ids of all processes, which may differ in number, shape: [n], int64."""
     if world_size() == 1:
         return ids
     return torch.tensor([item for part in gathered(ids.tolist()) for item in part], device=ids.device)
 
 
 def copy_from_main(tensor):
-    """Gives a tensor the main process' values, in place."""
+    """Overwrites a tensor with the main process's values, in place."""
     if world_size() > 1:
         distributed.broadcast(tensor, src=0)
 
 
 def from_main(value):
-    """The main process' value, plain and picklable."""
+    """The main process's value, which must be picklable."""
     if world_size() == 1:
         return value
     values = [value]
@@ -89,7 +88,7 @@ def from_main(value):
 
 
 def gathered(value):
-    """Every process' value, plain and picklable, by rank."""
+    """The values of all processes by rank, which must be picklable (list)."""
     if world_size() == 1:
         return [value]
     values = [None] * world_size()
@@ -99,7 +98,7 @@ def gathered(value):
 
 @contextmanager
 def main_first():
-    """The main process runs the block while the others wait, so that they find what it has made."""
+    """Runs the block in the main process first, so that the other processes find the files it has written."""
     if not is_main():
         distributed.barrier()
     yield
@@ -111,16 +110,16 @@ def spawn(work, n_processes, arguments):
     """Runs `work(*arguments)` in several processes on this machine.
 
     Args:
-        work (callable): a function of a module.
-        n_processes (int): how many.
+        work (callable): a function at module level.
+        n_processes (int): number of processes.
         arguments (tuple): picklable.
 
     Returns:
-        object: what the main process' call returned.
+        object: what the call in the main process returned.
 
     Raises:
-        ValueError: the main process' own, or another's where the main one waits for it; so OSError and ImportError.
-        RuntimeError: a process ended otherwise.
+        ValueError, OSError, ImportError: raised by the main process, or by another one that it waits for.
+        RuntimeError: a process ended in another way.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -131,14 +130,14 @@ def spawn(work, n_processes, arguments):
     ]
     for process in processes:
         process.start()
-    sender.close()  # only the processes hold it now
+    sender.close()  # the processes hold their own copies
     try:
         answer = _answer(processes, receiver)
         if not isinstance(answer, BaseException):
             for process in processes:
                 process.join()
-    except KeyboardInterrupt:  # the terminal has told every process; the main one says how to continue
-        processes[0].join(SECONDS_FOR_THE_FIRST_ERROR)
+    except KeyboardInterrupt:  # Ctrl-C reaches every process; the main one logs how to continue
+        processes[0].join(SECONDS_FOR_MAIN_ERROR)
         raise
     finally:
         for process in processes:
@@ -149,21 +148,21 @@ def spawn(work, n_processes, arguments):
 
 
 def _answer(processes, receiver):
-    """What the main process sends, an error of its own too; a RuntimeError where a process ended before."""
+    """The result or error that a process sent, or a RuntimeError if one ended without sending any."""
     running, codes = {process.sentinel: process for process in processes}, []
     while running and not any(codes):
         ready = connection.wait([receiver, *running])
         if receiver in ready:
             try:
                 return pickle.loads(receiver.recv_bytes())
-            except EOFError:  # no process is left that could send
+            except EOFError:  # every process that could send has ended
                 ready = list(running)
         codes += [running.pop(sentinel).exitcode for sentinel in ready]
-    return RuntimeError(f"processes of the run ended with codes {codes}, before there was a result")
+    return RuntimeError(f"processes of the run ended with exit codes {codes} before there was a result")
 
 
 def _enter(number, n_processes, port, work, arguments, sender):
-    """A process' whole life."""
+    """Main function of a process."""
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(number), WORLD_SIZE=str(n_processes))
     os.environ.update(LOCAL_RANK=str(number), LOCAL_WORLD_SIZE=str(n_processes))
     try:
@@ -175,8 +174,8 @@ def _enter(number, n_processes, port, work, arguments, sender):
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        if number:  # most often because the main process has failed, whose error is the one to show
-            time.sleep(SECONDS_FOR_THE_FIRST_ERROR)
+        if number:  # usually a consequence of the main process's error, which is the one to show
+            time.sleep(SECONDS_FOR_MAIN_ERROR)
         if isinstance(error, (ValueError, OSError, ImportError)):
             sender.send_bytes(pickle.dumps(error))
             sys.exit(2)

@@ -15,10 +15,20 @@ from recbole_unirep.config import Config
 from recbole_unirep.data.recbole_split import load_recbole_data
 from recbole_unirep.data.split import load_data
 from recbole_unirep.files.lock import locked
-from recbole_unirep.files.whole import write_json, write_yaml
 from recbole_unirep.model.build import build_model, trains_rows
 from recbole_unirep.runs.environment import environment
-from recbole_unirep.runs.folder import BEST, LAST, RANKS, check_data, create_run_folder, saved_config, write_result
+from recbole_unirep.runs.folder import (
+    BEST,
+    CONFIG,
+    LAST,
+    RANKS,
+    check_data,
+    create_run_folder,
+    saved_config,
+    write_config,
+    write_environment,
+    write_result,
+)
 from recbole_unirep.runs.log import RunLog
 from recbole_unirep.runs.result import peak_memory, table
 from recbole_unirep.scoring.measures import measures
@@ -266,11 +276,10 @@ def _folder(config, fingerprint):
         folder = Path(parallel.from_main(str(made)))
     with locked(folder, "resume" if config["resume"] else "run_dir") if parallel.is_main() else nullcontext():
         if not config["resume"]:
-            if (folder / "config.yaml").exists():
+            if (folder / CONFIG).exists():
                 raise ValueError(f"run_dir={folder} is already used by another command: choose another folder")
-            facts = {**environment(config["device"]), "dataset_fingerprint": fingerprint}
-            write_json(folder / "environment.json", facts)
-        write_yaml(folder / "config.yaml", {**config.resolved, "run_dir": None, "resume": None, FLAG: False})
+            write_environment(folder, {**environment(config["device"]), "dataset_fingerprint": fingerprint})
+        write_config(folder, config.resolved)
         config["run_dir"] = str(folder)
         yield folder
 

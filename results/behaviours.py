@@ -1,8 +1,8 @@
-"""The runs of studies/ml_100k_behaviours.yaml by what the held-out rating is, as results/behaviours.md.
+"""Splits the test metrics of studies/ml_100k_behaviours.yaml by the held-out rating, as results/behaviours.md.
 
     python results/behaviours.py
 
-Reads each user's test rank that the runs left (ranks.npz) and the ratings of RecBole's ml-100k; trains nothing.
+Reads each user's test rank from the runs (ranks.npz) and the ratings of RecBole's ml-100k; trains nothing.
 """
 
 from pathlib import Path
@@ -12,18 +12,19 @@ import numpy as np
 from recbole_unirep import read_ranks
 from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
+from recbole_unirep.runs.folder import CONFIG
 
 HERE = Path(__file__).resolve().parent
 RUNS = HERE / "studies" / "ml_100k_behaviours" / "ml-100k"
 ROWS = {"TIGER": "TIGER", "MBGen": "MBGen", "MBGen liked": "MBGen_liked"}
-PARTS = {"all": (True, False), "4 and more": (True,), "below 4": (False,)}
+PARTS = {"all": (True, False), "4 and more": (True,), "below 4": (False,)}  # row -> kinds of `is_liked`
 
 
 def main():
     is_liked = liked_by_user()
     columns = [f"{row}, {of}" for of in ("99 negatives", "full") for row in ROWS]
     lines = [
-        "# MBGen by what the held-out rating is",
+        "# MBGen by held-out rating",
         "",
         "Written by `python results/behaviours.py` from the runs of "
         "[studies/ml_100k_behaviours](studies/ml_100k_behaviours/report.md): one seed, test, HIT@10 / NDCG@10.",
@@ -40,14 +41,14 @@ def main():
                 gain = np.where(ranks <= 10, 1 / np.log2(ranks + 1), 0)
                 cells.append(f"{(ranks <= 10).mean():.4f} / {gain.mean():.4f}")
         lines.append(f"| {name} | {len(ranks):,} | {' | '.join(cells)} |")
-    (HERE / "behaviours.md").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    (HERE / "behaviours.md").write_text("\n".join([*lines, ""]), encoding="utf-8", newline="\n")
 
 
 def liked_by_user():
-    """Whether each user's held-out rating is 4 and more, by token."""
-    config = Config(config_file_list=[RUNS / "MBGen" / "seed-2020" / "config.yaml"])
+    """Whether each user's held-out rating is at least 4, by user token (dict)."""
+    config = Config(config_file_list=[RUNS / "MBGen" / "seed-2020" / CONFIG])
     test = load_data(config, one_row_a_user=True).test
-    ratings = test.interactions["rating"].numpy()  # RecBole scales 1 to 5 to 0 to 1
+    ratings = test.interactions["rating"].numpy()  # RecBole scales 1..5 to 0..1
     users = test.user_tokens[test.interactions["user_id"].numpy()]
     return dict(zip(map(str, users), (ratings >= 0.75).tolist()))
 

@@ -1,23 +1,21 @@
-"""First light: UniRep, its unquantized control and SASRec on Beauty, both losses, one seed.
+"""First light: UniRep, its unquantized control and SASRec on Amazon Beauty, with both losses and one seed.
 
     python results/first_light.py --data_path=../shared/datasets [--runs=FOLDER] [NAME ...]
 
-Runs each cell that has no result yet by the command it prints, continues an interrupted one, and writes the tables of
-results/first_light.md. Each cell's config, environment, result and learning curve lie in results/first_light/NAME.
-Settings were chosen on validation (the cells `try_*`, which are never ranked on test).
+The script runs every cell without a record, continues interrupted ones, and writes the tables of
+results/first_light.md. Each cell's config, environment, result and learning curve are in results/first_light/NAME.
+Settings were chosen on validation by the cells `try_*`, which are never ranked on test.
 """
 
 import json
-import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 import yaml
+from cells import HERE, parse, run, write_table
 
-HERE = Path(__file__).resolve().parent
-BEAUTY = ["--dataset=amazon-beauty", "--text_encoder=minilm", "--stopping_step=5", "--show_progress=False"]
-KEPT = ("config.yaml", "environment.json", "result.json", "metrics.jsonl")
+from recbole_unirep.runs.folder import CONFIG, METRICS, RESULT
+
+BEAUTY = ["--dataset=amazon-beauty", "--text_encoder=minilm", "--stopping_step=5"]
 SHORT = ["--model=UniRep", "--epochs=4", "--protocol=[]"]
 LARGE = [*SHORT, "--users_per_batch=512", "--quantization_weight=1", "--dead_code_steps=0"]
 
@@ -64,47 +62,24 @@ COLUMNS = [
 
 
 def main(arguments):
-    options = dict(argument[2:].split("=", 1) for argument in arguments if argument.startswith("--"))
-    names = [argument for argument in arguments if not argument.startswith("--")]
-    runs = Path(options.pop("runs", "runs/first_light"))
-    everything = {**TRIALS, **CELLS}
-    for name in names or everything:
-        run(name, everything[name], runs / name, options)
-    page = HERE / "first_light.md"
-    text = page.read_text(encoding="utf-8")
+    cells = {**TRIALS, **CELLS}
+    request = parse(arguments, "first_light", cells)
+    for name in request.names:
+        keys = [*cells[name], *BEAUTY, *(f"--{key}={value}" for key, value in request.options.items())]
+        run(keys, request.runs / name, HERE / "first_light" / name, proof=METRICS)  # some were stopped by hand
     for mark, table in (("cells", cells_table()), ("trials", trials_table())):
-        before, _, rest = text.partition(f"<!-- {mark} -->\n")
-        text = f"{before}<!-- {mark} -->\n{table}<!-- end -->{rest.partition('<!-- end -->')[2]}"
-    page.write_text(text, encoding="utf-8")
-
-
-def run(name, arguments, folder, options):
-    """Trains one cell, unless its result is there, and keeps what proves it."""
-    kept = HERE / "first_light" / name
-    if (kept / "metrics.jsonl").is_file():
-        return
-    command = ["run_recbole", *arguments, *BEAUTY, *(f"--{key}={value}" for key, value in options.items())]
-    if (folder / "last.pt").is_file():
-        command = ["run_recbole", f"--resume={folder}"]
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-        command.append(f"--run_dir={folder}")
-    print(" ".join(command), flush=True)
-    subprocess.run(command, check=True)
-    kept.mkdir(parents=True, exist_ok=True)
-    for file in KEPT:
-        shutil.copy(folder / file, kept / file)
+        write_table(HERE / "first_light.md", mark, table)
 
 
 def results(names):
-    """Name and result of each cell, None where there is none."""
+    """Yields the name and result of each cell, None without a result."""
     for name in names:
-        file = HERE / "first_light" / name / "result.json"
+        file = HERE / "first_light" / name / RESULT
         yield name, json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 def cells_table():
-    """Test metrics of every cell; a cell that was not run is empty."""
+    """Test metrics of every cell, empty for a cell without a result."""
     heads = ["cell", *(f"{protocol} {metric}" for protocol, metric in COLUMNS), "best epoch", "train s", "item table"]
     lines = [row(heads), row(["---"] * len(heads))]
     for name, result in results(CELLS):
@@ -121,16 +96,16 @@ def cells_table():
 
 
 def trials_table():
-    """Validation NDCG@10 (full ranking) of every setting that was tried, by epoch, and its codes after the last."""
+    """Validation NDCG@10 (full ranking) of every setting by epoch, and its codes after the last epoch."""
     heads = [*TRIED, "NDCG@10 after 1 epoch", "2", "4", "unique item coverage", "code usage 1 / 2 / 3"]
     lines = [row(heads), row(["---"] * len(heads))]
     for name in TRIALS:
         folder = HERE / "first_light" / name
-        if not (folder / "metrics.jsonl").is_file():
+        if not (folder / METRICS).is_file():
             lines.append(row([name, *[""] * (len(heads) - 1)]))
             continue
-        keys = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        keys = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+        epochs = [json.loads(line) for line in (folder / METRICS).read_text(encoding="utf-8").splitlines()]
         curve = [f"{epochs[at]['ndcg@10']:.4f}" if at < len(epochs) else "" for at in (0, 1, 3)]
         usage = " / ".join(f"{epochs[-1][f'codebook_usage_{level}']:.2f}" for level in (1, 2, 3))
         coverage = f"{epochs[-1]['unique_item_coverage']:.2f} ({len(epochs)} epochs)"

@@ -1,10 +1,10 @@
-"""What collisions cost UniRep in full ranking, measured on its chosen checkpoint.
+"""The cost of collisions in UniRep's full ranking, measured on a run's chosen checkpoint.
 
     python results/first_light_why.py RUN_FOLDER
 
-For each test target it counts the items that stand above it and carry its own semantic ID, or its first two codes,
-and ranks again as if those items stood below: the most that telling them apart could give. Writes
-results/first_light/why.json and prints it.
+For each test target the script counts the items ranked above it that have the same semantic ID, or the same first two
+codes, and ranks again with those items below the target. The difference is the most that distinct IDs could gain.
+Writes results/first_light/why.json and prints it.
 """
 
 import json
@@ -48,7 +48,7 @@ def main(run):
     n_targets = totals.pop("targets")
     means = {name: round(total / n_targets, 4) for name, total in totals.items()}
     report = {"protocol": "full_unseen", "targets": n_targets, **means, **model.codebook_report()}
-    (HERE / "first_light" / "why.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (HERE / "first_light" / "why.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8", newline="\n")
     print(json.dumps(report, indent=2))
 
 

@@ -1,75 +1,49 @@
-"""Do training rows learn as well as RecBole's augmentation? SASRec, softmax over all items, by validation NDCG@10.
+"""User sequences against RecBole's augmentation: validation NDCG@10 of SASRec with the softmax over all items.
 
     python results/rows_and_prefixes.py --data_path=../shared/datasets [--runs=FOLDER] [NAME ...]
 
-Runs each cell (dataset, rows, seed) that has no result yet, continues an interrupted one, and writes the table of
-results/rows_and_prefixes.md. Each cell's config, environment, result and learning curve lie in
+The script runs every cell (dataset, rows, seed) without a result, continues interrupted ones, and writes the table of
+results/rows_and_prefixes.md. Each cell's config, environment, result and learning curve are in
 results/rows_and_prefixes/NAME. Nothing is ranked on test.
 """
 
 import json
-import shutil
-import subprocess
 import sys
-from pathlib import Path
 from statistics import mean, stdev
 
+from cells import HERE, parse, run, write_table
 from scipy.stats import t
 
-HERE = Path(__file__).resolve().parent
-KEPT = ("config.yaml", "environment.json", "result.json", "metrics.jsonl")
+from recbole_unirep.runs.folder import RESULT
+
 SEEDS = {"ml-100k": range(1, 11), "amazon-beauty": (1, 2)}
 KINDS = ("user", "target")  # training_rows
-LENGTH = {"ml-100k": 20, "amazon-beauty": 50}  # histories of ml-100k are longer: most of its rows continue another
+LENGTH = {"ml-100k": 20, "amazon-beauty": 50}  # ml-100k has longer histories: most of its rows continue another row
 CELLS = {
     f"{dataset}-{kind}-{seed}": (dataset, kind, seed) for dataset in SEEDS for seed in SEEDS[dataset] for kind in KINDS
 }
 
 
 def main(arguments):
-    options = dict(argument[2:].split("=", 1) for argument in arguments if argument.startswith("--"))
-    names = [argument for argument in arguments if not argument.startswith("--")] or list(CELLS)
-    runs = Path(options.get("runs", "runs/rows_and_prefixes"))
-    for name in names:
-        run(name, runs / name, options["data_path"])
-    page = HERE / "rows_and_prefixes.md"
-    before, mark, rest = page.read_text(encoding="utf-8").partition("<!-- cells -->\n")
-    page.write_text(before + mark + "".join(table()) + rest[rest.index("<!-- end -->") :], encoding="utf-8")
+    request = parse(arguments, "rows_and_prefixes", CELLS)
+    for name in request.names:
+        keys = keys_of(*CELLS[name], request.options["data_path"])
+        run(keys, request.runs / name, HERE / "rows_and_prefixes" / name)
+    write_table(HERE / "rows_and_prefixes.md", "cells", "".join(table()))
 
 
-def run(name, folder, data_path):
-    """Trains one cell, unless its result is there, and keeps what proves it."""
-    dataset, kind, seed = CELLS[name]
-    kept = HERE / "rows_and_prefixes" / name
-    if (kept / "result.json").is_file():
-        return
-    command = [
-        "run_recbole",
-        "--model=SASRec",
-        f"--dataset={dataset}",
-        f"--training_rows={kind}",
-        f"--seed={seed}",
-    ]
-    command += [f"--MAX_ITEM_LIST_LENGTH={LENGTH[dataset]}", "--protocol=[]", "--stopping_step=5"]
-    command += ["--show_progress=False", f"--run_dir={folder}"]
-    if dataset != "ml-100k":
-        command.append(f"--data_path={data_path}")
-    if (folder / "last.pt").is_file():
-        command = ["run_recbole", f"--resume={folder}"]
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-    print(" ".join(command), flush=True)
-    subprocess.run(command, check=True)
-    kept.mkdir(parents=True, exist_ok=True)
-    for file in KEPT:
-        shutil.copy(folder / file, kept / file)
+def keys_of(dataset, kind, seed, data_path):
+    """Arguments of a cell."""
+    keys = ["--model=SASRec", f"--dataset={dataset}", f"--training_rows={kind}", f"--seed={seed}"]
+    keys += [f"--MAX_ITEM_LIST_LENGTH={LENGTH[dataset]}", "--protocol=[]", "--stopping_step=5"]
+    return keys if dataset == "ml-100k" else [*keys, f"--data_path={data_path}"]
 
 
 def table():
     """Best validation NDCG@10 of each seed, the mean difference and its 90 % interval (Student's t over the seeds)."""
-    yield "| dataset | rows | mean | seeds | less prefixes, mean and 90 % interval |\n"
+    yield "| dataset | rows | mean | seeds | minus prefixes, mean and 90 % interval |\n"
     yield "| --- | --- | --- | --- | --- |\n"
-    names = {"user": "of users", "target": "prefixes"}
+    names = {"user": "user sequences", "target": "prefixes"}
     for dataset, seeds in SEEDS.items():
         found = {kind: [best(f"{dataset}-{kind}-{seed}") for seed in seeds] for kind in KINDS}
         for kind, scores in found.items():
@@ -82,7 +56,7 @@ def table():
 
 
 def best(name):
-    file = HERE / "rows_and_prefixes" / name / "result.json"
+    file = HERE / "rows_and_prefixes" / name / RESULT
     return json.loads(file.read_text(encoding="utf-8"))["best_valid_score"] if file.is_file() else None
 
 

@@ -1,10 +1,11 @@
-"""Semantic IDs of Amazon Beauty by every tokenizer: whether they are healthy, and what collisions cost.
+"""Health of the semantic IDs of Amazon Beauty by every tokenizer, and the cost of policies for collisions.
 
     python results/tokenizer_health.py --data_path=../shared/datasets
 
-Makes each bundle by the `unirep tokenize` command that results/tokenizer_health.json holds, looks into it by `unirep
-inspect`, and writes results/tokenizer_health.md. A row that the JSON file holds by the same command is not made again:
-remove it there. The rows are those of results/studies/beauty_tokenizers.yaml, and RQVAE with its dead codes left.
+Makes each bundle with `unirep tokenize`, inspects it with `unirep inspect`, keeps what they found in
+results/tokenizer_health.json, and writes results/tokenizer_health.md. A row with the same command in the JSON file is
+not made again: remove it there to do so. The rows are those of results/studies/beauty_tokenizers.yaml, and RQVAE
+without moving dead codes.
 """
 
 import json
@@ -46,30 +47,30 @@ POLICIES = ("leave", "append", "nearest_free", "sinkhorn", "balanced")
 
 def main(arguments):
     if len(arguments) != 1 or not arguments[0].startswith("--data_path="):
-        sys.exit(f"asked for {' '.join(arguments) or 'nothing'}: give --data_path=FOLDER")
-    asked = {label: (*row, "leave") for label, row in TOKENIZERS.items()}
-    asked |= {f"RQKMeans 3x256, {policy}": ("RQKMeans", SHORT, policy) for policy in POLICIES[1:]}
-    kept = HERE / "tokenizer_health.json"
-    found = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
-    at_start = environment("cpu")  # before a row's writing changes the tree
-    for label, (tokenizer, settings, policy) in asked.items():
+        sys.exit(f"got {' '.join(arguments) or 'no arguments'}: give --data_path=FOLDER")
+    rows = {label: (*row, "leave") for label, row in TOKENIZERS.items()}
+    rows |= {f"RQKMeans 3x256, {policy}": ("RQKMeans", SHORT, policy) for policy in POLICIES[1:]}
+    file = HERE / "tokenizer_health.json"
+    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    at_start = environment("cpu")  # before the first row changes a file of the checkout
+    for label, (tokenizer, settings, policy) in rows.items():
         command = ["unirep", "tokenize", "--dataset=amazon-beauty", "--text_encoder=minilm"]
         settings = {"tokenizer": tokenizer, **settings, "collisions": policy}
         command += [f"--{key}={value}" for key, value in settings.items()]
         if found.get(label, {}).get("command") != shlex.join(command):
-            found[label] = {**look(command, arguments[0]), "environment": at_start}
-            write_json(kept, found)
+            found[label] = {**inspect(command, arguments[0]), "environment": at_start}
+            write_json(file, found)
             print(label, flush=True)
-    (HERE / "tokenizer_health.md").write_text(page(found), encoding="utf-8")
+    (HERE / "tokenizer_health.md").write_text(page(found), encoding="utf-8", newline="\n")
 
 
-def look(command, data_path):
-    """What `unirep tokenize` says of its policy and `unirep inspect` of the codes, with the command."""
+def inspect(command, data_path):
+    """The record of `unirep tokenize` on collisions and the report of `unirep inspect`, with the command (dict)."""
     with tempfile.TemporaryDirectory() as scratch:
         bundle = Path(scratch) / "bundle"
         subprocess.run([*command, data_path, f"--out={bundle}"], check=True, capture_output=True)
         inspected = subprocess.run(["unirep", "inspect", bundle, data_path], capture_output=True, text=True)
-        if inspected.returncode not in (0, 1):  # 1 says that the codes are ill
+        if inspected.returncode not in (0, 1):  # 1 means that the codes are not healthy
             raise RuntimeError(f"unirep inspect failed: {inspected.stderr.strip()}")
         inspection = json.loads((bundle / "inspection" / "inspection.json").read_text(encoding="utf-8"))
         record = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
@@ -77,33 +78,33 @@ def look(command, data_path):
 
 
 def page(found):
-    """The page of all rows."""
+    """The page with all rows (str)."""
     lines = [
-        "# Semantic IDs of Amazon Beauty: health, and what collisions cost",
+        "# Semantic IDs of Amazon Beauty: health and collisions",
         "",
         "Written by `python results/tokenizer_health.py --data_path=FOLDER`; each row's command, commit and environment"
-        ", and the numbers of each of its levels, are in [tokenizer_health.json](tokenizer_health.json). 12,101 items, "
-        "sentence vectors of all-MiniLM-L6-v2. RQVAE and LETTER are fitted alone here, as `unirep tokenize` does; what "
-        "RQVAE's codes are after training along with a recommender is in [the table of the "
-        "study](studies/beauty_tokenizers/report.md).",
+        ", and the numbers per level, are in [tokenizer_health.json](tokenizer_health.json). 12,101 items, sentence "
+        "vectors of all-MiniLM-L6-v2. RQVAE and LETTER are fitted alone here, as `unirep tokenize` does; [the table of "
+        "the study](studies/beauty_tokenizers/report.md) has RQVAE's codes after training with a recommender.",
         "",
-        "Dead: codes that no item has, of all levels. Perplexity: the least of a level in proportion to its codes. "
-        "Distortion: mean squared error of the whole ID in proportion to the variance of the vectors, with RQVAE and "
-        "MBGen of their encoder's (empty where an ID gives no vector back, and where collaborative ones are joined). "
-        "Purity: share of the items whose category is the most frequent one under their first code, and what shuffled "
-        "categories give. Ill: what `unirep inspect` fails for.",
+        "Dead codes: codes of all levels that no item has. Perplexity: the lowest of a level, divided by its number of "
+        "codes. Distinct IDs per item: 1 without collisions. Sharing items: share of the items whose ID another item "
+        "has. Distortion: mean squared error of the whole ID divided by the variance of the vectors, of the encoder's "
+        "vectors for RQVAE and MBGen (empty if the tokenizer decodes no vectors, or joins collaborative ones). Purity: "
+        "share of the items with the most frequent category of their first code, and the same with shuffled "
+        "categories. Unhealthy: what `unirep inspect` fails for.",
         "",
-        "| tokenizer | dead codes | perplexity | distinct IDs an item | items that share theirs | distortion | purity, "
-        "by chance | ill |",
+        "| tokenizer | dead codes | perplexity | distinct IDs per item | sharing items | distortion | purity, by "
+        "chance | unhealthy |",
         "| --- | ---: | ---: | ---: | ---: | ---: | --- | --- |",
     ]
     for label in TOKENIZERS:
         lines.append(f"| {label} | {' | '.join(cells(found[label]['inspection']))} |")
     lines += [
         "",
-        "## What to do about collisions: RQKMeans 3x256, the same codes before",
+        "## Policies for collisions: RQKMeans 3x256, all from the same codes",
         "",
-        "| policy | items changed | distinct IDs an item | items that share theirs | distortion |",
+        "| policy | items changed | distinct IDs per item | sharing items | distortion |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for policy in POLICIES:
@@ -115,7 +116,7 @@ def page(found):
 
 
 def cells(inspection):
-    """Cells of a row behind its name."""
+    """Cells of a row after its name (list of str)."""
     levels, purity = inspection["levels"], inspection["purity"]["category"][0]
     distortion = levels[-1].get("distortion")
     return [
@@ -125,11 +126,11 @@ def cells(inspection):
         f"{inspection['collision_rate']:.4f}",
         "" if distortion is None else f"{distortion:.4f}",
         f"{purity['purity']:.3f}, {purity['chance']:.3f}",
-        "; ".join(ill(finding["level"]) for finding in inspection["findings"]) or "no",
+        "; ".join(place(finding["level"]) for finding in inspection["findings"]) or "no",
     ]
 
 
-def ill(level):
+def place(level):
     return f"level {level}" if level else "collisions"
 
 

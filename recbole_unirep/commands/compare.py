@@ -8,6 +8,7 @@ import yaml
 from recbole_unirep import parallel
 from recbole_unirep.files.lock import locked
 from recbole_unirep.model import METHODS
+from recbole_unirep.runs.folder import saved_config
 from recbole_unirep.settings.values import split_arguments
 from recbole_unirep.study.cells import OF_THE_MACHINE, Cell, seeds_asked
 from recbole_unirep.study.comparison import compare_runs, read_run
@@ -126,10 +127,7 @@ def _labels(folders):
     """A run's model, and the settings in which the runs of that model differ."""
     configs = []
     for folder in folders:
-        path = Path(folder) / "config.yaml"
-        if not path.is_file():
-            raise FileNotFoundError(f"{folder} holds no run: no config.yaml in it")
-        configs.append(yaml.safe_load(path.read_text(encoding="utf-8")))
+        configs.append(yaml.safe_load(saved_config(folder).read_text(encoding="utf-8")))
     labels = []
     for config in configs:
         alike = [other for other in configs if other["model"] == config["model"]]

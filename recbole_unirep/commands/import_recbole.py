@@ -14,11 +14,10 @@ from recbole_unirep.compat import workarounds
 from recbole_unirep.compat.pickle_guard import FLAG, refusal
 from recbole_unirep.config import Config, find_model
 from recbole_unirep.files.lock import locked
-from recbole_unirep.files.whole import write_json, write_yaml
 from recbole_unirep.model.build import build_model
 from recbole_unirep.quick_start import load_data_of, plan_of, run_recbole
 from recbole_unirep.runs.environment import environment
-from recbole_unirep.runs.folder import IMPORT, LAST, create_run_folder
+from recbole_unirep.runs.folder import IMPORT, LAST, create_run_folder, write_config, write_environment
 from recbole_unirep.scoring.protocols import RECBOLE
 from recbole_unirep.settings.known_keys import general_keys, keys_of_class, special_keys
 from recbole_unirep.settings.values import PLAIN, split_arguments
@@ -76,8 +75,8 @@ def import_recbole(arguments):
     folder = create_run_folder(given.get("run_dir"), config["dataset"], config["model"])
     with locked(folder, "run_dir"):
         facts = {**environment(config["device"]), "dataset_fingerprint": data.fingerprint}
-        write_json(folder / "environment.json", {**facts, "imported_from": path.name})
-        write_yaml(folder / "config.yaml", {**config.resolved, "run_dir": None, "resume": None, FLAG: False})
+        write_environment(folder, {**facts, "imported_from": path.name})
+        write_config(folder, config.resolved)
         config["run_dir"] = str(folder)
         trainer = trainer_class(get_trainer(config["MODEL_TYPE"], config["model"]))(config, model)
         trainer.has_stopped = True  # there is nothing to train

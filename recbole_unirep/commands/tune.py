@@ -20,7 +20,7 @@ from recbole_unirep import parallel
 from recbole_unirep.config import Config
 from recbole_unirep.files.lock import locked
 from recbole_unirep.quick_start import run_recbole
-from recbole_unirep.runs.folder import read_result
+from recbole_unirep.runs.folder import CONTINUABLE, METRICS, read_result
 from recbole_unirep.settings.known_keys import general_keys
 from recbole_unirep.settings.values import split_arguments
 from recbole_unirep.study.search_space import extremes, plain, read_spaces, space_of
@@ -41,7 +41,6 @@ NOT_IN_TRIALS = {
     "nproc": "trials run in one process",
 }
 OF_THE_MACHINE = ("data_path", "show_progress", "use_gpu", "gpu_id")  # may change when tuning is continued
-CONTINUABLE = ("last.pt", "last_pretrained.pt", "pretrained.pt")
 
 
 class Asked(NamedTuple):
@@ -139,7 +138,7 @@ def _run_trial(asked, model, trials):
 
 def _told_before(trial, folder):
     """Tells the epochs that an interrupted trial had trained; whether they end it."""
-    file = folder / "metrics.jsonl"
+    file = folder / METRICS
     if not file.is_file() or not any((folder / name).is_file() for name in CONTINUABLE):
         return False
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -3,17 +3,17 @@
 import html
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
 from dataset_prep.text import read_item_file, sequence_parts, value_text
+from recbole_unirep.files.item_columns import TITLE_COLUMNS
 from recbole_unirep.tokenizer.assigned import Items
 
 USUAL_FIELDS = ("categories", "category", "class", "genres", "genre")
 ROOT_SHARE = 0.95  # a name of this share of the items or more is a root: it does not tell items apart
 NONE = "none"
-TITLE_COLUMNS = ("title", "movie_title", "name")  # the first one in the file is used; RecBole's ml-100k has movie_title
 
 
 class ItemCategories(NamedTuple):
@@ -31,7 +31,7 @@ class ItemCategories(NamedTuple):
     rule: str
 
 
-def load_item_categories(config, dataset, field=None) -> Optional[ItemCategories]:
+def load_item_categories(config, dataset, field=None) -> ItemCategories | None:
     """Reads the categories of a dataset's items.
 
     Args:

@@ -10,8 +10,8 @@ from dataset_prep.embedding import item_vectors
 from dataset_prep.new_items import new_sentences, new_vectors, read_new_items
 from dataset_prep.text import value_text
 from dataset_prep.vector_files import VectorFiles, shortened
-from recbole_unirep.data.item_file import TITLE_COLUMNS
 from recbole_unirep.data.item_text import encodings, item_texts, side_by_side
+from recbole_unirep.files.item_columns import TITLE_COLUMNS
 
 
 class NewRows(NamedTuple):

@@ -5,7 +5,7 @@ reads items up to t and predicts item t + 1 (Kang and McAuley, "Self-Attentive S
 """
 
 import hashlib
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ class UserSequences(NamedTuple):
 
     items: np.ndarray
     offsets: np.ndarray
-    behaviours: Optional[np.ndarray] = None
+    behaviours: np.ndarray | None = None
 
     @classmethod
     def from_arrays(cls, users, items, n_users, behaviours=None):
@@ -130,8 +130,8 @@ class RowBatch(NamedTuple):
     negatives: Tensor
     log_weights: Tensor
     following: Tensor
-    behaviours: Optional[Tensor] = None
-    target_behaviours: Optional[Tensor] = None
+    behaviours: Tensor | None = None
+    target_behaviours: Tensor | None = None
 
     def to(self, device):
         return RowBatch(*(part if part is None else part.to(device) for part in self))

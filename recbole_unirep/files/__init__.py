@@ -1,1 +1,1 @@
-"""Files written whole or not at all, locks, checksums and manifests."""
+"""Files that appear whole or not at all, locks, checksums and manifests. Imports nothing else of this package."""

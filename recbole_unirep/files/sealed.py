@@ -1,24 +1,26 @@
-"""recbole_unirep.files.sealed: zip files of torch and numpy whose comment is the SHA-256 of all before it.
+"""recbole_unirep.files.sealed: zip files of torch and numpy whose comment is the SHA-256 of everything before it.
 
-torch compares no checksum of what it reads, numpy those of its parts alone. A sealed file is read by both as any other.
+torch checks no checksum when it loads a file, numpy only those of single members. Both read a sealed file like any
+other zip file.
 """
 
 import os
-from hashlib import sha256
+
+from recbole_unirep.files.checksums import stream_sha256
 
 SEAL = b"sha256:"
-END_OF_ZIP = b"PK\x05\x06"  # 22 bytes, the last two of them the length of the comment behind
+END_OF_ZIP = b"PK\x05\x06"  # starts the last 22 bytes, of which the last two are the length of the comment
 END_BYTES, SEAL_BYTES = 22, len(SEAL) + 64
 
 
 def seal(path):
-    """Adds the checksum of all that stands before it.
+    """Appends the checksum of everything in the file.
 
     Args:
-        path (pathlib.Path): a zip file without a comment, such as torch and numpy write.
+        path (pathlib.Path): a zip file without a comment, as torch and numpy write it.
 
     Raises:
-        ValueError: it ends otherwise.
+        ValueError: the file has another end.
     """
     with open(path, "r+b") as file:
         file.seek(-END_BYTES, os.SEEK_END)
@@ -31,10 +33,12 @@ def seal(path):
 
 
 def is_damaged(path):
-    """Whether a zip file is not the one that was sealed; a bare one, of an earlier version, has nothing to compare.
+    """Whether a zip file differs from the one that was sealed.
+
+    A zip file without a seal, from an earlier version, has nothing to compare and counts as whole.
 
     Args:
-        path (pathlib.Path): any file; what is no zip file is left to its reader.
+        path (pathlib.Path): any file; one that is no zip file counts as whole and is left to its reader.
     """
     with open(path, "rb") as file:
         is_zip, size = file.read(2) == END_OF_ZIP[:2], file.seek(0, os.SEEK_END)
@@ -47,10 +51,6 @@ def is_damaged(path):
 
 
 def _digest(file, n_bytes):
-    """SHA-256 of a file's first bytes, in hexadecimal digits; the file stands behind them afterwards."""
+    """SHA-256 of a file's first bytes as hexadecimal digits (bytes); the file then stands behind them."""
     file.seek(0)
-    digest, left = sha256(), n_bytes
-    while left and (block := file.read(min(left, 1 << 20))):
-        digest.update(block)
-        left -= len(block)
-    return digest.hexdigest().encode()
+    return stream_sha256(file, n_bytes).encode()

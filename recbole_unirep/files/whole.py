@@ -1,78 +1,100 @@
-"""recbole_unirep.files.whole: files that are written whole or not at all, and records that carry their own checksum."""
+"""recbole_unirep.files.whole: files and folders that are written whole or not at all."""
 
 import errno
 import json
 import os
+import shutil
 from contextlib import contextmanager, suppress
-from hashlib import sha256
 
 import yaml
 
-from recbole_unirep import parallel
-
-CHECKSUM = "record_sha256"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+class UnwrittenError(OSError):
+    """A file or folder can't be written; its one line says why, what is in its place now and what to do."""
+
+
 @contextmanager
-def whole(path):
-    """Gives a file beside the place to write to, and moves it there once the block is through.
+def whole(path, shared=False):
+    """Yields a file beside the path to write to, and moves it there when the block ends without an error.
 
     Args:
-        path (pathlib.Path): the place.
+        path (pathlib.Path): where the file shall be.
+        shared (bool): whether several processes may write this path at once. The partial file's name then holds the
+            process ID; otherwise it is fixed, so that a file left by a killed process is overwritten by the next.
 
     Yields:
         pathlib.Path: the file to write.
 
     Raises:
-        OSError: it can't be written (the disk is full, ...); the half file is gone, and what stood there is as it was.
+        UnwrittenError: an OSError in the block, such as a full disk. The partial file is removed, and what was at the
+            path before stays.
     """
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial" if shared else f"{path.name}.partial")
     try:
         yield partial
         os.replace(partial, path)
     except BaseException as error:
         with suppress(OSError):
             partial.unlink()
-        if isinstance(error, OSError):
-            raise unwritten(path, error) from error
-        raise
+        _raise_with_remedy(path, error)
+
+
+@contextmanager
+def whole_folder(folder, replace=False):
+    """Yields an empty folder beside the path to fill, and moves it there when the block ends without an error.
+
+    Args:
+        folder (pathlib.Path): where the folder shall be.
+        replace (bool): whether to replace a folder at the path. It is moved aside first, and back if anything fails.
+
+    Yields:
+        pathlib.Path: the folder to fill.
+
+    Raises:
+        FileExistsError: another process has made the folder in the meantime, and it may not be replaced.
+        UnwrittenError: an OSError in the block, such as a full disk; nothing has changed at the path.
+    """
+    partial, before = (folder.with_name(f".{folder.name}.{os.getpid()}.{part}") for part in ("partial", "before"))
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if replace and folder.exists():
+            os.replace(folder, before)
+        os.replace(partial, folder)
+    except BaseException as error:
+        if before.exists() and not folder.exists():
+            os.replace(before, folder)
+        if isinstance(error, OSError) and folder.exists() and not replace:
+            raise FileExistsError(f"{folder} exists, another command made it: remove it or choose another") from error
+        _raise_with_remedy(folder, error)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(before, ignore_errors=True)
 
 
 def unwritten(path, error):
-    """The error about a file or folder that can't be written.
+    """The error for a file or folder that can't be written.
 
     Args:
-        path (pathlib.Path): the place.
+        path (pathlib.Path): the file or folder.
         error (OSError): what the system said.
 
     Returns:
-        OSError: one line, of the same kind.
+        UnwrittenError: one line.
     """
-    there = "what stood there is as it was" if os.path.exists(path) else "nothing was written"
-    remedy = "make room, then start it again" if error.errno in NO_ROOM else "look at its folder"
-    return type(error)(f"{path} can't be written ({error.strerror or error}), {there}: {remedy}")
+    there = "the previous one is unchanged" if os.path.exists(path) else "nothing was written"
+    remedy = "make room, then start it again" if error.errno in NO_ROOM else "check its folder"
+    return UnwrittenError(f"{path} can't be written ({error.strerror or error}), {there}: {remedy}")
 
 
-def with_checksum(record):
-    """A record, plain values as JSON has them, with the checksum of all of it (dict)."""
-    return {**record, CHECKSUM: _checksum(record)}
-
-
-def check_checksum(path, record):
-    """Raises ValueError where a record has a checksum that is not its own; those of earlier versions have none.
-
-    Args:
-        path (pathlib.Path): where it was read, for the message.
-        record (dict): what was read.
-    """
-    if CHECKSUM in record and record[CHECKSUM] != _checksum(record):
-        raise ValueError(f"{path} is not the file that was written (its sha256 differs): restore it or make it anew")
-
-
-def _checksum(record):
-    plain = json.loads(json.dumps({key: value for key, value in record.items() if key != CHECKSUM}))
-    return sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+def _raise_with_remedy(path, error):
+    """Raises an error of a block: an OSError of the system as UnwrittenError, any other as it is."""
+    if isinstance(error, OSError) and not isinstance(error, UnwrittenError):  # which names a file inside already
+        raise unwritten(path, error) from error
+    raise error
 
 
 def write_yaml(path, value):
@@ -85,9 +107,7 @@ def write_json(path, value):
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def write_text(path, text):
-    """Writes a text, whole or not at all; of several processes the main one writes."""
-    if not parallel.is_main():
-        return
-    with whole(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+def write_text(path, text, shared=False):
+    """Writes a text with the same bytes on every system, whole or not at all; `shared` as in `whole`."""
+    with whole(path, shared) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")

@@ -26,12 +26,11 @@ from recbole_unirep.model.autoregressive import AutoregressiveRecommender, t5_st
 from recbole_unirep.model.generative import exact_where_found
 from recbole_unirep.modules.id_transformer import IDTransformer, Remembered
 from recbole_unirep.modules.written_ids import WrittenIDs
+from recbole_unirep.runs.folder import BEHAVIOUR_FITTED
 from recbole_unirep.semantic_ids.catalogue import GRAPH, graph
 from recbole_unirep.semantic_ids.frozen_codes import fitted_codes, has_kept, load_fitted, of_fitted
 from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.tokenizer.rqkmeans import RQKMeans
-
-BEHAVIOUR = "behaviour_tokenizer"  # its folder within a run's
 
 
 class EAGER(AutoregressiveRecommender):
@@ -54,7 +53,7 @@ class EAGER(AutoregressiveRecommender):
             raise ValueError("decoder_only=True has one stack, EAGER needs two decoders: leave it out")
         super().__init__(config, dataset)
         codes = behaviour_codes(config, dataset)
-        self._fitted[BEHAVIOUR] = codes.fitted
+        self._fitted[BEHAVIOUR_FITTED] = codes.fitted
         ids = WrittenIDs(codes.codes, codes.codebook_sizes)
         tokens = token_table(config, 1 + ids.n_tokens)
         _, stack = t5_stacks(
@@ -122,7 +121,9 @@ def behaviour_codes(config, dataset):
     Returns:
         FrozenCodes: collisions are told apart by one more level.
     """
-    fitted = load_fitted(config, BEHAVIOUR) if has_kept(config, BEHAVIOUR) else fit_behaviour(config, dataset)
+    fitted = (
+        load_fitted(config, BEHAVIOUR_FITTED) if has_kept(config, BEHAVIOUR_FITTED) else fit_behaviour(config, dataset)
+    )
     return of_fitted(fitted, dataset, is_appended=True)
 
 

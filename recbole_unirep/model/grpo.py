@@ -26,6 +26,7 @@ from torch import Tensor
 from recbole_unirep.generation.beam_search import beam_search
 from recbole_unirep.generation.likelihood import code_log_likelihoods
 from recbole_unirep.model.autoregressive import AutoregressiveRecommender
+from recbole_unirep.runs.folder import BEST
 from recbole_unirep.semantic_ids.frozen_codes import has_kept, of_run
 from recbole_unirep.training.checkpoint import load
 
@@ -95,10 +96,10 @@ class GRPO(AutoregressiveRecommender):
             FileNotFoundError: there is no such run, or it has no checkpoint.
             ValueError: the run is another model's, or has other semantic IDs.
         """
-        if not (self.initial_run / "model.pt").is_file():
-            raise FileNotFoundError(f"initial_run={self.initial_run} has no model.pt: name a finished run's folder")
+        if not (self.initial_run / BEST).is_file():
+            raise FileNotFoundError(f"initial_run={self.initial_run} has no {BEST}: name a finished run's folder")
         if not self._initial:
-            state = load(self.initial_run / "model.pt", self.ids.codes.device)["state_dict"]
+            state = load(self.initial_run / BEST, self.ids.codes.device)["state_dict"]
             own = self.state_dict()
             shapes = {name: own[name].shape for name in own if name != "is_begun"}
             if {name: part.shape for name, part in state.items()} != shapes or not torch.equal(

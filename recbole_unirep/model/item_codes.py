@@ -1,6 +1,6 @@
 """recbole_unirep.model.item_codes: a model's item table, the codes of its items, and the vectors of these codes."""
 
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ class ModelCodes(NamedTuple):
 
     codes: np.ndarray
     sizes: list
-    codebooks: Optional[list]
+    codebooks: list | None
     level_metrics: list
     tokenizer: Any
 

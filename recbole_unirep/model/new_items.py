@@ -5,7 +5,7 @@ The rows of the existing items are not computed again, because a product over mo
 Shapes: M new items, N item ids of the run with padding, D text_dim, H hidden_size, L levels.
 """
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,10 +38,10 @@ class NewItems(NamedTuple):
     """
 
     text: Tensor
-    codes: Optional[Tensor] = None
-    ids: Optional[Tensor] = None
-    rows: Optional[Tensor] = None
-    directions: Optional[Tensor] = None
+    codes: Tensor | None = None
+    ids: Tensor | None = None
+    rows: Tensor | None = None
+    directions: Tensor | None = None
 
 
 def check_takes_items(config, model):

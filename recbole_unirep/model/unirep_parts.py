@@ -5,7 +5,7 @@ The order of construction is fixed, because every part draws its initial values 
 Shapes: N items, D text dimensions.
 """
 
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,10 +33,10 @@ class SemanticPart(NamedTuple):
         fitted (dict[str, FittedCodes]): tokenizers fitted before training, by the name of their folder in the run.
     """
 
-    has_text: Optional[Tensor] = None
-    text: Optional[TextPart] = None
-    code_embedding: Optional[nn.Module] = None
-    text_encoder: Optional[str] = None
+    has_text: Tensor | None = None
+    text: TextPart | None = None
+    code_embedding: nn.Module | None = None
+    text_encoder: str | None = None
     fitted: Any = {}  # noqa: RUF012  never changed
 
 
@@ -71,8 +71,8 @@ class UniRepParts(NamedTuple):
     semantic: SemanticPart
     quantization: Quantization
     loss_weights: dict
-    output_projection: Optional[nn.Module]
-    temperature: Optional[float]
+    output_projection: nn.Module | None
+    temperature: float | None
     n_training_items: int
 
 

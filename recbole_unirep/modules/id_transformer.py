@@ -8,7 +8,7 @@ Each level has its own softmax over its own codes: which level comes next is kno
 Shapes: B users, L items of a history, P targets, V levels, S tokens, H hidden_size.
 """
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ class Remembered(NamedTuple):
     """
 
     memory: Memory
-    last: Optional[Tensor]
+    last: Tensor | None
 
 
 class IDTransformer(nn.Module):
@@ -42,7 +42,7 @@ class IDTransformer(nn.Module):
         stack (T5Stack): causal; reads the encoder's output if there is one.
     """
 
-    def __init__(self, ids: WrittenIDs, tokens: nn.Embedding, encoder: Optional[T5Stack], stack: T5Stack):
+    def __init__(self, ids: WrittenIDs, tokens: nn.Embedding, encoder: T5Stack | None, stack: T5Stack):
         super().__init__()
         self.ids, self.tokens, self.encoder, self.stack = ids, tokens, encoder, stack
 

@@ -12,7 +12,7 @@ Shapes: B users, S tokens, H hidden_size, A heads, E head_size, n prefixes of ea
 """
 
 import math
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +92,7 @@ class T5Stack(nn.Module):
         self.norm = nn.RMSNorm(sizes.hidden_size, eps=EPSILON)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, is_read: Tensor, memory: Optional[Memory] = None) -> Tensor:
+    def forward(self, x: Tensor, is_read: Tensor, memory: Memory | None = None) -> Tensor:
         """Reads whole sequences.
 
         Args:
@@ -133,7 +133,7 @@ class T5Stack(nn.Module):
             layers.append(own)
         return self.dropout(self.norm(x)), layers
 
-    def step(self, x: Tensor, memory: Memory, path: Optional[list], parent: Optional[Tensor]) -> tuple:
+    def step(self, x: Tensor, memory: Memory, path: list | None, parent: Tensor | None) -> tuple:
         """Appends a token to each prefix.
 
         Args:

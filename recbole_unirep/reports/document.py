@@ -3,7 +3,7 @@
 Texts are plain: the only markup is `words in backquotes`, which are set as code.
 """
 
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 
 class Cell(NamedTuple):
@@ -92,4 +92,4 @@ class Report(NamedTuple):
     sections: list
 
 
-Part = Union[str, Table, Picture, Chart, Code]
+Part = str | Table | Picture | Chart | Code

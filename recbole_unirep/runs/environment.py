@@ -13,13 +13,13 @@ PACKAGES = ("recbole-unirep", "recbole", "torch", "numpy", "pandas", "scikit-lea
 
 
 def environment(device):
-    """What the numbers of a run depend on besides its config.
+    """Versions, commit and machine, for environment.json.
 
     Args:
         device (torch.device): where the model is.
 
     Returns:
-        dict: versions, commit of a checkout (None where there is none), machine.
+        dict: plain values; the commit is None unless the package runs from a git checkout.
     """
     versions = {}
     for name in PACKAGES:
@@ -40,7 +40,7 @@ def environment(device):
 
 
 def _commit():
-    """Commit of the checkout that the package is run from, with '+' where its files differ from it; None elsewhere."""
+    """Commit of the checkout the package runs from, with '+' if its files were changed; None without a checkout."""
     here = Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
         return None

@@ -1,27 +1,32 @@
-"""recbole_unirep.runs.folder: the folder that a run leaves.
-
-config.yaml (resolved), log.txt, metrics.jsonl (an epoch a line), result.json, ranks.npz (each user's test ranks),
-environment.json, model.pt (the chosen checkpoint), last.pt (for --resume), tokenizer/ and EAGER's
-behaviour_tokenizer/ (bundles, where codes stand still), tensorboard/.
-"""
+"""recbole_unirep.runs.folder: the folder of a run, its file names, and its config, environment and result."""
 
 import json
 from datetime import datetime
 from pathlib import Path
 
-from recbole_unirep.files.whole import CHECKSUM, check_checksum, with_checksum, write_json
+from recbole_unirep import parallel
+from recbole_unirep.compat.pickle_guard import FLAG
+from recbole_unirep.files.checksums import CHECKSUM, check_checksum, with_checksum
+from recbole_unirep.files.lock import LOCK
+from recbole_unirep.files.whole import write_json, write_yaml
 
-# Files of a run's folder.
-BEST, LAST = "model.pt", "last.pt"
+CONFIG = "config.yaml"  # resolved
+ENVIRONMENT = "environment.json"
+LOG = "log.txt"
+METRICS = "metrics.jsonl"  # one line per epoch
+TENSORBOARD = "tensorboard"  # a folder
+BEST, LAST = "model.pt", "last.pt"  # the checkpoint chosen on validation, and the one that --resume continues
 PRETRAINED, LAST_PRETRAINED = "pretrained.pt", "last_pretrained.pt"
-RANKS = "ranks.npz"
+CONTINUABLE = (LAST, LAST_PRETRAINED, PRETRAINED)  # --resume continues a run that has any of them
 RESULT = "result.json"
-CONTINUABLE = (LAST, LAST_PRETRAINED, PRETRAINED)  # any of them lets --resume go on
+RANKS = "ranks.npz"  # the test rank of each user
+FITTED, BEHAVIOUR_FITTED = "tokenizer", "behaviour_tokenizer"  # folders: bundles of frozen codes, the second EAGER's
+ADDED = "added_items.safetensors"  # items added after training
 IMPORT = "unirep import-recbole"
 
 
 def create_run_folder(run_dir, dataset, model):
-    """A new empty folder; two runs that start in the same second get two.
+    """Creates an empty folder; two runs that start in the same second get two folders.
 
     Args:
         run_dir (str or None): the folder that the user named, or None for a new one under runs/.
@@ -32,7 +37,7 @@ def create_run_folder(run_dir, dataset, model):
         pathlib.Path: the folder.
 
     Raises:
-        ValueError: the name is empty, or the named folder is not.
+        ValueError: run_dir is an empty name, or the folder is not empty.
     """
     if run_dir is not None:
         if not str(run_dir).strip():
@@ -56,58 +61,83 @@ def create_run_folder(run_dir, dataset, model):
 
 
 def _counts(path):
-    """Whether a file is more than what a run leaves that was killed before it had written its config."""
-    return path.name not in ("environment.json", "lock") and path.suffix != ".partial"
+    """Whether a file makes a folder non-empty. A run killed before it wrote its config leaves files that don't."""
+    return path.name not in (ENVIRONMENT, LOCK) and path.suffix != ".partial"
 
 
 def saved_config(run):
-    """The file of a run's settings.
+    """Path of a run's config.yaml.
 
     Args:
-        run (str or Path): its folder.
+        run (str or Path): the run's folder.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is a file.
+        FileNotFoundError: the folder has none.
+        ValueError: run is a file.
     """
-    path = Path(run) / "config.yaml"
+    path = Path(run) / CONFIG
     if Path(run).is_file():
-        raise ValueError(f"{run} is a file, a run is a folder: a checkpoint of RecBole becomes one by {IMPORT} {run}")
+        raise ValueError(f"{run} is a file, a run is a folder: import a RecBole checkpoint with {IMPORT} {run}")
     if not path.is_file():
-        raise FileNotFoundError(f"{run} holds no run: no config.yaml in it")
+        raise FileNotFoundError(f"{run} holds no run: no {CONFIG} in it")
     return path
 
 
+def write_config(folder, resolved):
+    """Writes config.yaml, without the keys that belong to one command rather than to the run.
+
+    The main process writes, as in every function here.
+
+    Args:
+        folder (Path): the run's folder.
+        resolved (dict): every key of the run.
+    """
+    if parallel.is_main():
+        write_yaml(folder / CONFIG, {**resolved, "run_dir": None, "resume": None, FLAG: False})
+
+
+def write_environment(folder, facts):
+    """Writes environment.json.
+
+    Args:
+        folder (Path): the run's folder.
+        facts (dict): what `runs.environment.environment` found, and `dataset_fingerprint`.
+    """
+    if parallel.is_main():
+        write_json(folder / ENVIRONMENT, facts)
+
+
 def check_data(folder, fingerprint):
-    """Raises ValueError where the data are not those that the run was trained on."""
-    path = Path(folder) / "environment.json"
+    """Raises ValueError if the run was trained on other data than those with this fingerprint."""
+    path = Path(folder) / ENVIRONMENT
     try:
         trained_on = str(json.loads(path.read_text(encoding="utf-8"))["dataset_fingerprint"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} can't be read ({error}): restore it or train anew") from error
+        raise ValueError(f"{path} can't be read ({error}): restore it or train again") from error
     if trained_on != fingerprint:
         raise ValueError(
-            f"{folder} was trained on data of fingerprint {trained_on[:12]}, the dataset's is {fingerprint[:12]} now: "
-            f"restore the data or train anew"
+            f"{folder} was trained on data with fingerprint {trained_on[:12]}, the dataset now has {fingerprint[:12]}: "
+            f"restore the data or train again"
         )
 
 
 def write_result(folder, result):
-    """Writes result.json with a checksum of its own."""
-    write_json(folder / RESULT, with_checksum(result))
+    """Writes result.json with its own checksum."""
+    if parallel.is_main():
+        write_json(folder / RESULT, with_checksum(result))
 
 
 def read_result(folder):
-    """What a finished run found.
+    """Reads the result of a finished run.
 
     Args:
-        folder (Path): the run's.
+        folder (Path): the run's folder.
 
     Returns:
-        dict or None: None where it is not finished.
+        dict or None: None if the run is not finished.
 
     Raises:
-        ValueError: the file is not the one that was written.
+        ValueError: the file was changed or is damaged.
     """
     path = folder / RESULT
     if not path.is_file():
@@ -115,8 +145,8 @@ def read_result(folder):
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is not readable json ({error}): restore it or run it anew") from error
+        raise ValueError(f"{path} is not readable JSON ({error}): restore it or run it again") from error
     if not isinstance(result, dict):
-        raise ValueError(f"{path} holds no result: restore it or run it anew")
+        raise ValueError(f"{path} holds no result: restore it or run it again")
     check_checksum(path, result)
     return {key: value for key, value in result.items() if key != CHECKSUM}

@@ -1,18 +1,20 @@
-"""recbole_unirep.runs.log: console and file log of one run."""
+"""recbole_unirep.runs.log: the log of one run, on the console and in its folder."""
 
 import logging
 import re
 import sys
 from logging.handlers import MemoryHandler
 
+from recbole_unirep.runs.folder import LOG
+
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class RunLog:
-    """Console and file log of one run; lines before the folder exists are kept and written once it does.
+    """Logs one run to the console and, once its folder exists, to log.txt, earlier lines included.
 
     Args:
-        speaks (bool): whether this process is the one that logs.
+        speaks (bool): whether this process logs; of several processes the main one does.
     """
 
     def __init__(self, speaks):
@@ -35,10 +37,10 @@ class RunLog:
         return self
 
     def write_to(self, folder):
-        """Sends all lines so far, and those to come, to the folder's log.txt."""
+        """Writes all lines so far, and all that follow, to the folder's log.txt."""
         if self.level > logging.INFO:
             return
-        file = _LogFile(folder / "log.txt", encoding="utf-8")
+        file = _LogFile(folder / LOG, encoding="utf-8")
         file.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
         self.memory.setTarget(file)
         self.memory.flush()
@@ -59,7 +61,7 @@ class RunLog:
 
 
 class _LogFile(logging.FileHandler):
-    """Says once that it can't be written, where logging would print a traceback a line."""
+    """Reports once that it can't be written; logging itself would print a traceback per line."""
 
     is_unwritten = False
 
@@ -70,7 +72,7 @@ class _LogFile(logging.FileHandler):
 
 
 class _PlainFormatter(logging.Formatter):
-    """Without the colours that RecBole writes into its messages."""
+    """Removes the colours that RecBole writes into its messages."""
 
     def format(self, record):
         return COLOUR.sub("", super().format(record))

@@ -1,14 +1,14 @@
 """recbole_unirep.runs.result: peak memory of a run, and the table of its test metrics."""
 
-import resource
 import sys
 
+import psutil
 import torch
 from tabulate import tabulate
 
 
 def peak_memory(device):
-    """Bytes of the process at its largest, and of the GPU beside it where one is used.
+    """Peak memory in bytes of the process, and of the GPU if the model is on one.
 
     Args:
         device (torch.device): where the model is.
@@ -16,20 +16,30 @@ def peak_memory(device):
     Returns:
         dict[str, int or None]: 'process' and 'gpu'.
     """
-    unit = 1 if sys.platform == "darwin" else 1024
-    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return {"process": process, "gpu": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None}
+    gpu = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+    return {"process": _peak_of_process(), "gpu": gpu}
+
+
+def _peak_of_process():
+    """Peak resident memory in bytes; the memory in use now where the system records no peak."""
+    try:
+        import resource  # Unix alone
+    except ImportError:
+        memory = psutil.Process().memory_info()
+        return getattr(memory, "peak_wset", memory.rss)  # Windows records a peak
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def table(result, folder):
-    """Test metrics of every protocol (validation's where there is none), and where the run lies.
+    """The last lines of a run's log: test metrics by protocol, or validation metrics without one; sizes; folder.
 
     Args:
         result (dict): what result.json holds.
         folder (Path): the run's folder.
 
     Returns:
-        str: the last lines of a run.
+        str: several lines.
     """
     part, by_protocol = "test", result["test_result"]
     if not by_protocol:

@@ -11,8 +11,8 @@ Shapes: B users, L sequence length, H hidden_size, C candidates, N items.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import Any, Callable, Optional, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from recbole.data.interaction import Interaction
@@ -24,7 +24,7 @@ class Causal(Protocol):
     """A model whose state at a position depends only on the items up to it. It also has an `item_embedding`."""
 
     @property
-    def sequence_states(self) -> Optional[Callable[[Tensor], Tensor]]:
+    def sequence_states(self) -> Callable[[Tensor], Tensor] | None:
         """Function from item ids [B, L] to states [B, L, H]; None if the model's backbone is not causal."""
 
 
@@ -76,7 +76,7 @@ class AddsToScores(Protocol):
     """A model that adds a bias to the dot product of state and item."""
 
     @property
-    def ranking_bias(self) -> Optional[nn.Module]:
+    def ranking_bias(self) -> nn.Module | None:
         """A `model.score_bias.ScoreBias`; None if nothing is added."""
 
 
@@ -110,7 +110,7 @@ class MovesCodebooks(Protocol):
 class ReadsText(Protocol):
     """A model that uses item text."""
 
-    text_encoder: Optional[str]
+    text_encoder: str | None
 
 
 @runtime_checkable
@@ -118,7 +118,7 @@ class HasIDTable(Protocol):
     """A model whose table of learned rows, one per item, is not its `item_embedding`."""
 
     @property
-    def id_table(self) -> Optional[nn.Module]:
+    def id_table(self) -> nn.Module | None:
         """The table with one learned row per item; None if there is none."""
 
 

@@ -3,7 +3,7 @@
 Shapes: N items, L levels.
 """
 
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import torch
 
@@ -28,7 +28,7 @@ class FittedCodes(NamedTuple):
     tokenizer: Any
     settings: dict
     record: dict
-    plain: Optional[torch.Tensor]
+    plain: torch.Tensor | None
 
 
 def fit_codes(name, keys, catalogue, collisions) -> FittedCodes:

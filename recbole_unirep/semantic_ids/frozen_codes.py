@@ -5,12 +5,13 @@ of a model are tied to the codes that it was trained with, and k-means may give 
 """
 
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional
 
 from recbole_unirep import parallel
+from recbole_unirep.runs.folder import FITTED
 from recbole_unirep.semantic_ids.bundle import load_bundle, save_bundle
 from recbole_unirep.semantic_ids.catalogue import TEXT_SETTINGS, collaborative_graph, item_tokens, load_catalogue
 from recbole_unirep.semantic_ids.collisions import catalogue_codes, resolve
@@ -20,7 +21,6 @@ from recbole_unirep.settings.with_keys import with_keys
 from recbole_unirep.tokenizer import TOKENIZERS, is_collaborative
 from recbole_unirep.tokenizer.base import shipped_defaults
 
-FITTED = "tokenizer"  # its folder within a run
 KEPT_IN = "kept_tokenizers"  # a key that no yaml declares, so that no user can set it: folder of the run that is read
 UNKNOWN = "items_without_vector"  # key in the record of a run's bundle
 
@@ -40,10 +40,10 @@ class FrozenCodes(NamedTuple):
 
     codes: torch.Tensor
     codebook_sizes: list
-    source: Optional[str]
+    source: str | None
     is_known: torch.Tensor
     is_appended: bool
-    fitted: Optional[FittedCodes]
+    fitted: FittedCodes | None
 
 
 def has_frozen_codes(config):

@@ -4,8 +4,6 @@ Shapes: N items, L levels.
 """
 
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +13,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from recbole_unirep.files.whole import check_checksum, unwritten, with_checksum
+from recbole_unirep.files.checksums import check_checksum, with_checksum
+from recbole_unirep.files.whole import whole_folder
 
 RECORD, CODES = "bundle.json", "semantic_ids.safetensors"
 
@@ -115,22 +114,11 @@ class SemanticIds:
             "sha256": {name: sha256(content).hexdigest() for name, content in files.items()},
             "items": self.items,
         }
-        partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-        try:
-            partial.mkdir(parents=True)
+        with whole_folder(folder) as partial:
             for name, content in files.items():
                 (partial / name).write_bytes(content)
             text = json.dumps(with_checksum(record), ensure_ascii=False, indent=1)
             (partial / RECORD).write_text(text, encoding="utf-8")
-            os.replace(partial, folder)
-        except OSError as error:
-            if folder.exists():
-                raise FileExistsError(
-                    f"{folder} exists, another command made it: remove it, or choose another --out"
-                ) from error
-            raise unwritten(folder, error) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
     @classmethod
     def load(cls, folder: Path) -> "SemanticIds":

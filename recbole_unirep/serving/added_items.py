@@ -4,10 +4,7 @@ The checkpoint and all other files of the run stay as they are; without the file
 """
 
 import copy
-import fcntl
 import json
-import os
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -17,11 +14,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from recbole_unirep.files.checksums import file_sha256
+from recbole_unirep.files.lock import locked
+from recbole_unirep.files.whole import whole
 from recbole_unirep.model.new_items import NewItems
-from recbole_unirep.runs.folder import BEST
+from recbole_unirep.runs.folder import ADDED, BEST
 from recbole_unirep.version import __version__
 
-ADDED = "added_items.safetensors"
+SECONDS = 60  # to wait for another command, which writes its items in far less
 
 
 class AddedItems(NamedTuple):
@@ -90,12 +90,12 @@ def append_added(run, added):
         AddedItems: all of them.
 
     Raises:
-        ValueError: one of them was added by now, or the file is damaged.
+        ValueError: one of them was added in the meantime, another command uses the run, or the file is damaged.
         OSError: the folder can't be written.
     """
     path = Path(run) / ADDED
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with _alone(run):
+    busy = f"{run} is in use by another command: wait until it has ended, then add the items again"
+    with locked(Path(run), busy=busy, seconds=SECONDS):
         before = read_added(run)
         if before is not None:
             check_new(added.items, before.items)
@@ -109,12 +109,9 @@ def append_added(run, added):
         }
         parts = {name: part for name, part in added.embedded._asdict().items() if part is not None}
         tensors = {name: part.contiguous() for name, part in parts.items()}
-        try:
-            text = json.dumps({**record, "sha256": _digest(record, tensors)}, ensure_ascii=False)
+        text = json.dumps({**record, "sha256": _digest(record, tensors)}, ensure_ascii=False)
+        with whole(path) as partial:
             partial.write_bytes(save(tensors, {"record": text}))
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
     return added
 
 
@@ -148,17 +145,6 @@ def check_new(items, known):
         )
 
 
-@contextmanager
-def _alone(run):
-    """One process at a time in a run's folder; a kill lets go."""
-    folder = os.open(run, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
-
-
 def _digest(record, tensors):
     digest = sha256(json.dumps(record, ensure_ascii=False).encode())
     for name in sorted(tensors):
@@ -169,8 +155,4 @@ def _digest(record, tensors):
 
 
 def _checkpoint_sha256(run):
-    with open(Path(run) / BEST, "rb") as file:
-        digest = sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return file_sha256(Path(run) / BEST)

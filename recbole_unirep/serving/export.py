@@ -20,10 +20,11 @@ from safetensors.numpy import save
 from safetensors.torch import save as save_tensors
 
 from recbole_unirep.commands.options import read_options
-from recbole_unirep.files.manifest import check_place, write_manifest, written_folder
-from recbole_unirep.files.whole import write_yaml
+from recbole_unirep.files.manifest import check_place, write_manifest
+from recbole_unirep.files.whole import whole_folder, write_yaml
 from recbole_unirep.model.item_codes import model_codes
 from recbole_unirep.runs.environment import environment
+from recbole_unirep.runs.folder import CONFIG
 from recbole_unirep.runs.log import RunLog
 from recbole_unirep.scoring.model_contract import ranking_bias, scores_by_table
 from recbole_unirep.semantic_ids.bundle import save_bundle
@@ -85,7 +86,7 @@ def export_run(run, out, data_path=None, overwrite=False):
         FileExistsError, FileNotFoundError, ValueError: as `export`.
     """
     out = Path(out)
-    if Path(run, "config.yaml").is_file():  # what is wrong with the run is said first
+    if Path(run, CONFIG).is_file():  # what is wrong with the run is said first
         check_place(out, overwrite)
     recommender = Recommender.load(run, data_path, use_gpu=False)
     config, model = recommender.config, recommender.model
@@ -105,7 +106,7 @@ def export_run(run, out, data_path=None, overwrite=False):
         "first_added_item": recommender.read_items.first_added,
         "max_length": config["MAX_ITEM_LIST_LENGTH"],
     }
-    with written_folder(out) as folder:
+    with whole_folder(out, replace=True) as folder:
         record["shared_weights"] = _write_weights(folder, model)
         record["levels"] = _write_codes(folder, recommender)
         if not scores_by_table(model):
@@ -119,7 +120,7 @@ def export_run(run, out, data_path=None, overwrite=False):
             )
         tokens = [str(token) for token in recommender.item_tokens]
         _write_json(folder / "item_tokens.json", {"tokens": tokens, "titles": recommender.titles.tolist()})
-        write_yaml(folder / "config.yaml", {**config.resolved, **dict.fromkeys(MACHINE_KEYS)})
+        write_yaml(folder / CONFIG, {**config.resolved, **dict.fromkeys(MACHINE_KEYS)})
         write_manifest(folder, record)
         exported = ExportedRecommender(folder, n_threads=1)
         if record["encoder"] is not None:

@@ -4,7 +4,7 @@ A model reads what evaluation lets it read: the last MAX_ITEM_LIST_LENGTH items 
 added to the run since. Every item of the history is an earlier one.
 """
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ class Asked(NamedTuple):
 
     sequences: UserSequences
     rows: np.ndarray
-    users: Optional[np.ndarray]
+    users: np.ndarray | None
 
     def parts(self, size):
         """The rows in parts of so many, each with sequences of its own."""

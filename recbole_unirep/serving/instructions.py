@@ -24,7 +24,8 @@ from recbole_unirep.config import Config
 from recbole_unirep.data.cooccurrence import n_training
 from recbole_unirep.data.item_file import item_titles
 from recbole_unirep.data.split import load_data
-from recbole_unirep.files.manifest import check_place, write_manifest, written_folder
+from recbole_unirep.files.manifest import check_place, write_manifest
+from recbole_unirep.files.whole import whole_folder
 from recbole_unirep.runs.log import RunLog
 from recbole_unirep.semantic_ids.ids import SemanticIds, is_numbered, read_record
 from recbole_unirep.settings.values import split_arguments
@@ -100,7 +101,7 @@ def export_instructions(arguments):
             )
         data = load_data(config, one_row_a_user=True)
         lines = _Lines(config, data, semantic_ids, int(max_history))
-        with written_folder(out) as folder:
+        with whole_folder(out, replace=True) as folder:
             counts = {"train": _write(folder / "train.jsonl", lines.training())}
             for split in ("valid", "test"):
                 counts[split] = _write(folder / f"{split}.jsonl", lines.held_out(getattr(data, split)))

@@ -2,9 +2,10 @@
 
 import csv
 import json
-import os
 from contextlib import contextmanager
 from pathlib import Path
+
+from recbole_unirep.files.whole import whole
 
 COLUMNS = ("user", "rank", "item", "title", "score")
 
@@ -74,10 +75,5 @@ def recommendation_file(out):
         callable: appends a Recommendation.
     """
     path = Path(out)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with FILES[path.suffix](partial) as write:
-            yield write
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(path, shared=True) as partial, FILES[path.suffix](partial) as write:
+        yield write

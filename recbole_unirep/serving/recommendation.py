@@ -2,7 +2,7 @@
 
 import bisect
 import difflib
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ class Recommendation(NamedTuple):
         scores (list of float): what evaluation ranks by.
     """
 
-    user: Optional[str]
+    user: str | None
     items: list
     titles: list
     scores: list

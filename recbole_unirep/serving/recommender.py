@@ -13,7 +13,7 @@ from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.data.item_file import item_titles
 from recbole_unirep.data.sequences import UserSequences
 from recbole_unirep.quick_start import load_data_and_model
-from recbole_unirep.runs.folder import BEST
+from recbole_unirep.runs.folder import BEST, CONFIG
 from recbole_unirep.scoring.model_contract import Generative, ranking_bias, scores_by_table
 from recbole_unirep.scoring.scorers import make_scorer
 from recbole_unirep.scoring.top_items import best_items
@@ -90,7 +90,7 @@ class Recommender:
         """
         if index not in ("exact", *INDEXES):
             raise ValueError(f"index={index} is not known: choose one of exact, {', '.join(INDEXES)}")
-        if Path(run, "config.yaml").is_file() and not Path(run, BEST).is_file():
+        if Path(run, CONFIG).is_file() and not Path(run, BEST).is_file():
             raise FileNotFoundError(
                 f"{run} has no {BEST}, so there is nothing to recommend by: let an epoch end (run_recbole "
                 f"--resume={run}), or name another run"

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
+from recbole_unirep.files.item_columns import TEXT_COLUMNS, UNIQUE_COLUMNS
 from recbole_unirep.settings.known_keys import nearest, recbole_datasets
 
-TEXT_COLUMNS = ("title", "name", "brand", "categories", "price")
-NAMES_OF_ITEMS = ("title", "name", "description")  # not used as features: nearly every item has its own
 FEATURE_KEYS = ("selected_features", "item_attribute")
 BUNDLED = "ml-100k"
 
@@ -111,7 +110,7 @@ def features_layer(dataset, file, settings, keys):
     features = named or [
         name
         for name, kind in types.items()
-        if kind in ("token", "token_seq") and name not in (item_id, *NAMES_OF_ITEMS)
+        if kind in ("token", "token_seq") and name not in (item_id, *UNIQUE_COLUMNS)
     ]
     missing = [name for name in features if name not in types]
     if keys and (missing or not features):

@@ -20,7 +20,7 @@ import yaml
 
 from recbole_unirep.config import Config
 from recbole_unirep.quick_start import MAY_CHANGE
-from recbole_unirep.runs.folder import CONTINUABLE, read_result
+from recbole_unirep.runs.folder import CONFIG, CONTINUABLE, read_result
 from recbole_unirep.scoring.metrics import metric_names
 
 FIRST_SEED = 2020
@@ -86,7 +86,7 @@ def check_cell(cell):
         ValueError: settings that can't be used, or other ones than the run in the folder had.
         FileNotFoundError: a file is missing.
     """
-    path, config = cell.folder / "config.yaml", Config(config_dict=cell.keys)
+    path, config = cell.folder / CONFIG, Config(config_dict=cell.keys)
     metrics = [*metric_names(config), "mrr"]
     if not path.is_file():
         return metrics

@@ -1,7 +1,7 @@
 """Semantic IDs looked into: the codes of a bundle or of a finished run, with what is known of the items."""
 
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ class Inspected(NamedTuple):
     titles: list
     labels: dict
     vectors: dict
-    distortion: Optional[list]
+    distortion: list | None
     settings: frozenset
 
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from recbole_unirep.data.item_file import ItemCategories, load_item_categories
 from recbole_unirep.model import METHODS
 from recbole_unirep.model.item_codes import item_vectors, model_codes
 from recbole_unirep.quick_start import load_data_and_model
+from recbole_unirep.runs.folder import METRICS
 
 
 class Codebooks(NamedTuple):
@@ -65,9 +66,9 @@ class RunArrays(NamedTuple):
     seed: int
     items: np.ndarray
     vectors: dict
-    codebooks: Optional[Codebooks]
-    categories: Optional[ItemCategories]
-    curve: Optional[LearningCurve]
+    codebooks: Codebooks | None
+    categories: ItemCategories | None
+    curve: LearningCurve | None
 
 
 def read_run(run, data_path=None, category_field=None) -> RunArrays:
@@ -99,7 +100,7 @@ def read_run(run, data_path=None, category_field=None) -> RunArrays:
     )
 
 
-def read_learning_curve(run, metric, bigger_is_better=True) -> Optional[LearningCurve]:
+def read_learning_curve(run, metric, bigger_is_better=True) -> LearningCurve | None:
     """Validation scores in the metrics.jsonl of a run, which need not have ended.
 
     Args:
@@ -113,9 +114,9 @@ def read_learning_curve(run, metric, bigger_is_better=True) -> Optional[Learning
     Raises:
         FileNotFoundError: the folder holds no metrics.jsonl.
     """
-    file = Path(run) / "metrics.jsonl"
+    file = Path(run) / METRICS
     if not file.is_file():
-        raise FileNotFoundError(f"{run} holds no metrics.jsonl: name the folder of a run that trained an epoch")
+        raise FileNotFoundError(f"{run} holds no {METRICS}: name the folder of a run that trained an epoch")
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     records = [json.loads(line) for line in lines if line.endswith("\n")]  # a run that is writing leaves half a line
     validated = [(record["epoch"], record["valid_score"]) for record in records if "valid_score" in record]

@@ -3,6 +3,7 @@
 import json
 
 from recbole_unirep.reports.document import Picture, Section
+from recbole_unirep.runs.folder import BEST, METRICS
 from recbole_unirep.study.figures_asked import BY_ID_DIMENSION, LEARNING_CURVES, id_dimension
 
 
@@ -59,7 +60,7 @@ def _learning_curves(asked, found, name):
     curves = {
         row: read_learning_curve(first[row].folder, result["valid_metric"], result["valid_score_bigger"])
         for row, result in results.items()
-        if result is not None and (first[row].folder / "metrics.jsonl").is_file()  # a rule trains no epoch
+        if result is not None and (first[row].folder / METRICS).is_file()  # a rule trains no epoch
     }
     curves, empty = {row: curve for row, curve in curves.items() if curve}, [row for row in first if not results[row]]
     missing = f" Empty: {', '.join(empty)}." if empty else ""
@@ -82,7 +83,7 @@ def _of_a_run(asked, found, name):
     if cell.result() is None:
         return f"Not drawn: {cell.name} is empty."
     if not drawn.is_file():
-        if not (cell.folder / "model.pt").is_file():
+        if not (cell.folder / BEST).is_file():
             return f"Not drawn: the checkpoint of {cell.name} is not in {cell.folder}."
         from recbole_unirep.study.run_figures import write_run_figures
 

@@ -10,6 +10,7 @@ import json
 
 import yaml
 
+from recbole_unirep.files.lock import LOCK
 from recbole_unirep.files.whole import write_text, write_yaml
 
 DATABASE = "trials.db"
@@ -28,7 +29,7 @@ def check_asked(folder, asked):
     """
     asked, path = json.loads(json.dumps(asked)), folder / "tune.yaml"
     if not path.is_file() or not (folder / DATABASE).is_file():
-        found = sorted(file.name for file in folder.iterdir() if file.name not in ("lock", path.name))
+        found = sorted(file.name for file in folder.iterdir() if file.name not in (LOCK, path.name))
         if found:
             raise ValueError(f"out={folder} holds {found[0]} and no tuning to continue: take another --out")
     else:

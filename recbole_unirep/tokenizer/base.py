@@ -6,7 +6,7 @@ Shapes: N items, D code_dim, K codebook_size.
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from inspect import signature
-from typing import Any, NamedTuple, Optional, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import yaml
@@ -203,7 +203,7 @@ class TrainedTokenizer(SemanticTokenizer):
     is_trained = True
 
     encoder: nn.Module
-    quantizer: Optional[TrainedQuantizer]
+    quantizer: TrainedQuantizer | None
     text_mean: Tensor
 
     @property

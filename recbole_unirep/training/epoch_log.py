@@ -8,6 +8,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from recbole_unirep import parallel
 from recbole_unirep.files.whole import unwritten, write_text
+from recbole_unirep.runs.folder import METRICS, TENSORBOARD
 
 
 class EpochLog:
@@ -19,9 +20,9 @@ class EpochLog:
     """
 
     def __init__(self, config, run_dir):
-        self.file = run_dir / "metrics.jsonl"
+        self.file = run_dir / METRICS
         self.writes = parallel.is_main()
-        self.tensorboard = SummaryWriter(str(run_dir / "tensorboard")) if self.writes else None
+        self.tensorboard = SummaryWriter(str(run_dir / TENSORBOARD)) if self.writes else None
         self.wandb = WandbLogger(config) if self.writes else None
 
     def write(self, record, is_best, verbose):

@@ -13,7 +13,7 @@ from recbole.config import Config as RecBoleConfig
 
 from recbole_unirep import read_ranks
 from recbole_unirep.compat import pickle_guard
-from recbole_unirep.files.whole import with_checksum
+from recbole_unirep.files.checksums import with_checksum
 from recbole_unirep.semantic_ids.bundle import WEIGHTS
 from recbole_unirep.semantic_ids.ids import CODES, RECORD
 from recbole_unirep.training import checkpoint

@@ -74,7 +74,7 @@ def test_an_item_without_text_is_counted_and_logged(config, caplog):
 def test_items_dropped_by_the_filter_are_not_encoded(config, caplog):
     caplog.set_level(logging.INFO)
     load_item_text(config, DATASET)
-    assert "encodes 2 distinct sentences of 3 items" in caplog.text
+    assert "encoding 2 distinct texts of 3 items" in caplog.text
 
 
 @pytest.mark.parametrize("fields", ["colour", ["colour"]])

@@ -4,29 +4,10 @@ import logging
 import numpy as np
 import pytest
 
-import dataset_prep.embedding as embedding
 from dataset_prep.embedding import Encoding, ItemTexts, encode, item_vectors, storage_folder
 from dataset_prep.vector_files import VectorFiles
 
 ENCODING = Encoding("some/model", batch_size=2, device=None, dtype="float32", lexical_dim=4, show_progress=False)
-
-
-class CountingEncoder:
-    """Encodes a sentence as (number of characters, 1) and remembers what it was asked."""
-
-    def __init__(self):
-        self.asked = []
-
-    def encode(self, sentences, **options):
-        self.asked.append(list(sentences))
-        return np.array([[len(sentence), 1] for sentence in sentences], dtype=np.float32)
-
-
-@pytest.fixture
-def encoder(monkeypatch):
-    encoder = CountingEncoder()
-    monkeypatch.setattr(embedding, "load_encoder", lambda name, device, beside: encoder)
-    return encoder
 
 
 def texts_of(folder, items=("i1", "i2", "i3", "i4"), fields=("title",)):
@@ -45,7 +26,7 @@ def test_rows_follow_the_items_asked_for_and_only_these_are_encoded(folder, enco
     np.testing.assert_array_equal(vectors, [[0, 0], [18, 1]])
 
 
-def test_stored_vectors_are_found_again_whatever_the_order(folder, encoder):
+def test_stored_vectors_are_reused_for_any_order_of_items(folder, encoder):
     first = item_vectors(texts_of(folder, ["i1", "i2", "i3"]), ENCODING, None)
     again = item_vectors(texts_of(folder, ["i3", "i1", "i2"]), ENCODING, None)
     assert len(encoder.asked) == 1
@@ -64,7 +45,7 @@ def test_stored_vectors_are_found_again_whatever_the_order(folder, encoder):
         ({"encoding": ENCODING._replace(dtype="float16")}, "dtype"),
     ],
 )
-def test_vectors_are_made_anew_when_what_they_were_made_of_changes(folder, encoder, caplog, change, reason):
+def test_vectors_are_encoded_again_when_an_input_changes(folder, encoder, caplog, change, reason):
     caplog.set_level(logging.INFO)
     item_vectors(texts_of(folder), ENCODING, None)
     encoding = change.pop("encoding", ENCODING)
@@ -75,7 +56,7 @@ def test_vectors_are_made_anew_when_what_they_were_made_of_changes(folder, encod
     assert len(encoder.asked) == 2
 
 
-def test_vectors_are_made_anew_when_a_text_changes(folder, encoder):
+def test_vectors_are_encoded_again_when_a_text_changes(folder, encoder):
     item_vectors(texts_of(folder), ENCODING, None)
     item_file = folder / "toy.item"
     item_file.write_text(item_file.read_text(encoding="utf-8").replace("Prada", "Dior"), encoding="utf-8")
@@ -83,7 +64,7 @@ def test_vectors_are_made_anew_when_a_text_changes(folder, encoder):
     assert vectors[0, 0] == len("title: Dior Candy")
 
 
-def test_vectors_of_a_killed_run_are_made_anew(folder, encoder):
+def test_vectors_of_a_killed_run_are_encoded_again(folder, encoder):
     expected = item_vectors(texts_of(folder), ENCODING, None)
     files = VectorFiles.named(folder, "toy", "model")
     np.save(files.matrix, expected + 1)
@@ -112,7 +93,7 @@ def test_the_users_vectors_are_found_in_text_dir_too(folder, tmp_path, encoder):
 def test_the_users_vectors_are_never_overwritten(folder, encoder):
     np.save(folder / "toy.model.npy", np.array([[1.0, 2.0]]))
     (folder / "toy.model.json").write_text('{"items": ["i1"]}', encoding="utf-8")
-    with pytest.raises(ValueError, match="vectors of yours lie: use them .--text_encoder=model"):
+    with pytest.raises(ValueError, match="would overwrite your own vectors .*: use them .--text_encoder=model"):
         item_vectors(texts_of(folder, ["i1"]), ENCODING, None)
     assert encoder.asked == []
 
@@ -131,14 +112,14 @@ def test_lexical_vectors_depend_on_lexical_dim(folder):
     assert item_vectors(texts_of(folder), encoding._replace(lexical_dim=2), None).shape == (4, 2)
 
 
-def test_text_dir_takes_the_vectors_and_the_data_stays_as_it_was(folder, tmp_path, encoder):
+def test_text_dir_gets_the_vectors_and_the_data_folder_does_not_change(folder, tmp_path, encoder):
     item_vectors(texts_of(folder), ENCODING, str(tmp_path / "kept"))
     assert (tmp_path / "kept" / "toy.model.npy").is_file() and not (folder / "toy.model.npy").exists()
     item_vectors(texts_of(folder), ENCODING, str(tmp_path / "kept"))
     assert len(encoder.asked) == 1
 
 
-def test_vectors_lie_beside_the_data_or_in_the_cache(tmp_path, monkeypatch):
+def test_vectors_are_stored_beside_the_data_or_in_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     cache = tmp_path / "cache" / "recbole-unirep" / "toy"
     installed, read_only, data = (tmp_path / name for name in ("site-packages/toy", "read_only", "data"))
@@ -164,5 +145,5 @@ def test_unusable_input_is_named_and_nothing_is_written(folder, encoder, items, 
 
 def test_values_beyond_float16_are_an_error(folder, encoder, monkeypatch):
     monkeypatch.setattr(encoder, "encode", lambda sentences, **options: np.full((len(sentences), 2), 1e6))
-    with pytest.raises(ValueError, match="float16 can't hold: set text_dtype to float32"):
+    with pytest.raises(ValueError, match="overflow float16: set text_dtype to float32"):
         item_vectors(texts_of(folder), ENCODING._replace(dtype="float16"), None)

@@ -59,7 +59,7 @@ def test_t5_vectors_are_pooled_mapped_and_of_length_one(tiny_t5):
         np.testing.assert_allclose(vector, expected, atol=1e-5)
 
 
-def test_t5_vectors_are_stored_and_made_anew_when_the_model_was_trained_further(tiny_t5, folder):
+def test_t5_vectors_are_stored_and_encoded_again_when_the_model_changed(tiny_t5, folder):
     texts = ItemTexts("toy", folder, ["i1", "i2", "i3", "i4"], "item_id", ["title"], "\t")
     vectors = item_vectors(texts, encoding_of(tiny_t5), None)
     files = [folder / "toy.sentence-t5.npy", folder / "toy.sentence-t5.json"]
@@ -105,7 +105,7 @@ def no_hub(monkeypatch, tmp_path):
     return tmp_path / "hub"
 
 
-def test_unreachable_hub_names_the_vectors_that_lie_there(folder, no_hub):
+def test_unreachable_hub_names_the_vectors_beside_the_data(folder, no_hub):
     np.save(folder / "toy.minilm.npy", np.ones((1, 2)))
     (folder / "toy.minilm.json").write_text('{"items": ["i1"]}', encoding="utf-8")
     texts = ItemTexts("toy", folder, ["i1"], "item_id", None, "\t")

@@ -6,7 +6,7 @@ from dataset_prep.lexical import lexical_vectors
 SENTENCES = ["red lipstick matte", "matte red lipstick", "hair dryer", "ionic hair dryer"]
 
 
-def test_rows_have_length_one_and_alike_texts_lie_close():
+def test_rows_have_length_one_and_similar_texts_are_close():
     vectors = lexical_vectors(SENTENCES, 3)
     similarity = vectors @ vectors.T
     assert vectors.shape == (4, 3) and vectors.dtype == np.float32

@@ -1,4 +1,4 @@
-"""New items' rows and vectors: what the others would have with the same text."""
+"""New items' rows and vectors: the same text gives the vector that a known item has."""
 
 import random
 
@@ -50,24 +50,24 @@ def test_a_known_text_has_its_known_vector(texts, n_fitted):
     assert {path: path.read_bytes() for path in texts.folder.iterdir()} == files
 
 
-def test_a_model_encodes_new_sentences_and_shows_that_it_is_the_same(texts, monkeypatch):
+def test_a_model_encodes_new_sentences_if_it_still_encodes_known_ones_alike(texts, monkeypatch):
     encoder, encoding = LetterCounts(), LEXICAL._replace(encoder="some/letters", dtype="float32")
     monkeypatch.setattr(embedding, "load_encoder", lambda *_: encoder)
     item_vectors(texts, encoding, None)
     assert new_vectors(texts, encoding, None, ["title: aa ee e"])[0].tolist() == [2, 4, 1, 0, 0]
     monkeypatch.setattr(encoder, "encode", lambda sentences, **_: LetterCounts().encode(sentences) * 1.05)
-    with pytest.raises(ValueError, match="some/letters gives the run's own items other vectors than the run had"):
+    with pytest.raises(ValueError, match="some/letters now encodes the run's own items differently"):
         new_vectors(texts, encoding, None, ["title: aa ee e"])
 
 
 def test_what_float16_cannot_hold_is_refused(texts, monkeypatch):
     encoder, encoding = LetterCounts(), LEXICAL._replace(encoder="some/letters")
     monkeypatch.setattr(embedding, "load_encoder", lambda *_: encoder)
-    with pytest.raises(ValueError, match="some/letters gives values that float16 can't hold"):
+    with pytest.raises(ValueError, match="some/letters gives values that overflow float16"):
         new_vectors(texts, encoding, None, ["title: " + 70_000 * "a"])
 
 
-def test_sentences_are_made_as_those_of_the_others(folder):
+def test_sentences_are_built_as_those_of_known_items(folder):
     texts = ItemTexts("toy", folder, ["i1"], "item_id", ["brand", "title", "categories"], "\t")
     rows = [
         {"item_id": "a", "title": "Fine &amp; dry", "categories": "'Beauty', \"Women's\"", "brand": " Avalon  Co "},
@@ -89,7 +89,7 @@ def test_rows_lose_the_types_of_their_names(tmp_path):
     assert read_new_items([{"item_id": 7, "price:float": 2.5, "title": float("nan"), "tags": ("x", 1)}]) == [
         {"item_id": "7", "price": "2.5", "title": "", "tags": ["x", "1"]}
     ]
-    with pytest.raises(ValueError, match="row 1 is no row of columns but a str"):
+    with pytest.raises(ValueError, match="row 1 is a str, not a mapping"):
         read_new_items(["a"])
     with pytest.raises(ValueError, match="the list has no items"):
         read_new_items([])

@@ -1,8 +1,7 @@
-"""Raw files become one dataset, whatever their form: the same interactions, the same order, the same bytes."""
+"""Raw files of every format give the same dataset: the same interactions, the same order, the same bytes."""
 
 import csv
 import gzip
-import hashlib
 import json
 import random
 from collections import Counter
@@ -12,6 +11,7 @@ import pytest
 
 from dataset_prep import prepare as pipeline
 from recbole_unirep.commands.prepare import prepare_dataset
+from recbole_unirep.files.checksums import file_sha256
 
 REVIEWS = [  # user, item, stars, time
     ("u2", "i1", 4.0, 1_400_000_300),
@@ -113,13 +113,13 @@ def test_columns_are_named_by_the_user(tmp_path):
     assert rows_of(files) == [("u1", "i2", 1_388_534_401_000_000), ("u1", "i1", 1_388_620_800_000_000)]
 
 
-def test_fields_may_have_blanks(tmp_path):
+def test_field_names_may_contain_spaces(tmp_path):
     (tmp_path / "log.csv").write_text("User ID,Item, no.\nu1,i1,x\n", encoding="utf-8")
     files = prepared(tmp_path, f"--reviews={tmp_path / 'log.csv'}", "--columns=user_id='User ID' item_id=Item")
     assert files["inter"] == "user_id:token\titem_id:token\nu1\ti1\n"
 
 
-def test_without_names_in_the_first_line_the_header_is_asked_for(tmp_path):
+def test_without_a_header_line_the_error_asks_for_a_header(tmp_path):
     (tmp_path / "ratings.csv").write_text("u1,i1,5.0,1\n", encoding="utf-8")
     with pytest.raises(ValueError, match="has no user_id, item_id, its fields are u1, i1, 5.0, 1: .*--header=user_id,"):
         prepared(tmp_path, f"--reviews={tmp_path / 'ratings.csv'}")
@@ -132,14 +132,14 @@ def test_without_times_the_order_of_the_files_is_kept(tmp_path):
     assert files["inter"] == "user_id:token\titem_id:token\nu1\ti3\nu1\ti2\nu1\ti1\n"
 
 
-def test_a_pattern_stands_for_its_files_in_order_of_their_names(tmp_path):
+def test_a_pattern_reads_its_files_in_order_of_their_names(tmp_path):
     for name in ("part-2", "part-1"):
         write_reviews(tmp_path / f"{name}.jsonl", [("u1", name, 5)])
     files = prepared(tmp_path, f"--reviews={tmp_path}/part-*.jsonl")
     assert [item for _, item, _ in rows_of(files)] == ["part-1", "part-2"]
 
 
-def test_simultaneous_interactions_stay_in_the_order_of_the_file(tmp_path, monkeypatch):
+def test_simultaneous_interactions_keep_the_order_of_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "REVIEWS_AT_ONCE", 7)
     draw = random.Random(0)
     reviews = [(f"u{draw.randrange(9)}", f"i{number}", draw.randrange(3)) for number in range(200)]
@@ -156,7 +156,7 @@ def test_times_beyond_float64_are_written_to_the_last_digit(tmp_path):
 
 
 def core_by_hand(reviews, user_core, item_core):
-    """Drops one weak user or item after the other."""
+    """Drops weak users and items one at a time."""
     while True:
         users, items = Counter(review[0] for review in reviews), Counter(review[1] for review in reviews)
         weak = [user for user in users if users[user] < user_core] + [item for item in items if items[item] < item_core]
@@ -166,7 +166,7 @@ def core_by_hand(reviews, user_core, item_core):
 
 
 @pytest.mark.parametrize(("user_core", "item_core"), [(5, 5), (3, 6), (1, 4), (4, 1)])
-def test_the_core_is_that_of_a_slow_loop(tmp_path, user_core, item_core):
+def test_the_core_equals_that_of_a_slow_loop(tmp_path, user_core, item_core):
     draw = random.Random(user_core)
     pairs = {(f"u{int(draw.random() ** 2 * 70)}", f"i{int(draw.random() ** 3 * 60)}") for _ in range(700)}
     reviews = [(user, item, time) for time, (user, item) in enumerate(sorted(pairs))]
@@ -181,7 +181,7 @@ def test_the_core_is_that_of_a_slow_loop(tmp_path, user_core, item_core):
     assert (counts["users"], counts["items"]) == tuple(len({row[place] for row in expected}) for place in (0, 1))
 
 
-def test_a_chain_takes_a_round_a_link(tmp_path):
+def test_a_chain_takes_one_round_per_link(tmp_path):
     reviews = [(f"u{link}", f"i{link + step}", link) for link in range(6) for step in (0, 1)]  # a path: no 2-core
     ring = [("v1", "j1", 9), ("v1", "j2", 9), ("v2", "j1", 9), ("v2", "j2", 9)]
     write_reviews(tmp_path / "raw.jsonl", reviews + ring)
@@ -207,7 +207,7 @@ def test_duplicates_are_kept_as_asked(tmp_path, monkeypatch, duplicates, kept):
     assert json.loads(files["manifest.json"])["counts"]["duplicates_dropped"] == 5 - len(kept)
 
 
-def test_of_simultaneous_duplicates_the_line_decides(tmp_path):
+def test_simultaneous_duplicates_are_chosen_by_line(tmp_path):
     raw = tmp_path / "raw.csv"
     raw.write_text("user_id,item_id,rating,timestamp\nu1,i1,1,5\nu1,i1,2,5\nu1,i1,3,5\n", encoding="utf-8")
     for which, stars in (("first", "1.0"), ("last", "3.0")):
@@ -236,16 +236,12 @@ def test_the_same_input_gives_the_same_bytes(tmp_path, monkeypatch):
     assert prepared(tmp_path / "two", *raw, "--memory=100MB") == whole
 
 
-def test_the_manifest_knows_sources_options_and_files(tmp_path):
+def test_the_manifest_records_sources_options_and_files(tmp_path):
     write_2018(tmp_path / "raw.json.gz")
     manifest = json.loads(prepared(tmp_path, f"--reviews={tmp_path / 'raw.json.gz'}")["manifest.json"])
     [source] = manifest["sources"]
     assert (source["file"], source["records"], source["broken"]) == ("raw.json.gz", 5, 0)
-    assert source["sha256"] == sha256_of(tmp_path / "raw.json.gz")
-    assert manifest["files"] == {"made.inter": sha256_of(tmp_path / "data" / "made" / "made.inter")}
+    assert source["sha256"] == file_sha256(tmp_path / "raw.json.gz")
+    assert manifest["files"] == {"made.inter": file_sha256(tmp_path / "data" / "made" / "made.inter")}
     assert manifest["options"]["duplicates"] == "first"
     assert (manifest["counts"]["first_time"], manifest["counts"]["last_time"]) == (1_400_000_100, 1_400_000_300)
-
-
-def sha256_of(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,6 +1,5 @@
-"""What can't be read is counted, shown and kept; what can't be done is one line, and nothing is written."""
+"""Broken records are counted, logged and kept in a file; a bad option gives one line, and nothing is written."""
 
-import fcntl
 import gzip
 import json
 import os
@@ -19,6 +18,7 @@ from dataset_prep.review_store import ReviewStore
 from dataset_prep.spilling import SpillingDatabase
 from recbole_unirep import cli
 from recbole_unirep.commands.prepare import prepare_dataset
+from recbole_unirep.files.lock import locked
 
 UNIREP = [sys.executable, "-c", "import sys; from recbole_unirep.cli import unirep; sys.exit(unirep())"]
 GOOD = [json.dumps({"user_id": f"u{n % 4}", "item_id": f"i{n}", "timestamp": n}) for n in range(40)]
@@ -26,7 +26,7 @@ GOOD = [json.dumps({"user_id": f"u{n % 4}", "item_id": f"i{n}", "timestamp": n})
 
 @pytest.fixture
 def raw(tmp_path):
-    """40 good reviews, one a line."""
+    """40 valid reviews, one per line."""
     path = tmp_path / "raw.jsonl"
     path.write_text("\n".join(GOOD) + "\n", encoding="utf-8")
     return path
@@ -34,7 +34,7 @@ def raw(tmp_path):
 
 @pytest.fixture
 def shell(monkeypatch, capsys):
-    """Calls unirep: exit code, standard output and standard error."""
+    """Calls unirep and returns exit code, standard output and standard error."""
 
     def call(*arguments):
         monkeypatch.setattr("sys.argv", ["unirep", *map(str, arguments)])
@@ -54,21 +54,21 @@ def names_under(folder):
 
 BROKEN = {
     b'{"user_id": "u1", "item_id': "neither JSON",
-    b"u1 i1 5": "no JSON",
-    b'{"user_id": "u1", "item_id": "i\xff", "timestamp": 1}': "no UTF-8",
-    b'["u1", "i1", 1]': "no object but a list",
+    b"u1 i1 5": "not JSON",
+    b'{"user_id": "u1", "item_id": "i\xff", "timestamp": 1}': "not UTF-8",
+    b'["u1", "i1", 1]': "a list, not an object",
     b'{"user_id": "u1", "timestamp": 1}': "item_id is missing",
     b'{"user_id": "", "item_id": "i1", "timestamp": 1}': "user_id is empty",
     b'{"user_id": "null", "item_id": "i1", "timestamp": 1}': "user_id is 'null', which RecBole reads as missing",
     b'{"user_id": "a\\tb", "item_id": "i1", "timestamp": 1}': "with control characters",
-    b'{"user_id": "u1", "item_id": "i1", "timestamp": 1.5}': "timestamp is 1.5, no whole number",
+    b'{"user_id": "u1", "item_id": "i1", "timestamp": 1.5}': "timestamp is 1.5, neither a whole number",
     b'{"user_id": "u1", "item_id": "i1", "timestamp": 1e400}': "timestamp is inf",
     b"{'user_id': open('made-by-a-line', 'w').name, 'item_id': 'i1', 'timestamp': 1}": "nor a Python literal",
     b"{" * 100_000: "nor a Python literal",
 }
 
 
-def test_broken_lines_are_counted_shown_and_kept(raw, shell, tmp_path):
+def test_broken_lines_are_counted_logged_and_kept(raw, shell, tmp_path):
     lines = [line.encode() for line in GOOD]
     for place, line in enumerate(BROKEN):
         lines.insert(3 * place + 1, line)
@@ -97,19 +97,19 @@ def test_too_many_broken_lines_stop_the_command(raw, shell, tmp_path, max_broken
     assert found == code
     if code:
         assert error.startswith(f"unirep: {raw}: 2 of 40 records are broken, max_broken={max_broken} allows ")
-        assert "the first, line 39: " in error
+        assert "the first: line 39: " in error
         assert error.count("\n") == 1
         assert names_under(tmp_path) == ["raw.jsonl"]
 
 
-def test_a_file_of_another_kind_is_given_up_early(raw, monkeypatch):
+def test_a_file_of_another_format_is_given_up_early(raw, monkeypatch):
     monkeypatch.setattr(pipeline, "EARLY", 10)
     raw.write_text("\n".join([*GOOD[:4], *["no line of ours"] * 1_000]) + "\n", encoding="utf-8")
     with pytest.raises(ValueError, match="6 of 10 records are broken"):
         prepare_dataset(arguments_for(raw)[1:])
 
 
-def test_broken_metadata_count_for_their_file_alone(raw, shell, tmp_path):
+def test_broken_records_are_counted_per_file(raw, shell, tmp_path):
     meta = tmp_path / "meta.jsonl"
     meta.write_text('{"item_id": "i1", "title": "one"}\n{"item_id": "i2", "title": {}}\n', encoding="utf-8")
     code, _, error = shell(*arguments_for(raw, f"--metadata={meta}"))
@@ -119,7 +119,7 @@ def test_broken_metadata_count_for_their_file_alone(raw, shell, tmp_path):
     assert shell(*arguments_for(raw, f"--metadata={meta}", "--max_broken=0.5"))[0] == 0
 
 
-def test_rows_of_csv_that_do_not_fit_are_kept_whole(tmp_path, shell):
+def test_csv_rows_of_the_wrong_length_are_kept_whole(tmp_path, shell):
     raw = tmp_path / "raw.csv"
     raw.write_bytes(b'user_id,item_id\nu1,i1\nu2\n"u3\nx",i\xff,9\nu4,i4\n')
     assert shell(*arguments_for(raw, "--max_broken=0.5"))[0] == 0
@@ -132,7 +132,7 @@ def test_rows_of_csv_that_do_not_fit_are_kept_whole(tmp_path, shell):
     assert rejected[1]["text"] == '"u3\nx",i\\xff,9'
 
 
-def test_a_line_that_never_ends_does_not_fill_the_memory(raw, monkeypatch):
+def test_an_endless_line_does_not_fill_the_memory(raw, monkeypatch):
     monkeypatch.setattr(raw_files, "LONGEST_LINE", 200)
     raw.write_text("\n".join([GOOD[0], "x" * 5_000, GOOD[1]]), encoding="utf-8")
     records = list(raw_files.RawFile(raw).records())
@@ -147,7 +147,7 @@ def test_a_damaged_gzip_file_is_named(tmp_path, shell, damage):
     raw.write_bytes(damage(gzip.compress("\n".join(GOOD).encode())))
     code, _, error = shell(*arguments_for(raw))
     assert code == 2
-    assert error.startswith(f"unirep: {raw} is no whole gzip file, line ")
+    assert error.startswith(f"unirep: {raw} is a truncated or damaged gzip file, line ")
     assert error.count("\n") == 1
     assert names_under(tmp_path) == ["raw.jsonl.gz"]
 
@@ -165,30 +165,33 @@ def test_a_damaged_parquet_file_is_named(tmp_path, shell):
     [
         (["--core=0"], "core=0 is no whole number from 1 on"),
         (["--user_core=five"], "user_core=five is no whole number from 1 on"),
-        (["--core=41"], "no interaction of 40 is left (user_core 41, item_core 41): lower the cores"),
+        (["--core=41"], "none of 40 interactions is left (user_core 41, item_core 41): lower the cores"),
         (["--duplicates=some"], "duplicates=some is not known: choose one of first, last, all"),
         (["--max_broken=2"], "max_broken=2 is no share: give a number from 0 to 1"),
         (["--max_broken=nan"], "max_broken=nan is no share"),
-        (["--memory=much"], "memory=much is no amount of memory: write e.g. --memory=2GB"),
+        (["--memory=much"], "memory=much is not an amount of memory: write e.g. --memory=2GB"),
         (["--dataset=../made"], "argument --dataset is given twice"),
         (["--split=temporal"], "split=temporal needs its borders"),
         (["--split=weekly"], "split=weekly is not known: choose one of leave_one_out, temporal"),
         (["--valid_from=3"], "valid_from is given with split=leave_one_out"),
         (["--split=temporal", "--valid_from=9", "--test_from=9"], "valid_from=9 is not before test_from=9"),
-        (["--split=temporal", "--valid_from=90", "--test_from=99"], "leaves no rows to validation"),
+        (
+            ["--split=temporal", "--valid_from=90", "--test_from=99"],
+            "leaves no rows for validation",
+        ),
         (["--columns=user_id=who"], "has no user_id=who, item_id, its fields are user_id, item_id, timestamp"),
         (["--columns=who=user_id"], "columns name who: known are user_id, item_id, rating, timestamp"),
         (["--columns=user_id"], 'columns="user_id" is not understood'),
         (["--columns=user_id='who"], "columns=user_id='who is not understood (No closing quotation)"),
         (["--format=xml"], "format=xml is not known"),
         (["--separator=::"], "separator='::' is 2 characters long"),
-        (["--metadata=gone.csv"], "gone.csv is no file"),
+        (["--metadata=gone.csv"], "gone.csv is not a file"),
         (["--metadata=gone*.csv"], "metadata=gone*.csv matches no file"),
         (["--overwrite=perhaps"], "overwrite=Perhaps is not known"),
         (["--cores=5"], "prepare: there is no --cores"),
     ],
 )
-def test_what_can_not_be_done_is_one_line_and_writes_nothing(raw, shell, tmp_path, further, message):
+def test_a_bad_option_gives_one_line_and_writes_nothing(raw, shell, tmp_path, further, message):
     chosen = {argument.split("=")[0] for argument in further} - {"--dataset"}
     kept = [argument for argument in arguments_for(raw) if argument.split("=")[0] not in chosen]
     code, _, error = shell(*kept, *further)
@@ -199,11 +202,11 @@ def test_what_can_not_be_done_is_one_line_and_writes_nothing(raw, shell, tmp_pat
     assert names_under(tmp_path) == ["raw.jsonl"]
 
 
-def test_the_least_that_prepare_needs_is_asked_for(shell):
+def test_missing_or_unusable_arguments_are_named(shell):
     assert shell("prepare", "--dataset=made")[2].startswith("unirep: prepare: --reviews is missing: write prepare ")
     assert "is no name of a folder" in shell("prepare", "--dataset=a/b", "--reviews=x.csv")[2]
     assert "is the one inside RecBole" in shell("prepare", "--dataset=ml-100k", "--reviews=x.csv")[2]
-    assert "its name does not say what it is" in shell("prepare", "--dataset=a", f"--reviews={__file__}")[2]
+    assert "its format is not clear from its name" in shell("prepare", "--dataset=a", f"--reviews={__file__}")[2]
 
 
 STAGES = [
@@ -214,7 +217,7 @@ STAGES = [
 
 @pytest.mark.parametrize(("owner", "stage"), STAGES, ids=[f"{owner.__name__}.{stage}" for owner, stage in STAGES])
 @pytest.mark.parametrize("overwrites", [False, True])
-def test_whatever_stops_it_leaves_the_folder_as_it_was(raw, monkeypatch, tmp_path, owner, stage, overwrites):
+def test_an_interruption_changes_nothing_in_the_folder(raw, monkeypatch, tmp_path, owner, stage, overwrites):
     meta = tmp_path / "meta.jsonl"
     meta.write_text('{"item_id": "i1", "title": "one"}\n', encoding="utf-8")
     arguments = arguments_for(raw, f"--metadata={meta}", "--overwrite=True")[1:]
@@ -232,21 +235,22 @@ def test_whatever_stops_it_leaves_the_folder_as_it_was(raw, monkeypatch, tmp_pat
     assert (tmp_path / "data").exists() == overwrites
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
-def test_a_signal_leaves_no_dataset_and_the_next_command_starts_anew(raw, tmp_path, sent, code):
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals to another process")
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGKILL", -9)])
+def test_a_signal_leaves_no_dataset_and_the_next_command_starts_over(raw, tmp_path, name, code):
     lines = (f'{{"user_id": "u{n % 9}", "item_id": "i{n}", "timestamp": {n}}}' for n in range(400_000))
     raw.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # where the tests run in the background it is not
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # in a background job it is ignored
     process = subprocess.Popen([*UNIREP, *arguments_for(raw)], stdout=subprocess.PIPE, text=True, preexec_fn=heard)
-    process.stdout.readline()  # it reads
+    process.stdout.readline()  # it has begun to read
     while not (tmp_path / "data" / ".made.partial" / "rows.duckdb").exists():
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(sent)
+    process.send_signal(getattr(signal, name))
     process.communicate()
     assert process.returncode == code
     assert not (tmp_path / "data" / "made").exists()
-    assert (tmp_path / "data").exists() == (sent == signal.SIGKILL)
+    assert (tmp_path / "data").exists() == (name == "SIGKILL")
     raw.write_text("\n".join(GOOD), encoding="utf-8")
     prepare_dataset(arguments_for(raw)[1:])
     assert names_under(tmp_path / "data") == ["made", "made/made.inter", "made/made.manifest.json"]
@@ -254,9 +258,7 @@ def test_a_signal_leaves_no_dataset_and_the_next_command_starts_anew(raw, tmp_pa
 
 def test_two_commands_do_not_prepare_one_dataset_at_once(raw, shell, tmp_path):
     folder = tmp_path / "data" / ".made.partial"
-    folder.mkdir(parents=True)
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder):
         code, _, error = shell(*arguments_for(raw))
     assert (code, error.count("\n")) == (2, 1)
     assert "made is being prepared" in error
@@ -276,9 +278,9 @@ def test_a_dataset_is_replaced_only_when_asked(raw, shell, tmp_path):
     raw.write_text("\n".join(GOOD[:20]), encoding="utf-8")
     code, _, error = shell(*arguments_for(raw))
     assert (code, error.count("\n")) == (2, 1)
-    assert "made.inter exists: take another --dataset, or replace the dataset with --overwrite=True" in error
+    assert "made.inter exists: choose another --dataset, or replace the dataset with --overwrite=True" in error
     assert (folder / "made.inter").read_bytes() == before
     assert shell(*arguments_for(raw, "--overwrite=True"))[0] == 0
     assert (folder / "made.inter").read_bytes() != before
-    # the item file of before is gone with its interactions, what others put there is not
+    # the previous item file is removed with its interactions, the user's own files are not
     assert names_under(folder) == ["made.inter", "made.manifest.json", "made.mine.npy"]

@@ -1,4 +1,4 @@
-"""The `.item` file: a row for every item that is left, texts that RecBole and the sentences read back."""
+"""The `.item` file: one row per kept item, with texts that RecBole and `item_sentences` read back."""
 
 import gzip
 import json
@@ -42,7 +42,7 @@ LITERAL = {"2014": True, "2018": False, "2023": False}
 
 
 def made(tmp_path, metadata, *options):
-    """The `.item` file of two users who took B1 and B2, as pandas reads it."""
+    """The `.item` file of two users who interacted with B1 and B2, as pandas reads it."""
     lines = [{"user_id": user, "item_id": item, "timestamp": 1} for user in ("u1", "u2") for item in ("B2", "B1")]
     (tmp_path / "raw.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     arguments = [f"--reviews={tmp_path / 'raw.jsonl'}", f"--metadata={metadata}", "--core=2", *options]
@@ -54,7 +54,7 @@ def made(tmp_path, metadata, *options):
 def test_amazons_metadata_of_every_year_give_the_same_row(tmp_path, year):
     form = repr if LITERAL[year] else json.dumps
     key = "parent_asin" if year == "2023" else "asin"
-    lines = [{key: "B9", "title": "nobody took it"}, METADATA[year], {**METADATA[year], "title": "later"}]
+    lines = [{key: "B9", "title": "without interactions"}, METADATA[year], {**METADATA[year], "title": "later"}]
     (tmp_path / "meta.json.gz").write_bytes(gzip.compress("".join(f"{form(line)}\n" for line in lines).encode()))
     table = made(tmp_path, tmp_path / "meta.json.gz")
     assert list(table) == [
@@ -90,7 +90,7 @@ def test_columns_of_items_are_named_by_the_user(tmp_path):
         ("item_id=id title", "is not understood"),
     ],
 )
-def test_columns_of_items_that_can_not_be_are_named(tmp_path, columns, message):
+def test_unusable_item_columns_are_named(tmp_path, columns, message):
     (tmp_path / "meta.csv").write_text("id,name\nB1,Rain\n", encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         made(tmp_path, tmp_path / "meta.csv", f"--item_columns={columns}")
@@ -114,11 +114,11 @@ def test_columns_of_items_that_can_not_be_are_named(tmp_path, columns, message):
         ("[broken", "token_seq", "[broken"),
     ],
 )
-def test_a_cell(value, kind, cell):
+def test_values_become_cells(value, kind, cell):
     assert item_value(value, kind) == cell
 
 
-def test_a_cell_holds_no_mapping():
+def test_no_cell_holds_a_mapping():
     with pytest.raises(ValueError, match="dict"):
         item_value({"a": 1}, "token")
 
@@ -142,23 +142,23 @@ def test_a_time_is_an_integer(value, time):
 
 
 @pytest.mark.parametrize("value", [None, "", 1.5, "1.5", "yesterday", True, float("nan"), "inf", 2**63, [1]])
-def test_what_is_no_whole_time_is_refused(value):
+def test_a_fraction_or_text_is_no_time(value):
     with pytest.raises(ValueError, match="timestamp is "):
         whole_time(value)
 
 
 @pytest.mark.parametrize("value", [None, "", " ", "NA", "None", "a\tb", "a\nb", "\udcff", "a\0", 1.0, True, ["a"]])
-def test_what_would_not_be_read_back_is_no_token(value):
+def test_a_token_that_recbole_would_not_read_back_is_refused(value):
     with pytest.raises(ValueError, match="user_id is "):
         token(value, "user_id")
 
 
 @pytest.mark.parametrize("value", ["a", 17, "naïve", "a b", 'say "so"', "'quoted'", "日本", "\u00a0x"])
-def test_a_token_stays_as_it_is(value):
+def test_a_token_is_unchanged(value):
     assert token(value, "user_id") == str(value)
 
 
 @pytest.mark.parametrize("value", [None, "", "five", float("nan"), "inf", True, [5]])
-def test_what_is_no_number_is_no_rating(value):
+def test_a_rating_must_be_a_number(value):
     with pytest.raises(ValueError, match="rating is "):
         rating(value)

@@ -1,4 +1,4 @@
-"""A prepared dataset is one that RecBole and our pipeline read as it is meant, in either split."""
+"""RecBole and this package read a prepared dataset as intended, with either split."""
 
 import json
 import random
@@ -18,7 +18,7 @@ VALID_FROM, TEST_FROM = 1_400_400_000, 1_400_700_000
 
 @pytest.fixture(scope="module")
 def data_path(tmp_path_factory):
-    """A prepared dataset `shop`: 2-core, with items, both splits."""
+    """A prepared dataset `shop`: 2-core, with items and both splits."""
     folder, draw = tmp_path_factory.mktemp("prepared"), random.Random(3)
     reviews = [
         {"reviewerID": f"A{draw.randrange(40)}", "asin": f"B{int(draw.random() ** 2 * 40)}", "overall": 5.0,
@@ -73,7 +73,7 @@ def test_the_temporal_split_cuts_at_its_borders(data_path, model, one_row_a_user
     assert times[0].max() < VALID_FROM <= times[1].min()
     assert times[1].max() < TEST_FROM <= times[2].min()
     table = rows(data_path)
-    if model == "SASRec":  # a user's first interaction is no row
+    if model == "SASRec":  # no row for a user's first interaction
         table = table[table.duplicated("user_id:token")]
     borders = [table["timestamp:float"] < VALID_FROM, table["timestamp:float"] >= TEST_FROM]
     assert [len(part) for part in times] == [
@@ -92,7 +92,7 @@ def test_it_is_valid_and_stock_recbole_reads_its_tokens_back(data_path, capsys):
     assert title == 'The "3"'
 
 
-def test_words_that_pandas_reads_as_missing_are_the_ones_we_refuse(tmp_path):
+def test_the_words_we_refuse_are_those_that_pandas_reads_as_missing(tmp_path):
     words = [*sorted(READ_AS_MISSING), "na", "Null", "none", "0", "-", "NaT", "inf"]
     (tmp_path / "words.tsv").write_text("word\tend\n" + "".join(f"{word}\tx\n" for word in words), encoding="utf-8")
     read = pd.read_csv(tmp_path / "words.tsv", delimiter="\t", dtype=str, engine="python")["word"]

@@ -1,4 +1,4 @@
-"""The database: missing, small, interrupted."""
+"""The database: not installed, or with less memory than rows."""
 
 import gc
 import subprocess
@@ -27,7 +27,7 @@ def test_without_duckdb_one_line_says_what_to_install(arguments):
     assert answer.stderr.count("\n") == 1
 
 
-def test_rows_that_are_appended_are_let_go(tmp_path):
+def test_appended_rows_do_not_stay_in_memory(tmp_path):
     database = SpillingDatabase(tmp_path, "64MB")
     store = ReviewStore(database)
     names = np.array(["u1", "u2"], dtype=object)
@@ -40,7 +40,7 @@ def test_rows_that_are_appended_are_let_go(tmp_path):
     database.close()
 
 
-def test_more_rows_than_the_memory_holds_go_to_the_disk(tmp_path):
+def test_rows_that_exceed_the_memory_go_to_disk(tmp_path):
     database = SpillingDatabase(tmp_path, "64MB")
     store, n_users, n_rows = ReviewStore(database), 75_000, 300_000
     for start in range(0, n_rows, 100_000):

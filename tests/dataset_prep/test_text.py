@@ -15,7 +15,7 @@ def sentences_of(folder, fields=None, items=("i1", "i2", "i3", "i4")):
     return item_sentences(folder / "toy.item", fields, list(items), "item_id", "\t")
 
 
-def test_a_sentence_holds_what_the_file_holds_and_leaves_gaps_out(folder):
+def test_a_sentence_has_the_values_of_the_file_without_gaps(folder):
     sentences, template = sentences_of(folder)
     assert sentences == [
         "title: Crabtree & Evelyn Hand; brand: Crabtree; categories: Beauty, Creams, Gels & Lotions; price: 9.49",
@@ -49,15 +49,15 @@ def test_first_row_of_an_item_counts(folder, caplog):
     with open(folder / "toy.item", "a", encoding="utf-8") as file:
         file.write("i2\tAnother\t\t\t\n")
     assert sentences_of(folder, ["title"], ["i2"]).sentences == ["title: Prada Candy"]
-    assert "repeats 1 rows" in caplog.text
+    assert "has 1 repeated rows" in caplog.text
 
 
-def test_a_row_that_ends_early_has_the_values_it_has(folder):
+def test_a_row_with_too_few_cells_keeps_its_values(folder):
     (folder / "toy.item").write_text("item_id:token\ttitle:token\tprice:float\ni1\tBrush\n", encoding="utf-8")
     assert sentences_of(folder, None, ["i1"]).sentences == ["title: Brush"]
 
 
-def test_words_that_pandas_takes_for_missing_stay_words(folder):
+def test_words_that_pandas_reads_as_missing_stay_words(folder):
     (folder / "toy.item").write_text("item_id:token\tname:token\nNA\tNone\n", encoding="utf-8")
     assert sentences_of(folder, None, ["NA"]).sentences == ["name: None"]
 
@@ -70,7 +70,7 @@ def test_missing_and_broken_files_are_named(folder):
         sentences_of(folder)
 
 
-def test_columns_may_be_separated_otherwise(folder):
+def test_columns_may_have_another_separator(folder):
     (folder / "toy.item").write_text("item_id:token|title:token\ni1|Hand\tCream\n", encoding="utf-8")
     sentences, _ = item_sentences(folder / "toy.item", None, ["i1"], "item_id", "|")
     assert sentences == ["title: Hand Cream"]
@@ -99,7 +99,7 @@ def test_a_quoted_title_keeps_its_quotation_marks():
     assert value_text("'Round Midnight'", "token") == "'Round Midnight'"
 
 
-# Hashes stand in each dataset's minilm.json, which was made by other code; counts in the datasets' README.
+# The hashes are from each dataset's minilm.json, which other code wrote; the counts are from the datasets' README.
 @pytest.mark.skipif(not DATASETS.is_dir(), reason="the shared Amazon data is not here")
 @pytest.mark.parametrize(
     ("dataset", "filled"),

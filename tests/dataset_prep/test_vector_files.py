@@ -11,7 +11,7 @@ VECTORS = np.array([[1, 2], [3, 4], [5, 6]], dtype=np.float16)
 
 @pytest.fixture
 def brought(tmp_path):
-    """Vectors of a user's own."""
+    """The user's own vectors."""
     files = VectorFiles.named(tmp_path, "toy", "mine")
     bring(files, VECTORS, ["a", "b", "c"])
     return files
@@ -22,7 +22,7 @@ def bring(files, vectors, items):
     files.record.write_text(json.dumps({"items": items}), encoding="utf-8")
 
 
-def test_rows_are_found_by_token_and_further_rows_do_not_matter(brought):
+def test_rows_are_found_by_token_and_other_rows_are_ignored(brought):
     vectors = brought.read(["c", "a"])
     assert vectors.dtype == np.float32
     np.testing.assert_array_equal(vectors, [[5, 6], [1, 2]])
@@ -63,7 +63,7 @@ def test_each_row_must_have_its_own_item(brought, items):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "not readable json"), ("[]", "no json object"), ("{}", 'no "items"')]
+    ("text", "message"), [("{", "not readable JSON"), ("[]", "not a JSON object"), ("{}", 'no "items"')]
 )
 def test_unreadable_record_is_named(brought, text, message):
     brought.record.write_text(text, encoding="utf-8")
@@ -73,7 +73,7 @@ def test_unreadable_record_is_named(brought, text, message):
 
 def test_unreadable_matrix_is_named(brought):
     brought.matrix.write_bytes(b"no array")
-    with pytest.raises(ValueError, match="toy.mine.npy is no readable .npy array"):
+    with pytest.raises(ValueError, match="toy.mine.npy is not a readable .npy array"):
         brought.read(["a"])
 
 
@@ -85,7 +85,7 @@ def test_half_a_pair_is_an_error_that_names_the_other_half(brought, kept):
         brought.exist()
 
 
-def test_what_is_written_is_read_and_leaves_nothing_beside(tmp_path):
+def test_written_vectors_are_read_back_and_no_other_file_is_left(tmp_path):
     files = VectorFiles.named(tmp_path / "new", "toy", "encoder")
     assert not files.exist()
     files.write(VECTORS, ["a", "b", "c"], {"encoder": "some/encoder"})
@@ -98,7 +98,7 @@ def test_what_is_written_is_read_and_leaves_nothing_beside(tmp_path):
 
 def test_a_kill_between_the_two_files_is_detected(tmp_path, monkeypatch):
     files = VectorFiles.named(tmp_path, "toy", "encoder")
-    replace = "dataset_prep.vector_files.os.replace"
+    replace = "recbole_unirep.files.whole.os.replace"
 
     def killed_at_the_matrix(source, target, rename=os.replace):
         if target == files.matrix:
@@ -117,7 +117,7 @@ def test_a_kill_between_the_two_files_is_detected(tmp_path, monkeypatch):
     assert files.exist() and not files.is_intact()
 
 
-def test_names_beside_are_those_that_text_encoder_takes(brought, tmp_path):
+def test_names_beside_are_valid_values_of_text_encoder(brought, tmp_path):
     VectorFiles.named(tmp_path, "toy", "t5").write(VECTORS, ["a", "b", "c"], {"encoder": "some/t5"})
     np.save(tmp_path / "toy.half.npy", VECTORS)
     assert names_beside([tmp_path, tmp_path], "toy") == ["mine", "some/t5"]

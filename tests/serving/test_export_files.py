@@ -1,4 +1,4 @@
-"""Files of an export: damage is named, what lies there stays, bad input is one line."""
+"""Files of an export: damaged files are named, existing files are kept, bad input gives one line."""
 
 import copy
 import json
@@ -13,7 +13,7 @@ from recbole_unirep.serving import export as exporting
 
 @pytest.fixture
 def export(run, shell, tmp_path):
-    """An export of a UniRep run, whose folder is its parent."""
+    """An export of a UniRep run, inside the run's folder."""
     folder = run("UniRep", repeat_bias=True)
     assert shell("export", folder)[0] == 0
     return folder / "export"
@@ -46,14 +46,14 @@ def test_another_format_is_refused(export, monkeypatch):
         recbole_unirep.load_export(export)
 
 
-def test_the_manifest_says_what_there_is_and_no_file_names_a_machine(export, tmp_path):
+def test_the_manifest_describes_the_export_and_no_file_names_a_machine(export, tmp_path):
     manifest = json.loads((export / "manifest.json").read_text(encoding="utf-8"))
     assert (manifest["model"], manifest["dataset"], manifest["n_items"]) == ("UniRep", "tiny", 118)
     assert manifest["packages"]["torch"] and manifest["levels"] == [8, 8, 8]
     assert not [path for path, content in tree(export).items() if str(tmp_path).encode() in content]
 
 
-def test_what_lies_there_is_replaced_only_when_asked(shell, export, tmp_path):
+def test_an_export_is_replaced_only_with_overwrite(shell, export, tmp_path):
     run, before = export.parent, tree(export)
     code, out, error = shell("export", run)
     assert (code, out) == (2, "")
@@ -64,11 +64,11 @@ def test_what_lies_there_is_replaced_only_when_asked(shell, export, tmp_path):
     assert tree(export).keys() == before.keys()
     recbole_unirep.load_export(export)
     code, _, error = shell("export", run, f"--out={run}", "--overwrite=True")
-    assert code == 2 and f"{run} is no export of a run, so nothing replaces it" in error
+    assert code == 2 and f"{run} is not an export, so it is not replaced" in error
 
 
 @pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (OSError("no space left on device"), 2)])
-def test_an_export_that_was_stopped_leaves_the_old_one_whole(shell, export, monkeypatch, error, code):
+def test_a_stopped_export_leaves_the_previous_one(shell, export, monkeypatch, error, code):
     run, before = export.parent, tree(export.parent)
 
     def stopped(*_):
@@ -80,7 +80,7 @@ def test_an_export_that_was_stopped_leaves_the_old_one_whole(shell, export, monk
     assert tree(run) == before and not list(run.glob(".*")) and not list(run.glob("../new*"))
 
 
-def test_an_encoder_that_scores_otherwise_is_not_given_away(shell, run, monkeypatch):
+def test_an_encoder_with_other_scores_is_not_exported(shell, run, monkeypatch):
     folder, encode = run(), exporting.onnx_encoder
 
     def other(model, item_vectors, max_length):
@@ -100,14 +100,14 @@ BAD = {
     "": "export reads a finished run: write unirep export RUN, its folder first",
     "gone": "gone holds no run: no config.yaml in it",
     "RUN --out=": "export: --out is empty: write --out=..",
-    "RUN --out=gone/export": "out=gone/export: there is no folder gone: make it, or name another",
+    "RUN --out=gone/export": "out=gone/export: there is no folder gone: create it, or choose another",
     "RUN --overwrite=maybe": "--overwrite=maybe is neither True nor False: write one of them",
     "RUN --otu=there": "export: '--otu=there' is not understood: known are --out, --overwrite, --data_path",
     "RUN --data_path=gone": "dataset 'tiny'",
 }
 
 
-def test_bad_input_has_one_line_and_writes_nothing(shell, run, tmp_path):
+def test_bad_input_gives_one_line_and_writes_nothing(shell, run, tmp_path):
     folder = run()
     before = tree(tmp_path)
     for arguments, message in BAD.items():
@@ -119,7 +119,7 @@ def test_bad_input_has_one_line_and_writes_nothing(shell, run, tmp_path):
     assert code == 2 and f"{folder} has no model.pt" in error and not (folder / "export").exists()
 
 
-def test_a_model_that_keeps_more_than_weights_is_refused(shell, run):
+def test_a_model_with_more_than_weights_is_refused(shell, run):
     folder = run("ItemKNN")
     code, out, error = shell("export", folder)
     assert (code, out, error.count("\n")) == (2, "", 1)
@@ -140,13 +140,13 @@ def test_a_model_that_keeps_more_than_weights_is_refused(shell, run):
         ({"items": [["i1"]], "candidates": ["i1", "i2"]}, "k=10 is more than the 2 candidates that are listed"),
     ],
 )
-def test_what_can_not_be_recommended_is_said(export, asked, message):
+def test_bad_requests_are_named(export, asked, message):
     with pytest.raises(ValueError, match=message):
         recbole_unirep.load_export(export, n_threads=1).recommend(**asked)
 
 
 @pytest.mark.parametrize(("package", "module"), [("onnx", "encoder"), ("onnxruntime", "exported")])
-def test_without_the_extra_a_line_says_what_to_install(shell, run, monkeypatch, package, module):
+def test_without_the_extra_one_line_says_what_to_install(shell, run, monkeypatch, package, module):
     folder = run()
     for name in ("encoder", "export", "exported"):
         monkeypatch.delitem(sys.modules, f"recbole_unirep.serving.{name}", raising=False)
