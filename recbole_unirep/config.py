@@ -21,10 +21,11 @@ from recbole_unirep.compat.pickle_guard import FLAG
 from recbole_unirep.model import MODELS
 from recbole_unirep.scoring.metrics import check_metrics
 from recbole_unirep.scoring.protocols import RECBOLE, protocols_asked
+from recbole_unirep.settings.arguments import split_arguments
 from recbole_unirep.settings.default_layers import lay_defaults
 from recbole_unirep.settings.known_keys import check_keys, nearest, recbole_models, replaced_keys
 from recbole_unirep.settings.value_ranges import check_values
-from recbole_unirep.settings.values import parse_value, split_arguments
+from recbole_unirep.settings.values import parse_value
 
 
 def find_model(name):

@@ -4,7 +4,6 @@ The yaml file that declares a key says whose key it is. RecBole's model classes 
 yaml files declares: those are looked up in the source of the class that runs.
 """
 
-import difflib
 import functools
 import re
 import sys
@@ -13,31 +12,14 @@ from pathlib import Path
 import recbole
 from recbole.utils import dataset_arguments, evaluation_arguments, general_arguments, training_arguments
 
+from recbole_unirep.settings.nearest import did_you_mean, near
+from recbole_unirep.settings.nearest import nearest as nearest
 from recbole_unirep.settings.shipped import shipped_file
 
 RECBOLE = Path(recbole.__file__).parent
 YAML_KEY = re.compile(r"^([\w-]+)\s*:", re.MULTILINE)
 # config["key"], self.config.get("key"), final_config_dict["key"], also over a line break.
 READ_KEY = re.compile(r"""config\w*(?:\[|\.get\()\s*["'](\w+)["']""")
-
-
-def nearest(name, names):
-    """Returns the end of an error message: the closest known names.
-
-    Args:
-        name (str): the unknown name.
-        names (iterable of str): all known names.
-
-    Returns:
-        str: "did you mean 'SASRec'?", or all names if none is close.
-    """
-    return _near(name, names) or "known are " + (", ".join(sorted(names)) or "none")
-
-
-def _near(name, names):
-    by_lower = {known.lower(): known for known in names}
-    near = difflib.get_close_matches(str(name).lower(), by_lower, n=3)
-    return "did you mean " + " or ".join(f"'{by_lower[lower]}'" for lower in near) + "?" if near else ""
 
 
 def keys_in(file):
@@ -128,7 +110,9 @@ def check_keys(keys, own_keys, model):
         ValueError: a key is unknown.
     """
     known = general_keys() | special_keys() | own_keys
-    unknown = [f"unknown key '{key}', {_near(key, known) or 'it stands in no yaml file'}" for key in keys - known]
+    unknown = [
+        f"unknown key '{key}', {did_you_mean(near(key, known)) or 'it stands in no yaml file'}" for key in keys - known
+    ]
     if unknown:
         raise ValueError("; ".join(sorted(unknown)))
     unused = sorted(keys - general_keys() - own_keys)
