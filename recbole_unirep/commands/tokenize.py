@@ -30,7 +30,7 @@ from recbole_unirep.semantic_ids.collisions import catalogue_codes
 from recbole_unirep.semantic_ids.ids import SemanticIds
 from recbole_unirep.settings.value_ranges import check_values
 from recbole_unirep.settings.values import parse_value, split_arguments
-from recbole_unirep.tokenizer import TOKENIZERS, is_collaborative, make_tokenizer, reads_vectors
+from recbole_unirep.tokenizer import TOKENIZERS, is_collaborative, make_tokenizer, reads_vectors, tokenizer_class
 from recbole_unirep.tokenizer.base import shipped_defaults
 
 
@@ -54,8 +54,7 @@ def tokenize(arguments):
         out = options.pop("out", None)
         policy = options.pop("collisions", "leave")
         name = options.get("tokenizer", "RQKMeans")
-        if name not in TOKENIZERS:
-            raise ValueError(f"tokenizer={name} is not known: choose one of {', '.join(TOKENIZERS)}")
+        tokenizer_class(name)  # what is wrong with the name is said first
         catalogue, settings, record = _read(name, options)
         folder = Path(out or f"semantic_ids/{record['source']}-{name}")
         if folder.exists():

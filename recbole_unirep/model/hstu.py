@@ -31,6 +31,8 @@ class HSTU(SequentialRecommender):
         ValueError: the heads do not divide the size, or the loss is not known.
     """
 
+    item_size_key = "hidden_size"
+
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         size, n_heads = config["hidden_size"], config["n_heads"]
@@ -52,7 +54,7 @@ class HSTU(SequentialRecommender):
             if isinstance(part, nn.Linear):
                 nn.init.zeros_(part.bias)
 
-    def states(self, item_seq: Tensor) -> Tensor:
+    def sequence_states(self, item_seq: Tensor) -> Tensor:
         """States at every position.
 
         Args:
@@ -72,7 +74,7 @@ class HSTU(SequentialRecommender):
 
     def forward(self, item_seq, item_seq_len):
         """State at the last position, shape: [B, H]."""
-        return self.gather_indexes(self.states(item_seq), item_seq_len - 1)
+        return self.gather_indexes(self.sequence_states(item_seq), item_seq_len - 1)
 
     def calculate_loss(self, interaction):
         """Loss of one of RecBole's batches, shape: [].

@@ -5,24 +5,22 @@ from logging import getLogger
 
 import torch
 
-from recbole_unirep.model.backbone import BACKBONES
+from recbole_unirep.model.backbone import backbone_names, causal_backbones, is_causal_backbone, item_size_key
 from recbole_unirep.model.score_bias import LEARNED, RANKING
 from recbole_unirep.modules.code_embedding import CODE_PIECES
 from recbole_unirep.modules.cold_ids import COLD_IDS
 from recbole_unirep.modules.fusion import FUSIONS, KEEPS_WIDTH, SIMILARITIES
 from recbole_unirep.modules.representation import REPRESENTATIONS
-from recbole_unirep.scoring.model_contract import CAUSAL
 from recbole_unirep.scoring.protocols import RECBOLE, protocols_asked
 from recbole_unirep.semantic_ids.collisions import POLICIES
 from recbole_unirep.semantic_ids.frozen_codes import has_fixed_codes
 from recbole_unirep.semantic_ids.pieces import ngram_pieces, sentence_pieces
-from recbole_unirep.tokenizer import TOKENIZERS
+from recbole_unirep.tokenizer import tokenizer_names
 from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.training.losses import LOSSES
 
 QUANTIZATION_ITEMS = ("batch", "catalogue")
 QUANTIZATION_WEIGHTINGS = ("item", "occurrence")
-CAUSAL_BACKBONES = tuple(name for name in BACKBONES if name in CAUSAL)
 
 
 def check_options(config):
@@ -35,8 +33,8 @@ def check_options(config):
         ValueError: an option is not in its range, or goes against another.
     """
     ranges = {
-        "backbone": tuple(BACKBONES),
-        "tokenizer": tuple(TOKENIZERS),
+        "backbone": backbone_names(),
+        "tokenizer": tokenizer_names(),
         "representation": tuple(REPRESENTATIONS),
         "code_pieces": CODE_PIECES,
         "fusion": tuple(FUSIONS),
@@ -88,9 +86,9 @@ def check_options(config):
     is_asked = {key: config[key] for key in ("output_projection", "local_convolution", *LEARNED, *RANKING)}
     is_asked["similarity"] = config["similarity"] != "dot"
     for key in is_asked:
-        if is_asked[key] and config["backbone"] not in CAUSAL_BACKBONES:
+        if is_asked[key] and not is_causal_backbone(config["backbone"]):
             raise ValueError(
-                f"{key}={config[key]} is for backbone {' or '.join(CAUSAL_BACKBONES)}, found {config['backbone']}: "
+                f"{key}={config[key]} is for backbone {' or '.join(causal_backbones())}, found {config['backbone']}: "
                 f"leave the key out"
             )
     for key in LEARNED:
@@ -99,10 +97,10 @@ def check_options(config):
                 f"{key}={config[key]} learns from a softmax, found loss_type={config['loss_type']}: use CE or SSM, or "
                 f"leave the key out"
             )
-    if config["loss_type"] in ("BCE", "SSM") and config["backbone"] not in CAUSAL_BACKBONES:
+    if config["loss_type"] in ("BCE", "SSM") and not is_causal_backbone(config["backbone"]):
         raise ValueError(
             f"loss_type={config['loss_type']} trains every position, which backbone {config['backbone']} can't: "
-            f"use CE or BPR, or a backbone out of {', '.join(CAUSAL_BACKBONES)}"
+            f"use CE or BPR, or a backbone out of {', '.join(causal_backbones())}"
         )
 
 
@@ -140,7 +138,7 @@ def hidden_size(config, width):
     Raises:
         ValueError: another size was asked for than the parts have.
     """
-    key, fusion = BACKBONES[config["backbone"]], config["fusion"]
+    key, fusion = item_size_key(config["backbone"]), config["fusion"]
     if fusion not in KEEPS_WIDTH:
         return config[key]
     asked = config[key]

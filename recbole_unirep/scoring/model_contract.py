@@ -216,11 +216,6 @@ def read_items(model, item_seq):
     return items if convolution is None else items + convolution(items)
 
 
-def own_states(model, item_seq):
-    """States of a model of this package, shapes as in `sasrec_states`."""
-    return model.states(item_seq)
-
-
 CLOZE = ("BERT4Rec",)
 CAUSAL = {
     "SASRec": sasrec_states,
@@ -229,8 +224,20 @@ CAUSAL = {
     "FDSA": forward_states,
     "GRU4RecF": forward_states,
     "S3Rec": s3rec_states,
-    "HSTU": own_states,
 }
+
+
+def is_causal(model_class):
+    """Whether models of a class give states at every position: it has `sequence_states`, or RecBole's are known here.
+
+    Where `sequence_states` is a property (UniRep), the settings decide.
+    """
+    return callable(getattr(model_class, "sequence_states", None)) or model_class.__name__ in CAUSAL
+
+
+def declared_item_size_key(model_class):
+    """The config key that sizes the item table of a backbone, as its class declares it; None where it declares none."""
+    return getattr(model_class, "item_size_key", None)
 
 
 def sequence_states(model):

@@ -16,7 +16,7 @@ from recbole_unirep.semantic_ids.catalogue import GRAPH, TEXT_SETTINGS, graph, i
 from recbole_unirep.semantic_ids.collisions import catalogue_codes, resolve
 from recbole_unirep.semantic_ids.ids import SemanticIds, is_numbered, read_record
 from recbole_unirep.settings.with_keys import with_keys
-from recbole_unirep.tokenizer import TOKENIZERS, is_collaborative, make_tokenizer, reads_vectors
+from recbole_unirep.tokenizer import is_collaborative, make_tokenizer, reads_vectors, tokenizer_class
 from recbole_unirep.tokenizer.base import shipped_defaults
 
 FITTED = "tokenizer"  # a run's folder of it
@@ -72,7 +72,7 @@ class FixedCodes(NamedTuple):
 
 def has_fixed_codes(config):
     """Whether the config's codes stand still: its tokenizer is not trained along, or they are out of a bundle."""
-    return bool(config["semantic_ids"]) or not TOKENIZERS[config["tokenizer"]].is_trained
+    return bool(config["semantic_ids"]) or not tokenizer_class(config["tokenizer"]).is_trained
 
 
 def fixed_codes(config, dataset) -> FixedCodes:

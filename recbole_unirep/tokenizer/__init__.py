@@ -2,9 +2,10 @@
 
 from inspect import signature
 
+from recbole_unirep.settings.extensions import extension_names, find_extension
 from recbole_unirep.tokenizer.assigned import AssignedTokenizer
 from recbole_unirep.tokenizer.balancedrqkmeans import BalancedRQKMeans
-from recbole_unirep.tokenizer.base import shipped_defaults
+from recbole_unirep.tokenizer.base import SemanticTokenizer, shipped_defaults
 from recbole_unirep.tokenizer.categoricalids import CategoricalIDs
 from recbole_unirep.tokenizer.fused import Fused
 from recbole_unirep.tokenizer.hierarchicalkmeans import HierarchicalKMeans
@@ -42,21 +43,46 @@ TOKENIZERS = {
 }
 
 
+def tokenizer_names():
+    """Names of all tokenizers: ours, then those of other packages (list of str)."""
+    return [*TOKENIZERS, *extension_names("tokenizer")]
+
+
+def tokenizer_class(name):
+    """The tokenizer of that name, ours or another package's.
+
+    Raises:
+        ValueError: there is none, its package can't be imported, or several have that name.
+    """
+    extension = find_extension("tokenizer", name, is_taken=name in TOKENIZERS)
+    if extension is None:
+        if name not in TOKENIZERS:
+            raise ValueError(f"tokenizer={name} is not known: choose one of {', '.join(tokenizer_names())}")
+        return TOKENIZERS[name]
+    tokenizer = extension.load()
+    if not issubclass(tokenizer, (SemanticTokenizer, AssignedTokenizer)):
+        raise ValueError(
+            f"{extension} is neither a SemanticTokenizer nor an AssignedTokenizer of recbole_unirep.tokenizer: make it "
+            f"a subclass of one"
+        )
+    return tokenizer
+
+
 def reads_vectors(name):
     """Whether a tokenizer of that name reads vectors; the others read item tokens and columns."""
-    return not issubclass(TOKENIZERS[name], AssignedTokenizer)
+    return not issubclass(tokenizer_class(name), AssignedTokenizer)
 
 
 def is_collaborative(name):
     """Whether a tokenizer of that name reads collaborative vectors beside the text's."""
-    return getattr(TOKENIZERS[name], "is_collaborative", False)
+    return getattr(tokenizer_class(name), "is_collaborative", False)
 
 
 def make_tokenizer(name, settings, text_dim=None, n_vectors=None):
     """A tokenizer that has seen no items yet.
 
     Args:
-        name (str): a key of TOKENIZERS.
+        name (str): see `tokenizer_names`.
         settings (mapping): its keys, those of its yaml file; others are left alone.
         text_dim (int or None): dimensions of an item text embedding, for the tokenizers that have an encoder.
         n_vectors (int or None): vectors that it is to learn from, where they are known.
@@ -67,12 +93,14 @@ def make_tokenizer(name, settings, text_dim=None, n_vectors=None):
     Raises:
         ValueError: an option is not in its range, or there are more codes than vectors to learn them from.
     """
-    if n_vectors is not None and reads_vectors(name) and settings["codebook_size"] > n_vectors:
+    keys = shipped_defaults(name)
+    has_size = n_vectors is not None and "codebook_size" in keys
+    if has_size and reads_vectors(name) and settings["codebook_size"] > n_vectors:
         raise ValueError(
             f"codebook_size={settings['codebook_size']} is more than the {n_vectors} items that it learns from: "
             f"give at most as many"
         )
-    options = {key: settings[key] for key in shipped_defaults(name)}
-    if "text_dim" in signature(TOKENIZERS[name]).parameters:
+    options = {key: settings[key] for key in keys}
+    if "text_dim" in signature(tokenizer_class(name)).parameters:
         options["text_dim"] = text_dim
-    return TOKENIZERS[name](**options)
+    return tokenizer_class(name)(**options)

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from recbole_unirep import parallel
-from recbole_unirep.scoring.model_contract import CAUSAL, CLOZE, sequence_states
+from recbole_unirep.scoring.model_contract import CAUSAL, CLOZE, is_causal, sequence_states
 from recbole_unirep.scoring.score_additions import place_among
 from recbole_unirep.training.cloze import cloze_loss
 from recbole_unirep.training.softmax import cross_entropy, sampled_cross_entropy
@@ -34,29 +34,29 @@ PAIRWISE = {"BCE": bce, "BPR": bpr}
 LOSSES = ("CE", *PAIRWISE, "SSM")
 
 
-def is_row_loss(model, loss_type, trains_rows):
+def is_row_loss(model_class, loss_type, trains_rows):
     """Whether only training in rows of users has this loss for this model.
 
     Args:
-        model (str): name of the model.
+        model_class (type): class of the model.
         loss_type (str): name of the loss.
         trains_rows (bool): whether the run trains so.
 
     Raises:
         ValueError: it has, and the run does not.
     """
-    needs_rows = loss_type == "SSM" or (loss_type == "BCE" and model in CAUSAL)
+    needs_rows = loss_type == "SSM" or (loss_type == "BCE" and is_causal(model_class))
     if needs_rows and not trains_rows:
         raise ValueError(
-            f"{model} with loss_type={loss_type} trains rows of users: use a model or backbone out of "
-            f"{', '.join(CAUSAL)} with training_rows=user, or CE or BPR"
+            f"{model_class.__name__} with loss_type={loss_type} trains rows of users: use a model or backbone out of "
+            f"{', '.join(CAUSAL)}, or another with sequence_states, with training_rows=user, or CE or BPR"
         )
     return needs_rows
 
 
-def has_row_loss(model, loss_type):
-    """Whether rows of users train this model: causal ones, and BERT4Rec with the softmax; names as above."""
-    return model in CAUSAL or (model in CLOZE and loss_type == "CE")
+def has_row_loss(model_class, loss_type):
+    """Whether rows of users train this model: causal ones, and BERT4Rec with the softmax; arguments as above."""
+    return is_causal(model_class) or (model_class.__name__ in CLOZE and loss_type == "CE")
 
 
 def row_loss(model, batch, n_items, config):
