@@ -1,7 +1,7 @@
 """embedding: a vector per item, encoded from its sentence once and found again afterwards.
 
-Encoders are sentence-transformers models, the lexical one, and none at all where the user brings vectors. Never does
-one stand in for another silently.
+Encoders are sentence-transformers models, the lexical one, those of other packages, and none at all where the user
+brings vectors. Never does one stand in for another silently.
 
 Reference:
     Nils Reimers and Iryna Gurevych. "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks." in EMNLP 2019.
@@ -11,15 +11,24 @@ Reference:
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
-from dataset_prep.encoders import LEXICAL, calls, devices_of, folder_fingerprint, load_encoder
+from dataset_prep.encoders import (
+    LEXICAL,
+    OtherCalls,
+    OtherEncoder,
+    calls,
+    devices_of,
+    folder_fingerprint,
+    load_encoder,
+)
 from dataset_prep.lexical import lexical_vectors
 from dataset_prep.shards import Shards
 from dataset_prep.text import ItemSentences, by_length, item_sentences
@@ -63,7 +72,8 @@ class Encoding(NamedTuple):
     """How sentences become vectors.
 
     Attributes:
-        encoder (str): a sentence-transformers name or local path, "lexical", or NAME of vectors the user brings.
+        encoder (str): a sentence-transformers name or local path, "lexical", a key of `others`, or NAME of vectors the
+            user brings.
         batch_size (int): sentences encoded at once.
         device (str, optional): device of a sentence-transformers model; None is the library's own choice.
         dtype (str): storage of the vectors, "float16" or "float32".
@@ -71,6 +81,7 @@ class Encoding(NamedTuple):
         show_progress (bool): whether a progress bar is shown.
         processes (int): processes of a sentence-transformers model on this machine.
         shard_size (int): sentences of a shard, about: whole batches.
+        others (mapping of str to OtherEncoder): encoders of other packages, by name.
     """
 
     encoder: str
@@ -81,6 +92,7 @@ class Encoding(NamedTuple):
     show_progress: bool
     processes: int = 1
     shard_size: int = 2048
+    others: Mapping[str, OtherEncoder] = MappingProxyType({})
 
     @property
     def file_name(self) -> str:
@@ -92,6 +104,8 @@ class Encoding(NamedTuple):
         identity = {"encoder": self.encoder, "dtype": self.dtype}
         if self.encoder == LEXICAL:
             identity["lexical_dim"] = self.lexical_dim
+        elif self.encoder in self.others:
+            identity["package"] = self.others[self.encoder].package
         elif os.path.isdir(self.encoder):  # a model trained further in its place is another encoder
             identity["encoder"] = str(Path(self.encoder).resolve())
             identity["encoder_files"] = folder_fingerprint(Path(self.encoder))
@@ -226,7 +240,23 @@ def vector_places(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str])
 
 
 def _libraries(encoding):
+    if encoding.encoder in encoding.others:
+        other = encoding.others[encoding.encoder]
+        return {other.distribution: other.version}
     return {library: version(library) for library in LIBRARIES.get(encoding.encoder, MODEL_LIBRARIES)}
+
+
+def _load(encoding, beside):
+    """What encodes sentences, as a sentence-transformers model does."""
+    if encoding.encoder not in encoding.others:
+        return load_encoder(encoding.encoder, encoding.device, beside, sorted(encoding.others))
+    other = encoding.others[encoding.encoder]
+    if encoding.processes > 1:
+        raise ValueError(
+            f"text_processes={encoding.processes} is for sentence-transformers models, {encoding.encoder} of "
+            f"{other.distribution} encodes in one process: leave it at 1"
+        )
+    return OtherCalls(encoding.encoder, other, encoding.device)
 
 
 def _shards(asked, dataset, encoding) -> Optional[Shards]:
@@ -270,7 +300,7 @@ def encode(
     elif encoding.encoder == LEXICAL:
         parts = [(range(len(distinct)), lexical_vectors(distinct, encoding.lexical_dim, fit_on))]
     else:
-        encoder = load_encoder(encoding.encoder, encoding.device, beside)
+        encoder = _load(encoding, beside)
         with calls(encoder, encoding.batch_size, len(distinct), [], encoding.show_progress) as call:
             parts = [(range(len(distinct)), call(distinct))]
     number = {sentence: row for row, sentence in enumerate(distinct)}
@@ -287,11 +317,11 @@ def encode(
 
 
 def _encode_missing(shards, encoding, beside, numbers) -> None:
-    """Has the missing shards of a sentence-transformers model encoded; without any it is not loaded."""
+    """Has the missing shards encoded; without any the encoder is not loaded."""
     missing = shards.missing(numbers)
     if not missing:
         return
-    encoder = load_encoder(encoding.encoder, encoding.device, beside)
+    encoder = _load(encoding, beside)
     devices = devices_of(min(encoding.processes, len(missing)), encoding.device)
     with calls(encoder, encoding.batch_size, shards.size, devices, show_progress=False) as call:
         shards.encode(call, max(1, len(devices)), missing, encoding.show_progress)

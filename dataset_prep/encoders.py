@@ -1,4 +1,4 @@
-"""encoders: sentence-transformers models, found and loaded, in this process or in several.
+"""encoders: sentence-transformers models, found and loaded, in this process or in several; encoders of other packages.
 
 Reference:
     Nils Reimers and Iryna Gurevych. "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks." in EMNLP 2019.
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import connection
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 
@@ -70,6 +70,54 @@ def calls(encoder, batch_size: int, chunk_size: int, devices: Sequence[str], sho
         encoder.stop_multi_process_pool(pool)
 
 
+class OtherEncoder(NamedTuple):
+    """A text encoder of another package, not loaded yet.
+
+    Attributes:
+        load (callable): gives its class, which is called with a device (str or None) and whose objects have
+            `encode(sentences, batch_size)`: list of str to an array of floats, shape: [n, text_dim].
+        distribution (str): name of the package.
+        version (str): of the package; vectors of another version are not used again.
+    """
+
+    load: Callable[[], Any]
+    distribution: str
+    version: str
+
+    @property
+    def package(self) -> str:
+        """Name and version of the package."""
+        return f"{self.distribution} {self.version}"
+
+
+class OtherCalls:
+    """A text encoder of another package, called as a sentence-transformers model.
+
+    Args:
+        name (str): of the encoder.
+        other (OtherEncoder): what gives it.
+        device (str, optional): None is its own choice.
+    """
+
+    def __init__(self, name: str, other: OtherEncoder, device: Optional[str]):
+        self.name, self.package = name, other.package
+        self.encoder = other.load()(device)
+
+    def encode(self, sentences: Sequence[str], batch_size: int, **_: Any) -> np.ndarray:
+        """Vectors of sentences, float32, shape: [n, text_dim].
+
+        Raises:
+            ValueError: the encoder gives another number of rows, or values that are no numbers.
+        """
+        vectors = np.asarray(self.encoder.encode(list(sentences), batch_size), dtype=np.float32)
+        if vectors.ndim != 2 or len(vectors) != len(sentences) or not np.isfinite(vectors).all():
+            raise ValueError(
+                f"text_encoder {self.name} of {self.package} makes of {len(sentences)} sentences an array "
+                f"{list(vectors.shape)}: it has to give finite numbers, a row per sentence"
+            )
+        return vectors
+
+
 def devices_of(n_processes: int, device: Optional[str]) -> list[str]:
     """A device for each process: the one asked for, else the machine's GPUs in turn, else its CPU.
 
@@ -90,13 +138,14 @@ def devices_of(n_processes: int, device: Optional[str]) -> list[str]:
     return [f"cuda:{number % n_gpus}" if n_gpus else "cpu" for number in range(n_processes)]
 
 
-def load_encoder(name: str, device: Optional[str], beside: Sequence[str]):
+def load_encoder(name: str, device: Optional[str], beside: Sequence[str], others: Sequence[str] = ()):
     """Loads a sentence-transformers model, from the hub's cache alone where the hub can't be reached.
 
     Args:
         name (str): model name or local folder.
         device (str, optional): None is the library's own choice.
         beside (sequence of str): vectors that lie beside the data, for the error message.
+        others (sequence of str): text encoders of other packages, likewise.
 
     Returns:
         sentence_transformers.SentenceTransformer: the model.
@@ -114,7 +163,8 @@ def load_encoder(name: str, device: Optional[str], beside: Sequence[str]):
         advice = [f"--text_encoder={other} (vectors beside the data)" for other in beside if other != LEXICAL]
         raise ValueError(
             f"text_encoder {name} can't be loaded ({reason}): "
-            f"use {', '.join(advice + [f'--text_encoder={LEXICAL}'])}, or a local model folder"
+            f"use {', '.join(advice + [f'--text_encoder={other}' for other in (*others, LEXICAL)])}, or a local model "
+            f"folder"
         ) from error
 
 

@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from dataset_prep.embedding import Encoding, ItemTexts, encode_share, item_vectors
+from dataset_prep.encoders import LEXICAL, OtherEncoder
 from recbole_unirep import parallel
 from recbole_unirep.data.cold_items import n_training_items
+from recbole_unirep.settings.extensions import extensions, find_extension
 
 logger = logging.getLogger()
 
@@ -94,8 +96,10 @@ def encodings(config) -> list:
     """An Encoding of each encoder that the config names.
 
     Raises:
-        ValueError: it names none, or one twice.
+        ValueError: it names none, or one twice, or several packages bring one of that name.
     """
+    brought = {extension.name: extension for extension in extensions("text_encoder")}
+    others = {name: OtherEncoder(one.load, one.distribution, one.version) for name, one in brought.items()}
     return [
         Encoding(
             encoder=encoder,
@@ -106,6 +110,7 @@ def encodings(config) -> list:
             show_progress=bool(config["show_progress"]),
             processes=config["text_processes"] or 1,
             shard_size=config["text_shard_size"] or config["text_batch_size"],
+            others=others,
         )
         for encoder in _encoders(config["text_encoder"])
     ]
@@ -124,6 +129,8 @@ def _encoders(asked):
             f"text_encoder={asked} names no encoder: give a sentence-transformers model, 'lexical' or the NAME of your "
             f"vectors, several as [A,B], or use no text (--representation=id)"
         )
+    for encoder in encoders:
+        find_extension("text_encoder", encoder, is_taken=encoder == LEXICAL)
     if len(set(encoders)) < len(encoders):
         raise ValueError(f"text_encoder={asked} names an encoder twice: give each once")
     return list(encoders)

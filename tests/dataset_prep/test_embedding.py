@@ -25,7 +25,7 @@ class CountingEncoder:
 @pytest.fixture
 def encoder(monkeypatch):
     encoder = CountingEncoder()
-    monkeypatch.setattr(embedding, "load_encoder", lambda name, device, beside: encoder)
+    monkeypatch.setattr(embedding, "load_encoder", lambda *_: encoder)
     return encoder
 
 
