@@ -6,9 +6,10 @@ is:
     [project.entry-points."recbole_unirep.tokenizers"]
     ItsName = "its_package.its_module:ItsName"
 
-Entry point, class and yaml file have one name. ``ItsName.yaml`` lies in the folder of the entry point's module, declares
-every key of the part with its default, and is a layer like those under properties; a text encoder has no keys and no
-yaml. Metadata alone says which names there are: a module is imported when its part is asked for by name, never before.
+Entry point, class and yaml file have one name. ``ItsName.yaml`` lies in the folder of the entry point's module. It
+declares every key of the part with its default and is a layer like those under properties. A text encoder has no keys
+and no yaml. Metadata alone says which names there are: a module is imported when its part is asked for by name, never
+before.
 """
 
 import functools

@@ -1,0 +1,132 @@
+"""The recommender contract: what every model promises RecBole and our engine, as functions that need no test runner."""
+
+import torch
+from recbole.model.abstract_recommender import SequentialRecommender
+
+from recbole_unirep.config import find_model
+from recbole_unirep.model.build import trains_rows
+from recbole_unirep.quick_start import load_data_and_model, run_recbole
+from recbole_unirep.scoring.model_contract import sequence_states
+from recbole_unirep.scoring.protocols import evaluate_protocols
+from recbole_unirep.testing.expectations import expect, expect_close, expect_equal
+from recbole_unirep.testing.tiny_dataset import build, class_of, tiny_dataset
+from recbole_unirep.training.losses import row_loss
+
+
+def check_model(model, **settings):
+    """Checks every promise of the recommender contract on a tiny dataset.
+
+    Args:
+        model (str or type): its name, by which its entry point or our table knows it, or its class.
+        **settings: keys that should differ from its yaml; the usual sizes are small anyway.
+
+    Raises:
+        AssertionError: a promise is not kept; the message says which.
+        ValueError: there is no model of that name.
+
+    A test of a package's model, to be run by pytest where the package is installed::
+
+        from recbole_unirep.testing import check_model
+
+
+        def test_its_name_keeps_the_contract():
+            check_model("ItsName", n_layers=1)
+    """
+    found = class_of(model, find_model)
+    expect(issubclass(found, SequentialRecommender), f"{found.__name__} is no SequentialRecommender of RecBole")
+    with tiny_dataset(model=found.__name__, **settings) as keys:
+        for promise in MODEL_PROMISES:
+            promise(found.__name__, keys)
+
+
+@torch.no_grad()
+def predict_agrees_with_full_sort_predict(name, keys):
+    """Scores of one item a user are those of the same items among all: [B] and [B, n_items]."""
+    _, data, model = build(keys)
+    batch, items = data.test.interactions, data.test.targets.items
+    model.eval()
+    scores = model.full_sort_predict(batch).view(len(items), -1)
+    expect(scores.shape[1] == model.n_items, f"{name}: full_sort_predict gives {scores.shape[1]} scores a user")
+    expect(not scores[:, 1:].isnan().any(), f"{name}: full_sort_predict gives scores that are no numbers")
+    found = scores.gather(1, items[:, None])[:, 0]
+    asked = model.predict(batch)
+    is_found = found > -torch.inf  # a beam search leaves items out
+    expect_close(asked[is_found], found[is_found], f"{name}: predict and full_sort_predict differ")
+    expect_equal(model.full_sort_predict(batch).view(len(items), -1), scores, f"{name}: scores differ the second time")
+
+
+def recboles_own_loader_trains_it(name, keys):
+    """`calculate_loss` of a batch of prefixes is finite, and its gradient reaches the model."""
+    _, data, model = build({**keys, "training_rows": "prefix"})
+    _expect_gradient(name, model, model.calculate_loss(next(iter(data.train_data))), "calculate_loss")
+
+
+def rows_of_users_train_it(name, keys):
+    """The loss of a batch of our training rows likewise, where the model takes them."""
+    config, data, model = build(keys)
+    if trains_rows(config):
+        batch = next(iter(data.train_data))
+        own = getattr(model, "row_losses", None)
+        _expect_gradient(name, model, own(batch) if own else row_loss(model, batch, config), "a row's loss")
+
+
+@torch.no_grad()
+def states_see_no_later_item(name, keys):
+    """Where there are `sequence_states`: each is of the items up to its own, and its products with items are scores."""
+    _, data, model = build(keys)
+    states = sequence_states(model.eval())
+    if states is None:
+        return
+    batch = data.test.interactions
+    items, length = batch[model.ITEM_SEQ], batch[model.ITEM_SEQ_LEN]
+    found = states(items)
+    expect(found.shape[:2] == items.shape, f"{name}: sequence_states gives {list(found.shape)} of {list(items.shape)}")
+    later = items.clone()
+    later[:, -1] = 1 + later[:, -1] % (model.n_items - 1)
+    expect_close(states(later)[:, :-1], found[:, :-1], f"{name}: states hang on the item that follows them")
+    short = items[:, :3]
+    expect_close(states(short), found[:, :3], f"{name}: states hang on how many items pad a row")
+    last = found[torch.arange(len(items)), length - 1]
+    products = last @ model.item_embedding.weight[: model.n_items].T
+    scores = model.full_sort_predict(batch).view(len(items), -1)
+    if getattr(model, "score_bias", None) is None:
+        expect_close(products[:, 1:], scores[:, 1:], f"{name}: state times item table is not full_sort_predict")
+
+
+@torch.no_grad()
+def state_dict_is_all_of_it(name, keys):
+    """A model with another's state dict, however it began, gives that one's scores."""
+    _, data, model = build(keys)
+    _, _, again = build({**keys, "seed": 7})
+    again.load_state_dict(model.state_dict())
+    batch = data.test.interactions
+    scores = model.eval().full_sort_predict(batch)
+    expect_equal(again.eval().full_sort_predict(batch), scores, f"{name}: its state dict does not give its scores")
+
+
+def a_run_is_read_back(name, keys):
+    """`run_recbole` trains it for an epoch, and what is read from the run's folder has the same metrics."""
+    run = f"{keys['data_path']}/run"
+    result = run_recbole(config_dict={**keys, "epochs": 1, "run_dir": run})
+    config, model, data = load_data_and_model(run)
+    again = evaluate_protocols(model, data.test, ["full"], config, None)["full"]
+    before = result["test_result"]["full"]
+    expect(again == before, f"{name}: a run that is read back has other metrics: {again}, they were {before}")
+
+
+def _expect_gradient(name, model, losses, what):
+    loss = sum(losses) if isinstance(losses, tuple) else losses
+    expect(loss.shape == () and bool(loss.isfinite()), f"{name}: {what} is {loss}, not one finite number")
+    loss.backward()
+    has_gradient = any(p.grad is not None and bool(p.grad.any()) for p in model.parameters())
+    expect(has_gradient or getattr(model, "learns_nothing", False), f"{name}: {what} has no gradient")
+
+
+MODEL_PROMISES = [
+    predict_agrees_with_full_sort_predict,
+    recboles_own_loader_trains_it,
+    rows_of_users_train_it,
+    states_see_no_later_item,
+    state_dict_is_all_of_it,
+    a_run_is_read_back,
+]
