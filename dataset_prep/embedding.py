@@ -13,22 +13,13 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
-from dataset_prep.encoders import (
-    LEXICAL,
-    OtherCalls,
-    OtherEncoder,
-    calls,
-    devices_of,
-    folder_fingerprint,
-    load_encoder,
-)
+from dataset_prep.encoders import LEXICAL, OtherEncoder, calls, devices_of, folder_fingerprint, load_encoder, versions
 from dataset_prep.lexical import lexical_vectors
 from dataset_prep.shards import Shards
 from dataset_prep.text import ItemSentences, by_length, item_sentences
@@ -37,8 +28,6 @@ from dataset_prep.vector_files import VectorFiles, difference, is_ours, names_be
 logger = logging.getLogger()
 
 STORED_DTYPES = ("float16", "float32")
-LIBRARIES = {LEXICAL: ("scikit-learn",)}
-MODEL_LIBRARIES = ("sentence-transformers", "transformers", "torch")
 
 
 class ItemTexts(NamedTuple):
@@ -164,7 +153,7 @@ def item_vectors(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str]) 
             raise ValueError(
                 f"{encoding.encoder} gives values that {encoding.dtype} can't hold: set text_dtype to float32"
             )
-        files.write(vectors, asked.items, {**asked.provenance, "versions": _libraries(encoding)})
+        files.write(vectors, asked.items, {**asked.provenance, "versions": versions(encoding)})
         if shards:
             shards.remove()
     return files.read(texts.items, checked=True)
@@ -239,26 +228,6 @@ def vector_places(texts: ItemTexts, encoding: Encoding, text_dir: Optional[str])
     return [VectorFiles.named(folder, texts.dataset, encoding.file_name) for folder in folders]
 
 
-def _libraries(encoding):
-    if encoding.encoder in encoding.others:
-        other = encoding.others[encoding.encoder]
-        return {other.distribution: other.version}
-    return {library: version(library) for library in LIBRARIES.get(encoding.encoder, MODEL_LIBRARIES)}
-
-
-def _load(encoding, beside):
-    """What encodes sentences, as a sentence-transformers model does."""
-    if encoding.encoder not in encoding.others:
-        return load_encoder(encoding.encoder, encoding.device, beside, sorted(encoding.others))
-    other = encoding.others[encoding.encoder]
-    if encoding.processes > 1:
-        raise ValueError(
-            f"text_processes={encoding.processes} is for sentence-transformers models, {encoding.encoder} of "
-            f"{other.distribution} encodes in one process: leave it at 1"
-        )
-    return OtherCalls(encoding.encoder, other, encoding.device)
-
-
 def _shards(asked, dataset, encoding) -> Optional[Shards]:
     """The parts of what is to be encoded; None where it is one part, or the lexical encoder's."""
     size = encoding.batch_size * max(1, encoding.shard_size // encoding.batch_size)
@@ -266,7 +235,11 @@ def _shards(asked, dataset, encoding) -> Optional[Shards]:
     if encoding.encoder == LEXICAL or len(distinct) <= size:
         return None
     folder = asked.storage / f".{dataset}.{encoding.file_name}.shards"
-    made_with = {**encoding.identity(), "batch_size": encoding.batch_size, "versions": _libraries(encoding)}
+    made_with = {
+        **encoding.identity(),
+        "batch_size": encoding.batch_size,
+        "versions": versions(encoding),
+    }
     return Shards(folder, distinct, size, made_with)
 
 
@@ -300,7 +273,7 @@ def encode(
     elif encoding.encoder == LEXICAL:
         parts = [(range(len(distinct)), lexical_vectors(distinct, encoding.lexical_dim, fit_on))]
     else:
-        encoder = _load(encoding, beside)
+        encoder = load_encoder(encoding.encoder, encoding.device, beside, encoding.others)
         with calls(encoder, encoding.batch_size, len(distinct), [], encoding.show_progress) as call:
             parts = [(range(len(distinct)), call(distinct))]
     number = {sentence: row for row, sentence in enumerate(distinct)}
@@ -321,7 +294,7 @@ def _encode_missing(shards, encoding, beside, numbers) -> None:
     missing = shards.missing(numbers)
     if not missing:
         return
-    encoder = _load(encoding, beside)
+    encoder = load_encoder(encoding.encoder, encoding.device, beside, encoding.others)
     devices = devices_of(min(encoding.processes, len(missing)), encoding.device)
     with calls(encoder, encoding.batch_size, shards.size, devices, show_progress=False) as call:
         shards.encode(call, max(1, len(devices)), missing, encoding.show_progress)

@@ -9,8 +9,9 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional
@@ -19,6 +20,8 @@ import numpy as np
 
 HUB_TIMEOUT = 5  # seconds
 LEXICAL = "lexical"
+LIBRARIES = {LEXICAL: ("scikit-learn",)}
+MODEL_LIBRARIES = ("sentence-transformers", "transformers", "torch")
 
 
 class EndsWithParent:
@@ -118,6 +121,14 @@ class OtherCalls:
         return vectors
 
 
+def versions(encoding: Any) -> dict[str, str]:
+    """Version of each package that the vectors of an `embedding.Encoding` depend on."""
+    if encoding.encoder in encoding.others:
+        other = encoding.others[encoding.encoder]
+        return {other.distribution: other.version}
+    return {library: version(library) for library in LIBRARIES.get(encoding.encoder, MODEL_LIBRARIES)}
+
+
 def devices_of(n_processes: int, device: Optional[str]) -> list[str]:
     """A device for each process: the one asked for, else the machine's GPUs in turn, else its CPU.
 
@@ -138,21 +149,23 @@ def devices_of(n_processes: int, device: Optional[str]) -> list[str]:
     return [f"cuda:{number % n_gpus}" if n_gpus else "cpu" for number in range(n_processes)]
 
 
-def load_encoder(name: str, device: Optional[str], beside: Sequence[str], others: Sequence[str] = ()):
-    """Loads a sentence-transformers model, from the hub's cache alone where the hub can't be reached.
+def load_encoder(name: str, device: Optional[str], beside: Sequence[str], others: Mapping[str, OtherEncoder]):
+    """Loads another package's encoder, or a sentence-transformers model, offline where the hub can't be reached.
 
     Args:
         name (str): model name or local folder.
         device (str, optional): None is the library's own choice.
         beside (sequence of str): vectors that lie beside the data, for the error message.
-        others (sequence of str): text encoders of other packages, likewise.
+        others (mapping of str to OtherEncoder): text encoders of other packages, by name.
 
     Returns:
-        sentence_transformers.SentenceTransformer: the model.
+        SentenceTransformer or OtherCalls: the model.
 
     Raises:
         ValueError: there is no such folder, the hub doesn't know the model or can't be reached.
     """
+    if name in others:
+        return OtherCalls(name, others[name], device)
     try:
         offline = not os.path.isdir(name) and hub_is_out_of_reach(name)
         from sentence_transformers import SentenceTransformer

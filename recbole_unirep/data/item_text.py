@@ -112,7 +112,7 @@ def encodings(config) -> list:
             shard_size=config["text_shard_size"] or config["text_batch_size"],
             others=others,
         )
-        for encoder in _encoders(config["text_encoder"])
+        for encoder in _encoders(config["text_encoder"], config["text_processes"] or 1)
     ]
 
 
@@ -121,8 +121,8 @@ def side_by_side(parts) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat([functional.normalize(part, dim=1) for part in parts], dim=1)
 
 
-def _encoders(asked):
-    """Names of the encoders; ValueError where what was asked names none, or one twice."""
+def _encoders(asked, n_processes):
+    """Names of the encoders; ValueError where what was asked names none, one twice, or one that can't be used so."""
     encoders = asked if isinstance(asked, (list, tuple)) else [asked]
     if not encoders or not all(isinstance(encoder, str) and encoder for encoder in encoders):
         raise ValueError(
@@ -130,7 +130,12 @@ def _encoders(asked):
             f"vectors, several as [A,B], or use no text (--representation=id)"
         )
     for encoder in encoders:
-        find_extension("text_encoder", encoder, is_taken=encoder == LEXICAL)
+        other = find_extension("text_encoder", encoder, is_taken=encoder == LEXICAL)
+        if other is not None and n_processes > 1:
+            raise ValueError(
+                f"text_processes={n_processes} is for sentence-transformers models, {other} encodes in one process: "
+                f"leave it at 1"
+            )
     if len(set(encoders)) < len(encoders):
         raise ValueError(f"text_encoder={asked} names an encoder twice: give each once")
     return list(encoders)

@@ -16,10 +16,7 @@ from recbole_unirep.testing.vector_tokenizers import (
 from recbole_unirep.tokenizer.assigned import AssignedTokenizer
 from recbole_unirep.tokenizer.base import shipped_defaults
 
-IN_UNIREP = {
-    "model": "UniRep",
-    "fusion": "project",
-}  # so that the item table has the backbone's size, whatever code_dim
+IN_UNIREP = {"model": "UniRep", "fusion": "project"}  # to the backbone's size, whatever code_dim is
 
 
 def check_tokenizer(tokenizer, **settings):

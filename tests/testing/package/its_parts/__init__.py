@@ -1,0 +1,1 @@
+"""Parts for recbole-unirep, as somebody else would ship them."""
