@@ -4,9 +4,10 @@ import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 
 from recbole_unirep.config import find_model
+from recbole_unirep.data.cold_items import LearnsNothing
 from recbole_unirep.model.build import trains_rows
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
-from recbole_unirep.scoring.model_contract import sequence_states
+from recbole_unirep.scoring.model_contract import RowTrained, ranking_bias, sequence_states
 from recbole_unirep.scoring.protocols import evaluate_protocols
 from recbole_unirep.testing.expectations import expect, expect_close, expect_equal
 from recbole_unirep.testing.tiny_dataset import build, class_of, tiny_dataset
@@ -66,8 +67,9 @@ def rows_of_users_train_it(name, keys):
     config, data, model = build(keys)
     if trains_rows(config):
         batch = next(iter(data.train_data))
-        own = getattr(model, "row_losses", None)
-        _expect_gradient(name, model, own(batch) if own else row_loss(model, batch, config), "a row's loss")
+        is_own = isinstance(model, RowTrained)
+        losses = model.row_losses(batch) if is_own else row_loss(model, batch, data.test.n_training_items, config)
+        _expect_gradient(name, model, losses, "the loss of training rows")
 
 
 @torch.no_grad()
@@ -89,7 +91,7 @@ def states_see_no_later_item(name, keys):
     last = found[torch.arange(len(items)), length - 1]
     products = last @ model.item_embedding.weight[: model.n_items].T
     scores = model.full_sort_predict(batch).view(len(items), -1)
-    if getattr(model, "score_bias", None) is None:
+    if ranking_bias(model) is None:
         expect_close(products[:, 1:], scores[:, 1:], f"{name}: state times item table is not full_sort_predict")
 
 
@@ -119,7 +121,7 @@ def _expect_gradient(name, model, losses, what):
     expect(loss.shape == () and bool(loss.isfinite()), f"{name}: {what} is {loss}, not one finite number")
     loss.backward()
     has_gradient = any(p.grad is not None and bool(p.grad.any()) for p in model.parameters())
-    expect(has_gradient or getattr(model, "learns_nothing", False), f"{name}: {what} has no gradient")
+    expect(has_gradient or isinstance(model, LearnsNothing), f"{name}: {what} has no gradient")
 
 
 MODEL_PROMISES = [

@@ -106,7 +106,7 @@ def test_predict_agrees_with_full_sort_predict(prepare):
 def test_rows_of_users_train_it_as_they_train_sasrec(prepare, loss_type):
     data, model = prepare(loss_type=loss_type, shared_negatives=20)
     batch = next(iter(data.train_data))
-    row_loss(model, batch, {"loss_type": loss_type}).backward()
+    row_loss(model, batch, model.n_items, {"loss_type": loss_type}).backward()
     assert batch.is_target.sum() > len(batch.users)
     assert all(part.grad is not None and part.grad.any() for part in model.parameters())
 
