@@ -30,7 +30,7 @@ from recbole_unirep.semantic_ids.catalogue import (
 from recbole_unirep.semantic_ids.fitting import fit_codes
 from recbole_unirep.settings.value_ranges import check_values
 from recbole_unirep.settings.values import parse_value, split_arguments
-from recbole_unirep.tokenizer import TOKENIZERS, is_collaborative, reads_vectors
+from recbole_unirep.tokenizer import TOKENIZERS, is_collaborative, reads_vectors, tokenizer_class
 from recbole_unirep.tokenizer.base import shipped_defaults
 
 
@@ -54,8 +54,7 @@ def tokenize(arguments):
         out = options.pop("out", None)
         policy = options.pop("collisions", "leave")
         name = options.get("tokenizer", "RQKMeans")
-        if name not in TOKENIZERS:
-            raise ValueError(f"tokenizer={name} is not known: choose one of {', '.join(TOKENIZERS)}")
+        tokenizer_class(name)  # reports a wrong name before anything is read
         catalogue, settings, record = _read(name, options)
         folder = Path(out or f"semantic_ids/{record['source']}-{name}")
         if folder.exists():
