@@ -105,7 +105,8 @@ def make_backbone(name, config, dataset, hidden_size):
     Raises:
         ValueError: the heads do not divide the size.
     """
-    if BACKBONES.get(name) == "hidden_size" and hidden_size % config["n_heads"]:
+    is_of_recbole = name in BACKBONES and name not in OWN_BACKBONES  # the others look at their keys themselves
+    if is_of_recbole and BACKBONES[name] == "hidden_size" and hidden_size % config["n_heads"]:
         raise ValueError(f"n_heads {config['n_heads']} does not divide {name}'s hidden size {hidden_size}: change one")
     loss_type = config["loss_type"] if config["loss_type"] in ("CE", "BPR") else "CE"
     sizes = {item_size_key(name): hidden_size}
