@@ -12,7 +12,6 @@ from pathlib import Path
 from tabulate import tabulate
 
 from recbole_unirep.files.whole import write_json
-from recbole_unirep.model import MODELS
 from recbole_unirep.model.score_bias import RANKING
 from recbole_unirep.quick_start import load_data_and_model
 from recbole_unirep.runs.environment import environment
@@ -48,7 +47,7 @@ def compare_weights(run, weights, data_path=None):
         if RECBOLE in protocols:
             raise ValueError(f"{run} was ranked by RecBole itself (protocol={RECBOLE}): train under another protocol")
         bias = ranking_bias(model)
-        if config["model"] not in MODELS or bias is None:
+        if bias is None:
             raise ValueError(f"{run} is a run of {config['model']}: {', '.join(RANKING)} are UniRep's")
         protocols = [name for name in PROTOCOLS if name == "full" or name in protocols]
         rows = []

@@ -29,10 +29,9 @@ from recbole_unirep.semantic_ids.catalogue import (
 )
 from recbole_unirep.semantic_ids.fitting import fit_codes
 from recbole_unirep.settings.arguments import join_arguments
-from recbole_unirep.settings.nearest import nearest
 from recbole_unirep.settings.value_ranges import check_values
 from recbole_unirep.settings.values import parse_value
-from recbole_unirep.tokenizer import TOKENIZERS, is_collaborative, reads_vectors
+from recbole_unirep.tokenizer import TOKENIZERS, is_collaborative, reads_vectors, tokenizer_class
 from recbole_unirep.tokenizer.base import shipped_defaults
 
 
@@ -40,7 +39,7 @@ def tokenize_catalogue(name, policy, collaborative, vectors, out, keys):
     """Makes the semantic IDs of a catalogue and writes them as a bundle.
 
     Args:
-        name (str): a key of TOKENIZERS.
+        name (str): name of a tokenizer, of ours or of another package.
         policy (str): what is done about collisions, a key of POLICIES.
         collaborative (str or None): a run, or 'graph', for a tokenizer that reads collaborative vectors; None is
             'graph' for such a tokenizer.
@@ -57,8 +56,7 @@ def tokenize_catalogue(name, policy, collaborative, vectors, out, keys):
         FileNotFoundError: a file is missing.
     """
     with RunLog(speaks=True):
-        if name not in TOKENIZERS:
-            raise ValueError(f"tokenizer={name} is unknown: {nearest(name, TOKENIZERS)}")
+        tokenizer_class(name)  # reports an unknown name before anything is read
         catalogue, settings, record = _read_catalogue(name, vectors, keys, collaborative)
         folder = Path(out or f"semantic_ids/{record['source']}-{name}")
         if folder.exists():
