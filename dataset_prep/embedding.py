@@ -1,7 +1,7 @@
 """embedding: one vector per item, encoded from its sentence once and reused afterwards.
 
-The encoder is a sentence-transformers model or the lexical one; vectors may also come from the user. No encoder
-silently replaces another.
+The encoder is a sentence-transformers model, the lexical one or one of another package; vectors may also come from the
+user. No encoder silently replaces another.
 
 Reference:
     Nils Reimers and Iryna Gurevych. "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks." in EMNLP 2019.
@@ -11,15 +11,15 @@ Reference:
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dataset_prep.encoders import LEXICAL, calls, devices_of, folder_fingerprint, load_encoder
+from dataset_prep.encoders import LEXICAL, OtherEncoder, calls, devices_of, folder_fingerprint, load_encoder, versions
 from dataset_prep.lexical import lexical_vectors
 from dataset_prep.shards import Shards
 from dataset_prep.text import ItemSentences, by_length, item_sentences
@@ -28,8 +28,6 @@ from dataset_prep.vector_files import VectorFiles, difference, is_ours, names_be
 logger = logging.getLogger()
 
 STORED_DTYPES = ("float16", "float32")
-LIBRARIES = {LEXICAL: ("scikit-learn",)}
-MODEL_LIBRARIES = ("sentence-transformers", "transformers", "torch")
 
 
 class ItemTexts(NamedTuple):
@@ -63,14 +61,17 @@ class Encoding(NamedTuple):
     """How sentences become vectors.
 
     Attributes:
-        encoder (str): a sentence-transformers name or local path, "lexical", or NAME of the user's vectors.
+        encoder (str): a sentence-transformers name or local path, "lexical", a key of `others`, or NAME of the user's
+            vectors.
         batch_size (int): sentences per batch.
-        device (str, optional): device of a sentence-transformers model; None leaves the choice to the library.
+        device (str, optional): device of a sentence-transformers model or of one of `others`; None leaves the choice
+            to the encoder.
         dtype (str): type of the stored vectors, "float16" or "float32".
         lexical_dim (int): dimensions of the lexical encoder.
         show_progress (bool): whether to show a progress bar.
         processes (int): number of processes of a sentence-transformers model on this machine.
         shard_size (int): sentences per shard, rounded down to whole batches.
+        others (mapping of str to OtherEncoder): encoders of other packages, by name.
     """
 
     encoder: str
@@ -81,6 +82,7 @@ class Encoding(NamedTuple):
     show_progress: bool
     processes: int = 1
     shard_size: int = 2048
+    others: Mapping[str, OtherEncoder] = MappingProxyType({})
 
     @property
     def file_name(self) -> str:
@@ -92,6 +94,8 @@ class Encoding(NamedTuple):
         identity = {"encoder": self.encoder, "dtype": self.dtype}
         if self.encoder == LEXICAL:
             identity["lexical_dim"] = self.lexical_dim
+        elif self.encoder in self.others:
+            identity["package"] = self.others[self.encoder].package
         elif os.path.isdir(self.encoder):  # a model changed in place is another encoder
             identity["encoder"] = str(Path(self.encoder).resolve())
             identity["encoder_files"] = folder_fingerprint(Path(self.encoder))
@@ -150,7 +154,7 @@ def item_vectors(texts: ItemTexts, encoding: Encoding, text_dir: str | None) -> 
             raise ValueError(
                 f"{encoding.encoder} gives values that overflow {encoding.dtype}: set text_dtype to float32"
             )
-        files.write(vectors, work.items, {**work.provenance, "versions": _libraries(encoding)})
+        files.write(vectors, work.items, {**work.provenance, "versions": versions(encoding)})
         if shards:
             shards.remove()
     return files.read(texts.items, checked=True)
@@ -227,10 +231,6 @@ def vector_places(texts: ItemTexts, encoding: Encoding, text_dir: str | None) ->
     return [VectorFiles.named(folder, texts.dataset, encoding.file_name) for folder in folders]
 
 
-def _libraries(encoding):
-    return {library: version(library) for library in LIBRARIES.get(encoding.encoder, MODEL_LIBRARIES)}
-
-
 def _shards(work, dataset, encoding) -> Shards | None:
     """The shards to encode; None for a single one, and for the lexical encoder."""
     size = encoding.batch_size * max(1, encoding.shard_size // encoding.batch_size)
@@ -238,7 +238,7 @@ def _shards(work, dataset, encoding) -> Shards | None:
     if encoding.encoder == LEXICAL or len(distinct) <= size:
         return None
     folder = work.storage / f".{dataset}.{encoding.file_name}.shards"
-    made_with = {**encoding.identity(), "batch_size": encoding.batch_size, "versions": _libraries(encoding)}
+    made_with = {**encoding.identity(), "batch_size": encoding.batch_size, "versions": versions(encoding)}
     return Shards(folder, distinct, size, made_with)
 
 
@@ -272,7 +272,7 @@ def encode(
     elif encoding.encoder == LEXICAL:
         parts = [(range(len(distinct)), lexical_vectors(distinct, encoding.lexical_dim, fit_on))]
     else:
-        encoder = load_encoder(encoding.encoder, encoding.device, beside)
+        encoder = load_encoder(encoding.encoder, encoding.device, beside, encoding.others)
         with calls(encoder, encoding.batch_size, len(distinct), [], encoding.show_progress) as call:
             parts = [(range(len(distinct)), call(distinct))]
     number = {sentence: row for row, sentence in enumerate(distinct)}
@@ -289,11 +289,11 @@ def encode(
 
 
 def _encode_missing(shards, encoding, beside, numbers) -> None:
-    """Encodes the missing shards with a sentence-transformers model, which is loaded only if any is missing."""
+    """Encodes the missing shards; the encoder is loaded only if any is missing."""
     missing = shards.missing(numbers)
     if not missing:
         return
-    encoder = load_encoder(encoding.encoder, encoding.device, beside)
+    encoder = load_encoder(encoding.encoder, encoding.device, beside, encoding.others)
     devices = devices_of(min(encoding.processes, len(missing)), encoding.device)
     with calls(encoder, encoding.batch_size, shards.size, devices, show_progress=False) as call:
         shards.encode(call, max(1, len(devices)), missing, encoding.show_progress)

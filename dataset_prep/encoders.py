@@ -1,4 +1,4 @@
-"""encoders: finds and loads sentence-transformers models, and runs them in one process or several.
+"""encoders: finds and loads sentence-transformers models and encoders of other packages; runs them in processes.
 
 Reference:
     Nils Reimers and Iryna Gurevych. "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks." in EMNLP 2019.
@@ -9,15 +9,19 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from multiprocessing import connection
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 HUB_TIMEOUT = 5  # seconds
 LEXICAL = "lexical"
+LIBRARIES = {LEXICAL: ("scikit-learn",)}
+MODEL_LIBRARIES = ("sentence-transformers", "transformers", "torch")
 
 
 class EndsWithParent:
@@ -69,6 +73,62 @@ def calls(encoder, batch_size: int, chunk_size: int, devices: Sequence[str], sho
         encoder.stop_multi_process_pool(pool)
 
 
+class OtherEncoder(NamedTuple):
+    """A text encoder of another package, not loaded yet.
+
+    Attributes:
+        load (callable): returns its class. The class is called with a device (str or None); its objects have
+            `encode(sentences, batch_size)`: list of str to an array of floats, shape: [n, text_dim].
+        distribution (str): name of the package.
+        version (str): version of the package; vectors of another version are not reused.
+    """
+
+    load: Callable[[], Any]
+    distribution: str
+    version: str
+
+    @property
+    def package(self) -> str:
+        """Name and version of the package."""
+        return f"{self.distribution} {self.version}"
+
+
+class OtherCalls:
+    """Makes a text encoder of another package callable like a sentence-transformers model.
+
+    Args:
+        name (str): name of the encoder.
+        other (OtherEncoder): the encoder.
+        device (str, optional): None leaves the choice to the encoder.
+    """
+
+    def __init__(self, name: str, other: OtherEncoder, device: str | None):
+        self.name, self.package = name, other.package
+        self.encoder = other.load()(device)
+
+    def encode(self, sentences: Sequence[str], batch_size: int, **_: Any) -> np.ndarray:
+        """Vectors of sentences, float32, shape: [n, text_dim].
+
+        Raises:
+            ValueError: the encoder returns another number of rows, or values that are not finite.
+        """
+        vectors = np.asarray(self.encoder.encode(list(sentences), batch_size), dtype=np.float32)
+        if vectors.ndim != 2 or len(vectors) != len(sentences) or not np.isfinite(vectors).all():
+            raise ValueError(
+                f"text_encoder {self.name} of {self.package} returns an array {list(vectors.shape)} for "
+                f"{len(sentences)} sentences: it must return one row of finite numbers per sentence"
+            )
+        return vectors
+
+
+def versions(encoding: Any) -> dict[str, str]:
+    """Version of each package that the vectors of an `embedding.Encoding` depend on."""
+    if encoding.encoder in encoding.others:
+        other = encoding.others[encoding.encoder]
+        return {other.distribution: other.version}
+    return {library: version(library) for library in LIBRARIES.get(encoding.encoder, MODEL_LIBRARIES)}
+
+
 def devices_of(n_processes: int, device: str | None) -> list[str]:
     """A device per process: the given one, else the machine's GPUs in turn, else its CPU.
 
@@ -89,20 +149,25 @@ def devices_of(n_processes: int, device: str | None) -> list[str]:
     return [f"cuda:{number % n_gpus}" if n_gpus else "cpu" for number in range(n_processes)]
 
 
-def load_encoder(name: str, device: str | None, beside: Sequence[str]):
-    """Loads a sentence-transformers model; from the hub's cache only if the hub can't be reached.
+def load_encoder(name: str, device: str | None, beside: Sequence[str], others: Mapping[str, OtherEncoder]):
+    """Loads an encoder of another package, or a sentence-transformers model.
+
+    A sentence-transformers model comes from the hub's cache only if the hub can't be reached.
 
     Args:
-        name (str): model name or local folder.
+        name (str): key of `others`, model name or local folder.
         device (str, optional): None leaves the choice to the library.
         beside (sequence of str): names of the vectors beside the data, for the error.
+        others (mapping of str to OtherEncoder): text encoders of other packages, by name.
 
     Returns:
-        sentence_transformers.SentenceTransformer: the model.
+        SentenceTransformer or OtherCalls: the model.
 
     Raises:
         ValueError: there is no such folder, or the hub doesn't have the model or can't be reached.
     """
+    if name in others:
+        return OtherCalls(name, others[name], device)
     try:
         offline = not os.path.isdir(name) and hub_is_out_of_reach(name)
         from sentence_transformers import SentenceTransformer
@@ -113,7 +178,8 @@ def load_encoder(name: str, device: str | None, beside: Sequence[str]):
         advice = [f"--text_encoder={other} (vectors beside the data)" for other in beside if other != LEXICAL]
         raise ValueError(
             f"text_encoder {name} can't be loaded ({reason}): "
-            f"use {', '.join(advice + [f'--text_encoder={LEXICAL}'])}, or a local model folder"
+            f"use {', '.join(advice + [f'--text_encoder={other}' for other in (*others, LEXICAL)])}, or a local model "
+            f"folder"
         ) from error
 
 

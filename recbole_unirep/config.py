@@ -8,7 +8,9 @@ import copy
 import functools
 import importlib
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import torch
 import yaml
@@ -21,22 +23,29 @@ from recbole_unirep.compat.pickle_guard import FLAG
 from recbole_unirep.model import MODELS
 from recbole_unirep.scoring.metrics import check_metrics
 from recbole_unirep.scoring.protocols import RECBOLE, protocols_asked
+from recbole_unirep.settings.arguments import split_arguments
 from recbole_unirep.settings.default_layers import lay_defaults
-from recbole_unirep.settings.known_keys import check_keys, nearest, recbole_models, replaced_keys
+from recbole_unirep.settings.extensions import extension_names, find_extension
+from recbole_unirep.settings.known_keys import check_keys, recbole_models, replaced_keys
+from recbole_unirep.settings.nearest import nearest
 from recbole_unirep.settings.value_ranges import check_values
-from recbole_unirep.settings.values import parse_value, split_arguments
+from recbole_unirep.settings.values import parse_value
 
 
 def find_model(name):
-    """Returns the class of a model of ours or RecBole.
+    """Returns the class of a model of ours, of RecBole or of another package.
 
     Raises:
-        ValueError: the model is unknown, or needs a package that is not installed.
+        ValueError: the model is unknown, needs a package that is not installed, or several models have its name.
     """
+    extension = find_extension("model", name, is_taken=name in MODELS or name in recbole_models())
+    if extension is not None:
+        return extension.load()
     if name in MODELS:
         return MODELS[name]
     if name not in recbole_models():
-        raise ValueError(f"model '{name}' is unknown: {nearest(name, MODELS.keys() | recbole_models().keys())}")
+        known = {*MODELS, *recbole_models(), *extension_names("model")}
+        raise ValueError(f"model '{name}' is unknown: {nearest(name, known)}")
     try:
         return get_model(name)
     except ModuleNotFoundError as error:
@@ -152,16 +161,31 @@ class Config(RecBoleConfig):
             raise ValueError(str(error)) from error
 
 
+class _ModuleOfOthers(ModuleType):
+    """The module that RecBole's lookup finds for a model of another package; imports the model when it is looked up."""
+
+    def __getattr__(self, name):
+        if name not in extension_names("model"):
+            raise AttributeError(f"module '{self.__name__}' has no attribute '{name}'")
+        return find_model(name)
+
+
 def register():
     """Registers our models and their yaml in RecBole's lookups and Config; calling it again changes nothing.
 
     ``recbole.utils.get_model`` imports a module named after the model, so our modules are registered in ``sys.modules``
-    under such names. Modules that imported ``get_model`` before find them too. RecBole's own models do not change.
+    under such names. Modules that imported ``get_model`` before find them too. Models of other packages are imported
+    when they are looked up. RecBole's own models do not change.
     """
     workarounds.apply()
+    folder = "recbole.model.sequential_recommender"
+    files_of_recbole = {file.stem for file in recbole_models().values()}
+    for name in (name for name in extension_names("model") if name.lower() not in files_of_recbole):
+        place = f"{folder}.{name.lower()}"
+        sys.modules[place] = _ModuleOfOthers(place)
+        sys.modules[place].__spec__ = ModuleSpec(place, loader=None)
     for name, model_class in MODELS.items():
-        home = importlib.import_module(model_class.__module__)
-        sys.modules[f"recbole.model.sequential_recommender.{name.lower()}"] = home
+        sys.modules[f"{folder}.{name.lower()}"] = importlib.import_module(model_class.__module__)
 
     load = RecBoleConfig._load_internal_config_dict
     if hasattr(load, "__wrapped__"):
@@ -170,7 +194,7 @@ def register():
     @functools.wraps(load)
     def load_with_ours(self, model, model_class, dataset):
         load(self, model, model_class, dataset)
-        if model in MODELS and not isinstance(self, Config):
+        if (model in MODELS or model in extension_names("model")) and not isinstance(self, Config):
             lay_defaults(self, model, model_class, dataset)
 
     RecBoleConfig._load_internal_config_dict = load_with_ours

@@ -36,7 +36,7 @@ from recbole_unirep.scoring.metrics import metric_names
 from recbole_unirep.scoring.model_contract import BuiltOnTokenizers, StartsFromRun
 from recbole_unirep.scoring.protocols import RECBOLE, protocols_asked
 from recbole_unirep.semantic_ids.frozen_codes import keep_fitted, of_run
-from recbole_unirep.settings.values import split_arguments
+from recbole_unirep.settings.arguments import split_arguments
 from recbole_unirep.settings.with_keys import with_keys
 from recbole_unirep.training.checkpoint import load_weights
 from recbole_unirep.training.pretraining import Pretraining, check_stage, hand_over

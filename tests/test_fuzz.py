@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from dataset_prep.atomic_files import is_missing, read_columns, read_rows
 from dataset_prep.raw_files import RawFile
 from dataset_prep.text import item_sentences, read_item_file
-from recbole_unirep.commands.prepare import prepare_dataset, validate_dataset
+from recbole_unirep.commands.prepare import prepare as prepare_dataset
+from recbole_unirep.commands.validate import validate as validate_dataset
 from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
 

@@ -59,7 +59,7 @@ HEAVY_GUESTS = {
     "optuna": {"recbole_unirep/study/trials.py"},
     "pyarrow": {"recbole_unirep/serving/parquet.py"},
     "sentencepiece": {"recbole_unirep/semantic_ids/pieces.py"},
-    "uvicorn": {"recbole_unirep/commands/serve.py"},
+    "uvicorn": {"recbole_unirep/serving/server.py"},
     "transformers": {"recbole_unirep/serving/language_model.py"},
     "sentence_transformers": {"dataset_prep/encoders.py"},
 }

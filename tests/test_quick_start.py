@@ -209,7 +209,7 @@ def test_every_representation_runs(tiny, representation):
     [
         (["--model=UniRap"], "'UniRap'.*UniRep"),
         (["--model=UniRep", "--id_embeding_size=8"], "id_embeding_size.*id_embedding_size"),
-        (["--model=UniRep", "--epochs"], "--epochs.*--key=value"),
+        (["--model=UniRep", "--epochs"], "--epochs has no value: write --epochs=VALUE"),
         (["--model=UniRep", "--epochs=abc"], "epochs=abc is not a number"),
         (["--model=UniRep", "--epochs=1.5"], "epochs=1.5 is not a whole number"),
         (["--model=UniRep", "--learning_rate=abc"], "learning_rate=abc is not a number"),

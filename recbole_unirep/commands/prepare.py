@@ -1,141 +1,99 @@
-"""recbole_unirep.commands.prepare: `unirep prepare` and `unirep validate`, from their arguments to dataset_prep.
+"""recbole_unirep.commands.prepare: `unirep prepare`, raw reviews and metadata into a dataset."""
 
-Neither needs RecBole or torch.
-"""
-
-import logging
 import re
 import shlex
-import sys
-from contextlib import contextmanager
 from glob import glob, has_magic
 from pathlib import Path
 
-from dataset_prep.prepare import Options, prepare
-from dataset_prep.raw_files import RawFile
-from dataset_prep.review_store import DUPLICATES
-from dataset_prep.temporal_split import Period
-from dataset_prep.validate import Fields, validate
-from recbole_unirep.settings.values import split_arguments
+from recbole_unirep.commands.command import command
+from recbole_unirep.commands.dataset_files import DATA_PATH, log_to_stdout, separator_of
+from recbole_unirep.commands.parameters import option
+from recbole_unirep.commands.types import OneOf, Place, Share, Switch, Text, Whole
 
-DATA_PATH = "dataset/"  # RecBole's
-PREPARE = {  # option -> what stands for it where it is not given
-    "dataset": None,
-    "reviews": None,
-    "metadata": "",
-    "data_path": DATA_PATH,
-    "format": None,
-    "columns": "",
-    "item_columns": "",
-    "header": None,
-    "separator": None,
-    "core": "5",
-    "user_core": None,
-    "item_core": None,
-    "duplicates": "first",
-    "split": "leave_one_out",
-    "valid_from": None,
-    "test_from": None,
-    "max_broken": "0.01",
-    "memory": "2GB",
-    "overwrite": "False",
-    "show_progress": "True",
-    "debug": "False",
-}
-VALIDATE = {
-    "data_path": DATA_PATH,
-    "USER_ID_FIELD": "user_id",
-    "ITEM_ID_FIELD": "item_id",
-    "TIME_FIELD": "timestamp",
-    "field_separator": "\t",
-    "memory": "2GB",
-    "debug": "False",
-}
-FORMATS, SPLITS = ("jsonl", "csv", "parquet"), ("leave_one_out", "temporal")
-NAME = re.compile(r"\w[\w.-]*")
 BUNDLED = "ml-100k"
+NAME = re.compile(r"\w[\w.-]*")
 
 
-def prepare_dataset(arguments):
-    """Makes a dataset out of raw reviews and metadata.
+@command(
+    "prepare",
+    needs_recbole=False,
+    example="unirep prepare --dataset=beauty --reviews=reviews_Beauty.json.gz --metadata=meta_Beauty.json.gz",
+)
+@option("--dataset", Text("NAME"), "Name of the dataset to be.", is_needed=True)
+@option("--reviews", Text('"FILE FILE"'), "Files of reviews, JSONL, CSV or Parquet, gzipped or not.", is_needed=True)
+@option("--metadata", Text('"FILE FILE"'), "Files of items.", default="", shown="none", may_be_empty=True)
+@option("--data_path", Place("FOLDER"), "Folder that holds the datasets' folders.", default=DATA_PATH)
+@option("--core", Whole(1), "Least interactions of every user and item that is kept.", default="5")
+@option("--user_core", Whole(1), "The same of users.", shown="core")
+@option("--item_core", Whole(1), "The same of items.", shown="core")
+@option(
+    "--duplicates", OneOf("first", "last", "all"), "Which interactions of a user with an item to keep.", default="first"
+)
+@option(
+    "--split", OneOf("leave_one_out", "temporal"), "temporal cuts all users at the same times.", default="leave_one_out"
+)
+@option("--valid_from", Whole(), "Time from which interactions validate, in the data's unit.", shown="none")
+@option("--test_from", Whole(), "Time from which interactions test.", shown="none")
+@option("--format", OneOf("jsonl", "csv", "parquet"), "Format of the reviews.", shown="by the file's name")
+@option(
+    "--columns",
+    Text('"user_id=FIELD item_id=FIELD"'),
+    "Fields of the reviews, also of rating and timestamp.",
+    default="",
+    shown="the usual names",
+    may_be_empty=True,
+)
+@option(
+    "--item_columns",
+    Text('"item_id=FIELD title=FIELD"'),
+    "Fields of the metadata.",
+    default="",
+    shown="Amazon's names",
+    may_be_empty=True,
+)
+@option("--header", Text("NAME,NAME"), "Columns of a CSV file without a line of names.", shown="the first line")
+@option("--separator", Text("CHARACTER"), "Between columns of CSV; tab is one.", shown="comma, or tab for .tsv")
+@option("--max_broken", Share(), "Share of a file's records that may be broken.", default="0.01")
+@option("--memory", Text("SIZE"), "What the database may hold.", default="2GB")
+@option("--overwrite", Switch(), "Replace a dataset of this name.", default="False")
+@option("--show_progress", Switch(), "Show progress.", default="True")
+def prepare(dataset, reviews, metadata, data_path, core, user_core, item_core, duplicates, **options):
+    """Turn raw reviews and metadata into a dataset: Amazon 2014, 2018, 2023, or any CSV, JSONL, Parquet.
 
-    Args:
-        arguments (sequence of str): `--dataset=NAME`, `--reviews="FILE FILE"`, and the further ones of PREPARE.
-
-    Returns:
-        Path: the dataset's folder.
-
-    Raises:
-        ValueError: an option or a file can't be used; nothing has been written then.
-        FileNotFoundError: a file is missing.
-        FileExistsError: the dataset is there.
+    Several files are separated by blanks; a pattern such as log-*.csv stands for all files it matches. The same files
+    and options give the same bytes; an error or Ctrl-C leaves nothing behind.
     """
-    given = _options("prepare", arguments, PREPARE)
-    for name in ("dataset", "reviews"):
-        if not given[name]:
-            raise ValueError(f'prepare: --{name} is missing: write prepare --dataset=NAME --reviews="FILE.jsonl.gz"')
-    if not NAME.fullmatch(given["dataset"]):
-        raise ValueError(f"dataset='{given['dataset']}' is no name of a folder: use letters, digits, '.', '-' and '_'")
-    if given["dataset"] == BUNDLED:
-        raise ValueError(
-            f"dataset={BUNDLED} is the one inside RecBole, which reads no other of that name: take another"
-        )
-    options = Options(
-        user_core=_number("user_core" if given["user_core"] else "core", given["user_core"] or given["core"], 1),
-        item_core=_number("item_core" if given["item_core"] else "core", given["item_core"] or given["core"], 1),
-        duplicates=_one_of("duplicates", given["duplicates"], DUPLICATES),
-        period=_period(given),
-        columns=_mapping("columns", given["columns"]),
-        item_columns=_mapping("item_columns", given["item_columns"]),
-        max_broken=_share("max_broken", given["max_broken"]),
-        memory=given["memory"],
-        overwrite=_switch("overwrite", given["overwrite"]),
-        show_progress=_switch("show_progress", given["show_progress"]),
+    if not NAME.fullmatch(dataset):
+        raise ValueError(f"dataset='{dataset}' can't name a folder: use letters, digits, '.', '-' and '_'")
+    if dataset == BUNDLED:
+        raise ValueError(f"dataset={BUNDLED} is inside RecBole, which reads no other of that name: take another name")
+    columns = {name: _mapping(name, options[name]) for name in ("columns", "item_columns")}
+    borders = _borders(options["split"], options["valid_from"], options["test_from"])
+    header = options["header"].split(",") if options["header"] else None
+    paths = {"reviews": _paths("reviews", reviews), "metadata": _paths("metadata", metadata)}
+
+    from dataset_prep.prepare import Options
+    from dataset_prep.prepare import prepare as prepare_files
+    from dataset_prep.raw_files import RawFile
+    from dataset_prep.temporal_split import Period
+
+    steps = Options(
+        user_core=user_core or core,
+        item_core=item_core or core,
+        duplicates=duplicates,
+        period=borders and Period(*borders),
+        **columns,
+        **{name: options[name] for name in ("max_broken", "memory", "overwrite", "show_progress")},
     )
-    if given["format"] is not None:
-        _one_of("format", given["format"], FORMATS)
-    header = given["header"].split(",") if given["header"] else None
-    separator = "\t" if given["separator"] in ("tab", "\\t") else given["separator"]
-    reviews = [RawFile(path, given["format"], header, separator) for path in _paths("reviews", given["reviews"])]
-    metadata = [RawFile(path) for path in _paths("metadata", given["metadata"])]
-    with _said():
-        return prepare(Path(given["data_path"]), given["dataset"], reviews, metadata, options)
-
-
-def validate_dataset(arguments):
-    """Checks a dataset's atomic files as RecBole will read them, and says what it found.
-
-    Args:
-        arguments (sequence of str): the dataset's name, then options of VALIDATE.
-
-    Returns:
-        bool: whether RecBole reads them as they are meant.
-
-    Raises:
-        ValueError: an option can't be used.
-        FileNotFoundError: there is no such dataset.
-    """
-    if not arguments or arguments[0].startswith("--"):
-        raise ValueError("validate checks a dataset: write unirep validate DATASET, its name first")
-    given = _options("validate", arguments[1:], VALIDATE)
-    separator = "\t" if given["field_separator"] in ("tab", "\\t") else given["field_separator"]
-    if len(separator) != 1:
-        raise ValueError(f"field_separator='{separator}' is not one character: give one, or tab")
-    fields = Fields(given["USER_ID_FIELD"], given["ITEM_ID_FIELD"], given["TIME_FIELD"], separator)
-    with _said():
-        return validate(Path(given["data_path"]), arguments[0], fields, given["memory"])
-
-
-def _options(command, arguments, known):
-    given = split_arguments(arguments)
-    for name in given:
-        if name not in known:
-            raise ValueError(f"{command}: there is no --{name}: known are --{', --'.join(known)}")
-    return {**known, **given}
+    separator = separator_of(options["separator"])
+    raw_reviews = [RawFile(path, options["format"], header, separator) for path in paths["reviews"]]
+    raw_metadata = [RawFile(path) for path in paths["metadata"]]
+    with log_to_stdout():
+        return prepare_files(Path(data_path), dataset, raw_reviews, raw_metadata, steps)
 
 
 def _paths(name, text):
-    """Files separated by blanks, a pattern standing for all it matches, in order of their names."""
+    """Files separated by blanks; a pattern stands for all files that it matches, in order of their names."""
     paths = []
     for word in _words(name, text):
         found = sorted(glob(word)) if has_magic(word) and not Path(word).exists() else [word]
@@ -148,7 +106,7 @@ def _paths(name, text):
 
 
 def _words(name, text):
-    """What blanks separate, but for those in quotation marks."""
+    """The words between blanks; quotation marks hold one together."""
     try:
         return shlex.split(text)
     except ValueError as error:
@@ -163,58 +121,16 @@ def _mapping(name, text):
     return {column: field for column, _, field in pairs}
 
 
-def _period(given):
-    split = _one_of("split", given["split"], SPLITS)
-    borders = [name for name in ("valid_from", "test_from") if given[name] is not None]
+def _borders(split, valid_from, test_from):
+    """The times of a temporal split, None of leave-one-out."""
+    given = {"valid_from": valid_from, "test_from": test_from}
+    names = [name for name, time in given.items() if time is not None]
     if split != "temporal":
-        if borders:
-            raise ValueError(f"{borders[0]} is given with split={split}: leave it out, or give --split=temporal")
+        if names:
+            raise ValueError(f"{names[0]} is given with split={split}: leave it out, or give --split=temporal")
         return None
-    if len(borders) < 2:
-        raise ValueError(
-            "split=temporal needs its borders: give --valid_from=TIME --test_from=TIME, in the data's unit"
-        )
-    period = Period(*(_number(name, given[name], None) for name in borders))
-    if period.valid_from >= period.test_from:
-        raise ValueError(f"valid_from={period.valid_from} is not before test_from={period.test_from}: exchange them")
-    return period
-
-
-def _number(name, text, least):
-    if not re.fullmatch(r"-?\d{1,18}", text) or (least is not None and int(text) < least):
-        raise ValueError(f"{name}={text} is no whole number{'' if least is None else f' from {least} on'}: give one")
-    return int(text)
-
-
-def _share(name, text):
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise ValueError(f"{name}={text} is no share: give a number from 0 to 1")
-    return share
-
-
-def _one_of(name, text, known):
-    if text not in known:
-        raise ValueError(f"{name}={text} is not known: choose one of {', '.join(known)}")
-    return text
-
-
-def _switch(name, text):
-    return _one_of(name, text.capitalize(), ("True", "False")) == "True"
-
-
-@contextmanager
-def _said():
-    """Log lines go to standard output."""
-    root, handler = logging.getLogger(), logging.StreamHandler(sys.stdout)
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
-        root.removeHandler(handler)
+    if len(names) < 2:
+        raise ValueError("split=temporal needs --valid_from=TIME and --test_from=TIME, in the data's unit: give them")
+    if valid_from >= test_from:
+        raise ValueError(f"valid_from={valid_from} is not before test_from={test_from}: exchange them")
+    return valid_from, test_from

@@ -1,72 +1,65 @@
-"""recbole_unirep.commands.recommend: `unirep recommend`."""
+"""recbole_unirep.commands.recommend: `unirep recommend`, the best items of a finished run."""
 
 from pathlib import Path
 
-from tabulate import tabulate
-from tqdm import tqdm
-
-from recbole_unirep.commands.options import SETTINGS, read_options
-from recbole_unirep.runs.log import RunLog
-from recbole_unirep.serving.output import COLUMNS, check_out, lines_of
-from recbole_unirep.serving.recommender import Recommender
-
-WHOM = ("items", "users", "all_users")
-FLAGS = ("all_users", "keep_earlier")
-VALUES = ("items", "users", "k", "out", "candidates", "index", "data_path")
+from recbole_unirep.commands.command import command
+from recbole_unirep.commands.parameters import INDEXES, flag, option, ranking_keys, run_argument, run_data_path
+from recbole_unirep.commands.types import OneOf, Place, Text, Whole
 
 
-def recommend(arguments):
-    """Recommends by a finished run.
+@command("recommend", example="unirep recommend runs/ml-100k-UniRep-20261124-024401 --items 50,181,172 --k=5")
+@run_argument
+@option("--items", Text("A,B,C"), "One history of item tokens, oldest first.", shown="none")
+@option("--users", Place("FILE"), "File of known users, one token per line.", shown="none")
+@flag("--all-users", "Recommend to all known users, into the file --out.")
+@option("--k", Whole(1), "Items per history.", default="10")
+@option("--out", Place("FILE"), "File to write: .csv, .jsonl or .parquet.", shown="a table on the terminal")
+@option("--candidates", Place("FILE"), "File of items to choose from, one token per line.", shown="all items")
+@flag("--keep-earlier", "Keep items of the history among the recommendations.")
+@option(
+    "--index",
+    OneOf(*INDEXES),
+    "How to search; hnsw is approximate and prints its recall.",
+    default="exact",
+)
+@run_data_path
+@ranking_keys
+def recommend(run, items, users, all_users, k, out, candidates, keep_earlier, index, data_path, keys):
+    """Recommend items by a finished run, of RecBole's own models too.
 
-    Args:
-        arguments (sequence of str): the run's folder, then `--items A,B,C`, `--users FILE` or `--all-users`, and
-            `--k=10`, `--out FILE`, `--candidates FILE`, `--keep-earlier`, `--index=exact|faiss|hnsw`,
-            `--data_path=FOLDER`, and settings of ranking; a value stands behind `=` or a blank.
-
-    Yields:
-        str: what to print: a table, or what has been written; with hnsw its recall before.
-
-    Raises:
-        FileNotFoundError: the folder holds no run or no checkpoint, or a file is missing.
-        ValueError: an option is not understood, or nothing can be recommended by it.
-        ImportError: .parquet is asked for and pyarrow is not installed.
+    Give one of --items, --users and --all-users. The whole history of a known user is used, and its items are left out.
     """
-    if not arguments or arguments[0].startswith("--"):
-        raise ValueError("recommend reads a finished run: write unirep recommend RUN, its folder first")
-    options = read_options("recommend", arguments[1:], VALUES, FLAGS, SETTINGS)
-    whom = [name for name in WHOM if name in options]
-    if len(whom) != 1:
-        given = " and ".join("--" + name.replace("_", "-") for name in whom) or "neither"
-        raise ValueError(f"recommend: {given} given: write one of --items A,B,C, --users FILE, --all-users")
-    out, k = options.get("out"), _whole(options.get("k", "10"))
+    given = [name for name, value in (("--items", items), ("--users", users), ("--all-users", all_users)) if value]
+    if len(given) != 1:
+        raise ValueError(
+            f"recommend needs one of --items A,B,C, --users FILE, --all-users, found {' and '.join(given) or 'none'}: "
+            f"give one"
+        )
+    if all_users and out is None:
+        raise ValueError("recommend writes --all-users to a file: add --out FILE.csv, .jsonl or .parquet")
+    histories = None if items is None else [_tokens(items)]
+    users = None if users is None else _lines(users, "users")
+    limits = {"candidates": None if candidates is None else _lines(candidates, "items"), "keep_earlier": keep_earlier}
+
+    from tqdm import tqdm
+
+    from recbole_unirep.runs.log import RunLog
+    from recbole_unirep.serving.output import check_out, table
+    from recbole_unirep.serving.recommender import Recommender
+
     if out is not None:
         check_out(out)
-    elif "all_users" in options:
-        raise ValueError("recommend: --all-users goes to a file: add --out FILE.csv, .jsonl or .parquet")
-    items = [_tokens(options["items"])] if "items" in options else None
-    users = _lines(options["users"], "users") if "users" in options else None
-    candidates = _lines(options["candidates"], "items") if "candidates" in options else None
-    asked = {"items": items, "users": users, "k": k}
-    limits = {"candidates": candidates, "keep_earlier": "keep_earlier" in options}
+    asked = {"items": histories, "users": users, "k": k}
     with RunLog(speaks=False):
-        settings = {name: options[name] for name in SETTINGS if name in options}
-        index = options.get("index", "exact")
-        recommender = Recommender.load(arguments[0], options.get("data_path"), index, **settings)
+        recommender = Recommender.load(run, data_path, index, **keys)
         if index == "hnsw":
-            recall, n_rows = recommender.recall(**asked, keep_earlier=limits["keep_earlier"])
-            yield f"hnsw: recall@{k} {recall:.4f} against exact ranking, mean of {n_rows} histories"
+            recall, n_rows = recommender.recall(**asked, keep_earlier=keep_earlier)
+            print(f"hnsw: recall@{k} {recall:.4f} against exact ranking, mean of {n_rows} histories", flush=True)
         if out is None:
-            yield _table(recommender.stream(**asked, **limits), users is not None)
+            print(table(recommender.stream(**asked, **limits), has_users=users is not None), flush=True)
             return
         n_rows = recommender.write(out, **asked, **limits, progress=lambda rows: tqdm(rows, unit="", disable=None))
-        yield f"{out}: recommendations of {n_rows} histories"
-
-
-def _whole(text):
-    try:
-        return int(text)
-    except ValueError as error:
-        raise ValueError(f"k={text} is no number of items: give a whole number above 0") from error
+        print(f"{out}: recommendations for {n_rows} histories", flush=True)
 
 
 def _tokens(text):
@@ -78,21 +71,14 @@ def _tokens(text):
 
 
 def _lines(path, what):
-    """Tokens of a file, one a line."""
+    """Tokens of a file, one per line."""
     file = Path(path)
     if not file.is_file():
-        raise FileNotFoundError(f"{path} is missing: name a file of {what}, a token a line")
+        raise FileNotFoundError(f"{path} is missing: name a file of {what}, one token per line")
     try:
         tokens = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8 ({error.reason}): give {what}, a token a line") from error
+        raise ValueError(f"{path} is not text in UTF-8 ({error.reason}): give {what}, one token per line") from error
     if not tokens:
-        raise ValueError(f"{path} is empty: give {what}, a token a line")
+        raise ValueError(f"{path} is empty: give {what}, one token per line")
     return tokens
-
-
-def _table(rows, has_users):
-    """Recommendations for a reader, a line an item."""
-    first = 0 if has_users else 1
-    lines = [[*line[:-1], f"{line[-1]:.4f}"][first:] for row in rows for line in lines_of(row)]
-    return tabulate(lines, COLUMNS[first:], disable_numparse=True)

@@ -1,123 +1,26 @@
-"""recbole_unirep.commands.serve: `unirep serve`, by uvicorn."""
+"""recbole_unirep.commands.serve: `unirep serve`, a finished run or an export over HTTP."""
 
-import ipaddress
-import os
-import socket
-import sys
-from pathlib import Path
-
-from recbole_unirep.commands.options import SETTINGS, read_options
-from recbole_unirep.compat.workarounds import require_recbole
-from recbole_unirep.files.manifest import MANIFEST
-from recbole_unirep.serving.service import app, model_name
-
-try:
-    import uvicorn
-except ImportError as error:
-    raise ImportError(
-        f"unirep serve needs uvicorn ({error}): install it with pip install 'recbole-unirep[serve]'"
-    ) from error
-
-VALUES = ("port", "host", "data_path", "index")
-CONNECTIONS, SECONDS_TO_END = 256, 5
+from recbole_unirep.commands.command import command
+from recbole_unirep.commands.parameters import INDEXES, argument, option, ranking_keys, run_data_path
+from recbole_unirep.commands.types import OneOf, Place, Switch, Text, Whole
 
 
-def serve(arguments):
-    """Serves a run, or an export, until it is interrupted.
+@command("serve", needs_recbole=False, example="unirep serve runs/ml-100k-UniRep-20261124-024401 --port=8000")
+@argument("folder", "RUN", "the folder of a finished run or of an export", type=Place("FOLDER"))
+@option("--port", Whole(0, 65535), "Port to listen on; 0 is any free one.", default="8000")
+@option("--host", Text("ADDRESS"), "Address to listen on; 0.0.0.0 answers other machines too.", default="127.0.0.1")
+@option("--index", OneOf(*INDEXES), "How to search the items of a run.", shown="exact")
+@run_data_path
+@ranking_keys
+@option("--debug", Switch(), "Show the traceback of an error, and log requests.", default="False")
+def serve(folder, port, host, index, data_path, debug, keys):
+    """Serve a finished run or an export over HTTP, with a page to try it.
 
-    Args:
-        arguments (sequence of str): the run's or the export's folder, then `--port 8000`, `--host 127.0.0.1`,
-            `--data_path=FOLDER`, `--index=exact|faiss|hnsw` and settings of ranking.
-
-    Raises:
-        FileNotFoundError: the folder holds neither.
-        ValueError: an option is not understood.
-        OSError: the port can't be opened.
-        KeyboardInterrupt: it was interrupted.
+    The page picks items and shows recommendations. Ctrl-C ends the server. It has no password: other machines are
+    answered only if --host says so.
     """
-    if not arguments or arguments[0].startswith("--"):
-        raise ValueError("serve reads a finished run or an export: write unirep serve RUN, its folder first")
-    options = read_options("serve", arguments[1:], VALUES, settings=SETTINGS)
-    host, port = options.pop("host", "127.0.0.1"), _port(options.pop("port", "8000"))
-    is_debugged = options.pop("debug", "").lower() == "true"
-    is_export = (Path(arguments[0]) / MANIFEST).is_file()
-    if is_export and options:
-        raise ValueError(f"serve: --{next(iter(options))} is for a run, {arguments[0]} is an export: leave it out")
-    with listening_socket(host, port) as listener:
-        recommender = _exported(arguments[0]) if is_export else _of_run(arguments[0], options)
-        service, name = app(recommender), model_name(recommender)
-        if not _is_loopback(listener.getsockname()[0]):
-            print(
-                f"unirep serve: --host={host} answers other machines too, without password or encryption: use it in a "
-                f"network that you trust",
-                file=sys.stderr,
-            )
-        shown, port = f"[{host}]" if ":" in host else host, listener.getsockname()[1]
-        print(f"{name}, {len(recommender.item_tokens) - 1} items: http://{shown}:{port} (Ctrl-C ends it)", flush=True)
-        config = uvicorn.Config(
-            service,
-            log_level="info" if is_debugged else "error",
-            access_log=is_debugged,
-            lifespan="off",
-            limit_concurrency=CONNECTIONS,
-            timeout_graceful_shutdown=SECONDS_TO_END,
-            server_header=False,
-        )
-        uvicorn.Server(config).run(sockets=[listener])
+    from recbole_unirep.serving.server import serve_folder
 
-
-def _exported(folder):
-    from recbole_unirep.serving.exported import ExportedRecommender  # onnxruntime may be missing where a run is served
-
-    recommender = ExportedRecommender(folder)
-    if recommender.manifest["encoder"] is None:
-        raise ValueError(f"{folder} recommends nothing; {recommender.manifest['scores']}")
-    return recommender
-
-
-def _of_run(folder, options):
-    require_recbole()  # an export is served without it
-    from recbole_unirep.runs.log import RunLog
-    from recbole_unirep.serving.recommender import Recommender
-
-    index = options.pop("index", "exact")
-    with RunLog(speaks=False):
-        return Recommender.load(folder, options.pop("data_path", None), index, **options)
-
-
-def _port(text):
-    port = int(text) if text.isascii() and text.isdigit() else -1
-    if not 0 <= port <= 65535:
-        raise ValueError(f"port={text} is no port: give a whole number from 0 (any that is free) to 65535")
-    return port
-
-
-def listening_socket(host, port):
-    """A socket that listens, so that a port that is taken is known before a model is read.
-
-    Args:
-        host (str): a name or an address, IPv4 or IPv6.
-        port (int): 0 for any that is free.
-
-    Returns:
-        socket.socket: whoever connects waits until it is served.
-
-    Raises:
-        OSError: the host is no address of this machine, or the port is taken or not allowed.
-    """
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (OSError, UnicodeError) as error:
-        raise OSError(f"host={host} is no address ({error}): name one of this machine, or leave --host out") from error
-    try:
-        listener = socket.create_server(address[:2], family=family)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else error  # without what create_server adds to it
-        raise OSError(f"host={host} port={port} can't be opened ({reason}): choose another --port") from error
-    # asyncio does so for connections of sockets of its own; without it each answer waits 40 ms for the client's ACK
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
-
-
-def _is_loopback(address):
-    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    given = {"index": index, "data_path": data_path, **keys}
+    options = {key: value for key, value in given.items() if value is not None}
+    serve_folder(folder, host, port, options, logs_requests=debug)

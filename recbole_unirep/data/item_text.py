@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from dataset_prep.embedding import Encoding, ItemTexts, encode_share, item_vectors
+from dataset_prep.encoders import LEXICAL, OtherEncoder
 from recbole_unirep import parallel
 from recbole_unirep.data.cold_items import n_training_items
+from recbole_unirep.settings.extensions import extensions, find_extension
 
 logger = logging.getLogger()
 
@@ -94,8 +96,9 @@ def encodings(config) -> list:
     """Returns an Encoding per encoder of `text_encoder`.
 
     Raises:
-        ValueError: the key names no encoder, or one twice.
+        ValueError: the key names no encoder, or one twice, or several packages have an encoder of that name.
     """
+    others = {one.name: OtherEncoder(one.load, one.distribution, one.version) for one in extensions("text_encoder")}
     return [
         Encoding(
             encoder=encoder,
@@ -106,8 +109,9 @@ def encodings(config) -> list:
             show_progress=bool(config["show_progress"]),
             processes=config["text_processes"] or 1,
             shard_size=config["text_shard_size"] or config["text_batch_size"],
+            others=others,
         )
-        for encoder in _encoders(config["text_encoder"])
+        for encoder in _encoders(config["text_encoder"], config["text_processes"] or 1)
     ]
 
 
@@ -124,14 +128,25 @@ def side_by_side(parts) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat([functional.normalize(part, dim=-1) for part in parts], dim=-1)
 
 
-def _encoders(text_encoder):
-    """Returns the encoders' names; raises ValueError if the key names no encoder, or one twice."""
+def _encoders(text_encoder, n_processes):
+    """Returns the encoders' names.
+
+    Raises:
+        ValueError: the key names no encoder, one twice, or one of another package for several processes.
+    """
     encoders = text_encoder if isinstance(text_encoder, (list, tuple)) else [text_encoder]
     if not encoders or not all(isinstance(encoder, str) and encoder for encoder in encoders):
         raise ValueError(
             f"text_encoder={text_encoder} names no encoder: give a sentence-transformers model, 'lexical' or the NAME "
             f"of your vectors, several as [A,B], or use no text (--representation=id)"
         )
+    for encoder in encoders:
+        other = find_extension("text_encoder", encoder, is_taken=encoder == LEXICAL)
+        if other is not None and n_processes > 1:
+            raise ValueError(
+                f"text_processes={n_processes} is for sentence-transformers models, {other} encodes in one process: "
+                f"set it to 1"
+            )
     if len(set(encoders)) < len(encoders):
         raise ValueError(f"text_encoder={text_encoder} names an encoder twice: name each once")
     return list(encoders)

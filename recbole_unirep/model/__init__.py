@@ -1,9 +1,9 @@
 """UniRep and the other recommenders of this package: one model a file, table key = class name = yaml file name."""
 
 from recbole_unirep.model.actionpiece import ActionPiece
+from recbole_unirep.model.backbone import OWN_BACKBONES
 from recbole_unirep.model.eager import EAGER
 from recbole_unirep.model.grpo import GRPO
-from recbole_unirep.model.hstu import HSTU
 from recbole_unirep.model.liger import LIGER
 from recbole_unirep.model.mbgen import MBGen
 from recbole_unirep.model.rpg import RPG
@@ -23,6 +23,6 @@ MODELS = {  # with others to compare them with
     "RPG": RPG,
     "MBGen": MBGen,
     "VQRec": VQRec,
-    "HSTU": HSTU,
+    **OWN_BACKBONES,
     "TextKNN": TextKNN,
 }

@@ -1,4 +1,9 @@
-"""recbole_unirep.model.backbone: RecBole's sequential models and HSTU as backbones whose item table can be replaced.
+"""recbole_unirep.model.backbone: sequential models as backbones whose item table can be replaced.
+
+BACKBONES names RecBole's. A backbone of ours or of another package is a RecBole SequentialRecommender that declares its
+own properties: `item_size_key` is the config key of the size of its `item_embedding`, which is replaced. A causal one
+has a method `sequence_states`, from item ids [B, L] to states [B, L, H], that looks items up with
+`scoring.model_contract.read_items`.
 
 Reference:
     Convolution over the last items in addition to attention: Jiang et al. "AdaMCT: Adaptive Mixture of CNN-Transformer
@@ -10,18 +15,59 @@ from recbole.utils import get_model
 from torch import nn
 
 from recbole_unirep.model.hstu import HSTU
+from recbole_unirep.scoring.model_contract import declared_item_size_key, is_causal
+from recbole_unirep.settings.extensions import extension_names, find_extension
 from recbole_unirep.settings.with_keys import with_keys
 
-# name -> config key of the size of its item table
-BACKBONES = {
+OWN_BACKBONES = {"HSTU": HSTU}
+BACKBONES = {  # name -> config key of the size of its item table
     "SASRec": "hidden_size",
     "GRU4Rec": "embedding_size",
     "Caser": "embedding_size",
     "BERT4Rec": "hidden_size",
     "NARM": "embedding_size",
-    "HSTU": "hidden_size",
+    **{name: backbone.item_size_key for name, backbone in OWN_BACKBONES.items()},
 }
-OURS = {"HSTU": HSTU}
+
+
+def backbone_names():
+    """Names of all backbones, those of other packages last (list of str)."""
+    return [*BACKBONES, *extension_names("backbone")]
+
+
+def backbone_class(name):
+    """Returns the class of a backbone of RecBole, of ours or of another package.
+
+    Raises:
+        ValueError: the backbone is unknown, its package can't be imported, or several backbones have that name.
+    """
+    extension = find_extension("backbone", name, is_taken=name in BACKBONES)
+    if extension is None:
+        if name not in BACKBONES:
+            raise ValueError(f"backbone={name} is not known: choose one of {', '.join(backbone_names())}")
+        return OWN_BACKBONES.get(name) or get_model(name)
+    backbone = extension.load()
+    if declared_item_size_key(backbone) is None:
+        raise ValueError(
+            f"{extension} has no item_size_key: set it to the config key that sizes its item table, such as "
+            f"'hidden_size'"
+        )
+    return backbone
+
+
+def item_size_key(name):
+    """Returns the config key of the size of a backbone's item table."""
+    return BACKBONES.get(name) or backbone_class(name).item_size_key
+
+
+def is_causal_backbone(name):
+    """True if the backbone computes states at every position."""
+    return is_causal(backbone_class(name))
+
+
+def causal_backbones():
+    """Names of the causal backbones of RecBole and ours, for errors (list of str)."""
+    return list(filter(is_causal_backbone, BACKBONES))
 
 
 class LocalConvolution(nn.Module):
@@ -48,7 +94,7 @@ def make_backbone(name, config, dataset, hidden_size):
     """Builds a sequential model with an item table of the given size; the caller replaces this table.
 
     Args:
-        name (str): a key of BACKBONES.
+        name (str): a name of `backbone_names`.
         config (Config): holds the model's keys; not changed.
         dataset (recbole Dataset): the training part.
         hidden_size (int): dimensions of an item embedding.
@@ -59,8 +105,9 @@ def make_backbone(name, config, dataset, hidden_size):
     Raises:
         ValueError: the number of heads does not divide the size.
     """
-    if BACKBONES[name] == "hidden_size" and hidden_size % config["n_heads"]:
+    is_of_recbole = name in BACKBONES and name not in OWN_BACKBONES  # other backbones check their own keys
+    if is_of_recbole and BACKBONES[name] == "hidden_size" and hidden_size % config["n_heads"]:
         raise ValueError(f"n_heads {config['n_heads']} does not divide {name}'s hidden size {hidden_size}: change one")
     loss_type = config["loss_type"] if config["loss_type"] in ("CE", "BPR") else "CE"
-    model = OURS.get(name) or get_model(name)
-    return model(with_keys(config, **{BACKBONES[name]: hidden_size, "loss_type": loss_type}), dataset)
+    sizes = {item_size_key(name): hidden_size}
+    return backbone_class(name)(with_keys(config, **sizes, loss_type=loss_type), dataset)

@@ -3,9 +3,10 @@
 from logging import getLogger
 
 from recbole_unirep.compat.pickle_guard import pickles
-from recbole_unirep.model import MODELS
-from recbole_unirep.scoring.model_contract import CAUSAL, RowTrained
+from recbole_unirep.model.backbone import is_causal_backbone
+from recbole_unirep.scoring.model_contract import RowTrained
 from recbole_unirep.scoring.protocols import RECBOLE, protocols_asked
+from recbole_unirep.settings.known_keys import is_ours
 from recbole_unirep.settings.with_keys import with_keys
 from recbole_unirep.training.losses import has_row_loss, is_row_loss
 from recbole_unirep.training.optimization import check_optimization
@@ -16,10 +17,9 @@ def trains_rows(config):
     if config["training_rows"] not in ("user", "target", "prefix"):
         raise ValueError(f"training_rows={config['training_rows']} is not known: choose user, target or prefix")
     asks_for_prefixes = config["training_rows"] == "prefix" or RECBOLE in protocols_asked(config["protocol"])
-    takes_rows = has_row_loss(config["model"], config["loss_type"])
-    if config["model"] in MODELS and not takes_rows:
-        over_backbone = config["backbone"] is not None
-        takes_rows = config["backbone"] in CAUSAL if over_backbone else issubclass(config.model_class, RowTrained)
+    takes_rows = has_row_loss(config.model_class, config["loss_type"])
+    if not takes_rows and issubclass(config.model_class, RowTrained):
+        takes_rows = is_causal_backbone(config["backbone"]) if "backbone" in config.own_keys else True
     return takes_rows and not asks_for_prefixes
 
 
@@ -35,8 +35,9 @@ def build_model(config, dataset, in_rows=None):
         recbole AbstractRecommender: one of ours or RecBole's.
     """
     in_rows = trains_rows(config) if in_rows is None else in_rows
-    has_row_loss_alone = is_row_loss(config["model"], config["loss_type"], in_rows)  # RecBole has only CE and BPR
-    changed = with_keys(config, loss_type="CE") if has_row_loss_alone and config["model"] not in MODELS else config
+    has_row_loss_alone = is_row_loss(config.model_class, config["loss_type"], in_rows)
+    has_only_ce_and_bpr = not any(map(is_ours, config.model_class.__mro__))  # RecBole's models
+    changed = with_keys(config, loss_type="CE") if has_row_loss_alone and has_only_ce_and_bpr else config
     try:
         with pickles(config.allows_pickles):  # some RecBole models read pre-trained files here
             model = config.model_class(changed, dataset).to(config["device"])

@@ -32,6 +32,8 @@ class HSTU(SequentialRecommender):
         ValueError: the number of heads does not divide the hidden size, or the loss is unknown.
     """
 
+    item_size_key = "hidden_size"
+
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         size, n_heads = config["hidden_size"], config["n_heads"]
@@ -53,7 +55,7 @@ class HSTU(SequentialRecommender):
             if isinstance(part, nn.Linear):
                 nn.init.zeros_(part.bias)
 
-    def states(self, item_seq: Tensor) -> Tensor:
+    def sequence_states(self, item_seq: Tensor) -> Tensor:
         """Returns the states at every position.
 
         Args:
@@ -73,7 +75,7 @@ class HSTU(SequentialRecommender):
 
     def forward(self, item_seq, item_seq_len):
         """Returns the state at the last position, shape: [B, H]."""
-        return self.gather_indexes(self.states(item_seq), item_seq_len - 1)
+        return self.gather_indexes(self.sequence_states(item_seq), item_seq_len - 1)
 
     def calculate_loss(self, interaction):
         """Returns the loss of one of RecBole's batches, shape: [].

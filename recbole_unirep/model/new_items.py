@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from recbole_unirep.model.backbone import causal_backbones, is_causal_backbone
 from recbole_unirep.model.textknn import TextKNN
 from recbole_unirep.model.unirep import UniRep
-from recbole_unirep.model.unirep_options import CAUSAL_BACKBONES
 from recbole_unirep.modules.cold_ids import COLD_IDS, cold_id_rows, nearest_items
 from recbole_unirep.modules.representation import REPRESENTATIONS
 from recbole_unirep.scoring.model_contract import Generative
@@ -52,7 +52,7 @@ def check_takes_items(config, model):
         model (recbole AbstractRecommender): model of the run.
     """
     name = config["model"]
-    remedy = f"train UniRep or VQRec over {' or '.join(CAUSAL_BACKBONES)}, or take TextKNN"
+    remedy = f"train UniRep or VQRec over {' or '.join(causal_backbones())}, or take TextKNN"
     if isinstance(model, Generative):
         raise ValueError(
             f"{name} of this run searches the tree of its items' IDs, a new item would change the scores of others: "
@@ -67,10 +67,10 @@ def check_takes_items(config, model):
             f"representation={config['representation']} of this run has only learned IDs, a new item has none: train "
             f"with representation=unified"
         )
-    if config["backbone"] not in CAUSAL_BACKBONES:
+    if not is_causal_backbone(config["backbone"]):
         raise ValueError(
             f"backbone={config['backbone']} of this run can score only its own items: train over "
-            f"{' or '.join(CAUSAL_BACKBONES)}"
+            f"{' or '.join(causal_backbones())}"
         )
     if has_frozen_codes(config):
         check_tokenizer(config)

@@ -5,24 +5,22 @@ from logging import getLogger
 
 import torch
 
-from recbole_unirep.model.backbone import BACKBONES
+from recbole_unirep.model.backbone import backbone_names, causal_backbones, is_causal_backbone, item_size_key
 from recbole_unirep.model.score_bias import LEARNED, RANKING
 from recbole_unirep.modules.code_embedding import CODE_PIECES
 from recbole_unirep.modules.cold_ids import COLD_IDS
 from recbole_unirep.modules.fusion import FUSIONS, KEEPS_WIDTH, SIMILARITIES
 from recbole_unirep.modules.representation import REPRESENTATIONS
-from recbole_unirep.scoring.model_contract import CAUSAL
 from recbole_unirep.scoring.protocols import RECBOLE, protocols_asked
 from recbole_unirep.semantic_ids.collisions import POLICIES
 from recbole_unirep.semantic_ids.frozen_codes import has_frozen_codes
 from recbole_unirep.semantic_ids.pieces import ngram_pieces, sentence_pieces
-from recbole_unirep.tokenizer import TOKENIZERS
+from recbole_unirep.tokenizer import tokenizer_names
 from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.training.losses import LOSSES
 
 QUANTIZATION_ITEMS = ("batch", "catalogue")
 QUANTIZATION_WEIGHTINGS = ("item", "occurrence")
-CAUSAL_BACKBONES = tuple(name for name in BACKBONES if name in CAUSAL)
 
 
 def check_options(config):
@@ -35,8 +33,8 @@ def check_options(config):
         ValueError: an option is out of its range, or two options exclude each other.
     """
     ranges = {
-        "backbone": tuple(BACKBONES),
-        "tokenizer": tuple(TOKENIZERS),
+        "backbone": backbone_names(),
+        "tokenizer": tokenizer_names(),
         "representation": tuple(REPRESENTATIONS),
         "code_pieces": CODE_PIECES,
         "fusion": tuple(FUSIONS),
@@ -90,9 +88,9 @@ def check_options(config):
     is_asked = {key: config[key] for key in ("output_projection", "local_convolution", *LEARNED, *RANKING)}
     is_asked["similarity"] = config["similarity"] != "dot"
     for key in is_asked:
-        if is_asked[key] and config["backbone"] not in CAUSAL_BACKBONES:
+        if is_asked[key] and not is_causal_backbone(config["backbone"]):
             raise ValueError(
-                f"{key}={config[key]} is for backbone {' or '.join(CAUSAL_BACKBONES)}, found {config['backbone']}: "
+                f"{key}={config[key]} is for backbone {' or '.join(causal_backbones())}, found {config['backbone']}: "
                 f"leave the key out"
             )
     for key in LEARNED:
@@ -101,10 +99,10 @@ def check_options(config):
                 f"{key}={config[key]} needs a softmax loss, found loss_type={config['loss_type']}: use CE or SSM, or "
                 f"leave the key out"
             )
-    if config["loss_type"] in ("BCE", "SSM") and config["backbone"] not in CAUSAL_BACKBONES:
+    if config["loss_type"] in ("BCE", "SSM") and not is_causal_backbone(config["backbone"]):
         raise ValueError(
             f"loss_type={config['loss_type']} trains every position, which backbone {config['backbone']} does not "
-            f"support: use CE or BPR, or one of the backbones {', '.join(CAUSAL_BACKBONES)}"
+            f"support: use CE or BPR, or one of the backbones {', '.join(causal_backbones())}"
         )
 
 
@@ -144,7 +142,7 @@ def hidden_size(config, width):
     Raises:
         ValueError: the configured size differs from the width of the parts.
     """
-    key, fusion = BACKBONES[config["backbone"]], config["fusion"]
+    key, fusion = item_size_key(config["backbone"]), config["fusion"]
     if fusion not in KEEPS_WIDTH:
         return config[key]
     size = config[key]

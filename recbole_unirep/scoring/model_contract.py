@@ -218,11 +218,6 @@ def read_items(model, item_seq):
     return items if convolution is None else items + convolution(items)
 
 
-def own_states(model, item_seq):
-    """Returns the states of a model of this package; shapes as in `sasrec_states`."""
-    return model.states(item_seq)
-
-
 CLOZE = ("BERT4Rec",)
 CAUSAL = {
     "SASRec": sasrec_states,
@@ -231,8 +226,20 @@ CAUSAL = {
     "FDSA": forward_states,
     "GRU4RecF": forward_states,
     "S3Rec": s3rec_states,
-    "HSTU": own_states,
 }
+
+
+def is_causal(model_class):
+    """True if a class computes states at every position: it has a method `sequence_states`, or CAUSAL names it.
+
+    False for a class whose `sequence_states` is a property (UniRep): there the backbone decides.
+    """
+    return callable(getattr(model_class, "sequence_states", None)) or model_class.__name__ in CAUSAL
+
+
+def declared_item_size_key(model_class):
+    """Returns the config key of the size of a backbone's item table, as its class declares it; None if it does not."""
+    return getattr(model_class, "item_size_key", None)
 
 
 def sequence_states(model):

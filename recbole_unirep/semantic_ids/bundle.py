@@ -7,7 +7,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from recbole_unirep.semantic_ids.ids import SemanticIds, read_file, read_record
-from recbole_unirep.tokenizer import TOKENIZERS, make_tokenizer
+from recbole_unirep.tokenizer import make_tokenizer, tokenizer_names
 from recbole_unirep.version import __version__
 
 WEIGHTS = "tokenizer.safetensors"
@@ -59,9 +59,9 @@ def load_bundle(folder: Path) -> Bundle:
     """
     record = read_record(folder)
     name, settings = record.get("tokenizer"), record.get("settings")
-    if name not in TOKENIZERS or not isinstance(settings, dict):
+    if name not in tokenizer_names() or not isinstance(settings, dict):
         raise ValueError(
-            f"{folder} was made by tokenizer {name!r}, which is not known: known are {', '.join(TOKENIZERS)}"
+            f"{folder} was made by tokenizer {name!r}, which is not known: known are {', '.join(tokenizer_names())}"
         )
     try:
         tokenizer = make_tokenizer(name, settings, settings.get("text_dim"))

@@ -43,7 +43,7 @@ def load_catalogue(config, dataset, tokenizer, further=()) -> Catalogue:
     Args:
         config (Config): ours.
         dataset (Dataset): RecBole's, or its training part.
-        tokenizer (str): a key of TOKENIZERS.
+        tokenizer (str): a name of `tokenizer_names`.
         further (sequence of tuple[str, Tensor]): name and vectors of further sources, in RecBole's numbering without
             padding, shape: [N, D] each; they are appended to the text's.
 

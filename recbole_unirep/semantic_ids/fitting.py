@@ -35,7 +35,7 @@ def fit_codes(name, keys, catalogue, collisions) -> FittedCodes:
     """Fits a tokenizer on the items of a catalogue that it may learn from, and encodes all items.
 
     Args:
-        name (str): a key of TOKENIZERS.
+        name (str): a name of `tokenizer_names`.
         keys (mapping): holds the tokenizer's keys: a config, or settings.
         catalogue (Catalogue): the items.
         collisions (str): a key of POLICIES.

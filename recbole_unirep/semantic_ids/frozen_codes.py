@@ -18,7 +18,7 @@ from recbole_unirep.semantic_ids.collisions import catalogue_codes, resolve
 from recbole_unirep.semantic_ids.fitting import FittedCodes, assign_codes, fit_codes
 from recbole_unirep.semantic_ids.ids import SemanticIds, is_numbered, read_record
 from recbole_unirep.settings.with_keys import with_keys
-from recbole_unirep.tokenizer import TOKENIZERS, is_collaborative
+from recbole_unirep.tokenizer import is_collaborative, tokenizer_class
 from recbole_unirep.tokenizer.base import shipped_defaults
 
 KEPT_IN = "kept_tokenizers"  # a key that no yaml declares, so that no user can set it: folder of the run that is read
@@ -48,7 +48,7 @@ class FrozenCodes(NamedTuple):
 
 def has_frozen_codes(config):
     """Whether the config asks for frozen codes: from a bundle, or by a tokenizer that is not trained along."""
-    return bool(config["semantic_ids"]) or not TOKENIZERS[config["tokenizer"]].is_trained
+    return bool(config["semantic_ids"]) or not tokenizer_class(config["tokenizer"]).is_trained
 
 
 def frozen_codes(config, dataset) -> FrozenCodes:

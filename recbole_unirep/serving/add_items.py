@@ -10,16 +10,10 @@ from recbole_unirep.data.new_item_text import new_item_text, read_rows, vectors_
 from recbole_unirep.model.new_items import NewItems, check_takes_items, check_text, embed_new_items, id_fallback_of
 from recbole_unirep.model.textknn import TextKNN
 from recbole_unirep.quick_start import load_data_and_model
-from recbole_unirep.runs.folder import ADDED
-from recbole_unirep.runs.log import RunLog
 from recbole_unirep.semantic_ids.frozen_codes import has_frozen_codes
 from recbole_unirep.semantic_ids.new_item_codes import frozen_tokenizer, with_unused_levels
 from recbole_unirep.serving.added_items import AddedItems, append_added, check_new, read_added
-from recbole_unirep.settings.values import split_arguments
 from recbole_unirep.settings.with_keys import with_keys
-
-OPTIONS = ("vectors", "id_fallback", "data_path")
-SETTINGS = ("use_gpu", "gpu_id", "text_device", "text_batch_size")
 
 
 def add_items(run, new_items, vectors=None, id_fallback=None, data_path=None, **keys):
@@ -98,40 +92,3 @@ def _text_of_files(new, vectors, sources, id_fallback):
             f"bundle are not stored): choose mean or zero"
         )
     return vectors_of_files([Path(path) for path in vectors], new.items, dict.fromkeys(sources)), None
-
-
-def add_items_command(arguments):
-    """`unirep add-items`.
-
-    Args:
-        arguments (sequence of str): the run's folder, the file of new items, then `--vectors="A.npy B.npy"`,
-            `--id_fallback=mean|zero|nearest`, `--data_path=FOLDER` and settings of SETTINGS.
-
-    Returns:
-        str: what was added.
-
-    Raises:
-        ValueError: an option is not understood; and as `add_items`.
-        FileNotFoundError: as `add_items`.
-    """
-    folders = [argument for argument in arguments[:2] if not argument.startswith("--")]
-    if len(folders) < 2:
-        raise ValueError("add-items puts new items into a finished run: write unirep add-items RUN NEW_ITEMS.csv")
-    options = split_arguments(arguments[2:])
-    options.pop("debug", None)
-    for name, text in options.items():
-        if name not in (*OPTIONS, *SETTINGS) or not text.strip():
-            found = f"--{name} is empty" if name in (*OPTIONS, *SETTINGS) else f"there is no --{name}"
-            raise ValueError(f"add-items: {found}: known are --{'=.., --'.join((*OPTIONS, *SETTINGS))}=..")
-    if "vectors" in options:
-        options["vectors"] = options["vectors"].split()
-    run, file = folders
-    with RunLog(speaks=False):
-        added = add_items(run, file, **options)
-    batch, embedded = added.batches[-1], added.embedded
-    parts = [f"text vectors {batch['vectors']} ({embedded.text.shape[1]} dimensions)"]
-    if embedded.codes is not None:
-        parts.append(f"{embedded.codes.shape[1]} codes")
-    if batch["id_fallback"] is not None:
-        parts.append(f"ID fallback {batch['id_fallback']}")
-    return f"{Path(run) / ADDED}: {batch['n_items']} items added, {len(added.items)} in all; {', '.join(parts)}"

@@ -1,4 +1,4 @@
-"""recbole_unirep.serving.export: `unirep export`, a finished run as files that need neither its data nor RecBole.
+"""recbole_unirep.serving.export: a finished run as files that need neither its data nor RecBole.
 
     manifest.json         what is there, what the scores are, versions, sha256 of each file
     weights.safetensors   the model's state
@@ -19,13 +19,11 @@ import torch
 from safetensors.numpy import save
 from safetensors.torch import save as save_tensors
 
-from recbole_unirep.commands.options import read_options
 from recbole_unirep.files.manifest import check_place, write_manifest
 from recbole_unirep.files.whole import whole_folder, write_yaml
 from recbole_unirep.model.item_codes import model_codes
 from recbole_unirep.runs.environment import environment
 from recbole_unirep.runs.folder import CONFIG
-from recbole_unirep.runs.log import RunLog
 from recbole_unirep.scoring.model_contract import ranking_bias, scores_by_table
 from recbole_unirep.semantic_ids.bundle import save_bundle
 from recbole_unirep.semantic_ids.catalogue import TEXT_SETTINGS
@@ -41,35 +39,6 @@ COMPARED, DIFFERENCE = 100, 1e-4  # best items whose scores are compared; what r
 MACHINE_KEYS = ("data_path", "run_dir", "resume", "text_dir", "config_files")  # what only the run's machine knows
 
 
-def export(arguments):
-    """Exports a run.
-
-    Args:
-        arguments (sequence of str): the run's folder, then `--out=FOLDER` (RUN/export), `--overwrite=True`,
-            `--data_path=FOLDER`.
-
-    Yields:
-        str: what to print.
-
-    Raises:
-        FileExistsError: something lies at the place.
-        FileNotFoundError: the folder holds no run or no checkpoint.
-        ValueError: an option is not understood, or the model keeps more than its weights.
-    """
-    if not arguments or arguments[0].startswith("--"):
-        raise ValueError("export reads a finished run: write unirep export RUN, its folder first")
-    options = read_options("export", arguments[1:], ("out", "overwrite", "data_path"))
-    overwrite = options.get("overwrite", "false").lower()
-    if overwrite not in ("true", "false"):
-        raise ValueError(f"export: --overwrite={options['overwrite']} is neither True nor False: write one of them")
-    with RunLog(speaks=False):
-        out = Path(options.get("out") or Path(arguments[0]) / "export")
-        manifest = export_run(arguments[0], out, options.get("data_path"), overwrite == "true")
-    size = sum(file["bytes"] for file in manifest["files"].values())
-    yield f"{out}: {manifest['model']} on {manifest['dataset']}, {manifest['n_items']} items, {size / 1e6:.1f} MB"
-    yield manifest["scores"]
-
-
 def export_run(run, out, data_path=None, overwrite=False):
     """Writes the export of a run, whole or not at all, once its scores are those of the run.
 
@@ -83,7 +52,9 @@ def export_run(run, out, data_path=None, overwrite=False):
         dict: the manifest.
 
     Raises:
-        FileExistsError, FileNotFoundError, ValueError: as `export`.
+        FileExistsError: the folder already exists and `overwrite` is False, or holds something else.
+        FileNotFoundError: the folder holds no run or no checkpoint.
+        ValueError: the model keeps more than its weights, or the export does not score as the run does.
     """
     out = Path(out)
     if Path(run, CONFIG).is_file():  # what is wrong with the run is said first

@@ -1,4 +1,4 @@
-"""recbole_unirep.serving.instructions: `unirep export BUNDLE --format=instructions`, what a language model is tuned on.
+"""recbole_unirep.serving.instructions: training data of a language model that writes the IDs of a bundle.
 
     train.jsonl           task, prompt and response of each line
     valid.jsonl, test.jsonl   the held-out targets: user, item, prompt and response of the task `sequence`
@@ -16,7 +16,6 @@ The wording is ours. Titles are those of the `.item` file; what has none has no 
 
 import json
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 
@@ -28,10 +27,9 @@ from recbole_unirep.files.manifest import check_place, write_manifest
 from recbole_unirep.files.whole import whole_folder
 from recbole_unirep.runs.log import RunLog
 from recbole_unirep.semantic_ids.ids import SemanticIds, is_numbered, read_record
-from recbole_unirep.settings.values import split_arguments
+from recbole_unirep.settings.arguments import join_arguments
 from recbole_unirep.version import __version__
 
-FORM = "--format=instructions"
 TASKS = {  # prompts of a task, one of which is drawn for each line, and what answers them
     "sequence": (
         (
@@ -58,49 +56,39 @@ TASKS = {  # prompts of a task, one of which is drawn for each line, and what an
     "title_to_id": (("Which item is called {title}?", "The item with the title {title} is"), "{id}"),
     "id_to_title": (("What is the title of {id}?", "The item {id} is called"), "{title}"),
 }
-HISTORY = 10  # items of a history, where nothing else is said
 
 
-def export_instructions(arguments):
+def export_instructions(bundle, out, max_history, overwrite, keys):
     """Writes the training data of a language model.
 
     Args:
-        arguments (sequence of str): the bundle's folder, then `--dataset=NAME`, `--max_history=10`,
-            `--out=FOLDER` (BUNDLE/instructions), `--overwrite=True`, `--seed`, and keys of data and split.
+        bundle (str or Path): its folder.
+        out (str or Path): the folder to write.
+        max_history (int): most items in a history.
+        overwrite (bool): whether an export that is already there is replaced.
+        keys (dict[str, str]): texts of config keys: dataset, seed, data and split.
 
-    Yields:
-        str: what to print.
+    Returns:
+        dict[str, dict[str, int]]: lines of each task, by split.
 
     Raises:
-        FileExistsError: something lies at the place.
+        FileExistsError: the folder already exists and `overwrite` is False, or holds something else.
         FileNotFoundError: the folder holds no bundle, or the dataset is missing.
-        ValueError: an option is not understood, or the bundle lacks items of the dataset.
+        ValueError: a key can't be used, or the bundle lacks items of the dataset.
     """
-    if not arguments or arguments[0].startswith("--"):
-        raise ValueError(f"export {FORM} reads a bundle: write unirep export BUNDLE {FORM} --dataset=NAME")
-    options = {name: text for name, text in split_arguments(arguments[1:]).items() if name not in ("format", "debug")}
-    out = Path(options.pop("out", None) or Path(arguments[0]) / "instructions")
-    overwrite = options.pop("overwrite", "false").lower()
-    if overwrite not in ("true", "false"):
-        raise ValueError(f"export: --overwrite={overwrite} is neither True nor False: write one of them")
-    max_history = options.pop("max_history", str(HISTORY))
-    if not (max_history.isascii() and max_history.isdecimal()) or int(max_history) < 1:
-        raise ValueError(f"max_history={max_history} is no number of items: give a whole number above 0")
-    semantic_ids, record = SemanticIds.load(arguments[0]), read_record(arguments[0])
-    check_place(out, overwrite == "true")
+    semantic_ids, record = SemanticIds.load(bundle), read_record(bundle)
+    check_place(out, overwrite)
     if is_numbered(record) and (semantic_ids.codes[:, :-1] < 0).any():
         raise ValueError(
-            f"IDs of {arguments[0]} end early and then have a number that tells equal ones apart, which no text of "
+            f"IDs of {bundle} end early and then have a number that tells equal ones apart, which no text of "
             f"tokens says: make the bundle with another policy for collisions, such as leave"
         )
     with RunLog(speaks=False):
-        config = Config("SASRec", arguments=[f"--{name}={text}" for name, text in options.items()])
+        config = Config("SASRec", arguments=join_arguments(keys))
         if config["split"] == "cold_items":
-            raise ValueError(
-                f"split=cold_items: {arguments[0]} was learned from all items, cold ones too: leave split out"
-            )
+            raise ValueError(f"split=cold_items: {bundle} was learned from all items, cold ones too: leave split out")
         data = load_data(config, one_row_a_user=True)
-        lines = _Lines(config, data, semantic_ids, int(max_history))
+        lines = _Lines(config, data, semantic_ids, max_history)
         with whole_folder(out, replace=True) as folder:
             counts = {"train": _write(folder / "train.jsonl", lines.training())}
             for split in ("valid", "test"):
@@ -117,13 +105,12 @@ def export_instructions(arguments):
                     "tokenizer": record.get("tokenizer"),
                     "n_items": len(lines.items) - 1,
                     "split": config["split"],
-                    "max_history": int(max_history),
+                    "max_history": max_history,
                     "seed": config["seed"],
                     "lines": counts,
                 },
             )
-    for split, of_tasks in counts.items():
-        yield f"{out}/{split}.jsonl: " + ", ".join(f"{count} {task}" for task, count in of_tasks.items())
+    return counts
 
 
 def id_tokens(codebook_sizes):

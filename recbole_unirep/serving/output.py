@@ -5,6 +5,8 @@ import json
 from contextlib import contextmanager
 from pathlib import Path
 
+from tabulate import tabulate
+
 from recbole_unirep.files.whole import whole
 
 COLUMNS = ("user", "rank", "item", "title", "score")
@@ -16,6 +18,21 @@ def lines_of(recommendation):
     return zip(
         (recommendation.user for _ in ranks), ranks, recommendation.items, recommendation.titles, recommendation.scores
     )
+
+
+def table(rows, has_users):
+    """Recommendations as a table for the terminal, one line per item.
+
+    Args:
+        rows (iterable of Recommendation): the recommendations.
+        has_users (bool): whether the first column shows the user.
+
+    Returns:
+        str: the table.
+    """
+    first = 0 if has_users else 1
+    lines = [[*line[:-1], f"{line[-1]:.4f}"][first:] for row in rows for line in lines_of(row)]
+    return tabulate(lines, COLUMNS[first:], disable_numparse=True)
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from recbole_unirep.files.item_columns import TEXT_COLUMNS, UNIQUE_COLUMNS
-from recbole_unirep.settings.known_keys import nearest, recbole_datasets
+from recbole_unirep.settings.known_keys import recbole_datasets
+from recbole_unirep.settings.nearest import nearest
 
 FEATURE_KEYS = ("selected_features", "item_attribute")
 BUNDLED = "ml-100k"

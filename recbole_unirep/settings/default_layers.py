@@ -6,11 +6,13 @@ models: it names them in `base_settings`, a tuple of str, weakest first.
 
 from collections import ChainMap
 
-import yaml
 from recbole.utils import InputType, ModelType
 
 from recbole_unirep.settings.dataset_columns import FEATURE_KEYS, columns_layer, features_layer, interaction_file
-from recbole_unirep.settings.known_keys import RECBOLE, keys_of_class, nearest, recbole_models
+from recbole_unirep.settings.extensions import extension_names, find_extension
+from recbole_unirep.settings.known_keys import RECBOLE, is_extension, keys_of_class, recbole_models
+from recbole_unirep.settings.nearest import nearest
+from recbole_unirep.settings.parts import part_file, part_names, read_keys
 from recbole_unirep.settings.shipped import shipped_file, shipped_names
 
 UNIFORM_NEGATIVES = {"distribution": "uniform", "sample_num": 1}
@@ -66,22 +68,27 @@ def lay_defaults(config, model, model_class, dataset):
 
 def _read(file, loader):
     """Reads the keys of a yaml file; a missing file has none."""
-    return yaml.load(file.read_text(encoding="utf-8"), Loader=loader) or {} if file.is_file() else {}
+    return read_keys(file, loader) if file.is_file() else {}
 
 
 def _model_layer(model_class, loader):
     """Keys of the yaml of a class, over those of the yaml files that it names in `base_settings` and of its bases."""
     layer = {}
     for base in reversed(model_class.__mro__):
-        for name in (*vars(base).get("base_settings", ()), base.__name__):
-            layer.update(_read(shipped_file("model", f"{name}.yaml"), loader))
+        for name in vars(base).get("base_settings", ()):
+            layer.update(_read(part_file("model", name), loader))
+        if is_extension(base):
+            kind = "model" if base.__name__ in extension_names("model") else "backbone"
+            layer.update(_read(part_file(kind, base.__name__), loader))
+        else:
+            layer.update(_read(shipped_file("model", f"{base.__name__}.yaml"), loader))
     return layer
 
 
 def _named_layer(kind, name, loader):
-    if name not in shipped_names(kind):
-        raise ValueError(f"{kind} '{name}' is unknown: {nearest(name, shipped_names(kind))}")
-    return _read(shipped_file(kind, f"{name}.yaml"), loader)
+    if name not in part_names(kind):
+        raise ValueError(f"{kind} '{name}' is unknown: {nearest(name, part_names(kind))}")
+    return read_keys(part_file(kind, name), loader)
 
 
 def _preset_layer(name, model, loader):
@@ -97,11 +104,13 @@ def _preset_layer(name, model, loader):
 
 
 def _backbone_layer(name, loader):
-    """Keys of the backbone: ours over RecBole's."""
-    if name not in recbole_models() and name not in shipped_names("model"):
-        raise ValueError(f"backbone '{name}' is unknown: {nearest(name, recbole_models().keys() | {'HSTU'})}")
+    """Keys of the backbone: ours, or those of another package, over RecBole's."""
+    find_extension("backbone", name, is_taken=name in recbole_models())
+    known = recbole_models().keys() | set(part_names("backbone"))
+    if name not in known:
+        raise ValueError(f"backbone '{name}' is unknown: {nearest(name, known)}")
     recbole = _read(RECBOLE / "properties" / "model" / f"{name}.yaml", loader)
-    return {**recbole, **_read(shipped_file("model", f"{name}.yaml"), loader)}
+    return {**recbole, **_read(part_file("backbone", name), loader)}
 
 
 def _dataset_layer(settings, model, model_class, dataset, loader):

@@ -4,7 +4,6 @@ The yaml file that declares a key says whose key it is. RecBole's model classes 
 yaml files declares: those are looked up in the source of the class that runs.
 """
 
-import difflib
 import functools
 import re
 import sys
@@ -13,31 +12,15 @@ from pathlib import Path
 import recbole
 from recbole.utils import dataset_arguments, evaluation_arguments, general_arguments, training_arguments
 
+from recbole_unirep.settings.extensions import extensions
+from recbole_unirep.settings.nearest import did_you_mean, near
+from recbole_unirep.settings.parts import FOLDERS, extension_files
 from recbole_unirep.settings.shipped import shipped_file
 
 RECBOLE = Path(recbole.__file__).parent
 YAML_KEY = re.compile(r"^([\w-]+)\s*:", re.MULTILINE)
 # config["key"], self.config.get("key"), final_config_dict["key"], also over a line break.
 READ_KEY = re.compile(r"""config\w*(?:\[|\.get\()\s*["'](\w+)["']""")
-
-
-def nearest(name, names):
-    """Returns the end of an error message: the closest known names.
-
-    Args:
-        name (str): the unknown name.
-        names (iterable of str): all known names.
-
-    Returns:
-        str: "did you mean 'SASRec'?", or all names if none is close.
-    """
-    return _near(name, names) or "known are " + (", ".join(sorted(names)) or "none")
-
-
-def _near(name, names):
-    by_lower = {known.lower(): known for known in names}
-    near = difflib.get_close_matches(str(name).lower(), by_lower, n=3)
-    return "did you mean " + " or ".join(f"'{by_lower[lower]}'" for lower in near) + "?" if near else ""
 
 
 def keys_in(file):
@@ -95,22 +78,35 @@ def general_keys():
 
 @functools.cache
 def special_keys():
-    """Keys that a yaml of a model or tokenizer declares, RecBole's or ours."""
-    files = [*RECBOLE.glob("properties/model/*.yaml")]
+    """Keys that a yaml of a model or tokenizer declares: of RecBole, ours or another package."""
+    files = [*RECBOLE.glob("properties/model/*.yaml"), *extension_files()]
     files += [*shipped_file("model").glob("*.yaml"), *shipped_file("tokenizer").glob("*.yaml")]
     return set().union(*map(keys_in, files))
 
 
 def keys_of_class(model_class):
-    """Keys that the source of a model class and its base classes reads, except classes of ours, which have a yaml."""
-    modules = {base.__module__ for base in model_class.__mro__ if not is_ours(base)}
+    """Keys that the source of a model class and its base classes reads, except classes whose yaml declares them."""
+    modules = {base.__module__ for base in model_class.__mro__ if not is_ours(base) and not is_extension(base)}
     files = {getattr(sys.modules.get(module), "__file__", None) for module in modules}
     return set().union(*(keys_in(file) for file in files if file and file.endswith(".py")))
 
 
 def is_ours(model_class):
     """True for a class of this package; its yaml declares its keys."""
-    return model_class.__module__.partition(".")[0] == __name__.partition(".")[0]
+    return _package(model_class.__module__) == _package(__name__)
+
+
+def is_extension(model_class):
+    """True for a class that another package names in its entry points; its yaml declares its keys."""
+    return any(
+        extension.name == model_class.__name__ and _package(extension.module) == _package(model_class.__module__)
+        for kind in FOLDERS
+        for extension in extensions(kind)
+    )
+
+
+def _package(module):
+    return module.partition(".")[0]
 
 
 def check_keys(keys, own_keys, model):
@@ -128,7 +124,9 @@ def check_keys(keys, own_keys, model):
         ValueError: a key is unknown.
     """
     known = general_keys() | special_keys() | own_keys
-    unknown = [f"unknown key '{key}', {_near(key, known) or 'it stands in no yaml file'}" for key in keys - known]
+    unknown = [
+        f"unknown key '{key}', {did_you_mean(near(key, known)) or 'it stands in no yaml file'}" for key in keys - known
+    ]
     if unknown:
         raise ValueError("; ".join(sorted(unknown)))
     unused = sorted(keys - general_keys() - own_keys)

@@ -66,26 +66,3 @@ def _yaml_literal(text, loader):
         return text
     # Python reads numbers: YAML reads 010 as 8 and 1:30 as 90. Other texts stay whole: YAML cuts 'a #b' and drops ''.
     return value if isinstance(value, (bool, list, dict)) or (value is None and text.strip()) else text
-
-
-def split_arguments(arguments):
-    """Splits ``--key=value`` arguments at their first '='.
-
-    Args:
-        arguments (iterable of str): the command line, without the command's name.
-
-    Returns:
-        dict[str, str]: text of each key.
-
-    Raises:
-        ValueError: an argument has another form, or a key is given twice with different values.
-    """
-    texts = {}
-    for argument in arguments:
-        name, equals, text = argument.partition("=")
-        key = name[2:]
-        if not name.startswith("--") or not key or not equals:
-            raise ValueError(f"argument '{argument}' is not understood: write --key=value, e.g. --model=UniRep")
-        if texts.setdefault(key, text) != text:
-            raise ValueError(f"argument --{key} is given twice, as '{texts[key]}' and '{text}': give it once")
-    return texts

@@ -1,9 +1,8 @@
 """recbole_unirep.study.figures_asked: the figures that a study file can ask for."""
 
 from recbole_unirep.modules.representation import REPRESENTATIONS
+from recbole_unirep.study.defaults import METRICS, PROTOCOLS
 
-METRICS = ["hit@5", "ndcg@5", "hit@10", "ndcg@10", "mrr"]  # the paper's
-PROTOCOLS = ["uni99", "full", "full_unseen"]
 RUN_FIGURES = (
     "learning_curve",
     "codebook_usage",

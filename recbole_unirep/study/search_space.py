@@ -16,7 +16,9 @@ from typing import NamedTuple
 
 import yaml
 
-from recbole_unirep.settings.known_keys import nearest, recbole_models
+from recbole_unirep.settings.known_keys import recbole_models
+from recbole_unirep.settings.nearest import nearest
+from recbole_unirep.settings.parts import part_names
 from recbole_unirep.settings.shipped import shipped_file, shipped_names
 from recbole_unirep.settings.values import parse_value
 
@@ -68,7 +70,7 @@ def read_spaces(name):
         raise ValueError(f"space {file} is no YAML: {error}") from error
     if not isinstance(parts, dict) or not parts:
         raise ValueError(f"space {file} holds no parts: write 'shared:' or a model's name and its levers under it")
-    models = recbole_models().keys() | shipped_names("model")
+    models = recbole_models().keys() | part_names("model")
     for part in parts:
         if part != SHARED and part not in models:
             raise ValueError(f"space {file}: part '{part}' is neither 'shared' nor a model: {nearest(part, models)}")

@@ -24,7 +24,8 @@ import yaml
 
 from recbole_unirep.model import METHODS
 from recbole_unirep.study.cells import Cell, seeds_asked
-from recbole_unirep.study.figures_asked import METRICS, PROTOCOLS, figure_asked
+from recbole_unirep.study.defaults import METRICS, PROTOCOLS
+from recbole_unirep.study.figures_asked import figure_asked
 
 KEYS = {
     "study": ("title", "text", "dataset", "datasets", "seeds", "settings", "rows", "ours", "tables", "figures"),

@@ -1,8 +1,10 @@
 """Tokenizers by name: vectors or items in, codes out, independent of RecBole, users and sequences."""
 
+from recbole_unirep.settings.extensions import extension_names, find_extension
+from recbole_unirep.settings.nearest import nearest
 from recbole_unirep.tokenizer.assigned import AssignedTokenizer
 from recbole_unirep.tokenizer.balancedrqkmeans import BalancedRQKMeans
-from recbole_unirep.tokenizer.base import shipped_defaults
+from recbole_unirep.tokenizer.base import SemanticTokenizer, shipped_defaults
 from recbole_unirep.tokenizer.categoricalids import CategoricalIDs
 from recbole_unirep.tokenizer.fused import Fused
 from recbole_unirep.tokenizer.hierarchicalkmeans import HierarchicalKMeans
@@ -40,21 +42,46 @@ TOKENIZERS = {
 }
 
 
+def tokenizer_names():
+    """Names of all tokenizers, those of other packages last (list of str)."""
+    return [*TOKENIZERS, *extension_names("tokenizer")]
+
+
+def tokenizer_class(name):
+    """Returns the class of a tokenizer of ours or of another package.
+
+    Raises:
+        ValueError: the tokenizer is unknown, its package can't be imported, or several tokenizers have that name.
+    """
+    extension = find_extension("tokenizer", name, is_taken=name in TOKENIZERS)
+    if extension is None:
+        if name not in TOKENIZERS:
+            raise ValueError(f"tokenizer={name} is unknown: {nearest(name, tokenizer_names())}")
+        return TOKENIZERS[name]
+    tokenizer = extension.load()
+    if not issubclass(tokenizer, (SemanticTokenizer, AssignedTokenizer)):
+        raise ValueError(
+            f"{extension} is neither a SemanticTokenizer nor an AssignedTokenizer of recbole_unirep.tokenizer: make it "
+            f"a subclass of one"
+        )
+    return tokenizer
+
+
 def reads_vectors(name):
     """Whether a tokenizer reads vectors; the others read item tokens and columns."""
-    return not issubclass(TOKENIZERS[name], AssignedTokenizer)
+    return not issubclass(tokenizer_class(name), AssignedTokenizer)
 
 
 def is_collaborative(name):
     """Whether a tokenizer reads collaborative vectors beside the text's."""
-    return TOKENIZERS[name].is_collaborative
+    return tokenizer_class(name).is_collaborative
 
 
 def make_tokenizer(name, settings, text_dim=None, n_vectors=None):
     """Builds a tokenizer, not fitted yet, from a config or other settings.
 
     Args:
-        name (str): a key of TOKENIZERS.
+        name (str): a name of `tokenizer_names`.
         settings (mapping): holds the keys of its yaml; others are ignored.
         text_dim (int or None): dimensions of an item text embedding, for the tokenizers that have an encoder.
         n_vectors (int or None): number of vectors that it will learn from, if known.
@@ -65,10 +92,11 @@ def make_tokenizer(name, settings, text_dim=None, n_vectors=None):
     Raises:
         ValueError: an option is out of its range, or there are more codes than vectors to learn them from.
     """
-    if n_vectors is not None and reads_vectors(name) and settings["codebook_size"] > n_vectors:
+    keys = shipped_defaults(name)
+    has_codebooks = reads_vectors(name) and "codebook_size" in keys
+    if n_vectors is not None and has_codebooks and settings["codebook_size"] > n_vectors:
         raise ValueError(
             f"codebook_size={settings['codebook_size']} is more than the {n_vectors} items that it learns from: "
             f"give at most as many"
         )
-    keys = {key: settings[key] for key in shipped_defaults(name)}
-    return TOKENIZERS[name].from_keys({**keys, "text_dim": text_dim})
+    return tokenizer_class(name).from_keys({**{key: settings[key] for key in keys}, "text_dim": text_dim})

@@ -9,10 +9,9 @@ from inspect import signature
 from typing import Any, NamedTuple, Protocol
 
 import torch
-import yaml
 from torch import Tensor, nn
 
-from recbole_unirep.settings.shipped import shipped_file
+from recbole_unirep.settings.parts import part_file, read_keys
 
 ROWS_AT_ONCE = 2**15  # vectors per block
 
@@ -256,8 +255,8 @@ def built(cls, keys: Mapping[str, Any], **parts: Any):
 
 
 def shipped_defaults(name: str) -> dict:
-    """Values of the shipped `properties/tokenizer/<name>.yaml`."""
-    return yaml.safe_load(shipped_file("tokenizer", f"{name}.yaml").read_text(encoding="utf-8"))
+    """Values of the shipped `properties/tokenizer/<name>.yaml`, or of the yaml that another package ships."""
+    return read_keys(part_file("tokenizer", name))
 
 
 def check_option(key: str, value: Any, allowed) -> None:

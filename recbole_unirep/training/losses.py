@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from recbole_unirep import parallel
-from recbole_unirep.scoring.model_contract import CAUSAL, CLOZE, sequence_states
+from recbole_unirep.scoring.model_contract import CAUSAL, CLOZE, is_causal, sequence_states
 from recbole_unirep.scoring.score_additions import place_among
 from recbole_unirep.training.cloze import cloze_loss
 from recbole_unirep.training.softmax import cross_entropy, sampled_cross_entropy
@@ -34,29 +34,30 @@ PAIRWISE = {"BCE": bce, "BPR": bpr}
 LOSSES = ("CE", *PAIRWISE, "SSM")
 
 
-def is_row_loss(model, loss_type, trains_rows):
+def is_row_loss(model_class, loss_type, trains_rows):
     """True if this model has this loss only when it trains on user sequences.
 
     Args:
-        model (str): name of the model.
+        model_class (type): class of the model.
         loss_type (str): name of the loss.
         trains_rows (bool): True if the run trains on user sequences.
 
     Raises:
         ValueError: the loss needs user sequences, but the run does not train on them.
     """
-    needs_rows = loss_type == "SSM" or (loss_type == "BCE" and model in CAUSAL)
+    needs_rows = loss_type == "SSM" or (loss_type == "BCE" and is_causal(model_class))
     if needs_rows and not trains_rows:
         raise ValueError(
-            f"{model} with loss_type={loss_type} needs training on user sequences: use one of {', '.join(CAUSAL)} as "
-            f"model or backbone with training_rows=user, or loss_type CE or BPR"
+            f"{model_class.__name__} with loss_type={loss_type} needs training on user sequences: use one of "
+            f"{', '.join(CAUSAL)}, or another with sequence_states, as model or backbone with training_rows=user, or "
+            f"loss_type CE or BPR"
         )
     return needs_rows
 
 
-def has_row_loss(model, loss_type):
-    """True if user sequences can train this model (by name): causal models, and BERT4Rec with loss_type CE."""
-    return model in CAUSAL or (model in CLOZE and loss_type == "CE")
+def has_row_loss(model_class, loss_type):
+    """True if user sequences can train this model class: causal ones, and BERT4Rec with loss_type CE."""
+    return is_causal(model_class) or (model_class.__name__ in CLOZE and loss_type == "CE")
 
 
 def row_loss(model, batch, n_items, config):

@@ -1,5 +1,7 @@
 """What a subcommand of unirep can't do is one line that names the remedy, and nothing is written."""
 
+import shlex
+
 import numpy as np
 import pytest
 
@@ -15,8 +17,8 @@ CASES = [
     ("embed --dataset=tiny {data} --text_encoder=", "text_encoder= names no encoder"),
     ("embed --dataset=tiny {data} --text_encoder=lexical --foo=1", "unknown key 'foo'"),
     ("embed --dataset=tiny {data} --text_encoder=lexical --lexical_dim=0", "lexical_dim=0 is too small"),
-    ("compare", "unirep compare needs dataset: give e.g. --dataset=ml-100k, or folders of finished runs"),
-    ("compare --dataset=tiny {data}", "unirep compare needs models: give e.g. --models=UniRep,SASRec"),
+    ("compare", "compare needs --dataset: write e.g. --dataset=ml-100k, or name folders of finished runs"),
+    ("compare --dataset=tiny {data}", "compare needs --models: write e.g. --models=UniRep,SASRec"),
     ("compare --dataset=tiny {data} --models=Foo", "model 'Foo' is unknown"),
     ("compare --dataset=tiny {data} --models=SASRec --seeds=x", "seeds=x is not understood"),
     ("compare --dataset=tiny {data} --models=SASRec --seeds=0", "seeds=0: give how many, at least 1"),
@@ -26,7 +28,7 @@ CASES = [
     ("compare --dataset=tiny {data} --models=SASRec --ours=GRU4Rec", "GRU4Rec is not among models=SASRec"),
     ("compare --dataset=tiny {data} --models=SASRec --GRU4Rec.seed=1", "GRU4Rec is not among models=SASRec"),
     ("compare gone other", "gone holds no run: no config.yaml in it"),
-    ("study", "study runs a study file: write unirep study STUDY.yaml, the file first"),
+    ("study", "study needs STUDY.yaml, the YAML file of a study: write unirep study STUDY.yaml"),
     ("study gone.yaml", "study gone.yaml does not exist: name a YAML file"),
     ("study broken.yaml", "study broken.yaml is no yaml"),
     ("study list.yaml", "study list.yaml holds no keys: write rows, dataset and seeds"),
@@ -34,17 +36,21 @@ CASES = [
     ("study bad_row.yaml", "row A is 3: write at least model: NAME"),
     ("study bad_key.yaml", "it has a key rowz: known are title, text, dataset"),
     ("study bad_metric.yaml {data}", "metrics=foo@10 is asked for, A on tiny, seed 1 will have hit@1"),
-    ("study good.yaml {data} --rows=B", "rows=B names B: the study's rows are A"),
+    ("study good.yaml {data} --rows=B", "--rows names B: the study's rows are A"),
     ("study good.yaml {data} --foo=1", "unknown key 'foo'"),
-    ("tune", "unirep tune needs models"),
-    ("tune --models=SASRec", "unirep tune needs a dataset"),
-    ("tune --models=SASRec --dataset=tiny {data} --trials=0", "trials=0 is no whole number of at least 1"),
+    ("tune", "tune needs --dataset: write e.g. unirep tune --models=UniRep,SASRec --dataset=ml-100k"),
+    ("tune --dataset=tiny {data}", "tune needs either --model or --models"),
+    ("tune --models=SASRec", "tune needs --dataset"),
+    ("tune --models=SASRec --dataset=tiny {data} --trials=0", "trials=0 is not a whole number of at least 1: give one"),
     ("tune --models=SASRec --dataset=tiny {data} --space=gone.yaml", "space gone.yaml is no file"),
     ("tune --models=SASRec --dataset=tiny {data} --space=broken.yaml --trials=1", "space broken.yaml is no YAML"),
     ("tokenize", "no dataset is given"),
-    (f"tokenize {LEXICAL} --tokenizer=Foo", "tokenizer=Foo is not known: choose one of RQVAE"),
+    (f"tokenize {LEXICAL} --tokenizer=Foo", "tokenizer=Foo is unknown: known are BalancedRQKMeans"),
     (f"tokenize {LEXICAL} --codebook_size=999", "codebook_size=999 is more than the 117 items"),
-    (f"tokenize {LEXICAL} --codebook_size=4 --collisions=foo", "collisions is 'foo': choose one of leave"),
+    (
+        f"tokenize {LEXICAL} --codebook_size=4 --collisions=foo",
+        "collisions=foo is unknown: known are append, balanced, leave",
+    ),
     (f"tokenize {LEXICAL} --codebook_size=4 --out=empty", "empty exists: remove it, or choose another --out"),
     (
         f"tokenize {LEXICAL} --codebook_size=4 --collaborative=gone",
@@ -53,27 +59,29 @@ CASES = [
     (f"tokenize {LEXICAL} --n_levels=x", "n_levels=x is not a number"),
     ("tokenize --vectors=gone.npy", "gone.npy is missing: give vectors [n_items, dimensions] saved by numpy.save"),
     ("tokenize --vectors=alone.npy", "alone.json is missing, alone.npy lies there"),
-    ("encode-items", "encode-items reads a bundle: write unirep encode-items BUNDLE, its folder first"),
+    ("encode-items", "encode-items needs BUNDLE, the folder of a bundle: write unirep encode-items BUNDLE"),
     (
         "encode-items gone --vectors=a.npy",
         "gone is not a bundle, bundle.json is missing: make one with unirep tokenize",
     ),
-    ("add-items", "add-items puts new items into a finished run: write unirep add-items RUN NEW_ITEMS.csv"),
+    ("add-items", "add-items needs RUN, the folder of a finished run: write unirep add-items RUN NEW_ITEMS"),
     ("add-items empty new.csv", "empty holds no run: no config.yaml in it"),
-    ("inspect", "inspect reads a bundle or a run: write unirep inspect FOLDER, the folder first"),
+    ("inspect", "inspect needs BUNDLE|RUN, the folder of a bundle or of a finished run: write unirep inspect"),
     ("inspect empty", "empty holds no run: no config.yaml in it"),
-    ("inspect empty --min_usage=x", "min_usage=x is no share: give 0 to 1"),
-    ("inspect empty --foo=1", "there is no --foo: known are --out"),
-    ("export", "export reads a finished run: write unirep export RUN, its folder first"),
+    ("inspect empty --min_usage=x", "min_usage=x is not a number from 0 to 1: give one"),
+    ("inspect empty --foo=1", "inspect has no option --foo: known are --data_path, --item"),
+    ("export", "export needs FOLDER, the folder of a finished run, or of a bundle"),
     ("export empty", "empty holds no run: no config.yaml in it"),
-    ("serve", "serve reads a finished run or an export: write unirep serve RUN, its folder first"),
+    ("serve", "serve needs RUN, the folder of a finished run or of an export: write unirep serve RUN"),
     ("serve empty --port=0", "empty holds no run: no config.yaml in it"),
-    ("figures", "figures draws a finished run: write unirep figures RUN, the run's folder first"),
+    ("figures", "figures needs RUN, the folder of a finished run: write unirep figures RUN"),
     ("figures gone", "gone holds no run: no config.yaml in it"),
-    ("figures empty --out=", "--out is empty"),
-    ("rank-weights", "rank-weights reads a finished run"),
+    ("figures empty --out=", "--out is empty: write --out=FOLDER"),
+    ("figures empty --out", "--out has no value: write --out=VALUE"),
+    ("figures ''", "RUN is empty: name the folder of a finished run"),
+    ("rank-weights", "rank-weights needs RUN, the folder of a finished run"),
     ("rank-weights gone --history_similarity=0,1", "gone holds no run: no config.yaml in it"),
-    ("rank-weights empty", "no weights are given: write --history_similarity=0,1.5,3"),
+    ("rank-weights empty", "rank-weights needs weights to try: write e.g. --history_similarity=0,1.5,3"),
 ]
 FILES = {
     "broken.yaml": "a: [1, 2\nb: }",
@@ -99,7 +107,7 @@ def folder(tiny, tmp_path):
 @pytest.mark.parametrize(("given", "message"), CASES, ids=[given for given, _ in CASES])
 def test_what_cannot_be_done_is_one_line(tiny, folder, monkeypatch, capsys, given, message):
     before = sorted(folder.rglob("*"))
-    monkeypatch.setattr("sys.argv", ["shell", *given.format(data=f"--data_path={tiny.parent}").split()])
+    monkeypatch.setattr("sys.argv", ["shell", *shlex.split(given.format(data=f"--data_path={tiny.parent}"))])
     assert cli.unirep() == 2
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if line.startswith("unirep: ")] == lines[-1:]

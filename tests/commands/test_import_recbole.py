@@ -42,10 +42,10 @@ def test_what_is_no_such_checkpoint_is_named(shell):
     Path("text.pth").write_text("no checkpoint at all")
     torch.save({"weights": torch.ones(2)}, "plain.pth")
     for arguments, message in (
-        ((), "import-recbole reads a checkpoint: write unirep import-recbole FILE.pth"),
+        ((), "import-recbole needs FILE.pth, a checkpoint that RecBole itself saved"),
         (("gone.pth", "--unsafe_pickle=True"), "gone.pth does not exist"),
         (("text.pth", "--unsafe_pickle=True"), "text.pth can't be read as a checkpoint"),
-        (("plain.pth", "--unsafe_pickle=True"), "plain.pth is no checkpoint of RecBole"),
+        (("plain.pth", "--unsafe_pickle=True"), "plain.pth is not a checkpoint of RecBole"),
     ):
         code, lines = shell("import-recbole", *arguments)
         assert code == 2 and message in shell.said(lines)

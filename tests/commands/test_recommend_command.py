@@ -87,7 +87,7 @@ def test_users_of_a_file(shell, run, tmp_path):
 def test_all_users_go_to_a_file(shell, run, tmp_path, ending):
     folder, file = run(), tmp_path / f"recs.{ending}"
     code, out, error = shell(folder, "--all-users", "--out", file, "--k=3")
-    assert (code, out, error) == (0, f"{file}: recommendations of 60 histories\n", "")
+    assert (code, out, error) == (0, f"{file}: recommendations for 60 histories\n", "")
     expected = [
         (row.user, rank, *line)
         for row in Recommender.load(folder).stream(k=3)
@@ -145,24 +145,24 @@ def test_a_run_that_was_stopped_leaves_no_file_and_keeps_the_old_one(shell, run,
 BAD = {
     "--items=i1,i1000,x8": "2 of 3 items are not among the run's 118, the first is 'i1000': did you mean 'i100'?",
     "--items=i1,[PAD]": "1 of 2 items are not among the run's 118, the first is '[PAD]': known are such as",
-    "--items=": "recommend: --items is empty: write --items=..",
+    "--items=": "--items is empty: write --items=A,B,C",
     "--items=i1,,i2": "--items=i1,,i2 has an empty place: write item tokens between commas",
     "--users=UNKNOWN": "2 of 3 users are not among the run's 60, the first is 'u600': did you mean 'u",
-    "--users=gone.txt": "gone.txt is missing: name a file of users, a token a line",
-    "--users=EMPTY": "is empty: give users, a token a line",
+    "--users=gone.txt": "gone.txt is missing: name a file of users, one token per line",
+    "--users=EMPTY": "is empty: give users, one token per line",
     "--items=i1 --candidates=UNKNOWN": "candidates are not among the run's 118",
     "--items=i1 --k=119": "k=119 is more than the 118 items of the run: lower k",
-    "--items=i1 --k=0": "k=0 is no number of items: give a whole number above 0",
-    "--items=i1 --k=ten": "k=ten is no number of items: give a whole number above 0",
+    "--items=i1 --k=0": "k=0 is not a whole number of at least 1: give one",
+    "--items=i1 --k=ten": "k=ten is not a whole number of at least 1: give one",
     "--items=i1 --out=recs.xlsx": "out=recs.xlsx ends in '.xlsx', known are .csv, .jsonl, .parquet: choose one of them",
     "--items=i1 --out=gone/recs.csv": "out=gone/recs.csv: there is no folder gone: make it, or name another",
-    "--items=i1 --index=annoy": "index=annoy is not known: choose one of exact, faiss, hnsw",
-    "--items=i1 --users=EMPTY": "recommend: --items and --users given: write one of --items A,B,C, --users FILE",
-    "--k=3": "recommend: neither given: write one of --items A,B,C, --users FILE, --all-users",
-    "--all-users": "recommend: --all-users goes to a file: add --out FILE.csv, .jsonl or .parquet",
-    "--itmes=i1": "recommend: '--itmes=i1' is not understood: known are --all-users, --keep-earlier, --items",
-    "--items=i1 --keep-earlier=no": "recommend: --keep-earlier takes no value, 'no' is given: leave it out",
-    "--items=i1 --items=i2": "recommend: --items is given twice: give it once",
+    "--items=i1 --index=annoy": "index=annoy is unknown: known are exact, faiss, hnsw",
+    "--items=i1 --users=EMPTY": "--users FILE, --all-users, found --items and --users: give one",
+    "--k=3": "recommend needs one of --items A,B,C, --users FILE, --all-users, found none: give one",
+    "--all-users": "recommend writes --all-users to a file: add --out FILE.csv, .jsonl or .parquet",
+    "--itmes=i1": "recommend has no option --itmes: did you mean --items?",
+    "--items=i1 --keep-earlier=no": "--keep-earlier takes no value, 'no' is given: leave it out",
+    "--items=i1 --items=i2": "--items is given twice, as 'i1' and 'i2': give it once",
 }
 
 
@@ -186,7 +186,7 @@ def test_a_folder_without_a_checkpoint_is_named(shell, run, tmp_path):
     code, _, error = shell(tmp_path / "gone", "--items=i1")
     assert code == 2 and "gone holds no run: no config.yaml in it" in error
     code, _, error = shell("--items=i1")
-    assert code == 2 and "write unirep recommend RUN, its folder first" in error
+    assert code == 2 and "recommend needs RUN, the folder of a finished run: write unirep recommend RUN" in error
 
 
 @pytest.mark.parametrize(

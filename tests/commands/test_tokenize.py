@@ -137,9 +137,9 @@ def test_a_trained_models_items_are_joined(shell, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--tokenizer=RQKmeans", "--vectors=a.npy"], "tokenizer=RQKmeans is not known: choose one of RQVAE, VQ"),
+        (["--tokenizer=RQKmeans", "--vectors=a.npy"], "tokenizer=RQKmeans is unknown: did you mean 'RQKMeans'"),
         (["--tokenizer=RandomIDs", "--vectors=a.npy"], "tokenizer=RandomIDs reads no vectors: name a --dataset"),
-        (["--vectors="], 'vectors is empty: write --vectors="A.npy B.npy"'),
+        (["--vectors="], '--vectors is empty: write --vectors="A.npy B.npy"'),
         (["--vectors=a.npy", "--n_level=3"], "RQKMeans has no key n_level: n_levels"),
         (["--vectors=a.npy"], "a.npy is missing: give vectors"),
         (["--vectors=a.npy", "--codebook_size=many"], "codebook_size=many is not a number"),

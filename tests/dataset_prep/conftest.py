@@ -44,5 +44,5 @@ class CountingEncoder:
 def encoder(monkeypatch):
     """A CountingEncoder in the place of every sentence-transformers model."""
     encoder = CountingEncoder()
-    monkeypatch.setattr(embedding, "load_encoder", lambda name, device, beside: encoder)
+    monkeypatch.setattr(embedding, "load_encoder", lambda name, device, beside, others: encoder)
     return encoder

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from dataset_prep import prepare as pipeline
-from recbole_unirep.commands.prepare import prepare_dataset
+from recbole_unirep.commands.prepare import prepare as prepare_dataset
 from recbole_unirep.files.checksums import file_sha256
 
 REVIEWS = [  # user, item, stars, time

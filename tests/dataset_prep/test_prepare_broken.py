@@ -17,7 +17,7 @@ from dataset_prep.item_store import ItemStore
 from dataset_prep.review_store import ReviewStore
 from dataset_prep.spilling import SpillingDatabase
 from recbole_unirep import cli
-from recbole_unirep.commands.prepare import prepare_dataset
+from recbole_unirep.commands.prepare import prepare as prepare_dataset
 from recbole_unirep.files.lock import locked
 
 UNIREP = [sys.executable, "-c", "import sys; from recbole_unirep.cli import unirep; sys.exit(unirep())"]
@@ -163,16 +163,16 @@ def test_a_damaged_parquet_file_is_named(tmp_path, shell):
 @pytest.mark.parametrize(
     ("further", "message"),
     [
-        (["--core=0"], "core=0 is no whole number from 1 on"),
-        (["--user_core=five"], "user_core=five is no whole number from 1 on"),
+        (["--core=0"], "core=0 is not a whole number of at least 1"),
+        (["--user_core=five"], "user_core=five is not a whole number of at least 1"),
         (["--core=41"], "none of 40 interactions is left (user_core 41, item_core 41): lower the cores"),
-        (["--duplicates=some"], "duplicates=some is not known: choose one of first, last, all"),
-        (["--max_broken=2"], "max_broken=2 is no share: give a number from 0 to 1"),
-        (["--max_broken=nan"], "max_broken=nan is no share"),
+        (["--duplicates=some"], "duplicates=some is unknown: known are all, first, last"),
+        (["--max_broken=2"], "max_broken=2 is not a number from 0 to 1"),
+        (["--max_broken=nan"], "max_broken=nan is not a number from 0 to 1"),
         (["--memory=much"], "memory=much is not an amount of memory: write e.g. --memory=2GB"),
-        (["--dataset=../made"], "argument --dataset is given twice"),
-        (["--split=temporal"], "split=temporal needs its borders"),
-        (["--split=weekly"], "split=weekly is not known: choose one of leave_one_out, temporal"),
+        (["--dataset=../made"], "--dataset is given twice, as 'made' and '../made'"),
+        (["--split=temporal"], "split=temporal needs --valid_from=TIME and --test_from=TIME"),
+        (["--split=weekly"], "split=weekly is unknown: known are leave_one_out, temporal"),
         (["--valid_from=3"], "valid_from is given with split=leave_one_out"),
         (["--split=temporal", "--valid_from=9", "--test_from=9"], "valid_from=9 is not before test_from=9"),
         (
@@ -183,12 +183,12 @@ def test_a_damaged_parquet_file_is_named(tmp_path, shell):
         (["--columns=who=user_id"], "columns name who: known are user_id, item_id, rating, timestamp"),
         (["--columns=user_id"], 'columns="user_id" is not understood'),
         (["--columns=user_id='who"], "columns=user_id='who is not understood (No closing quotation)"),
-        (["--format=xml"], "format=xml is not known"),
+        (["--format=xml"], "format=xml is unknown: known are csv, jsonl, parquet"),
         (["--separator=::"], "separator='::' is 2 characters long"),
         (["--metadata=gone.csv"], "gone.csv is not a file"),
         (["--metadata=gone*.csv"], "metadata=gone*.csv matches no file"),
-        (["--overwrite=perhaps"], "overwrite=Perhaps is not known"),
-        (["--cores=5"], "prepare: there is no --cores"),
+        (["--overwrite=perhaps"], "overwrite=perhaps is neither True nor False"),
+        (["--cores=5"], "prepare has no option --cores: did you mean --core"),
     ],
 )
 def test_a_bad_option_gives_one_line_and_writes_nothing(raw, shell, tmp_path, further, message):
@@ -203,9 +203,11 @@ def test_a_bad_option_gives_one_line_and_writes_nothing(raw, shell, tmp_path, fu
 
 
 def test_missing_or_unusable_arguments_are_named(shell):
-    assert shell("prepare", "--dataset=made")[2].startswith("unirep: prepare: --reviews is missing: write prepare ")
-    assert "is no name of a folder" in shell("prepare", "--dataset=a/b", "--reviews=x.csv")[2]
-    assert "is the one inside RecBole" in shell("prepare", "--dataset=ml-100k", "--reviews=x.csv")[2]
+    assert shell("prepare", "--dataset=made")[2].startswith(
+        "unirep: prepare needs --reviews: write e.g. unirep prepare "
+    )
+    assert "can't name a folder" in shell("prepare", "--dataset=a/b", "--reviews=x.csv")[2]
+    assert "is inside RecBole" in shell("prepare", "--dataset=ml-100k", "--reviews=x.csv")[2]
     assert "its format is not clear from its name" in shell("prepare", "--dataset=a", f"--reviews={__file__}")[2]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from dataset_prep.raw_fields import item_value, rating, token, whole_time
 from dataset_prep.text import item_sentences
-from recbole_unirep.commands.prepare import prepare_dataset
+from recbole_unirep.commands.prepare import prepare as prepare_dataset
 
 METADATA = {
     "2014": {

@@ -9,7 +9,8 @@ import pytest
 
 from dataset_prep.atomic_files import is_missing
 from dataset_prep.raw_fields import READ_AS_MISSING
-from recbole_unirep.commands.prepare import prepare_dataset, validate_dataset
+from recbole_unirep.commands.prepare import prepare as prepare_dataset
+from recbole_unirep.commands.validate import validate as validate_dataset
 from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from recbole_unirep import cli
-from recbole_unirep.commands.prepare import prepare_dataset
+from recbole_unirep.commands.prepare import prepare as prepare_dataset
 
 HEADER = "user_id:token\titem_id:token\ttimestamp:float\n"
 SOUND = HEADER + "".join(f"u{n % 3}\ti{n}\t{n}\n" for n in range(15))
@@ -123,9 +123,9 @@ def test_a_file_that_changed_since_it_was_prepared_is_named(check, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "validate checks a dataset: write unirep validate DATASET"),
+        ([], "validate needs DATASET, the name of a dataset: write unirep validate DATASET"),
         (["gone"], "dataset/gone/gone.inter is missing: give --data_path=FOLDER"),
-        (["gone", "--core=5"], "validate: there is no --core"),
+        (["gone", "--core=5"], "validate has no option --core: known are --data_path"),
         (["gone", "--field_separator=::"], "field_separator='::' is not one character"),
     ],
 )

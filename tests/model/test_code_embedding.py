@@ -1,4 +1,4 @@
-"""UniRep over frozen codes: every tokenizer by name, and bundles."""
+"""UniRep over frozen codes: pieces, policies, bundles; tests/tokenizer/test_contract.py runs it on every tokenizer."""
 
 import numpy as np
 import pytest
@@ -7,30 +7,6 @@ import torch
 from recbole_unirep.modules.code_embedding import CodeEmbedding
 from recbole_unirep.semantic_ids.ids import SemanticIds
 from recbole_unirep.tokenizer import TOKENIZERS
-
-SMALL = {
-    "VQ": {"codebook_size": 4},
-    "RVQ": {"codebook_size": 4, "fit_epochs": 1},
-    "RQKMeans": {"codebook_size": 4},
-    "BalancedRQKMeans": {"codebook_size": 4},
-    "MBGen": {"codebook_size": 4, "fit_epochs": 1},
-    "PQ": {"codebook_size": 4, "n_levels": 2, "lexical_dim": 8},
-    "OPQ": {"codebook_size": 4, "n_levels": 2, "lexical_dim": 8, "opq_iterations": 2},
-    "HierarchicalKMeans": {"codebook_size": 3},
-    "Fused": {"codebook_size": 4, "collaborative_dim": 4},
-    "LETTER": {
-        "codebook_size": 4,
-        "code_dim": 4,
-        "collaborative_dim": 4,
-        "code_clusters": 2,
-        "encoder_sizes": [8],
-        "fit_epochs": 1,
-    },
-    "RandomIDs": {"codebook_size": 4},
-    "ItemIDTokens": {"codebook_size": 3},
-    "CategoricalIDs": {"id_columns": ["title"]},
-    "KeywordIDs": {"codebook_size": 8, "id_columns": ["title"]},
-}
 
 
 def test_vectors_of_an_items_codes_are_summed_and_unused_levels_add_nothing():
@@ -43,29 +19,6 @@ def test_vectors_of_an_items_codes_are_summed_and_unused_levels_add_nothing():
     torch.testing.assert_close(vectors[1], weight[1] + weight[5])
     torch.testing.assert_close(vectors[2], weight[2])
     assert torch.equal(found, codes)
-
-
-@pytest.mark.parametrize("name", [name for name in TOKENIZERS if not TOKENIZERS[name].is_trained])
-def test_every_tokenizer_serves_unirep_by_its_name(prepare, name):
-    _, data, model = prepare(tokenizer=name, code_embedding_size=8, **SMALL[name])
-    _, _, again = prepare(tokenizer=name, code_embedding_size=8, seed=7, **SMALL[name])
-    codes = model.item_embedding.codes()
-    assert codes.shape == (model.n_items - 1, len(model.item_embedding.codebook_sizes))
-    if name not in ("Fused", "LETTER"):  # whose graph is factorized by the seed
-        assert torch.equal(again.item_embedding.codes(), codes)
-    assert model.loss_names == ["recommendation"]
-    assert set(model.codebook_report()) > {"unique_item_coverage", "collision_rate"}
-    n_numbers = 8 * sum(model.item_embedding.codebook_sizes) + 8 * (model.n_items - 1)
-    assert model.item_table_parameters == n_numbers
-
-    losses = model.row_losses(next(iter(data.train_data)))
-    sum(losses).backward()
-    assert model.item_embedding.code_embedding.vectors.weight.grad.any()
-    table = model.eval().item_embedding.weight
-    assert torch.equal(model.item_embedding(torch.arange(1, model.n_items)), table[1 : model.n_items])
-
-    again.load_state_dict(model.state_dict())
-    assert torch.equal(again.eval().item_embedding.weight, table)
 
 
 def test_semantic_alone_gives_items_of_one_id_one_vector(prepare):

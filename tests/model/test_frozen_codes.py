@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_unirep.commands.tokenize import encode_items
+from recbole_unirep.commands.encode_items import encode_items
 from recbole_unirep.data.item_text import load_item_text
 from recbole_unirep.model.build import build_model
 from recbole_unirep.quick_start import load_data_and_model, run_recbole

@@ -82,7 +82,7 @@ def test_heads_see_their_own_dimensions():
 def test_states_do_not_depend_on_later_items(prepare):
     model = prepare()[1].eval()
     one, other = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 5, 4]])
-    states = model.states(torch.stack([one, other]))
+    states = model.sequence_states(torch.stack([one, other]))
     torch.testing.assert_close(states[0, :3], states[1, :3])
     assert not torch.allclose(states[0, 3:], states[1, 3:])
 

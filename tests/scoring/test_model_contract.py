@@ -8,7 +8,7 @@ from recbole_unirep.scoring.model_contract import CAUSAL, sequence_states
 LENGTHS = torch.tensor([1, 2, 3, 4, 5, 6])
 
 
-@pytest.fixture(params=CAUSAL)
+@pytest.fixture(params=[*CAUSAL, "HSTU"])
 def model(request, load):
     return load(request.param, num_layers=2)[2].eval()
 

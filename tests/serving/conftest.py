@@ -6,8 +6,8 @@ import pytest
 import uvicorn
 
 from recbole_unirep import cli
-from recbole_unirep.commands.serve import listening_socket
 from recbole_unirep.quick_start import run_recbole
+from recbole_unirep.serving.server import listening_socket
 from recbole_unirep.serving.service import app
 
 SMALL = {

@@ -32,7 +32,7 @@ FILES = {
     "new.xlsx": "",
 }
 BAD = {
-    "": "write unirep add-items RUN NEW_ITEMS.csv",
+    "": "add-items needs NEW_ITEMS, a file of new items, .csv, .tsv or .jsonl, one row each: write unirep add-items",
     "gone.csv": "gone.csv is missing: name a file of new items, a row each",
     "new.xlsx": "new.xlsx ends in '.xlsx', known are .csv, .tsv, .jsonl: choose one of them",
     "known.csv": "1 of 2 new items are known to the run already (i5): leave these out",
@@ -49,9 +49,9 @@ BAD = {
     "broken.jsonl": "broken.jsonl, line 2: no JSON (",
     "list.jsonl": "list.jsonl, line 1 is no row of columns but a list: give names and values",
     "object.jsonl": "object.jsonl, line 1, title holds an object: give a text, a number or a list of texts",
-    "new.csv --id_fallback=best": "id_fallback=best is not known: choose one of mean, zero, nearest",
-    "new.csv --id-fallback=zero": "add-items: there is no --id-fallback: known are --vectors=.., --id_fallback=..",
-    "new.csv --vectors=": "add-items: --vectors is empty: known are",
+    "new.csv --id_fallback=best": "id_fallback=best is unknown: known are mean, nearest, zero",
+    "new.csv --id_falback=zero": "add-items has no option --id_falback: did you mean --id_fallback?",
+    "new.csv --vectors=": '--vectors is empty: write --vectors="A.npy B.npy"',
     "new.csv --vectors=gone.npy": "gone.npy is missing: give vectors [n_items, dimensions] saved by numpy.save",
     "new.csv --vectors=few.npy": "few.json lacks 1 of 2 items (n2)",
     "new.csv --vectors=wide.npy": "wide.npy has vectors of 17 dimensions, those of the run (lexical) have 16",

@@ -97,12 +97,15 @@ def test_an_encoder_with_other_scores_is_not_exported(shell, run, monkeypatch):
 
 
 BAD = {
-    "": "export reads a finished run: write unirep export RUN, its folder first",
+    "": "export needs FOLDER, the folder of a finished run, or of a bundle",
     "gone": "gone holds no run: no config.yaml in it",
-    "RUN --out=": "export: --out is empty: write --out=..",
+    "RUN --out=": "--out is empty: write --out=FOLDER",
     "RUN --out=gone/export": "out=gone/export: there is no folder gone: create it, or choose another",
-    "RUN --overwrite=maybe": "--overwrite=maybe is neither True nor False: write one of them",
-    "RUN --otu=there": "export: '--otu=there' is not understood: known are --out, --overwrite, --data_path",
+    "RUN --overwrite=maybe": "overwrite=maybe is neither True nor False: write one of them",
+    "RUN --otu=there": "export has no option --otu: did you mean --out",
+    "RUN --xyz=1": "export has no option --xyz: known are --format, --out",
+    "RUN --max_history=3": "--max_history is for --format=instructions: leave it out",
+    "RUN --dataset=tiny": "--dataset is for --format=instructions: leave it out",
     "RUN --data_path=gone": "dataset 'tiny'",
 }
 

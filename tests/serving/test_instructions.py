@@ -131,20 +131,20 @@ def test_the_same_seed_writes_the_same_lines(exported, bundle):
 def test_bad_input_is_one_line_and_writes_nothing(unirep, bundle, exported):
     before = sorted(bundle.iterdir())
     for folder, keys, message in (
-        (bundle, {"dataset": "tiny", "max_history": 0}, "max_history=0 is no number of items"),
-        (bundle, {"dataset": "tiny", "max_historie": 3}, "unknown key 'max_historie'"),
+        (bundle, {"dataset": "tiny", "max_history": 0}, "max_history=0 is not a whole number of at least 1"),
+        (bundle, {"dataset": "tiny", "max_historie": 3}, "no option --max_historie: did you mean --max_history or"),
         (bundle, {}, "no dataset is given"),
         (bundle, {"dataset": "ml-100k", "data_path": "elsewhere"}, "the bundle lacks 1682 of 1682 items, '242' first"),
         (bundle.parent, {"dataset": "tiny"}, "bundle.json"),
-        ("--x", {"dataset": "tiny"}, "export --format=instructions reads a bundle"),
+        ("--x", {"dataset": "tiny"}, "--x has no value: write --x=VALUE"),
     ):
         code, error = unirep("export", folder, "--format=instructions", **keys)
         assert code == 2 and message in error and error.count("\n") == 1, error
         assert sorted(bundle.iterdir()) == before
     for keys, message in (
         ({"split": "cold_items"}, "was learned from all items, cold ones too: leave split out"),
-        ({"overwrite": "yes"}, "--overwrite=yes is neither True nor False"),
-        ({"max_history": "²"}, "max_history=² is no number of items"),
+        ({"overwrite": "yes"}, "overwrite=yes is neither True nor False"),
+        ({"max_history": "²"}, "max_history=² is not a whole number"),
     ):
         code, error = unirep("export", bundle, "--format=instructions", dataset="tiny", **keys)
         assert code == 2 and message in error and sorted(bundle.iterdir()) == before

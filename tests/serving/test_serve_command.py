@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 import recbole_unirep
-from recbole_unirep.commands import serve as serving
+from recbole_unirep.serving import server as serving
 
 ROOT = Path(recbole_unirep.__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-c", "import sys; from recbole_unirep import cli; sys.exit(cli.unirep())", "serve"]
@@ -87,16 +87,16 @@ def test_a_port_that_is_taken_is_one_line(shell, run, started):
 
 
 BAD = {
-    "": "serve reads a finished run or an export: write unirep serve RUN, its folder first",
+    "": "serve needs RUN, the folder of a finished run or of an export: write unirep serve RUN",
     "gone": "gone holds no run: no config.yaml in it",
-    "RUN --port=x": "port=x is no port: give a whole number from 0 (any that is free) to 65535",
-    "RUN --port=65536": "port=65536 is no port",
-    "RUN --port=-1": "port=-1 is no port",
-    "RUN --port": "serve: --port is empty: write --port=..",
-    "RUN --prot=1": "serve: '--prot=1' is not understood: known are --port, --host, --data_path, --index",
+    "RUN --port=x": "port=x is not a whole number from 0 to 65535: give one",
+    "RUN --port=65536": "port=65536 is not a whole number from 0 to 65535",
+    "RUN --port=-1": "port=-1 is not a whole number from 0 to 65535",
+    "RUN --port": "--port has no value: write --port=VALUE",
+    "RUN --prot=1": "serve has no option --prot: did you mean --port",
     "RUN --host=nowhere.invalid": "host=nowhere.invalid is no address (",
-    "RUN --index=annoy": "index=annoy is not known: choose one of exact, faiss, hnsw",
-    "EXPORT --index=faiss": "serve: --index is for a run, exported is an export: leave it out",
+    "RUN --index=annoy": "index=annoy is unknown: known are exact, faiss, hnsw",
+    "EXPORT --index=faiss": "--index is for a run, and exported is an export: leave it out",
     "EMPTY": "recommends nothing; scores: none; those of BPR are not a state times a table of items",
 }
 

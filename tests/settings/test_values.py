@@ -8,7 +8,7 @@ import recbole
 import yaml
 from recbole.config import Config as RecBoleConfig
 
-from recbole_unirep.settings.values import parse_value, split_arguments
+from recbole_unirep.settings.values import parse_value
 
 LOADER = RecBoleConfig._build_yaml_loader(None)
 WRITTEN = re.compile(r"^\s*(\w+)\s*:\s*(.+?)\s*(?:#.*)?$", re.MULTILINE)
@@ -105,22 +105,6 @@ def test_nothing_is_evaluated(text):
 def test_names_paths_and_intervals_stay_text(key, text):
     assert parse_value(key, text, LOADER) == text
     assert parse_value(key, "None", LOADER) is None
-
-
-def test_only_the_first_equals_sign_separates():
-    assert split_arguments(["--model_path=a=b==c", "--empty="]) == {"model_path": "a=b==c", "empty": ""}
-
-
-@pytest.mark.parametrize("argument", ["--model", "model=UniRep", "-m=UniRep", "--=UniRep", "UniRep"])
-def test_a_malformed_argument_is_an_error(argument):
-    with pytest.raises(ValueError, match=f"argument '{argument}' is not understood"):
-        split_arguments(["--dataset=ml-100k", argument])
-
-
-def test_a_key_given_twice_must_agree():
-    assert split_arguments(["--seed=1", "--seed=1"]) == {"seed": "1"}
-    with pytest.raises(ValueError, match="--seed is given twice, as '1' and '2'"):
-        split_arguments(["--seed=1", "--seed=2"])
 
 
 @pytest.mark.parametrize("text", ["[mine, lexical]", "['mine', 'lexical']"])

@@ -9,8 +9,8 @@ import pytest
 
 from recbole_unirep import cli, run_recbole
 from recbole_unirep.analysis.health import Thresholds
-from recbole_unirep.commands.inspect_ids import look, write
 from recbole_unirep.semantic_ids.ids import SemanticIds
+from recbole_unirep.study.inspect_ids import look, write
 from recbole_unirep.study.inspection import Inspected, neighbours, read_inspected
 
 LOW = Thresholds(usage=0.0, perplexity=0.0, coverage=0.0)
@@ -169,11 +169,11 @@ def test_an_rqvae_that_tiger_reads_was_fitted_alone(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "inspect reads a bundle or a run"),
+        ([], "inspect needs BUNDLE|RUN, the folder of a bundle or of a finished run"),
         (["nothing"], "nothing holds no run: no config.yaml in it"),
-        (["nothing", "--colour=red"], "there is no --colour"),
-        (["nothing", "--min_usage=2"], "min_usage=2 is no share: give 0 to 1"),
-        (["nothing", "--min_usage=much"], "min_usage=much is no share: give 0 to 1"),
+        (["nothing", "--colour=red"], "inspect has no option --colour: known are --data_path, --item"),
+        (["nothing", "--min_usage=2"], "min_usage=2 is not a number from 0 to 1"),
+        (["nothing", "--min_usage=much"], "min_usage=much is not a number from 0 to 1"),
     ],
 )
 def test_bad_input_is_one_line(shell, arguments, message):

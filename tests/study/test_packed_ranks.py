@@ -9,8 +9,8 @@ import yaml
 
 from recbole_unirep import read_ranks
 from recbole_unirep.commands.compare import compare
+from recbole_unirep.commands.study import study
 from recbole_unirep.quick_start import run_recbole
-from recbole_unirep.study.study_report import study
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SMALL = {"hidden_size": 16, "inner_size": 8, "n_layers": 1, "MAX_ITEM_LIST_LENGTH": 5, "epochs": 1}
@@ -27,14 +27,14 @@ def test_a_study_packs_its_ranks_and_reports_the_same(tiny):
         "tables": {"Overall": {"protocol": ["full"], "metrics": ["hit@10", "mrr"]}},
     }
     Path(file).write_text(yaml.safe_dump(asked))
-    study(file, [])
+    study([file])
     cell, gains = Path("study/tiny/SASRec/seed-1"), Path("study/tables/overall-tiny/gains.csv")
     assert len(list(Path("study/tiny").glob("users-*.npz"))) == 1
     with np.load(cell / "ranks.npz") as arrays:
         assert sorted(arrays.files) == ["full", "users_sha256"] and arrays["full"].dtype == np.uint16
     report = {path: path.read_bytes() for path in Path("study").rglob("*") if path.suffix in (".md", ".html", ".csv")}
     assert len(report) == 5
-    study(file, ["--report-only"])
+    study([file, "--report-only"])
     assert report == {path: path.read_bytes() for path in report}
 
     with open(gains, newline="") as lines:
@@ -47,12 +47,12 @@ def test_a_study_packs_its_ranks_and_reports_the_same(tiny):
     run_recbole(arguments=[f"--resume={cell}"])  # ranks anew, with users and every protocol of the run
     (cell / "result.json").write_bytes(result)  # which says other seconds now
     assert sorted(read_ranks(cell).ranks) == ["full", "uni99"]
-    study(file, ["--report-only"])
+    study([file, "--report-only"])
     assert report == {path: path.read_bytes() for path in report} and sorted(read_ranks(cell).ranks) == ["full"]
 
     asked["tables"]["Overall"]["protocol"] = ["uni99", "full"]
     Path(file).write_text(yaml.safe_dump(asked))
-    study(file, ["--report-only"])
+    study([file, "--report-only"])
     with open(gains, newline="") as lines:
         assert {line["protocol"]: line["low"] != "" for line in csv.DictReader(lines)} == {"uni99": False, "full": True}
 

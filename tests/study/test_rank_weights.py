@@ -44,11 +44,14 @@ def test_every_combination_is_what_a_run_with_it_has(train):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "rank-weights reads a finished run: write unirep rank-weights RUN"),
-        (["RUN"], "no weights are given: write --history_similarity=0,1.5,3"),
-        (["RUN", "--temperature=1"], "there is no --temperature: known are --history_similarity, --popularity_bias"),
-        (["RUN", "--history_similarity=much"], "history_similarity=much are no numbers"),
-        (["RUN", "--popularity_bias=0,inf"], "popularity_bias=0,inf are not all finite"),
+        ([], "rank-weights needs RUN, the folder of a finished run: write unirep rank-weights RUN"),
+        (["RUN"], "rank-weights needs weights to try: write e.g. --history_similarity=0,1.5,3"),
+        (
+            ["RUN", "--temperature=1"],
+            "rank-weights has no option --temperature: known are --history_similarity, --popularity_bias",
+        ),
+        (["RUN", "--history_similarity=much"], "history_similarity=much is not a list of finite numbers"),
+        (["RUN", "--popularity_bias=0,inf"], "popularity_bias=0,inf is not a list of finite numbers"),
         (["RUN", "--history_similarity=1"], "RUN holds no run"),
     ],
 )

@@ -148,11 +148,11 @@ def test_a_learning_curve_has_the_validated_epochs(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "figures draws a finished run: write unirep figures RUN"),
-        (["--out=x"], "figures draws a finished run: write unirep figures RUN"),
+        ([], "figures needs RUN, the folder of a finished run: write unirep figures RUN"),
+        (["--out=x"], "figures needs RUN, the folder of a finished run: write unirep figures RUN"),
         (["gone"], "gone holds no run"),
-        (["gone", "--to=x"], "figures: there is no --to: known are --out=.., --data_path=.., --category_field=.."),
-        (["gone", "--out="], "figures: --out is empty"),
+        (["gone", "--to=x"], "figures has no option --to: known are --out, --data_path, --category_field"),
+        (["gone", "--out="], "--out is empty"),
         (["gone", "out"], "argument 'out' is not understood"),
         (["gone", "--out=file"], "out=file is a file: name a folder"),
     ],

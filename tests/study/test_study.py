@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from recbole_unirep import cli
+from recbole_unirep.commands.study import study
 from recbole_unirep.study.cells import seeds_asked
 from recbole_unirep.study.figures_asked import id_dimension
 from recbole_unirep.study.study_file import read_study
-from recbole_unirep.study.study_report import study
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SMALL = {"hidden_size": 16, "inner_size": 8, "n_layers": 1, "MAX_ITEM_LIST_LENGTH": 5, "epochs": 1}
@@ -81,26 +81,26 @@ def test_a_study_from_dry_run_to_report(asked, capsys):
             "Curves": {"kind": "learning_curves"},
         },
     )
-    assert study(file, ["--dry-run"]) is None
+    assert study([file, "--dry-run"]) is None
     out = capsys.readouterr().out
     assert "0 of 4 cells are finished, 4 are left: 4 cells of unknown time" in out
-    study(file, ["--dry-run", "--rows=Pop,ID 4"])
+    study([file, "--dry-run", "--rows=Pop,ID 4"])
     out = capsys.readouterr().out
     assert "0 of 2 cells are finished" in out and "ID 2" not in out
-    with pytest.raises(ValueError, match="rows=ID 5 names ID 5: the study's rows are Codes, ID 2, ID 4, Pop"):
-        study(file, ["--rows=ID 5"])
-    with pytest.raises(ValueError, match="rows=Pop/7 names seed 7 of Pop: its seeds are 1$"):
-        study(file, ["--rows=Pop/7"])
+    with pytest.raises(ValueError, match="--rows names ID 5: the study's rows are Codes, ID 2, ID 4, Pop"):
+        study([file, "--rows=ID 5"])
+    with pytest.raises(ValueError, match="--rows names seed 7 of Pop: its seeds are 1$"):
+        study([file, "--rows=Pop/7"])
     assert not Path("study").exists()
 
-    study(file, ["--report-only"])
+    study([file, "--report-only"])
     page = Path("study/report.md").read_text()
     empty = ("Codes on tiny, seed 2020", "ID 2 on tiny, seed 2020", "ID 4 on tiny, seed 2020", "Pop on tiny, seed 1")
     assert f"Empty, not run yet: {'; '.join(empty)}." in page
     assert "Not drawn: no row is run." in page
     assert "Not drawn: 3 of its 3 cells are empty." in page and "Not drawn: ID 4 on tiny, seed 2020 is empty." in page
 
-    study(file, [])
+    study([file])
     page = Path("study/report.md").read_text()
     result = json.loads(Path("study/tiny/ID_4/seed-2020/result.json").read_text())
     assert f"{result['test_result']['full']['hit@10']:.4f}" in page
@@ -126,7 +126,7 @@ def test_a_study_from_dry_run_to_report(asked, capsys):
     stamps = {path: path.stat().st_mtime_ns for path in Path("study/tiny").rglob("*") if path.is_file()}
     for checkpoint in Path("study").rglob("*.pt"):
         checkpoint.unlink()  # as on another machine, where the small files alone have come
-    study(file, ["--report-only"])
+    study([file, "--report-only"])
     assert Path("study/report.md").read_text() == page
     kept = {path: at for path, at in stamps.items() if path.suffix != ".pt"}
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
@@ -170,7 +170,7 @@ def test_a_stopped_study_goes_on_where_it_was(asked, tiny, kind):
     process.stdout.close()
     trained = len(curve.read_text().splitlines())
     assert 3 <= trained < 60 and not (curve.parent / "result.json").exists()
-    study(file, [])
+    study([file])
     epochs = [json.loads(line)["epoch"] for line in curve.read_text().splitlines()]
     assert epochs == list(range(60)) and (curve.parent / "result.json").is_file()
 
@@ -223,9 +223,9 @@ def test_what_is_not_understood_has_one_line_and_runs_nothing(asked, capsys, mon
 
 
 def test_a_changed_row_is_not_taken_for_the_one_that_was_run(asked):
-    study(asked(rows={"Pop": {"model": "Pop"}}, seeds=[1]), [])
+    study([asked(rows={"Pop": {"model": "Pop"}}, seeds=[1])])
     with pytest.raises(ValueError, match="holds Pop on tiny, seed 1 with model=Pop, asked for is model=ItemKNN"):
-        study(asked(rows={"Pop": {"model": "ItemKNN"}}, seeds=[1]), [])
+        study([asked(rows={"Pop": {"model": "ItemKNN"}}, seeds=[1])])
 
 
 def test_seeds_and_rows_of_a_study(asked):
@@ -272,7 +272,7 @@ def test_warm_and_cold_targets_have_tables_of_their_own(asked, tiny):
         ours=["SASRec CE"],
         tables={"Cold": {"protocol": ["uni99 cold", "full warm"], "metrics": ["hit@10"], "baseline": "BCE"}},
     )
-    study(file, [])
+    study([file])
     result = Path("study/tiny/BCE/seed-2020/result.json")
     found = json.loads(result.read_text())["test_result"]
     lines = Path("study/tables/cold-tiny/comparison.csv").read_text().splitlines()
@@ -286,6 +286,6 @@ def test_warm_and_cold_targets_have_tables_of_their_own(asked, tiny):
 
 def test_one_seed_of_a_row_alone(asked, capsys):
     file = asked()
-    study(file, ["--dry-run", "--rows=SASRec CE/2,Pop"])
+    study([file, "--dry-run", "--rows=SASRec CE/2,Pop"])
     listed = [line.split()[:-2] for line in capsys.readouterr().out.splitlines() if " tiny " in line]
     assert listed == [["Pop", "tiny", "1"], ["SASRec", "CE", "tiny", "2"]]

@@ -13,11 +13,10 @@ import torch
 import yaml
 
 from recbole_unirep import cli, quick_start
-from recbole_unirep.commands import tune as tuning
 from recbole_unirep.commands.tune import tune
 from recbole_unirep.files.lock import locked
 from recbole_unirep.quick_start import run_recbole
-from recbole_unirep.study import search_space
+from recbole_unirep.study import search_space, tuning
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SMALL = ["--hidden_size=16", "--inner_size=8", "--MAX_ITEM_LIST_LENGTH=5", "--users_per_batch=16", "--n_layers=1"]
@@ -172,14 +171,14 @@ def test_levers_that_a_model_has_not_are_named_and_left_out(asked, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"models": None}, "unirep tune needs models: give --model=UniRep or --models=UniRep,SASRec"),
-        ({"models": "SASRec,SASRec"}, "give each model once"),
+        ({"models": None}, "tune needs either --model or --models: write e.g. --models=UniRep,SASRec"),
+        ({"models": "SASRec,SASRec"}, "name each once"),
         ({"models": "SASRek"}, "model 'SASRek' is unknown: did you mean 'SASRec'"),
-        ({"trials": 0}, "trials=0 is no whole number of at least 1"),
-        ({"prune_after": "soon"}, "prune_after=soon is no whole number of at least 0"),
-        ({"protocol": "full"}, "--protocol can't be given to unirep tune: trials are judged on validation alone"),
-        ({"run_dir": "x"}, "--run_dir can't be given to unirep tune"),
-        ({"nproc": 2}, "--nproc can't be given to unirep tune"),
+        ({"trials": 0}, "trials=0 is not a whole number of at least 1"),
+        ({"prune_after": "soon"}, "prune_after=soon is not a whole number of at least 0"),
+        ({"protocol": "full"}, "tune takes no --protocol: trials are judged on validation alone"),
+        ({"run_dir": "x"}, "tune takes no --run_dir"),
+        ({"nproc": 2}, "tune takes no --nproc"),
         ({"learning_rate": 0.1}, "learning_rate is given and is a lever of UniRep too"),
         ({"stoping_step": 3}, "unknown key 'stoping_step', did you mean 'stopping_step'"),
         ({"models": "Pop"}, "Pop uses none of the space's levers: add a part 'Pop' to the space"),
@@ -239,7 +238,7 @@ def test_a_folder_is_of_one_tuning(asked):
 
 def test_without_optuna_the_line_says_what_to_install(asked, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    for name in ("recbole_unirep.study.trials", "recbole_unirep.commands.tune"):
+    for name in ("recbole_unirep.study.trials", "recbole_unirep.study.tuning"):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr("sys.argv", ["unirep", "tune", *asked()])
     assert cli.unirep() != 0

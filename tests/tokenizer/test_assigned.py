@@ -3,61 +3,12 @@
 import pytest
 import torch
 
-from recbole_unirep.tokenizer import TOKENIZERS, reads_vectors
+from recbole_unirep.testing.assigned_tokenizers import ITEMS
 from recbole_unirep.tokenizer.assigned import Items
 from recbole_unirep.tokenizer.categoricalids import CategoricalIDs
 from recbole_unirep.tokenizer.itemidtokens import ItemIDTokens, n_digits
 from recbole_unirep.tokenizer.keywordids import KeywordIDs
 from recbole_unirep.tokenizer.randomids import RandomIDs
-
-ASSIGNED = [name for name in TOKENIZERS if not reads_vectors(name)]
-ITEMS = Items(
-    [f"B{number}" for number in range(6)],
-    {
-        "title": ["rose soap", "rose oil", "mint soap", "lip balm", "lip gloss", ""],
-        "brand": ["Ann", "Ann", "Bo", "Bo", "Cy", ""],
-        "categories": [
-            ["Beauty", "Bath"],
-            ["Beauty", "Skin", "Oil"],
-            ["Beauty", "Bath"],
-            ["Beauty"],
-            [],
-            ["Beauty", "Lip"],
-        ],
-    },
-)
-
-
-def part(rows):
-    columns = {name: [values[row] for row in rows] for name, values in ITEMS.columns.items()}
-    return Items([ITEMS.tokens[row] for row in rows], columns)
-
-
-@pytest.mark.parametrize("name", ASSIGNED)
-def test_the_contract_of_tokenizers_without_vectors(name):
-    with pytest.raises(ValueError, match=f"{name} has seen no items yet: call fit first"):
-        TOKENIZERS[name].from_defaults().encode(ITEMS)
-    with pytest.raises(ValueError, match="at least one item"):
-        TOKENIZERS[name].from_defaults().fit(Items([], {column: [] for column in ITEMS.columns}))
-
-    tokenizer = TOKENIZERS[name].from_defaults()
-    state = torch.get_rng_state()
-    codes = tokenizer.fit(ITEMS).encode(ITEMS)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert codes.dtype == torch.int64 and codes.shape == (6, tokenizer.n_levels)
-    assert len(tokenizer.codebook_sizes) == tokenizer.n_levels
-    assert codes.min() >= -1 and (codes < torch.tensor(tokenizer.codebook_sizes)).all()
-    assert torch.equal(tokenizer.encode(part([3, 1])), codes[[3, 1]])
-    assert torch.equal(TOKENIZERS[name].from_defaults().fit(part([5, 4, 3, 2, 1, 0])).encode(ITEMS), codes)
-
-    copy = TOKENIZERS[name].from_defaults()
-    copy.load_state_dict(tokenizer.state_dict())
-    assert torch.equal(copy.encode(ITEMS), codes)
-    assert torch.equal(
-        copy.fit(part([0, 1])).encode(part([0])), TOKENIZERS[name].from_defaults().fit(part([0, 1])).encode(part([0]))
-    )
-    with pytest.raises(ValueError, match=f"{name} reads no vectors: its codes can't be decoded"):
-        tokenizer.decode(codes)
 
 
 def test_random_codes_are_spread_evenly_and_depend_on_the_seed():
@@ -83,7 +34,7 @@ def test_every_item_has_a_number_unrelated_to_the_order_of_the_items():
 
 def test_an_item_without_number_is_named():
     with pytest.raises(ValueError, match="item 'B2' has no number"):
-        ItemIDTokens.from_defaults().fit(part([0, 1])).encode(ITEMS)
+        ItemIDTokens.from_defaults().fit(ITEMS.part([0, 1])).encode(ITEMS)
 
 
 @pytest.mark.parametrize(("count", "base", "digits"), [(1, 10, 1), (10, 10, 1), (11, 10, 2), (256**3, 256, 3)])

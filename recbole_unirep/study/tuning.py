@@ -1,0 +1,251 @@
+"""recbole_unirep.study.tuning: the same number of trials for each model, judged by validation.
+
+A trial is a run that ranks no test item. It is pruned by its validation score after each epoch, continued after a kill,
+and kept with its error message if it fails.
+"""
+
+import contextlib
+import gc
+import json
+import os
+import shutil
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
+
+from recbole.utils import ModelType
+from tabulate import tabulate
+
+from recbole_unirep import parallel
+from recbole_unirep.config import Config
+from recbole_unirep.files.lock import locked
+from recbole_unirep.quick_start import run_recbole
+from recbole_unirep.runs.folder import CONTINUABLE, METRICS, read_result
+from recbole_unirep.settings.arguments import join_arguments
+from recbole_unirep.settings.known_keys import general_keys
+from recbole_unirep.study.search_space import extremes, plain, read_spaces, space_of
+from recbole_unirep.study.trials import Trials
+from recbole_unirep.study.tune_folder import (
+    DATABASE,
+    check_asked,
+    write_best,
+    write_importance,
+    write_trials,
+)
+
+MACHINE_KEYS = ("data_path", "show_progress", "use_gpu", "gpu_id")  # may change when tuning is continued
+
+
+class Tuning(NamedTuple):
+    """What is tuned.
+
+    Attributes:
+        models (list of str): names of the models.
+        spaces (dict[str, dict[str, Lever]]): levers of each model.
+        settings (list of str): `--key=value` for every trial.
+        trials (int): number for each model.
+        out (Path): folder.
+        record (dict): plain values that decide the results.
+        bigger (bool): whether a bigger validation score is better.
+    """
+
+    models: list
+    spaces: dict
+    settings: list
+    trials: int
+    out: Path
+    record: dict
+    bigger: bool
+
+
+def tune_models(models, dataset, space, trials, prune_after, out, keys):
+    """Runs the trials that are left, the models in turn, and writes what they found.
+
+    Args:
+        models (list of str): names of the models.
+        dataset (str): name of the dataset.
+        space (str): a YAML file of search spaces, or the name of a shipped one.
+        trials (int): number for each model.
+        prune_after (int): epochs before a trial may be pruned.
+        out (str or None): folder; None is runs/tune-DATASET.
+        keys (dict[str, str]): texts of config keys of every trial.
+
+    Returns:
+        dict[str, dict]: the best trial of each model, as `Trials.finished` has it.
+
+    Raises:
+        ValueError: a setting can't be used, before anything has run. Or no trial of a model is complete.
+        FileNotFoundError: a file is missing.
+    """
+    tuning = _plan(models, dataset, space, trials, prune_after, out, keys)
+    with locked(tuning.out):
+        check_asked(tuning.out, tuning.record)
+        trials = {model: _trials(tuning, model) for model in tuning.models}
+        try:
+            for number in range(1, tuning.trials + 1):
+                for model, own in trials.items():
+                    if len(own.finished()) < number:
+                        _run_trial(tuning, model, own)
+                        _write(tuning, trials)
+        except KeyboardInterrupt:
+            print(
+                f"stopped; finished trials are in {tuning.out / 'trials.csv'}; the same command continues", flush=True
+            )
+            raise
+        _write(tuning, trials)
+        importance = {model: own.importance() for model, own in trials.items()}
+        finished = {model: own.finished() for model, own in trials.items()}
+        n_complete = {model: sum(trial["state"] == "complete" for trial in found) for model, found in finished.items()}
+        write_importance(tuning.out, importance, n_complete)
+    best = {model: own.best() for model, own in trials.items()}
+    for model, found in best.items():
+        if found is None:
+            raise ValueError(
+                f"none of {len(finished[model])} trials of {model} is complete, the last failed with: "
+                f"{finished[model][-1]['message']}: see {tuning.out / 'trials.csv'}"
+            )
+    print(_summary(tuning, finished, best, importance))
+    return best
+
+
+def _run_trial(tuning, model, trials):
+    """Runs one trial and records its result."""
+    trial, started = trials.start(), perf_counter()
+    folder = tuning.out / model / f"trial-{trial.number:04d}"
+    facts = {"valid_score": None, "best_epoch": None, "message": ""}
+    try:
+        is_pruned = _report_earlier_epochs(trial, folder)
+        if is_pruned:
+            result = {}
+        else:
+            pruned = []
+            result = _run(
+                tuning, model, trial, folder, lambda *score: trial.report(*score) and not pruned.append(score)
+            )
+            is_pruned = bool(pruned)
+        state = "pruned" if is_pruned else "complete"
+        facts["valid_score"] = trials.best_of(trial.scores.values())
+        facts["best_epoch"] = min(trial.scores, key=lambda epoch: trial.scores[epoch] != facts["valid_score"])
+        facts["fingerprint"] = result.get("dataset_fingerprint")
+    except OSError:  # a full disk, a missing file: not the settings' fault, the trial can be continued
+        raise
+    except Exception as error:  # any error is this trial's result; log.txt has the traceback
+        state, facts["message"] = "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
+    facts["epochs"], facts["seconds"] = len(trial.scores), round(perf_counter() - started, 1)
+    facts["run"] = folder.relative_to(tuning.out).as_posix() if folder.is_dir() else ""
+    trial.finish(state, **facts)
+    gc.collect()  # the trainer's cycles hold memory of the device
+    _print_trial(tuning, model, trial, state, facts)
+
+
+def _report_earlier_epochs(trial, folder):
+    """Reports the epochs that an interrupted trial had trained; True if they prune it."""
+    file = folder / METRICS
+    if not file.is_file() or not any((folder / name).is_file() for name in CONTINUABLE):
+        return False
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    records = [json.loads(line) for line in lines if line.endswith("\n")]  # a kill leaves half a line
+    ends = [trial.report(record["epoch"], record["valid_score"]) for record in records if "valid_score" in record]
+    return any(ends)
+
+
+def _run(tuning, model, trial, folder, report):
+    """Trains with a trial's settings, or continues after an interruption; log lines go to its log.txt only."""
+    result = read_result(folder)
+    if result is not None:
+        return result
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+        if any((folder / name).is_file() for name in CONTINUABLE):
+            own = [text for text in tuning.settings if text[2:].partition("=")[0] in MACHINE_KEYS]
+            return run_recbole(arguments=[*own, f"--resume={folder}"], callback_fn=report)
+        shutil.rmtree(folder, ignore_errors=True)
+        keys = {**trial.keys, "protocol": [], "run_dir": str(folder)}
+        return run_recbole(model, config_dict=keys, arguments=tuning.settings, callback_fn=report)
+
+
+def _plan(models, dataset, space, trials, prune_after, out, keys):
+    """The tuning, with the settings of every model checked before anything runs."""
+    if parallel.world_size() > 1:
+        raise ValueError("unirep tune runs in one process: start it without torchrun")
+    parts = read_spaces(space)
+    settings = join_arguments({"dataset": dataset, "show_progress": "False", **keys})
+    spaces, configs = {}, {}
+    for model in models:
+        spaces[model], configs[model] = _space(model, space_of(parts, model), settings, keys)
+    config = configs[models[0]]
+    given = {key: value for key, value in config.resolved.items() if key in keys and key not in MACHINE_KEYS}
+    record = {
+        "dataset": dataset,
+        "valid_metric": config["valid_metric"],
+        "seed": config["seed"],
+        "prune_after": prune_after,
+        "settings": given,
+        "spaces": {model: plain(levers) for model, levers in spaces.items()},
+        "trials": trials,
+    }
+    out = Path(out or f"runs/tune-{dataset}")
+    return Tuning(models, spaces, settings, trials, out, record, config["valid_metric_bigger"])
+
+
+def _space(model, levers, settings, keys):
+    """The levers that a model uses, and its config; both ends of every lever are checked with it."""
+    twice = sorted(levers.keys() & keys.keys())
+    if twice:
+        raise ValueError(
+            f"{', '.join(twice)} is given and is a lever of {model} too: leave it out, or take another space"
+        )
+    for keys in extremes(levers):
+        config = Config(model, config_dict={**keys, "protocol": []}, arguments=settings)
+    known = config.own_keys | (set() if config["MODEL_TYPE"] == ModelType.TRADITIONAL else general_keys())
+    used = {key: lever for key, lever in levers.items() if key in known}
+    unused = sorted(levers.keys() - used.keys())
+    if unused:
+        print(f"{model} has no {', '.join(unused)}: not drawn for it", flush=True)
+    if not used:
+        raise ValueError(f"{model} uses none of the space's levers: add a part '{model}' to the space")
+    return used, config
+
+
+def _trials(tuning, model):
+    file, record = tuning.out / DATABASE, tuning.record
+    levers = tuning.spaces[model]
+    return Trials(file, model, levers, seed=record["seed"], bigger=tuning.bigger, prune_after=record["prune_after"])
+
+
+def _write(tuning, trials):
+    """trials.csv, and best.yaml of every model that has a complete trial."""
+    finished = {model: own.finished() for model, own in trials.items()}
+    write_trials(tuning.out, finished)
+    for model, own in trials.items():
+        best = own.best()
+        if best:
+            write_best(tuning.out, tuning.record, model, len(finished[model]), best)
+
+
+def _print_trial(tuning, model, trial, state, facts):
+    """Prints one line about a finished trial."""
+    score = facts["message"] if state == "failed" else f"{tuning.record['valid_metric']} {facts['valid_score']:.4f}"
+    keys = " ".join(f"{key}={value}" for key, value in trial.keys.items())
+    print(f"{model} {trial.number}/{tuning.trials} {state} {score} {facts['seconds']:.0f} s  {keys}", flush=True)
+
+
+def _summary(tuning, finished, best, importance):
+    """The table that is printed last."""
+    rows = []
+    for model in tuning.models:
+        states = [trial["state"] for trial in finished[model]]
+        first = next(iter(importance[model]), "-")
+        score = f"{best[model]['valid_score']:.4f}"
+        counts = [states.count(state) for state in ("complete", "pruned", "failed")]
+        rows.append([model, len(states), *counts, score, first, tuning.out / model / "best.yaml"])
+    heads = [
+        "model",
+        "trials",
+        "complete",
+        "pruned",
+        "failed",
+        tuning.record["valid_metric"],
+        "matters most",
+        "settings",
+    ]
+    return tabulate(rows, headers=heads, disable_numparse=True)

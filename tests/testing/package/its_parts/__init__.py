@@ -1,0 +1,1 @@
+"""Parts for recbole-unirep, as another package ships them."""
