@@ -1,10 +1,10 @@
-"""Ways to find the best semantic IDs, side by side on this machine; results/decoding_benchmarks.md is written from it.
+"""Compares ways to find the best semantic IDs on this machine; writes results/decoding_benchmarks.md.
 
     python benchmarks/decoding.py --data_path=../shared/datasets [--repeats=3] [--n_users=64] [--num_beams=20,50]
 
-Each measure is a process of its own; the sides take turns, and medians are compared. That all sides find the same IDs
-with the same likelihoods is checked. Each form of the model is measured with histories as they come and with full ones,
-16 users at once, and with one user at a time at the first number of beams.
+Each measurement runs in its own process; the sides take turns, and their medians are compared. The script checks that
+all sides find the same IDs with the same likelihoods. Each form of the model is measured with 16 users at once, with
+all histories and with full ones only, and with one user at a time for the first number of beams.
 """
 
 import json
@@ -33,8 +33,8 @@ def main(arguments):
     options = {"repeats": "3", "n_users": "64", "num_beams": "20,50"}
     options.update(argument[2:].split("=", 1) for argument in arguments)
     if "data_path" not in options:
-        sys.exit(f"asked for {' '.join(arguments) or 'nothing'}: give --data_path=FOLDER")
-    beams, where = options["num_beams"].split(","), environment("cpu")  # as it is when the work begins
+        sys.exit(f"got {' '.join(arguments) or 'no arguments'}: give --data_path=FOLDER")
+    beams, where = options["num_beams"].split(","), environment("cpu")  # before results change the checkout
     cases = [("all", 16, n_beams) for n_beams in beams] + [("full", 16, n_beams) for n_beams in beams]
     cases.append(("all", 1, beams[0]))
     comparisons = [
@@ -49,7 +49,7 @@ def main(arguments):
 
 
 def measure(form, histories, users_at_once, n_beams, with_all_items, options):
-    """Numbers of all sides in one case, and how far they agree; all_items, the slowest, where asked."""
+    """Measures all sides in one case and how far they agree; all_items, the slowest, only if requested."""
     taken = {side: [] for side in SIDES if with_all_items or side != "all_items"}
     case = {"form": form, "histories": histories, "users_at_once": users_at_once}
     repeats, keys = int(options.pop("repeats")), options | case | {"num_beams": n_beams}
@@ -62,7 +62,7 @@ def measure(form, histories, users_at_once, n_beams, with_all_items, options):
 
 
 def take(side, keys, out):
-    """Numbers of one measure, from a process of its own."""
+    """Runs one measurement in its own process and returns its numbers."""
     options = [f"--{key}={value}" for key, value in keys.items()]
     command = [sys.executable, HERE / "decoding_side.py", side, f"--out={out}", *options]
     answer = subprocess.run(command, capture_output=True, text=True)
@@ -72,10 +72,10 @@ def take(side, keys, out):
 
 
 def compare(folder, sides):
-    """Share of users whose sets of beams are those of ours, and the largest difference of a likelihood.
+    """Returns each side's share of users with the same set of beams as ours, and its largest likelihood difference.
 
     Raises:
-        RuntimeError: they are not the same work: fewer than 99 in 100 users agree.
+        RuntimeError: the sides do not do the same work: they agree for less than 99 % of the users.
     """
     ours, agreement = np.load(folder / "ours.npz"), {}
     for side in sides[1:]:
@@ -86,28 +86,29 @@ def compare(folder, sides):
             "largest_difference": float(np.abs(ours["scores"] - theirs["scores"]).max()),
         }
         if agreement[side]["same_beams"] < 0.99:
-            raise RuntimeError(f"{side} found other IDs than ours for {1 - np.mean(same):.0%} of the users")
+            raise RuntimeError(f"{side} finds other IDs than ours for {1 - np.mean(same):.0%} of the users")
     return agreement
 
 
 def page(results):
-    """The page of the results."""
+    """Returns the results page (str)."""
     measures = results["comparisons"][0]["measures"]
     one = measures["ours"][0]
     lines = [
         "# Decoders, side by side",
         "",
-        f"Written by `{results['command']}`; every number measured, the machine and its versions are in "
-        f"[decoding_benchmarks.json](decoding_benchmarks.json), commit {results['environment']['commit']}.",
+        f"Written by `{results['command']}`. [decoding_benchmarks.json](decoding_benchmarks.json) has all "
+        f"measurements, the machine and its versions, commit {results['environment']['commit']}.",
         "",
-        f"The best semantic IDs of users of Amazon Beauty among those of {one['n_items']:,} items ({one['n_levels']} "
-        "codes each), by a T5 of TIGER's size with the same weights; the reading of the history counts. Medians of "
-        f"{len(measures['ours'])}; the sides ran in turns, each in a process of its own with as many threads. More "
-        "memory: by how much the process grew in a first pass over the users, looked at every 2 ms; time is that of a "
+        "The task is to find the best semantic IDs for users of Amazon Beauty among those of "
+        f"{one['n_items']:,} items ({one['n_levels']} codes each). All sides use a T5 of TIGER's size with the same "
+        "weights, and read the history within the measured time. Medians of "
+        f"{len(measures['ours'])}; the sides took turns, each in its own process with the same number of threads. "
+        "Memory growth: how much the process grew in a first pass over the users, sampled every 2 ms. Time: that of a "
         "second pass.",
         "",
-        "| model | mean items of a history | users at once | beams | what | a user | ratio | more memory | users with "
-        "the same beams | largest difference of a likelihood |",
+        "| model | mean items per history | users at once | beams | method | time per user | ratio | memory growth | "
+        "users with the same beams | largest likelihood difference |",
         "| --- | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for comparison in results["comparisons"]:
@@ -116,7 +117,7 @@ def page(results):
 
 
 def rows(comparison):
-    """Lines of the page's table, one a side."""
+    """Returns the lines of the page's table, one per side."""
     measures, lines = comparison["measures"], []
     ours = median(numbers["seconds"] for numbers in measures["ours"])
     for side, taken in measures.items():

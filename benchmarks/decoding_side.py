@@ -1,16 +1,17 @@
-"""One side of the decoders' benchmark: the best semantic IDs of some users, one JSON line.
+"""One side of the decoding benchmark: finds the best semantic IDs of some users and prints one JSON line.
 
     python benchmarks/decoding_side.py SIDE --data_path=FOLDER --out=FILE.npz --n_users=64 --num_beams=20 --form=FORM
         --users_at_once=16 --histories=HISTORIES
 
-All sides have the same T5 of TIGER's size with the same first weights over Amazon Beauty's IDs (training changes no
-cost), the same users of the validation, so many at a time with histories of like length, and the same beams. Forms:
-encoder_decoder, the paper's, and decoder_only, one stack that reads the history and goes on with the ID. Sides: ours;
-huggingface, `generate` with `prefix_allowed_tokens_fn`; all_items, our decoder where each prefix and next code is
-compared with the IDs of all items, as GRID and RQ-VAE-Recommender do. Histories: all, as they come, or full, of users
-who have at least the 20 items that TIGER reads.
+All sides have the same T5 of TIGER's size with the same initial weights over Amazon Beauty's IDs (training does not
+change the cost), the same validation users in batches of histories of similar length, and the same number of beams.
 
-Memory is looked at in a first pass over the users, time is that of a second.
+Forms: encoder_decoder, the paper's; decoder_only, one stack that reads the history and continues with the ID.
+Sides: ours; huggingface, `generate` with `prefix_allowed_tokens_fn`; all_items, our decoder with each prefix and next
+code compared with the IDs of all items, as GRID and RQ-VAE-Recommender do.
+Histories: all, those of all users; full, those of users with at least the 20 items that TIGER reads.
+
+Memory is sampled in a first pass over the users, time is that of a second pass.
 """
 
 import numpy as np
@@ -59,20 +60,20 @@ def main(side, data_path, out, n_users, n_beams, form, users_at_once, histories)
 
 
 class Ours:
-    """Beams over the trie."""
+    """Beam search over the trie."""
 
     def __init__(self, model, n_beams):
         self.model, self.n_beams, self.trie = model, n_beams, model.ids.trie
 
     @torch.no_grad()
     def __call__(self, batch):
-        """Codes of the beams [B, n, V] and their log-likelihoods [B, n]."""
+        """Returns the codes of the beams [B, n, V] and their log-likelihoods [B, n]."""
         leaf, score = beam_search(self.model.transformer.decoder(self.model.memory_of(batch)), self.trie, self.n_beams)
         return self.trie.ids[leaf], score
 
 
 class AllItems:
-    """The same beams, next codes found by comparing every prefix and code with all IDs."""
+    """The same beam search, but finds next codes by comparing every prefix and code with all IDs."""
 
     def __init__(self, model, n_beams):
         self.model, self.n_beams, self.ids = model, n_beams, model.ids.codes[1:]

@@ -1,8 +1,8 @@
-"""The same work by this package, by the pieces that `run_recbole` calls.
+"""The work of benchmarks/stock.py by this package, with the functions that `run_recbole` calls.
 
     python benchmarks/ours.py MEASURE --data_path=FOLDER --dataset=NAME [--KEY=VALUE ...]
 
-Keys that a measure does not read itself are settings of the run.
+Options that the measure does not read are config keys of the run.
 """
 
 import itertools
@@ -26,13 +26,13 @@ OWN_OPTIONS = ("repeats", "users", "steps", "batches")
 
 
 def configure(options):
-    """Config of a run."""
+    """Returns the config of a run."""
     keys = {"model": "SASRec", **SETTINGS, **options}
     return Config(arguments=[f"--{key}={value}" for key, value in keys.items() if key not in OWN_OPTIONS])
 
 
 def prepare(options):
-    """Config, data and trainer of a run."""
+    """Returns config, data and trainer of a run."""
     config = configure(options)
     data = load_data(config, one_row_a_user=trains_rows(config))
     config["run_dir"] = tempfile.mkdtemp()
@@ -40,14 +40,14 @@ def prepare(options):
 
 
 def build(options):
-    """Seconds to read, filter, number and split."""
+    """Measures the seconds to read, filter, index and split the data."""
     config = configure(options)
     data, seconds = timed(lambda: load_data(config, one_row_a_user=trains_rows(config)))
     report(seconds=seconds, targets=data.train_data.n_targets)
 
 
 def train(options):
-    """Median seconds of an epoch, after one to warm up, and its floating-point operations in products."""
+    """Measures the median seconds per epoch, after a warm-up epoch, and its floating-point operations in products."""
     _, data, trainer = prepare(options)
     rows = data.train_data
     trainer._train_epoch(rows, 0)
@@ -58,7 +58,7 @@ def train(options):
 
 
 def pretrain(options):
-    """Seconds and sequences of the first batches of S3Rec's pre-training, after one to warm up."""
+    """Measures seconds and sequences of S3Rec's first pre-training batches, after a warm-up batch."""
     _, data, trainer = prepare(options)
     model, loss = trainer.model.train(), PretrainingStep(trainer.model)
 
@@ -81,7 +81,7 @@ def pretrain(options):
 
 
 def step(options):
-    """Median seconds of a training step."""
+    """Measures the median seconds per training step, after three warm-up steps."""
     _, data, trainer = prepare(options)
     seconds = []
     for batch in data.train_data:
@@ -93,7 +93,7 @@ def step(options):
 
 
 class _One:
-    """Training data of one batch."""
+    """Training data that consists of one batch."""
 
     def __init__(self, rows, batch):
         self.rows, self.batch = rows, batch
@@ -106,7 +106,7 @@ class _One:
 
 
 def evaluate(options):
-    """Seconds to draw the candidates and to rank the test targets among them, and seconds to rank them again."""
+    """Measures the seconds to draw candidates and rank the test targets among them, and the seconds to rank again."""
     config, data, trainer = prepare(options)
     trainer.model.eval()
 
@@ -118,7 +118,7 @@ def evaluate(options):
 
 
 def full(options):
-    """Seconds to rank targets among all items."""
+    """Measures the seconds to rank the test targets among all items."""
     config, data, trainer = prepare(options)
     trainer.model.eval()
     _, seconds = timed(lambda: evaluate_protocols(trainer.model, data.test, ["full"], config, None))
@@ -126,7 +126,7 @@ def full(options):
 
 
 def product(options):
-    """Floating-point operations a second of a large matrix product: what the machine can do at most."""
+    """Measures floating-point operations per second of a large matrix product, the machine's upper limit."""
     left, right = torch.randn(2048, 2048), torch.randn(2048, 2048)
     left @ right
     started, times = perf_counter(), 0

@@ -1,11 +1,12 @@
-"""`unirep prepare` and `unirep validate` at scale, and results/prepare_benchmarks.md written from what was measured.
+"""Measures `unirep prepare` and `unirep validate` at scale; writes results/prepare_benchmarks.md.
 
     python benchmarks/prepare.py [--scratch=FOLDER] [REVIEWS ...]
 
-Each number of reviews (50000000 if none is given) is made anew, in the form of Amazon's files of 2023 and gzipped, and
-removed afterwards: 50 million take 3 GB, and 8 GB more while they are prepared. Users and items are as uneven as those
-of a shop, one line in a million is cut off. Seconds and peak memory are the operating system's, of each command's
-process; a process starts with its parent's peak, so that the files are written by another one, and this one is small.
+For each number of reviews (default 50000000) the script makes gzipped files in the form of Amazon's of 2023, and
+removes them afterwards: 50 million take 3 GB, and 8 GB more while they are prepared. Activity is as skewed as in a
+shop, and one line in a million is truncated. Seconds and peak memory are those of each command's process, from the
+operating system. A process starts with its parent's peak memory, so this one stays small: it writes the files in
+another process.
 """
 
 import gzip
@@ -47,7 +48,7 @@ def main(arguments):
 
 
 def measure(scratch, n_reviews):
-    """Numbers of one size, after each command those so far."""
+    """Measures one size; yields its numbers so far after each command."""
     subprocess.run([sys.executable, __file__, f"--write={scratch}", str(n_reviews)], check=True)
     reviews, metadata = (scratch / name for name in FILES)
     sizes = {file.name: file.stat().st_size for file in (reviews, metadata)}
@@ -59,14 +60,14 @@ def measure(scratch, n_reviews):
     }
     found, folder = {"raw_bytes": sizes, "measures": {}}, scratch / "data" / "made"
     for name, command in commands.items():
-        said = ["unirep", *(word.replace(str(scratch), "FOLDER") for word in command)]
-        found["measures"][name] = {"command": said, **run(command)}
+        shown = ["unirep", *(word.replace(str(scratch), "FOLDER") for word in command)]
+        found["measures"][name] = {"command": shown, **run(command)}
         print(name, json.dumps(found["measures"][name]), flush=True)
         if name == "prepare":
             record = json.loads((folder / "made.manifest.json").read_text(encoding="utf-8"))
             found.update(counts=record["counts"], sources=record["sources"])
             found["made_bytes"] = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
-        machine = [sys.executable, "-c", ENVIRONMENT]  # torch, which it imports, would count as the commands' memory
+        machine = [sys.executable, "-c", ENVIRONMENT]  # imports torch, whose memory would count as the commands'
         answer = subprocess.run(machine, capture_output=True, text=True, check=True).stdout
         ours = {"command": ["prepare.py", str(n_reviews)], "duckdb": version("duckdb")}
         yield {"environment": {**json.loads(answer), **ours}, **found}
@@ -86,14 +87,14 @@ def run(command):
 
 
 def write(folder, n_reviews):
-    """The raw files of one size."""
+    """Writes the raw files of one size."""
     n_users, n_items = n_reviews // 5, n_reviews // 50
     write_reviews(folder / FILES[0], n_reviews, n_users, n_items)
     write_metadata(folder / FILES[1], n_items)
 
 
 def write_reviews(file, n_reviews, n_users, n_items):
-    """Reviews in the form of 2023, in no order of time."""
+    """Writes reviews in the form of 2023, not in time order."""
     draw = np.random.default_rng(0)
     with gzip.open(file, "wt", compresslevel=1, encoding="utf-8") as out:
         for start in range(0, n_reviews, ROWS_AT_ONCE):
@@ -114,7 +115,7 @@ def write_reviews(file, n_reviews, n_users, n_items):
 
 
 def write_metadata(file, n_items):
-    """Metadata in the form of 2023, of nine items in ten."""
+    """Writes metadata in the form of 2023, for nine items in ten."""
     with gzip.open(file, "wt", compresslevel=1, encoding="utf-8") as out:
         for item in range(n_items):
             if item % 10:
@@ -132,26 +133,27 @@ def write_metadata(file, n_items):
 
 
 def user_token(user):
-    """28 characters, as Amazon's of 2023."""
+    """Returns a token of 28 characters, as Amazon's of 2023."""
     return f"A{user * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF:016X}{user:011d}"
 
 
 def item_token(item):
-    """10 characters, as Amazon's."""
+    """Returns a token of 10 characters, as Amazon's."""
     return f"B{item:09d}"
 
 
 def page(results):
-    """The page of all results."""
+    """Returns the results page (str)."""
     lines = [
         "# Preparing data",
         "",
-        "Written by `python benchmarks/prepare.py REVIEWS ..`; every number measured, its machine and versions are in "
-        "[prepare_benchmarks.json](prepare_benchmarks.json). Synthetic reviews and metadata in the form of Amazon's "
-        "files of 2023, gzipped; 5-core, first of duplicates, default options. Wall-clock time on a machine that "
-        "trains models meanwhile, processor time, and peak resident memory of each command's process.",
+        "Written by `python benchmarks/prepare.py REVIEWS ..`. [prepare_benchmarks.json](prepare_benchmarks.json) has "
+        "all measurements with their machine and versions. The input is synthetic reviews and metadata in the form of "
+        "Amazon's gzipped files of 2023; the options are the defaults, 5-core and the first of duplicates. The table "
+        "shows wall-clock time on a machine that trained models meanwhile, processor time, and peak resident memory of "
+        "each command's process.",
         "",
-        "| reviews | gzipped | left after 5-core | prepare | processor | peak memory | validate | peak memory |",
+        "| reviews | gzipped | left after 5-core | prepare | processor time | peak memory | validate | peak memory |",
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for n_reviews, found in sorted(results.items(), key=lambda result: int(result[0])):

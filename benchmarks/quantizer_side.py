@@ -1,10 +1,10 @@
-"""One side of the tokenizers' benchmark: fit on a sample, encode all, one JSON line.
+"""One side of the tokenizer benchmark: fits on a sample, encodes all vectors, and prints one JSON line.
 
     python benchmarks/quantizer_side.py SIDE --vectors=FILE.npy [--rows=N] [--peers=FOLDER]
 
-Quantizers have LEVELS codes of CODES values each; all sides fit on the same rows and encode the memory-mapped file part
-by part. Distortion is the mean squared error in proportion to the variance of the vectors, over at most 100,000 rows.
-The RQ-VAE sides train epochs over the same rows at the same sizes.
+Quantizers have LEVELS codes with CODES values each. All sides fit on the same rows and encode the memory-mapped file
+in parts. Distortion is the mean squared error divided by the variance of the vectors, over at most 100,000 rows. The
+RQ-VAE sides train epochs over the same rows with the same sizes.
 """
 
 import sys
@@ -54,7 +54,7 @@ class Faiss:
 
 
 class VectorQuantizePytorch:
-    """ResidualVQ of vector-quantize-pytorch: k-means from the first batch, then moving averages; as many passes."""
+    """ResidualVQ of vector-quantize-pytorch: k-means on the first batch, then ITERATIONS passes of moving averages."""
 
     def __init__(self, width):
         from vector_quantize_pytorch import ResidualVQ
@@ -100,7 +100,7 @@ QUANTIZERS = {
 
 
 def quantize(side, vectors):
-    """Seconds of fit and of encode, what encoding holds beside what was there before it, and distortion."""
+    """Measures the seconds of fit and encode, the memory growth during encoding, and the distortion."""
     quantizer = QUANTIZERS[side](vectors.shape[1])
     rows = np.sort(np.random.default_rng(0).permutation(len(vectors))[:FIT_ROWS])
     sample = np.ascontiguousarray(vectors[rows], dtype=np.float32)
@@ -123,7 +123,7 @@ def quantize(side, vectors):
 
 
 def train_ours(vectors, peers):
-    """Steps of `RQVAE.fit`, Adam, k-means initialisation left out of the time as on the other side."""
+    """Returns a function that trains as `RQVAE.fit`, with Adam; as on the other sides, k-means is not timed."""
     sizes = {"n_levels": LEVELS, "codebook_size": CODES, "code_dim": CODE_DIM, "encoder_sizes": HIDDEN}
     tokenizer = RQVAE.from_defaults(text_dim=vectors.shape[1], level_metrics=["euclidean"], **sizes)
     tokenizer.initialise(vectors, seed=0)
@@ -140,9 +140,9 @@ def train_ours(vectors, peers):
 
 
 def train_botta(vectors, peers):
-    """Steps of EdoardoBotta/RQ-VAE-Recommender's train_rqvae.py, its straight-through mode, without torch.compile."""
+    """Returns a function that trains as EdoardoBotta/RQ-VAE-Recommender's train_rqvae.py, in straight-through mode."""
     sys.path.insert(0, str(Path(peers) / "RQ-VAE-Recommender"))
-    torch.compile = lambda *_, **__: lambda function: function  # a compiled step takes a minute to begin on a CPU
+    torch.compile = lambda *_, **__: lambda function: function  # compiling a step takes a minute on a CPU
     from modules.quantize import QuantizeForwardMode
     from modules.rqvae import RqVae
 
@@ -168,12 +168,12 @@ def train_botta(vectors, peers):
 
 
 def train_grid(vectors, peers):
-    """Steps of snap-research/GRID's ResidualQuantization as its rqvae_train_flat.yaml puts it together, in Lightning.
+    """Returns a function that trains snap-research/GRID's ResidualQuantization as configured by rqvae_train_flat.yaml.
 
-    At its commit 63e19a8 that command does not start: the file names a NormalizeLayer that is not there, and
-    src.utils.utils lacks gumbel_softmax_sample. Here the layer is left out, as on the other sides, and a stand-in takes
-    the function's place, which the straight-through mode never calls. Its TFRecord files are not read, so nor is
-    tensorflow imported: batches come from memory. Its statistics of a step (track_residuals, verbose) are off.
+    Lightning runs it. GRID's own command does not start at commit 63e19a8: the yaml names a NormalizeLayer that does
+    not exist, and src.utils.utils lacks gumbel_softmax_sample. Here the layer is left out, as on the other sides, and a
+    stub replaces the function, which the straight-through mode never calls. Batches come from memory instead of
+    TFRecord files, so tensorflow is not imported. GRID's statistics per step (track_residuals, verbose) are off.
     """
     sys.path.insert(0, str(Path(peers) / "GRID"))
     tensorflow = sys.modules["tensorflow"] = MagicMock()
@@ -225,7 +225,7 @@ TRAINERS = {"rqvae": train_ours, "rqvae_botta": train_botta, "rqvae_grid": train
 
 
 def train(side, vectors, peers):
-    """Seconds of an epoch, from STEPS steps after WARM_UP ones, measured where batches are drawn."""
+    """Measures the seconds per epoch from STEPS steps after WARM_UP steps, at the time when batches are drawn."""
     x, drawn = torch.from_numpy(np.array(vectors, dtype=np.float32)), []
     rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(0)).split(BATCH)[:-1]
 

@@ -1,13 +1,12 @@
-"""Tokenizers side by side on this machine, and results/tokenizer_benchmarks.md written from what was measured.
+"""Compares tokenizers on this machine; writes results/tokenizer_benchmarks.md.
 
     python benchmarks/quantizers.py --data_path=../shared/datasets [--repeats=3] [--peers=FOLDER] [beauty|million ...]
 
-The million vectors are encoded in parts of them too, which shows whether the memory that it takes grows with them.
-
-Against faiss (installed with this package) and vector-quantize-pytorch 1.32.0 (`pip install vector-quantize-pytorch`);
-with --peers, a folder that holds checkouts of EdoardoBotta/RQ-VAE-Recommender and snap-research/GRID, against their
-training steps too (GRID's needs `pip install lightning omegaconf hydra-core rootutils`). Each measure is a process of
-its own; the sides take turns, and medians are compared.
+The other sides are faiss (installed with this package) and vector-quantize-pytorch 1.32.0 (`pip install
+vector-quantize-pytorch`). --peers names a folder with checkouts of EdoardoBotta/RQ-VAE-Recommender and
+snap-research/GRID, whose training steps are then compared too (GRID needs `pip install lightning omegaconf hydra-core
+rootutils`). Each measurement runs in its own process; the sides take turns, and their medians are compared. Smaller
+parts of the million vectors are encoded as well, to show whether memory grows with the number of vectors.
 """
 
 import json
@@ -25,7 +24,7 @@ from recbole_unirep.runs.environment import environment
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results"
-QUANTIZERS = {  # side -> what it is
+QUANTIZERS = {  # side -> its name in the table
     "rqkmeans": "RQKMeans",
     "rqkmeans_unrefined": "RQKMeans, refinement_rounds 0",
     "faiss_rq_beam_1": "faiss ResidualQuantizer, beam 1",
@@ -36,18 +35,18 @@ QUANTIZERS = {  # side -> what it is
 }
 TRAINERS = {"rqvae": "RQVAE", "rqvae_botta": "RQ-VAE-Recommender", "rqvae_grid": "GRID"}
 N_MILLION, ROWS_AT_ONCE = 1_000_000, 50_000
-FEWER = (100_000, 300_000)  # of the million, to see what encoding holds
+FEWER = (100_000, 300_000)  # parts of the million, to measure the memory of encoding
 
 
 def main(arguments):
     options = dict(argument[2:].split("=", 1) for argument in arguments if argument.startswith("--"))
     names = [argument for argument in arguments if not argument.startswith("--")] or ["beauty", "million"]
     if "data_path" not in options or set(names) - {"beauty", "million"}:
-        sys.exit(f"asked for {' '.join(arguments)}: give --data_path=FOLDER and names out of beauty, million")
+        sys.exit(f"got {' '.join(arguments) or 'no arguments'}: give --data_path=FOLDER, and names of beauty, million")
     beauty = Path(options["data_path"]).resolve() / "amazon-beauty" / "amazon-beauty.minilm.npy"
     kept = RESULTS / "tokenizer_benchmarks.json"
     results = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
-    where = environment("cpu")  # as it is when the work begins
+    where = environment("cpu")  # before results change the checkout
     with tempfile.TemporaryDirectory() as scratch:
         for name in names:
             vectors = beauty if name == "beauty" else write_million(beauty, Path(scratch) / "million.npy")
@@ -67,7 +66,7 @@ def main(arguments):
 
 
 def write_million(beauty, file):
-    """A million vectors of 768 dimensions: two real ones side by side, drawn at random, and noise of a tenth."""
+    """Writes a million vectors of 768 dimensions: two random real ones concatenated, plus a tenth of noise."""
     real, draw = np.load(beauty).astype(np.float32), np.random.default_rng(0)
     made = np.lib.format.open_memmap(file, "w+", np.float32, (N_MILLION, 2 * real.shape[1]))
     for start in range(0, N_MILLION, ROWS_AT_ONCE):
@@ -79,7 +78,7 @@ def write_million(beauty, file):
 
 
 def take(side, vectors, peers="", rows=0):
-    """Numbers of one measure, from a process of its own; of the first `rows` vectors, 0 for all."""
+    """Runs one measurement in its own process, over the first `rows` vectors (0 for all), and returns its numbers."""
     command = [sys.executable, HERE / "quantizer_side.py", side]
     command += [f"--vectors={vectors}", f"--peers={peers}", f"--rows={rows}"]
     answer = subprocess.run(command, capture_output=True, text=True)
@@ -89,14 +88,15 @@ def take(side, vectors, peers="", rows=0):
 
 
 def page(results):
-    """The page of all results."""
+    """Returns the results page (str)."""
     lines = [
         "# Tokenizers, side by side",
         "",
-        "Written by `python benchmarks/quantizers.py --data_path=FOLDER`; every number measured, its machine and "
-        "versions are in [tokenizer_benchmarks.json](tokenizer_benchmarks.json). 4 levels (or parts) of 256 codes, "
-        "fitted on the same rows, at most 65,536; medians; the sides ran in turns, each in a process of its own that "
-        "reads the memory-mapped file part by part. Distortion: mean squared error in proportion to the variance.",
+        "Written by `python benchmarks/quantizers.py --data_path=FOLDER`. "
+        "[tokenizer_benchmarks.json](tokenizer_benchmarks.json) has all measurements with their machine and versions. "
+        "All sides have 4 levels (or parts) of 256 codes and are fitted on the same rows, at most 65,536. Numbers are "
+        "medians; the sides took turns, each in its own process, which reads the memory-mapped file in parts. "
+        "Distortion: mean squared error divided by the variance.",
     ]
     for name, found in results.items():
         measures = found["measures"]
@@ -104,7 +104,7 @@ def page(results):
         n_turns = len(next(iter(measures.values())))
         turns = "one turn" if n_turns == 1 else f"{n_turns} turns"
         lines += ["", f"## {name}: {rows:,} vectors, {turns}, commit {found['environment']['commit']}", ""]
-        lines += ["| what | fit | encode | distortion | peak memory |", "| --- | ---: | ---: | ---: | ---: |"]
+        lines += ["| tokenizer | fit | encode | distortion | peak memory |", "| --- | ---: | ---: | ---: | ---: |"]
         for side in filter(measures.__contains__, QUANTIZERS):
             fit, encode, distortion, peak = (
                 median(numbers[key] for numbers in measures[side])
@@ -116,10 +116,10 @@ def page(results):
         if "fewer" in found:
             parts = [*found["fewer"], measures["rqkmeans_unrefined"][0]]
             held = ", ".join(f"{part['encode_bytes'] / 1e9:.2f} GB for {part['rows']:,}" for part in parts)
-            lines += ["", f"What encoding holds (RQKMeans), the mapped file's pages left out: {held} vectors."]
+            lines += ["", f"Memory growth during encoding (RQKMeans), without the mapped file's pages: {held} vectors."]
         trained = [side for side in TRAINERS if side in measures]
         if trained:
-            lines += ["", "| RQ-VAE, batches of 256 | an epoch | peak memory |", "| --- | ---: | ---: |"]
+            lines += ["", "| RQ-VAE, batches of 256 | time per epoch | peak memory |", "| --- | ---: | ---: |"]
         for side in trained:
             seconds = median(numbers["seconds_of_an_epoch"] for numbers in measures[side])
             peak = max(numbers["peak_bytes"] for numbers in measures[side])
@@ -127,10 +127,10 @@ def page(results):
         if "rqvae_grid" in trained:
             lines += [
                 "",
-                "GRID: its modules in Lightning's trainer as its `rqvae_train_flat.yaml` puts them together, batches "
-                "from memory and its statistics of a step off. The command of its README does not start at its commit "
-                "63e19a8: the file names a `NormalizeLayer` that is not there (left out, as on the other sides), and a "
-                "function that only its Gumbel mode calls cannot be imported (a stand-in takes its place).",
+                "GRID: its modules as configured by its `rqvae_train_flat.yaml`, in Lightning's trainer, with batches "
+                "from memory and without its statistics per step. The command of its README does not start at commit "
+                "63e19a8: the yaml names a `NormalizeLayer` that does not exist (left out, as on the other sides), and "
+                "a function that only its Gumbel mode calls cannot be imported (replaced by a stub).",
             ]
     return "\n".join([*lines, ""])
 

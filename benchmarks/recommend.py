@@ -1,9 +1,10 @@
-"""Recommending at scale on this machine; results/recommend_benchmarks.md is written from it.
+"""Measures recommending at scale on this machine; writes results/recommend_benchmarks.md.
 
     python benchmarks/recommend.py [--n_items=1000000] [--n_users=1000000] [--slice=1024] [--long_slice=4608]
         [--hnsw_slice=32768]
 
-Each measure is a process of its own: all items, all users' histories, and a slice of the users asked for.
+Each measurement runs in its own process, with all items and all users' histories; a slice of the users gets
+recommendations.
 """
 
 import json
@@ -49,7 +50,7 @@ def main(arguments):
 
 
 def take(side, options, n_asked, out):
-    """Numbers of one measure, from a process of its own."""
+    """Runs one measurement in its own process and returns its numbers."""
     keys = [f"--{key}={options[key]}" for key in ("n_items", "n_users")]
     command = [sys.executable, HERE / "recommend_side.py", side, *keys, f"--n_asked={n_asked}", f"--out={out}"]
     answer = subprocess.run(command, capture_output=True, text=True)
@@ -59,24 +60,24 @@ def take(side, options, n_asked, out):
 
 
 def page(results):
-    """The page of the results."""
+    """Returns the results page (str)."""
     measures, threads = results["measures"], results["environment"]["omp_num_threads"] or "all"
     one = measures[0]
     lines = [
         "# Recommending at scale",
         "",
-        f"Written by `{results['command']}` (OMP_NUM_THREADS: {threads}); every number measured, the machine and its "
-        f"versions are in [recommend_benchmarks.json](recommend_benchmarks.json), commit "
-        f"{results['environment']['commit']}.",
+        f"Written by `{results['command']}` (OMP_NUM_THREADS: {threads}). "
+        "[recommend_benchmarks.json](recommend_benchmarks.json) has all measurements, the machine and its versions, "
+        f"commit {results['environment']['commit']}.",
         "",
-        f"The 10 best new items among {one['n_items']:,} (made vectors of 64 numbers around 1,000 centres) for a slice "
-        f"of {one['n_users']:,} users with a history of 8 items each, written to a parquet file by "
-        "`Recommender.write`. What is there before: vectors, histories and tokens of all items and users. More memory: "
-        "by how much the process grew while it recommended and wrote, looked at every 2 ms, beside the index. Other "
-        "work ran on the machine.",
+        f"The 10 best unseen items among {one['n_items']:,} (synthetic vectors of 64 numbers around 1,000 centres) for "
+        f"a slice of {one['n_users']:,} users with a history of 8 items each, written to a parquet file by "
+        "`Recommender.write`. Initial memory: vectors, histories and tokens of all items and users. Memory growth: how "
+        "much the process grew while it recommended and wrote, without the index, sampled every 2 ms. Other work ran "
+        "on the machine.",
         "",
-        "| how | users asked | index built | a user | a million users, at that pace | there before | index | "
-        "more memory | recall@10 |",
+        "| method | users | index built in | time per user | extrapolated to a million users | initial memory | index "
+        "memory | memory growth | recall@10 |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for measure in measures:
@@ -92,7 +93,7 @@ def page(results):
     lines += [
         "",
         f"Recall: mean over the first {one['n_compared']} users, against exact ranking. The flat index gives "
-        f"{'the same lists in the same order' if same else 'other lists'} as exact ranking by blocks.",
+        f"{'the same lists in the same order as' if same else 'other lists than'} exact ranking by blocks.",
         "",
     ]
     return "\n".join(lines)

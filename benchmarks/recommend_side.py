@@ -1,9 +1,9 @@
-"""One measure of recommending at scale, in a process of its own; benchmarks/recommend.py starts it.
+"""One measurement of recommending at scale; benchmarks/recommend.py runs it in its own process.
 
     python benchmarks/recommend_side.py exact|faiss|hnsw --n_items=.. --n_users=.. --n_asked=.. --out=FILE.npz
 
-Vectors, histories and tokens are made here: items lie around 1,000 centres, a user takes eight items of one centre, a
-state is the mean of the last items' vectors.
+Vectors, histories and tokens are synthetic: item vectors are scattered around 1,000 centres, a user takes eight items
+of one centre, and a state is the mean of the item vectors so far.
 """
 
 import tempfile
@@ -22,7 +22,7 @@ SIZE, CENTRES, HISTORY, K, ROWS_COMPARED = 64, 1000, 8, 10, 256
 
 
 class MeanOfItems(torch.nn.Module):
-    """A causal model without weights beside its items: state t is the mean of the first t items' vectors."""
+    """A causal model with no weights but its item vectors: state t is the mean of the first t items' vectors."""
 
     ITEM_SEQ, ITEM_SEQ_LEN = "item_id_list", "item_length"
 
@@ -32,13 +32,13 @@ class MeanOfItems(torch.nn.Module):
         self.n_training_items = len(vectors)
 
     def sequence_states(self, item_seq):
-        """[B, L] to [B, L, H]."""
+        """Maps item ids [B, L] to states [B, L, H]."""
         position = torch.arange(1, item_seq.size(1) + 1, device=item_seq.device)
         return self.item_embedding(item_seq).cumsum(dim=1) / position[:, None]
 
 
 def made_items(n_items, draw):
-    """Vectors with padding, shape: [n_items + 1, SIZE], float32, and their centres in order of items."""
+    """Returns vectors with a padding row, shape: [n_items + 1, SIZE], float32, and each item's centre, ascending."""
     centre = np.sort(draw.integers(0, CENTRES, n_items))
     vectors = draw.standard_normal((n_items, SIZE), dtype=np.float32)
     vectors += 2 * draw.standard_normal((CENTRES, SIZE), dtype=np.float32)[centre]
@@ -46,16 +46,16 @@ def made_items(n_items, draw):
 
 
 def made_histories(centre, n_users, draw):
-    """HISTORY items of one centre each."""
+    """Returns UserSequences with HISTORY items of one centre per user."""
     start, end = (np.searchsorted(centre, np.arange(CENTRES), side=side) for side in ("left", "right"))
     chosen = draw.choice(np.flatnonzero(end > start), n_users)[:, None]
     items = 1 + draw.integers(start[chosen], end[chosen], (n_users, HISTORY))
-    offsets = np.concatenate([[0, 0], HISTORY * np.arange(1, n_users + 1)])  # user 0 is nobody
+    offsets = np.concatenate([[0, 0], HISTORY * np.arange(1, n_users + 1)])  # user 0 is padding
     return UserSequences(items.reshape(-1), offsets)
 
 
 def made_run(n_items, n_users):
-    """Config, model and data of a run, as Recommender takes them."""
+    """Returns config, model and dataset of a synthetic run, as Recommender takes them."""
     draw = np.random.default_rng(0)
     vectors, centre = made_items(n_items, draw)
     tokens = {

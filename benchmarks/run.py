@@ -1,9 +1,9 @@
-"""Side by side with stock RecBole 1.2.1 on this machine, and results/benchmarks.md written from what was measured.
+"""Compares this package with stock RecBole 1.2.1 on this machine; writes results/benchmarks.md.
 
     python benchmarks/run.py --data_path=../shared/datasets [--repeats=3] [NAME ...]
 
-Each measure is a process of its own, so that its peak memory is the operating system's; both sides take turns, and the
-medians are compared. Everything measured is kept in results/benchmarks.json.
+Each measurement runs in its own process, so the operating system reports its peak memory. Both sides take turns, and
+their medians are compared. results/benchmarks.json keeps all measurements.
 """
 
 import json
@@ -21,15 +21,15 @@ from recbole_unirep.runs.environment import environment
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results"
 BEAUTY = ["--dataset=amazon-beauty"]
-DIN = ["--dataset=ml-100k", "--model=DIN"]  # scores pairs alone
+DIN = ["--dataset=ml-100k", "--model=DIN"]  # scores only pairs
 IDS = "--load_col={inter: [user_id, item_id, timestamp]}"
 SHARE = ["--model=UniRep", "--table_gradient_share=0.25"]
 CATEGORIES = ["--item_attribute=categories"]
 SHARED = ["--model=UniRep", "--loss_type=SSM", "--shared_negatives=4096"]
 SAMPLED = ["--loss_type=SSM", "--sparse_id_table=True"]
-BATCHES_OF_STOCK = [4096, 16384, 65536]  # its own eval_batch_size first
+BATCHES_OF_STOCK = [4096, 16384, 65536]  # its default eval_batch_size first
 
-# name -> users, items, interactions of a synthetic dataset
+# Name of a synthetic dataset -> its numbers of users, items and interactions.
 SYNTHETIC = {
     "made-1m": (50_000, 20_000, 1_000_000),
     "made-10m": (500_000, 100_000, 10_000_000),
@@ -38,7 +38,7 @@ SYNTHETIC = {
     "made-1000-users": (1_000, 1_000_000, 1_010_000),
 }
 
-# measure -> the script that takes it and its arguments
+# Measure -> its script and arguments.
 MEASURES = {
     "product": ["ours.py", "product"],
     "ours_train_sasrec": ["ours.py", "train", *BEAUTY, "--model=SASRec", "--repeats=1"],
@@ -65,7 +65,7 @@ MEASURES = {
     "ours_step_1m": ["ours.py", "step", "--dataset=made-items-1m", "--steps=30", *SAMPLED],
     "ours_full_1m": ["ours.py", "full", "--dataset=made-1000-users"],
 }
-OURS_OF_UNIREP = {  # and how
+OURS_OF_UNIREP = {  # measure -> its settings, for the table
     "ours_train_unirep": "",
     "ours_train_unirep_share": ", gradient through a quarter of the items",
     "ours_train_unirep_bf16": ", bfloat16",
@@ -86,7 +86,8 @@ def main(arguments):
     names = [argument for argument in arguments if not argument.startswith("--")] or list(BENCHMARKS)
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown or "data_path" not in options:
-        sys.exit(f"asked for {' '.join(arguments)}: give --data_path=FOLDER and names out of {', '.join(BENCHMARKS)}")
+        found = " ".join(arguments) or "no arguments"
+        sys.exit(f"got {found}: give --data_path=FOLDER, and names of {', '.join(BENCHMARKS)}")
     kept = RESULTS / "benchmarks.json"
     results = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -103,13 +104,13 @@ def main(arguments):
 
 
 def take(measure, data_path, scratch):
-    """Numbers of one measure, from a process of its own."""
+    """Runs one measurement in its own process and returns its numbers."""
     script, name, *options = MEASURES[measure]
     dataset = next((option.split("=")[1] for option in options if option.startswith("--dataset=")), None)
     if dataset in SYNTHETIC:
         data_path = scratch
         write(scratch, dataset, *SYNTHETIC[dataset])
-    if dataset and dataset != "ml-100k":  # which RecBole brings
+    if dataset and dataset != "ml-100k":  # ml-100k is included in RecBole
         options.append(f"--data_path={data_path}")
     command = [sys.executable, HERE / script, name, *options]
     answer = subprocess.run(command, capture_output=True, text=True, cwd=scratch)
@@ -119,20 +120,20 @@ def take(measure, data_path, scratch):
 
 
 def page(results):
-    """The page of all results."""
+    """Returns the results page (str)."""
     commit = {name: part["environment"]["commit"] for name, part in results.items()}
     found = {name: numbers for part in results.values() for name, numbers in part["measures"].items()}
     lines = [
         "# Benchmarks",
         "",
-        "Written by `python benchmarks/run.py --data_path=FOLDER`; every number measured, its machine and versions are "
-        "in [benchmarks.json](benchmarks.json). Medians; both sides ran in turns on the same machine, each measure in "
-        "a process of its own, float32, stock RecBole with its own loaders and Trainer. Stock trains and evaluates "
-        "slices, extrapolated by targets or users a second.",
+        "Written by `python benchmarks/run.py --data_path=FOLDER`. [benchmarks.json](benchmarks.json) has all "
+        "measurements with their machine and versions. Numbers are medians; both sides took turns on the same machine, "
+        "each measurement in its own process, in float32, stock RecBole with its own loaders and Trainer. Stock trains "
+        "and evaluates only slices, extrapolated by targets or users per second.",
         "",
         f"Commits: {', '.join(f'{name} {sha}' for name, sha in commit.items())}.",
         "",
-        "| what | this package | stock RecBole | ratio | target |",
+        "| measure | this package | stock RecBole | ratio | target |",
         "| --- | --- | --- | --- | --- |",
         *(row for name in ROWS if name in results for row in ROWS[name](found)),
         "",
@@ -145,7 +146,7 @@ def middle(found, measure, key="seconds"):
 
 
 def rate(found, measure, key):
-    """Median of targets, users, ... a second."""
+    """Returns the median of targets, users, ... per second."""
     return median(numbers[key] / numbers["seconds"] for numbers in found[measure])
 
 
@@ -159,19 +160,19 @@ def row(what, ours, stock="", ratio="", target=""):
 
 def training_rows(found):
     ours, stock = rate(found, "ours_train_sasrec", "targets"), rate(found, "stock_train_sasrec", "targets")
-    what = "SASRec, softmax over all items, Beauty: targets a second"
+    what = "SASRec, softmax over all items, Beauty: targets per second"
     yield row(what, f"{ours:,.0f}", f"{stock:,.0f}", f"{ours / stock:.1f}", "20")
     yield row("the same, peak memory", *(gigabytes(found, f"{side}_train_sasrec") for side in ("ours", "stock")))
     peak = median(numbers["flops_per_second"] for numbers in found["product"])
     for name in ("SASRec", "UniRep"):
         measure = f"ours_train_{name.lower()}"
         limit, seconds = middle(found, measure, "flops") / peak, middle(found, measure)
-        what = f"{name}'s epoch against the arithmetic limit of {limit:.1f} s"
+        what = f"{name}'s epoch compared with the arithmetic limit of {limit:.1f} s"
         yield row(what, f"{seconds:.1f} s", "", f"{seconds / limit:.2f}")
     sasrec = middle(found, "ours_train_sasrec")
     for measure, how in OURS_OF_UNIREP.items():
         unirep = middle(found, measure)
-        what = f"UniRep's epoch against SASRec's (softmax over all items), both ours{how}"
+        what = f"UniRep's epoch compared with SASRec's (softmax over all items), both ours{how}"
         yield row(what, f"{unirep:.1f} s", "", f"{unirep / sasrec:.2f}", "at most 2")
 
 
@@ -179,7 +180,7 @@ def pretraining_rows(found):
     names = ("ours_pretrain_s3rec", "stock_pretrain_s3rec")
     ours, stock = (rate(found, name, "targets") for name in names)
     attributes = [found[name][0]["attributes"] for name in names]
-    what = "S3Rec, pre-training, Beauty: sequences a second"
+    what = "S3Rec, pre-training, Beauty: sequences per second"
     yield row(
         f"{what} ({attributes[0]} attributes, stock {attributes[1]})",
         f"{ours:,.0f}",
@@ -187,7 +188,7 @@ def pretraining_rows(found):
         f"{ours / stock:.1f}",
     )
     yield row(
-        "the same, an epoch",
+        "the same, time per epoch",
         *(f"{found[name][0]['targets_of_an_epoch'] / rate(found, name, 'targets'):,.0f} s" for name in names),
     )
     yield row("the same, peak memory", *(gigabytes(found, name) for name in names))
@@ -203,12 +204,12 @@ def evaluation_rows(found):
         what = f"99 candidates, {users:,} users, stock at eval_batch_size {size:,}"
         theirs = f"{stock:,.0f} s, {gigabytes(found, measure)}"
         yield row(what, f"{ours:.1f} s, {memory}", theirs, f"{stock / ours:.0f}", "50" if size == best else "")
-    yield row("the same, candidates drawn before", f"{middle(found, 'ours_evaluate', 'seconds_again'):.1f} s")
+    yield row("the same, with candidates drawn before", f"{middle(found, 'ours_evaluate', 'seconds_again'):.1f} s")
 
 
 def pairs_rows(found):
     ours, stock = (rate(found, f"{side}_evaluate_din", "users") for side in ("ours", "stock"))
-    what = "99 candidates, a model without full_sort_predict (DIN, ml-100k): users a second"
+    what = "99 candidates, a model without full_sort_predict (DIN, ml-100k): users per second"
     yield row(what, f"{ours:,.0f}", f"{stock:,.0f}", f"{ours / stock:.2f}")
 
 
@@ -224,7 +225,7 @@ def build_rows(found):
 
 def scale_rows(found):
     small, large = middle(found, "ours_step_12k"), middle(found, "ours_step_1m")
-    what = f"step of 256 users with sampled softmax, 1 M items against 12 k ({small:.3f} s)"
+    what = f"step of 256 users with sampled softmax, 1 M items compared with 12 k ({small:.3f} s)"
     yield row(what, f"{large:.3f} s", "", f"{large / small:.2f}", "at most 1.5")
     ours = f"{middle(found, 'ours_full_1m'):.1f} s, {gigabytes(found, 'ours_full_1m')}"
     yield row("full ranking of 1,000 users over 1 M items", ours, target="under 2 GB")

@@ -1,9 +1,9 @@
-"""Stock RecBole 1.2.1 at work: its own Config, loaders, Trainer and evaluator, in float32, its settings untouched.
+"""Measures stock RecBole 1.2.1: its own Config, loaders, Trainer and evaluator, in float32, with its own settings.
 
     python benchmarks/stock.py MEASURE --data_path=FOLDER --dataset=NAME ...
 
-What is set is what makes the run possible at all (columns, no negatives beside the softmax, names that numpy 2
-dropped) and what makes it the same task (5-core, leave-one-out by time, 99 sampled candidates).
+The script changes only what the run needs to work (columns, no negatives beside the softmax, names that numpy 2
+dropped), and what makes it the same task (5-core, leave-one-out by time, 99 sampled candidates).
 """
 
 import itertools
@@ -32,7 +32,7 @@ TASK = {
 
 
 class Slice:
-    """The first batches of a loader of RecBole, which is in everything else itself."""
+    """The first batches of a RecBole loader; all other attributes are the loader's."""
 
     def __init__(self, loader, n_batches):
         self.loader, self.n_batches = loader, n_batches
@@ -48,7 +48,7 @@ class Slice:
 
 
 def prepare(options):
-    """Trainer and loaders of a model, and the seconds that the loaders took."""
+    """Returns trainer and loaders of a model, and the seconds to make the loaders."""
     name = options.get("model", "SASRec")
     keys = {**TASK, "eval_batch_size": int(options.get("eval_batch_size", 4096))}
     if "data_path" in options:
@@ -71,12 +71,12 @@ def _data(config):
 
 
 def build(options):
-    """Seconds to read, filter, number, split and augment."""
+    """Measures the seconds to read, filter, index, split and augment the data."""
     report(seconds=prepare(options)[2])
 
 
 def train(options):
-    """Seconds and targets of the first batches of an epoch, after one to warm up."""
+    """Measures seconds and targets of the first batches of an epoch, after a warm-up batch."""
     trainer, (loader, _, _), _ = prepare(options)
     n_batches = int(options["batches"])
     trainer._train_epoch(Slice(loader, 1), 0)
@@ -87,7 +87,7 @@ def train(options):
 
 
 def evaluate(options):
-    """Seconds and users of the first batches of a sampled evaluation, after one to warm up."""
+    """Measures seconds and users of the first batches of a sampled evaluation, after a warm-up batch."""
     trainer, (_, _, loader), _ = prepare(options)
     users = loader.step if hasattr(loader, "step") else loader.batch_size // 100
     n_batches = min(len(loader), max(1, int(options["users"]) // users))

@@ -1,4 +1,4 @@
-"""Atomic files of random interactions, for work at scale.
+"""Writes atomic files of random interactions, for measurements at scale.
 
 python benchmarks/synthetic.py FOLDER NAME N_USERS N_ITEMS N_INTERACTIONS
 """
@@ -12,14 +12,14 @@ ROWS_AT_ONCE = 1_000_000
 
 
 def write(folder, name, n_users, n_items, n_interactions):
-    """Writes `<folder>/<name>/<name>.inter` unless it is there: every item once, then by a Zipf-like popularity.
+    """Writes `<folder>/<name>/<name>.inter` if it is missing: every item once, then items by a Zipf-like popularity.
 
     Args:
-        folder (Path): where datasets lie.
-        name (str): of the dataset.
-        n_users (int): users, each about equally often.
-        n_items (int): items, at most n_interactions.
-        n_interactions (int): rows, in order of time.
+        folder (Path): folder that holds the datasets' folders.
+        name (str): name of the dataset.
+        n_users (int): number of users, who have about equally many interactions.
+        n_items (int): number of items, at most n_interactions.
+        n_interactions (int): number of rows, in time order.
     """
     file = Path(folder) / name / f"{name}.inter"
     if file.is_file():

@@ -1,4 +1,4 @@
-"""The same beams by `generate` of transformers with `prefix_allowed_tokens_fn`, over their T5 with our weights."""
+"""The same beam search by transformers' `generate` with `prefix_allowed_tokens_fn`, over its T5 with our weights."""
 
 import torch
 from their_t5 import copy_stack
@@ -8,18 +8,18 @@ from transformers.models.t5.modeling_t5 import T5PreTrainedModel, T5Stack
 
 
 class OfTheirLevel(T5ForConditionalGeneration):
-    """The T5 of transformers whose softmax is over the codes of the level that comes next, as ours is."""
+    """The T5 of transformers, with a softmax over the codes of the next level only, as in ours."""
 
     def forward(self, *positional, **named):
         past = named.get("past_key_values")
-        level = 0 if past is None else past.get_seq_length()  # before the call makes it longer
+        level = 0 if past is None else past.get_seq_length()  # read before the call extends it
         output = super().forward(*positional, **named)
         hide_other_levels(output.logits, self.levels, level)
         return output
 
 
 class DecoderOfTheirLevel(T5PreTrainedModel, GenerationMixin):
-    """The decoder stack of transformers' T5 alone, which reads the history and goes on with the ID."""
+    """The decoder stack of transformers' T5 alone, which reads the history and continues with the ID."""
 
     def __init__(self, config):
         super().__init__(config)
@@ -41,13 +41,13 @@ class DecoderOfTheirLevel(T5PreTrainedModel, GenerationMixin):
 
 
 def hide_other_levels(logits, levels, level):
-    """Leaves the logits of one level, in place; past the last level those of the last."""
+    """Keeps only the logits of one level, in place; after the last level those of the last."""
     first, last = levels[min(level, len(levels) - 1)]
     logits[..., :first] = logits[..., last:] = -torch.inf
 
 
 class HuggingFace:
-    """`generate` of transformers, allowed tokens by a dict of prefixes."""
+    """transformers' `generate`; a dict maps each prefix to its allowed tokens."""
 
     def __init__(self, model, n_beams):
         self.model, self.n_beams = model, n_beams
@@ -64,7 +64,7 @@ class HuggingFace:
     def __call__(self, batch):
         items = batch[self.model.ITEM_SEQ][:, : int(batch[self.model.ITEM_SEQ_LEN].max())]
         x, is_read = self.model.embedded(batch[self.model.USER_ID], items)
-        n_opening = 1  # their decoder begins with a token of its own
+        n_opening = 1  # the decoder of transformers begins with a start token
         if self.model.transformer.encoder is None:
             n_opening = 0
             x, is_read = padded_on_the_left(x, is_read)
@@ -86,7 +86,7 @@ class HuggingFace:
 
 
 def whole_t5(model):
-    """Encoder and decoder with the weights of ours."""
+    """Returns encoder and decoder with our weights."""
     t5 = OfTheirLevel(t5_config(model, num_layers=len(model.transformer.encoder.blocks)))
     with torch.no_grad():
         t5.shared.weight.copy_(model.transformer.tokens.weight)
@@ -97,7 +97,7 @@ def whole_t5(model):
 
 
 def causal_t5(model):
-    """The decoder alone with the weights of ours."""
+    """Returns the decoder alone with our weights."""
     stack = t5_config(model, num_layers=len(model.transformer.stack.blocks), is_decoder=True, is_encoder_decoder=False)
     t5 = DecoderOfTheirLevel(stack)
     with torch.no_grad():
@@ -107,7 +107,7 @@ def causal_t5(model):
 
 
 def t5_config(model, **more):
-    """Sizes of ours in their words."""
+    """Returns our sizes as a config of transformers."""
     block = model.transformer.stack.blocks[0]
     n_heads, head_size = block.attention.shape
     return T5Config(
@@ -126,7 +126,7 @@ def t5_config(model, **more):
 
 
 def padded_on_the_left(x, is_read):
-    """Embedded histories [B, S, H] with their padding first, as transformers wants a prompt."""
+    """Moves the padding of embedded histories [B, S, H] to the left, where transformers expects it in prompts."""
     length = is_read.sum(dim=1, keepdim=True)
     place = (torch.arange(x.shape[1]) + length) % x.shape[1]
     return x.gather(1, place[..., None].expand_as(x)), is_read.gather(1, place)

@@ -1,11 +1,11 @@
-"""Our T5 stacks in the T5 of transformers: the same weights under their names, to compare speed and states."""
+"""Copies the weights of our T5 stacks into the T5 of transformers, to compare speed and states."""
 
 import torch
 
 
 @torch.no_grad()
 def copy_stack(ours, theirs):
-    """Gives transformers' stack our weights."""
+    """Copies our stack's weights into transformers' stack."""
     for mine, block in zip(ours.blocks, theirs.block):
         pairs = [(mine.attention, mine.norm, block.layer[0].SelfAttention, block.layer[0].layer_norm)]
         if hasattr(mine, "memory_attention"):
