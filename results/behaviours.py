@@ -1,4 +1,4 @@
-"""Splits the test metrics of studies/ml_100k_behaviours.yaml by the held-out rating, as results/behaviours.md.
+"""Splits the test metrics of studies/ml_100k_behaviours.yaml by the held-out rating; writes results/behaviours.md.
 
     python results/behaviours.py
 
@@ -17,7 +17,7 @@ from recbole_unirep.runs.folder import CONFIG
 HERE = Path(__file__).resolve().parent
 RUNS = HERE / "studies" / "ml_100k_behaviours" / "ml-100k"
 ROWS = {"TIGER": "TIGER", "MBGen": "MBGen", "MBGen liked": "MBGen_liked"}
-PARTS = {"all": (True, False), "4 and more": (True,), "below 4": (False,)}  # row -> kinds of `is_liked`
+PARTS = {"all": (True, False), "4 and more": (True,), "below 4": (False,)}  # row -> values of `is_liked`
 
 
 def main():
@@ -45,7 +45,7 @@ def main():
 
 
 def liked_by_user():
-    """Whether each user's held-out rating is at least 4, by user token (dict)."""
+    """Returns a dict of user tokens, True if the user's held-out rating is at least 4."""
     config = Config(config_file_list=[RUNS / "MBGen" / "seed-2020" / CONFIG])
     test = load_data(config, one_row_a_user=True).test
     ratings = test.interactions["rating"].numpy()  # RecBole scales 1..5 to 0..1

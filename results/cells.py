@@ -12,7 +12,7 @@ KEPT = (CONFIG, ENVIRONMENT, RESULT, METRICS)  # a cell's record, under results/
 
 
 class Request(NamedTuple):
-    """What the command line of a script asks for.
+    """The command line of a script, parsed.
 
     Attributes:
         names (list of str): cells to run.
@@ -30,8 +30,8 @@ def parse(arguments, page, cells):
 
     Args:
         arguments (list of str): the command line.
-        page (str): name of the page, of which the runs have their own folder.
-        cells (iterable of str): names of all cells, which run if none is named.
+        page (str): name of the page; its runs are in runs/PAGE by default.
+        cells (iterable of str): names of all cells; they run if the command line names none.
 
     Returns:
         Request: the cells and where they run.
@@ -45,10 +45,10 @@ def run(arguments, folder, kept, proof=RESULT):
     """Trains a cell, or continues an interrupted one, and copies its record.
 
     Args:
-        arguments (list of str): of `run_recbole`, without `--run_dir`.
-        folder (Path): of the run.
+        arguments (list of str): arguments of `run_recbole`, without `--run_dir`.
+        folder (Path): the run's folder.
         kept (Path): folder for the cell's record.
-        proof (str): a file of the record; a cell that has it is not run again.
+        proof (str): file name; a cell whose record has this file is not run again.
     """
     if (kept / proof).is_file():
         return
@@ -69,8 +69,8 @@ def write_table(page, mark, table):
 
     Args:
         page (Path): a Markdown file.
-        mark (str): which place.
-        table (str): lines, each with its end.
+        mark (str): MARK.
+        table (str): the new text, complete lines.
     """
     before, start, rest = page.read_text(encoding="utf-8").partition(f"<!-- {mark} -->\n")
     page.write_text(before + start + table + rest[rest.index("<!-- end -->") :], encoding="utf-8", newline="\n")

@@ -1,4 +1,4 @@
-"""Ways to make UniRep's epoch cheaper, and their validation quality: Amazon Beauty, MiniLM vectors, one seed.
+"""Measures ways to make UniRep's epoch cheaper, and their validation quality: Amazon Beauty, MiniLM, one seed.
 
     python results/epoch_cost.py --data_path=../shared/datasets [--runs=FOLDER] [NAME ...]
 
@@ -40,7 +40,7 @@ def main(arguments):
 
 
 def table():
-    """Best validation NDCG@10 of each cell, its epoch, and the median seconds per epoch."""
+    """Yields the table's lines: each cell's best validation NDCG@10, its epoch, and the median seconds per epoch."""
     yield "| cell | keys | validation NDCG@10 | best epoch | epochs | median seconds per epoch |\n"
     yield "| --- | --- | --- | --- | --- | --- |\n"
     for name, keys in CELLS.items():

@@ -72,14 +72,14 @@ def main(arguments):
 
 
 def results(names):
-    """Yields the name and result of each cell, None without a result."""
+    """Yields each cell's name with its result, or with None if it has none."""
     for name in names:
         file = HERE / "first_light" / name / RESULT
         yield name, json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 def cells_table():
-    """Test metrics of every cell, empty for a cell without a result."""
+    """Returns the table of test metrics (str), empty for cells without a result."""
     heads = ["cell", *(f"{protocol} {metric}" for protocol, metric in COLUMNS), "best epoch", "train s", "item table"]
     lines = [row(heads), row(["---"] * len(heads))]
     for name, result in results(CELLS):
@@ -96,7 +96,7 @@ def cells_table():
 
 
 def trials_table():
-    """Validation NDCG@10 (full ranking) of every setting by epoch, and its codes after the last epoch."""
+    """Returns the table of validation NDCG@10 (full ranking) by epoch, and of the codes after the last epoch (str)."""
     heads = [*TRIED, "NDCG@10 after 1 epoch", "2", "4", "unique item coverage", "code usage 1 / 2 / 3"]
     lines = [row(heads), row(["---"] * len(heads))]
     for name in TRIALS:

@@ -1,4 +1,4 @@
-"""The cost of collisions in UniRep's full ranking, measured on a run's chosen checkpoint.
+"""Measures what collisions cost in UniRep's full ranking, on a run's chosen checkpoint.
 
     python results/first_light_why.py RUN_FOLDER
 
@@ -25,7 +25,7 @@ def main(run):
     test, states = data.test, sequence_states(model)
     codes = model.item_embedding.codes().cpu()
     n_levels = codes.shape[1]
-    codes = torch.cat([torch.full((1, n_levels), -1), codes])  # [n_items, n_levels], padding has none
+    codes = torch.cat([torch.full((1, n_levels), -1), codes])  # [n_items, n_levels], -1 for padding
     table = model.item_embedding.weight[: model.n_items]
     item_seq, length = test.interactions[model.ITEM_SEQ], test.interactions[model.ITEM_SEQ_LEN]
     seen = torch.zeros(len(test), model.n_items, dtype=torch.bool)

@@ -33,14 +33,14 @@ def main(arguments):
 
 
 def keys_of(dataset, kind, seed, data_path):
-    """Arguments of a cell."""
+    """Returns the arguments of a cell (list of str)."""
     keys = ["--model=SASRec", f"--dataset={dataset}", f"--training_rows={kind}", f"--seed={seed}"]
     keys += [f"--MAX_ITEM_LIST_LENGTH={LENGTH[dataset]}", "--protocol=[]", "--stopping_step=5"]
     return keys if dataset == "ml-100k" else [*keys, f"--data_path={data_path}"]
 
 
 def table():
-    """Best validation NDCG@10 of each seed, the mean difference and its 90 % interval (Student's t over the seeds)."""
+    """Yields the table's lines: best validation NDCG@10 per seed, mean difference and 90 % interval (Student's t)."""
     yield "| dataset | rows | mean | seeds | minus prefixes, mean and 90 % interval |\n"
     yield "| --- | --- | --- | --- | --- |\n"
     names = {"user": "user sequences", "target": "prefixes"}

@@ -1,4 +1,4 @@
-"""Health of the semantic IDs of Amazon Beauty by every tokenizer, and the cost of policies for collisions.
+"""Measures the health of Amazon Beauty's semantic IDs by every tokenizer, and the cost of policies for collisions.
 
     python results/tokenizer_health.py --data_path=../shared/datasets
 
@@ -65,7 +65,7 @@ def main(arguments):
 
 
 def inspect(command, data_path):
-    """The record of `unirep tokenize` on collisions and the report of `unirep inspect`, with the command (dict)."""
+    """Returns the command, the collisions from its bundle.json, and the report of `unirep inspect` (dict)."""
     with tempfile.TemporaryDirectory() as scratch:
         bundle = Path(scratch) / "bundle"
         subprocess.run([*command, data_path, f"--out={bundle}"], check=True, capture_output=True)
@@ -78,7 +78,7 @@ def inspect(command, data_path):
 
 
 def page(found):
-    """The page with all rows (str)."""
+    """Returns the page with all rows (str)."""
     lines = [
         "# Semantic IDs of Amazon Beauty: health and collisions",
         "",
@@ -116,7 +116,7 @@ def page(found):
 
 
 def cells(inspection):
-    """Cells of a row after its name (list of str)."""
+    """Returns the cells of a row after its name (list of str)."""
     levels, purity = inspection["levels"], inspection["purity"]["category"][0]
     distortion = levels[-1].get("distortion")
     return [

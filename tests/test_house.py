@@ -1,4 +1,4 @@
-"""The rules of the house: who imports whom, what is shipped, one name in three places."""
+"""The rules of the house: which room imports which, what is shipped, one name in three places."""
 
 import ast
 import configparser
@@ -29,7 +29,7 @@ TEXTS = sorted(
     if path.is_file() and (path.parent.name == ".ci" or path.suffix in {".cfg", ".md", ".py", ".toml", ".txt", ".yaml"})
 )
 
-# A room imports only rooms above it in this table. dataset_prep stands apart: of ours it imports files/ alone.
+# A room imports only rooms in the rows above its own. dataset_prep imports only files/ of recbole_unirep.
 FLOORS = (
     ("analysis", "compat", "files", "generation", "parallel", "reports", "version"),
     ("dataset_prep", "settings"),
@@ -46,7 +46,7 @@ FLOORS = (
     ("cli",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-ASK_DATASET_PREP = {"commands", "data", "dataset_prep", "quick_start", "semantic_ids"}
+IMPORT_DATASET_PREP = {"commands", "data", "dataset_prep", "quick_start", "semantic_ids"}
 HEAVY_GUESTS = {
     "duckdb": {"dataset_prep/spilling.py"},
     "faiss": {"recbole_unirep/tokenizer/clustering.py", "recbole_unirep/serving/index.py"},  # k-means; search
@@ -65,7 +65,7 @@ HEAVY_GUESTS = {
 }
 
 
-# Modules that only some systems have. A function may import one where it has another way without it.
+# Modules that only some systems have. A function may import one if it has a fallback.
 OF_ONE_SYSTEM = {"fcntl", "grp", "msvcrt", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty", "winreg"}
 
 
@@ -82,7 +82,7 @@ def tree_of(path):
 
 
 def imported_modules(tree):
-    """Dotted names a module imports, anywhere in it: `from a import b` gives a and a.b."""
+    """Yields the dotted names that a module imports, anywhere in it: `from a import b` gives a and a.b."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -92,7 +92,7 @@ def imported_modules(tree):
 
 
 def imported_at_once(tree):
-    """Roots of the modules that importing this one imports: those outside of functions."""
+    """Yields the root packages that are imported outside functions, i.e. when the module is imported."""
     statements = [tree]
     while statements:
         node = statements.pop()
@@ -104,7 +104,7 @@ def imported_at_once(tree):
 
 
 def room_of(module):
-    """Room of a module of ours, None of any other: recbole_unirep.model.unirep lives in model."""
+    """Returns the room of a module (model for recbole_unirep.model.unirep), None if it is not ours."""
     package, _, rest = module.partition(".")
     if package == "dataset_prep":
         return package
@@ -119,7 +119,7 @@ def room_of_file(path):
 
 
 def top_level_keys(path):
-    """Keys at a yaml file's left margin, each with its line."""
+    """Yields the top-level keys of a yaml file, each with its line."""
     for line in path.read_text(encoding="utf-8").splitlines():
         if match := re.match(r"([\w-]+):", line):
             yield match[1], line
@@ -138,11 +138,11 @@ def test_a_room_imports_only_rooms_below_it(path):
     for module in imported_modules(tree_of(path)):
         there = room_of(module)
         if there in FLOOR and there != here:
-            assert FLOOR[there] < FLOOR[here], f"{here} imports {module}, which is not below it"
+            assert FLOOR[there] < FLOOR[here], f"{here} imports {module}, which is not on a lower floor"
 
 
 @every([path for path in OURS if path.is_relative_to(ROOT / "dataset_prep")])
-def test_dataset_prep_imports_files_alone_of_recbole_unirep(path):
+def test_dataset_prep_imports_only_files_of_recbole_unirep(path):
     of_ours = {module for module in imported_modules(tree_of(path)) if module.partition(".")[0] == "recbole_unirep"}
     assert all(module.startswith("recbole_unirep.files.") for module in of_ours), of_ours
 
@@ -157,15 +157,15 @@ def test_no_module_of_one_system_is_imported_at_module_level(path):
     assert not OF_ONE_SYSTEM & set(imported_at_once(tree_of(path)))
 
 
-def test_imports_at_module_level_are_told_from_those_in_functions():
+def test_imports_at_module_level_are_distinguished_from_imports_in_functions():
     text = "try:\n    import fcntl\nexcept ImportError:\n    import a.b\nclass C:\n    from pwd import x\n"
     text += "    def f(self):\n        import resource\n"
     assert set(imported_at_once(ast.parse(text))) == {"fcntl", "a", "pwd"}
 
 
 @every(OURS)
-def test_only_data_preparation_and_the_quick_start_ask_dataset_prep(path):
-    if room_of_file(path) not in ASK_DATASET_PREP:
+def test_only_some_rooms_import_dataset_prep(path):
+    if room_of_file(path) not in IMPORT_DATASET_PREP:
         assert "dataset_prep" not in {module.partition(".")[0] for module in imported_modules(tree_of(path))}
 
 
@@ -176,19 +176,19 @@ def test_imports_are_absolute(path):
 
 
 @every(OURS)
-def test_nobody_imports_ray_or_what_imports_ray(path):
+def test_no_module_imports_ray_or_a_module_that_imports_ray(path):
     modules = set(imported_modules(tree_of(path)))
     assert not {module for module in modules if re.match(r"(ray|recbole\.quick_start)(\.|$)", module)}
 
 
 @every(OURS)
-def test_a_heavy_guest_enters_by_its_files_alone(path):
+def test_a_heavy_guest_is_imported_only_by_its_files(path):
     guests = {module.partition(".")[0] for module in imported_modules(tree_of(path))} & HEAVY_GUESTS.keys()
     assert all(name_of(path) in HEAVY_GUESTS[guest] for guest in guests), guests
 
 
 @every(OURS)
-def test_nothing_raises_what_recbole_swallows(path):
+def test_no_module_raises_what_recbole_swallows(path):
     raised = [node.exc for node in ast.walk(tree_of(path)) if isinstance(node, ast.Raise) and node.exc]
     assert not [error.lineno for error in raised if "NotImplementedError" in ast.unparse(error)]
 
@@ -200,12 +200,12 @@ def test_no_text_is_run_as_code(path):
 
 
 CONTRACT = "recbole_unirep/scoring/model_contract.py"
-# What the engine is given and may only ask, by the names it has for it.
+# Names of the objects that the engine may use only through their contracts.
 GIVEN = {"backbone", "config", "model", "recommender", "table"}
 
 
 def last_name(node):
-    """The name that an expression ends with: model of `self.model`, config of `config`, None of others."""
+    """Returns the last name of an expression: model for `self.model`, config for `config`, None for others."""
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else None
@@ -216,7 +216,7 @@ def test_nothing_probes_a_model_outside_its_contract(path):
     calls = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
     calls = [call for call in calls if last_name(call.func) in ("hasattr", "getattr", "setattr") and call.args]
     probes = [call.lineno for call in calls if last_name(call.args[0]) in GIVEN or "model" in ast.unparse(call.args[0])]
-    assert not probes, f"lines {probes}: ask for a Protocol of {CONTRACT}"
+    assert not probes, f"lines {probes}: use a Protocol of {CONTRACT}"
 
 
 @every(OURS)
@@ -231,10 +231,10 @@ def test_nothing_sets_an_attribute_of_a_model_or_a_config_from_outside(path):
         for node in targets
         if isinstance(node, ast.Attribute) and last_name(node.value) in {"model", "config"}
     ]
-    assert not outside, f"lines {outside}: a model and a config change themselves, by a method"
+    assert not outside, f"lines {outside}: call a method of the model or config instead"
 
 
-def test_the_root_of_the_package_is_short():
+def test_the_root_of_the_package_has_few_files():
     assert len(list((ROOT / "recbole_unirep").glob("*.py"))) <= 6
 
 
@@ -243,7 +243,7 @@ def test_a_file_holds_one_idea(path):
     assert path.name != "utils.py"
     n_lines = len(path.read_text(encoding="utf-8").splitlines())
     if n_lines > 300:
-        warnings.warn(f"{name_of(path)} has {n_lines} lines: look whether it holds two ideas", stacklevel=1)
+        warnings.warn(f"{name_of(path)} has {n_lines} lines: check if it holds two ideas", stacklevel=1)
 
 
 @every(OURS)
@@ -251,11 +251,11 @@ def test_a_constructor_takes_at_most_eight_arguments(path):
     methods = (node for node in ast.walk(tree_of(path)) if isinstance(node, ast.FunctionDef))
     for args in (method.args for method in methods if method.name == "__init__"):
         names = [arg.arg for arg in (*args.posonlyargs, *args.args, *args.kwonlyargs)]
-        assert len(names) <= 1 + 8, f"{', '.join(names)}: give the class its parts"  # 1: self
+        assert len(names) <= 1 + 8, f"{', '.join(names)}: pass parts instead"  # 1: self
 
 
 @every(OURS)
-def test_a_module_says_what_it_is(path):
+def test_a_module_has_a_docstring(path):
     assert ast.get_docstring(tree_of(path))
 
 
@@ -311,7 +311,7 @@ def test_a_yaml_gives_a_key_once(path):
 
 
 @every(TEXTS)
-def test_no_file_knows_a_machine(path):
+def test_no_file_names_a_machine_path_or_package_index(path):
     text = path.read_text(encoding="utf-8")
     assert not re.findall(r"(?<![\w.$}\])])/(?:work|root|home|tmp|opt|mnt)/\S*", text)
     assert not re.findall(r"pypi\.org|pythonhosted\.org|download\.pytorch\.org", text)
@@ -319,6 +319,6 @@ def test_no_file_knows_a_machine(path):
 
 def test_the_command_line_imports_nothing_heavy():
     heavy = "{'matplotlib', 'torch', 'numpy', 'pandas', 'recbole', 'sklearn', 'yaml'}"
-    asked = f"import sys, recbole_unirep.cli; print(sorted({heavy} & sys.modules.keys()))"
-    answer = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)
+    code = f"import sys, recbole_unirep.cli; print(sorted({heavy} & sys.modules.keys()))"
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
