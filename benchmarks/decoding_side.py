@@ -52,7 +52,7 @@ def main(side, data_path, out, n_users, n_beams, form, users_at_once, histories)
         more_bytes=more,
         n_users=sum(map(len, batches)),
         n_beams=n_beams,
-        n_levels=model.n_levels,
+        n_levels=model.ids.n_levels,
         n_items=model.n_items - 1,
         mean_history=float(torch.cat([batch[model.ITEM_SEQ_LEN] for batch in batches]).float().mean()),
     )
@@ -62,12 +62,12 @@ class Ours:
     """Beams over the trie."""
 
     def __init__(self, model, n_beams):
-        self.model, self.n_beams, self.trie = model, n_beams, model.trie
+        self.model, self.n_beams, self.trie = model, n_beams, model.ids.trie
 
     @torch.no_grad()
     def __call__(self, batch):
         """Codes of the beams [B, n, V] and their log-likelihoods [B, n]."""
-        leaf, score = beam_search(self.model.decoder(self.model.memory_of(batch)), self.trie, self.n_beams)
+        leaf, score = beam_search(self.model.transformer.decoder(self.model.memory_of(batch)), self.trie, self.n_beams)
         return self.trie.ids[leaf], score
 
 
@@ -75,15 +75,15 @@ class AllItems:
     """The same beams, next codes found by comparing every prefix and code with all IDs."""
 
     def __init__(self, model, n_beams):
-        self.model, self.n_beams, self.ids = model, n_beams, model.codes[1:]
+        self.model, self.n_beams, self.ids = model, n_beams, model.ids.codes[1:]
 
     @torch.no_grad()
     def __call__(self, batch):
-        decoder = self.model.decoder(self.model.memory_of(batch))
+        decoder = self.model.transformer.decoder(self.model.memory_of(batch))
         logits = decoder.start()
         score = logits.new_zeros(logits.shape[:2])
         prefix = torch.empty(*score.shape, 0, dtype=torch.int64)
-        for level, size in enumerate(self.model.codebook_sizes):
+        for level, size in enumerate(self.model.ids.codebook_sizes):
             own = prefix[:, :, None].expand(-1, -1, size, -1)
             code = torch.arange(size).expand(*own.shape[:3])[..., None]
             longer = torch.cat([own, code], dim=-1).flatten(1, 2)  # [B, n * K, level + 1]
@@ -91,7 +91,7 @@ class AllItems:
             log_p = log_p.masked_fill(~self._exist(longer.flatten(0, 1)).view_as(log_p), -torch.inf)
             score, place = log_p.topk(min(self.n_beams, log_p.shape[1]), dim=1)
             prefix = longer.gather(1, place[..., None].expand(-1, -1, level + 1))
-            if level + 1 < len(self.model.codebook_sizes):
+            if level + 1 < len(self.model.ids.codebook_sizes):
                 logits = decoder.step(place // size, prefix[..., -1])
         return prefix, score
 

@@ -51,11 +51,11 @@ class HuggingFace:
 
     def __init__(self, model, n_beams):
         self.model, self.n_beams = model, n_beams
-        self.t5 = (causal_t5 if model.decoder_only else whole_t5)(model).eval()
-        sizes, firsts = model.codebook_sizes, model.first_token.tolist()
+        self.t5 = (causal_t5 if model.transformer.encoder is None else whole_t5)(model).eval()
+        sizes, firsts = model.ids.codebook_sizes, model.ids.first_token.tolist()
         self.t5.levels = [(first, first + size) for first, size in zip(firsts, sizes)]
         self.following = {}
-        for tokens in (model.codes[1:] + model.first_token).tolist():
+        for tokens in (model.ids.codes[1:] + model.ids.first_token).tolist():
             for level, token in enumerate(tokens):
                 self.following.setdefault(tuple(tokens[:level]), set()).add(token)
         self.following = {prefix: sorted(tokens) for prefix, tokens in self.following.items()}
@@ -63,9 +63,9 @@ class HuggingFace:
     @torch.no_grad()
     def __call__(self, batch):
         items = batch[self.model.ITEM_SEQ][:, : int(batch[self.model.ITEM_SEQ_LEN].max())]
-        x, is_read = self.model._history(batch[self.model.USER_ID], items)
+        x, is_read = self.model.embedded(batch[self.model.USER_ID], items)
         n_opening = 1  # their decoder begins with a token of its own
-        if self.model.decoder_only:
+        if self.model.transformer.encoder is None:
             n_opening = 0
             x, is_read = padded_on_the_left(x, is_read)
             self.t5.n_history = x.shape[1]
@@ -74,51 +74,51 @@ class HuggingFace:
             attention_mask=is_read.long(),
             num_beams=self.n_beams,
             num_return_sequences=self.n_beams,
-            max_new_tokens=self.model.n_levels,
+            max_new_tokens=self.model.ids.n_levels,
             length_penalty=0.0,
             do_sample=False,
             prefix_allowed_tokens_fn=lambda _, written: self.following.get(tuple(written[n_opening:].tolist()), [0]),
             return_dict_in_generate=True,
             output_scores=True,
         )
-        codes = output.sequences[:, n_opening:] - self.model.first_token
+        codes = output.sequences[:, n_opening:] - self.model.ids.first_token
         return codes.unflatten(0, (len(items), -1)), output.sequences_scores.unflatten(0, (len(items), -1))
 
 
 def whole_t5(model):
     """Encoder and decoder with the weights of ours."""
-    t5 = OfTheirLevel(t5_config(model, num_layers=len(model.encoder.blocks)))
+    t5 = OfTheirLevel(t5_config(model, num_layers=len(model.transformer.encoder.blocks)))
     with torch.no_grad():
-        t5.shared.weight.copy_(model.tokens.weight)
-        t5.lm_head.weight.copy_(model.tokens.weight)
-    copy_stack(model.encoder, t5.encoder)
-    copy_stack(model.stack, t5.decoder)
+        t5.shared.weight.copy_(model.transformer.tokens.weight)
+        t5.lm_head.weight.copy_(model.transformer.tokens.weight)
+    copy_stack(model.transformer.encoder, t5.encoder)
+    copy_stack(model.transformer.stack, t5.decoder)
     return t5
 
 
 def causal_t5(model):
     """The decoder alone with the weights of ours."""
-    stack = t5_config(model, num_layers=len(model.stack.blocks), is_decoder=True, is_encoder_decoder=False)
+    stack = t5_config(model, num_layers=len(model.transformer.stack.blocks), is_decoder=True, is_encoder_decoder=False)
     t5 = DecoderOfTheirLevel(stack)
     with torch.no_grad():
-        t5.decoder.embed_tokens.weight.copy_(model.tokens.weight)
-    copy_stack(model.stack, t5.decoder)
+        t5.decoder.embed_tokens.weight.copy_(model.transformer.tokens.weight)
+    copy_stack(model.transformer.stack, t5.decoder)
     return t5
 
 
 def t5_config(model, **more):
     """Sizes of ours in their words."""
-    block = model.stack.blocks[0]
+    block = model.transformer.stack.blocks[0]
     n_heads, head_size = block.attention.shape
     return T5Config(
-        vocab_size=model.tokens.num_embeddings,
-        d_model=model.tokens.embedding_dim,
+        vocab_size=model.transformer.tokens.num_embeddings,
+        d_model=model.transformer.tokens.embedding_dim,
         d_kv=head_size,
         d_ff=block.inner.out_features,
-        num_decoder_layers=len(model.stack.blocks),
+        num_decoder_layers=len(model.transformer.stack.blocks),
         num_heads=n_heads,
-        relative_attention_num_buckets=model.stack.n_buckets,
-        relative_attention_max_distance=model.stack.max_distance,
+        relative_attention_num_buckets=model.transformer.stack.n_buckets,
+        relative_attention_max_distance=model.transformer.stack.max_distance,
         eos_token_id=None,
         decoder_start_token_id=0,
         **more,

@@ -1,6 +1,6 @@
 """recbole-unirep: unified semantic and ID representations for RecBole's sequential recommenders.
 
-Nothing heavy is imported here, so that ``run_recbole --help`` answers at once.
+This module imports nothing heavy, so ``run_recbole --help`` is fast.
 """
 
 from recbole_unirep.compat.workarounds import require_recbole
@@ -8,11 +8,11 @@ from recbole_unirep.version import __version__ as __version__
 
 
 def register(unsafe_pickle=False):
-    """Make RecBole's own lookups and Config know our models and their yaml; calling it again changes nothing.
+    """Register our models and their yaml files with RecBole; further calls have no effect.
 
     Args:
-        unsafe_pickle (bool): True lets RecBole's own code read checkpoints that other processes pickled, such as those
-            of earlier days, and run whatever is in them; what this process has written it reads anyway.
+        unsafe_pickle (bool): True allows RecBole's own code to unpickle checkpoints written by other processes, which
+            runs any code they contain. Checkpoints written by this process can always be read.
     """
     require_recbole()
     from recbole_unirep import config
@@ -20,7 +20,7 @@ def register(unsafe_pickle=False):
 
     config.register()
     if unsafe_pickle:
-        pickle_guard.allow_for_good()
+        pickle_guard.allow_by_default()
 
 
 def run_recbole(model=None, dataset=None, config_file_list=None, config_dict=None, arguments=()):
@@ -32,7 +32,7 @@ def run_recbole(model=None, dataset=None, config_file_list=None, config_dict=Non
 
 
 def load_data_and_model(run):
-    """Read a run's folder back, see :func:`recbole_unirep.quick_start.load_data_and_model`."""
+    """Load a run's config, model and data, see :func:`recbole_unirep.quick_start.load_data_and_model`."""
     require_recbole()
     from recbole_unirep import quick_start
 
@@ -40,28 +40,29 @@ def load_data_and_model(run):
 
 
 def recommend(run, items=None, users=None, k=10, **options):
-    """Recommend items to histories or known users, all in one list.
+    """Recommend items for histories or for known users.
 
     Args:
         run (str or Path): folder of a finished run.
         items (sequence of sequences of str or None): histories of item tokens, oldest first.
-        users (sequence of str or None): tokens of known users; neither items nor users: all known users.
-        k (int): how many items each.
-        **options: `candidates` and `keep_earlier` of :meth:`recbole_unirep.serving.recommender.Recommender.recommend`,
-            others of its `load`, which a service calls once (`recbole_unirep.Recommender`).
+        users (sequence of str or None): tokens of known users. If `items` and `users` are None: all known users.
+        k (int): number of items per history or user.
+        **options: `candidates` and `keep_earlier` are arguments of
+            :meth:`recbole_unirep.serving.recommender.Recommender.recommend`, all others of its `load`. A service should
+            load the recommender once (`recbole_unirep.Recommender`) instead of calling this function.
 
     Returns:
-        list of Recommendation: user, items, titles and scores of each row.
+        list of Recommendation: user, items, titles and scores, one per history or user.
     """
     require_recbole()
     from recbole_unirep.serving.recommender import Recommender
 
-    asked = {name: options.pop(name) for name in ("candidates", "keep_earlier") if name in options}
-    return Recommender.load(run, **options).recommend(items, users, k, **asked)
+    per_call = {name: options.pop(name) for name in ("candidates", "keep_earlier") if name in options}
+    return Recommender.load(run, **options).recommend(items, users, k, **per_call)
 
 
 def add_items(run, new_items, **options):
-    """Add new items to a finished run without training, see :func:`recbole_unirep.serving.add_items.add_items`."""
+    """Add new items to a finished run without retraining, see :func:`recbole_unirep.serving.add_items.add_items`."""
     require_recbole()
     from recbole_unirep.serving import add_items
 
@@ -69,18 +70,18 @@ def add_items(run, new_items, **options):
 
 
 def load_export(folder, n_threads=0):
-    """Read what `unirep export` wrote, by numpy and onnxruntime alone, without RecBole, torch or the run's data.
+    """Load an export of `unirep export`; needs only numpy and onnxruntime, not RecBole, torch or the run's data.
 
     Args:
-        folder (str or Path): of the export.
-        n_threads (int): of one forward; 0 is onnxruntime's own choice.
+        folder (str or Path): folder of the export.
+        n_threads (int): threads per forward pass; 0 lets onnxruntime choose.
 
     Returns:
-        ExportedRecommender: `recommend` and `scores`, see :mod:`recbole_unirep.serving.exported`.
+        ExportedRecommender: has `recommend` and `scores`, see :mod:`recbole_unirep.serving.exported`.
 
     Raises:
-        FileNotFoundError: there is no export, or a file of it is missing.
-        ValueError: a file is not the one that was written; the message names it.
+        FileNotFoundError: the folder holds no export, or one of its files is missing.
+        ValueError: a file is damaged; the message names it.
     """
     from recbole_unirep.serving.exported import ExportedRecommender
 
@@ -88,7 +89,7 @@ def load_export(folder, n_threads=0):
 
 
 def __getattr__(name):
-    """Recommender, whose module is heavy."""
+    """Import `Recommender` on first access, because its module is heavy."""
     if name != "Recommender":
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     require_recbole()
@@ -98,7 +99,7 @@ def __getattr__(name):
 
 
 def read_ranks(run):
-    """Read the test ranks that a run kept, see :func:`recbole_unirep.scoring.ranks.read_ranks`."""
+    """Read the test ranks stored by a run, see :func:`recbole_unirep.scoring.ranks.read_ranks`."""
     from recbole_unirep.scoring import ranks
 
     return ranks.read_ranks(run)

@@ -1,6 +1,6 @@
-"""Config: RecBole's, with our layers of defaults in the middle, checked keys and a command line of its own.
+"""Config: RecBole's Config with our layers of defaults, checked keys and its own command line.
 
-Weakest first: RecBole's yaml (its quick-start files included), our overall, model, backbone, tokenizer, dataset and
+Layers, weakest first: RecBole's yaml (with its quick-start files), our overall, model, backbone, tokenizer, dataset and
 preset yaml, the user's config files, config_dict, ``--key=value``.
 """
 
@@ -28,10 +28,10 @@ from recbole_unirep.settings.values import parse_value, split_arguments
 
 
 def find_model(name):
-    """The class of a model, ours or RecBole's.
+    """Returns the class of a model of ours or RecBole.
 
     Raises:
-        ValueError: no table holds the name.
+        ValueError: the model is unknown, or needs a package that is not installed.
     """
     if name in MODELS:
         return MODELS[name]
@@ -48,19 +48,22 @@ def find_model(name):
 class Config(RecBoleConfig):
     """Configuration of a run.
 
-    Besides RecBole's it holds ``resolved`` (dict), the layered keys as they were before RecBole completes them, all
-    that is needed to repeat the run; ``own_keys`` (set of str), those of model, backbone and tokenizer; and ``notes``
-    (list of str), lines for the log, which is not open yet; and ``allows_pickles`` (bool), which no file can set.
+    Attributes beyond RecBole's:
+
+    - ``resolved`` (dict): the layered keys before RecBole completes them; they suffice to repeat the run.
+    - ``own_keys`` (set of str): keys of model, backbone and tokenizer.
+    - ``notes`` (list of str): lines for the log, which is not open yet.
+    - ``allows_pickles`` (bool): True if pickled checkpoints may be loaded; no file can set it.
 
     Args:
-        model (str or type): the model's name or class; None takes the key `model`.
-        dataset (str): the dataset's name; None takes the key `dataset`.
+        model (str or type): name or class of the model; None takes the key `model`.
+        dataset (str): name of the dataset; None takes the key `dataset`.
         config_file_list (list of str): yaml files of the user.
         config_dict (dict): keys of the user, over those of the files.
-        arguments (iterable of str): ``--key=value``, over all others; sys.argv is never read.
+        arguments (iterable of str): ``--key=value``, over all other layers; sys.argv is never read.
 
     Raises:
-        ValueError: an unknown key, model, dataset, tokenizer or preset, or a value out of its range.
+        ValueError: a key, model, dataset, tokenizer or preset is unknown, or a value is out of range.
         FileNotFoundError: a config file or the dataset's interactions are missing.
     """
 
@@ -79,11 +82,11 @@ class Config(RecBoleConfig):
             try:
                 content = yaml.load(file.read_text(encoding="utf-8"), Loader=self.yaml_loader) or {}
             except yaml.YAMLError as error:
-                raise ValueError(f"config file {file} is no yaml: {error}") from error
+                raise ValueError(f"config file {file} is not valid yaml: {error}") from error
             if not isinstance(content, dict):
                 raise ValueError(f"config file {file} holds no keys: write 'key: value' lines")
             if content.get(FLAG):
-                raise ValueError(f"config file {file} sets {FLAG}, which no file may: give it as --{FLAG}=True")
+                raise ValueError(f"config file {file} sets {FLAG}, which files must not set: give it as --{FLAG}=True")
             keys.update(content)
         return keys
 
@@ -121,18 +124,18 @@ class Config(RecBoleConfig):
         in_use = {"repeatable"} if RECBOLE in protocols_asked({**defaults, **given}["protocol"]) else set()
         replaced = {key: value for key, value in given.items() if key not in in_use}
         self.notes += check_keys(set(given), self.own_keys, model) + replaced_keys(replaced, defaults)
-        if isinstance(given.get("eval_args"), dict):  # one part of it changes that part alone
+        if isinstance(given.get("eval_args"), dict):  # unset parts keep their defaults
             given["eval_args"] = {**defaults["eval_args"], **given["eval_args"]}
 
     def _init_device(self):
         super()._init_device()
         keys = self.final_config_dict
-        keys["local_rank"] = parallel.rank()  # RecBole's main process downloads
+        keys["local_rank"] = parallel.rank()  # RecBole downloads in local_rank 0 only
         if parallel.world_size() > 1 and keys["device"].type == "cuda":
             if torch.cuda.device_count() <= parallel.local_rank():
                 raise ValueError(
-                    f"{parallel.world_size()} processes ask for a GPU each, gpu_id={keys['gpu_id']} names "
-                    f"{torch.cuda.device_count()} that are there: name more, or --use_gpu=False"
+                    f"{parallel.world_size()} processes need a GPU each, gpu_id={keys['gpu_id']} names "
+                    f"{torch.cuda.device_count()} available GPUs: name more, or use --use_gpu=False"
                 )
             keys["device"] = torch.device("cuda", parallel.local_rank())
             torch.cuda.set_device(keys["device"])
@@ -145,15 +148,15 @@ class Config(RecBoleConfig):
         self.resolved = copy.deepcopy({**layered, "model": self.model, "dataset": self.dataset})
         try:
             super()._set_default_parameters()
-        except (NotImplementedError, RuntimeError, TypeError) as error:  # what RecBole raises for bad options
+        except (NotImplementedError, RuntimeError, TypeError) as error:  # RecBole's errors for bad options
             raise ValueError(str(error)) from error
 
 
 def register():
-    """Make RecBole's own lookups and Config know our models and their yaml; calling it again changes nothing.
+    """Registers our models and their yaml in RecBole's lookups and Config; calling it again changes nothing.
 
-    ``recbole.utils.get_model`` looks for a module named after the model; ours are put under that name, so that also
-    modules which already hold that function find them. RecBole's own models are left as they are.
+    ``recbole.utils.get_model`` imports a module named after the model, so our modules are registered in ``sys.modules``
+    under such names. Modules that imported ``get_model`` before find them too. RecBole's own models do not change.
     """
     workarounds.apply()
     for name, model_class in MODELS.items():

@@ -1,4 +1,4 @@
-"""What every test may count on: no network, nothing written outside a temporary folder, pytest's flags hidden."""
+"""Setup of all tests: no network, nothing written outside a temporary folder, pytest's flags hidden from RecBole."""
 
 import os
 import random
@@ -10,7 +10,7 @@ SHARED_DATASETS = Path(__file__).resolve().parents[2] / "shared" / "datasets"
 
 
 def pytest_configure():
-    """Sets what libraries read once, when they are imported."""
+    """Sets environment variables that libraries read at import time."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -18,7 +18,7 @@ def pytest_configure():
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory):
-    """Item text embeddings that a test makes stay out of the user's cache."""
+    """Keeps item text embeddings made by tests out of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -26,22 +26,22 @@ def _own_cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path, monkeypatch):
-    """RecBole's Config reads sys.argv, and its runs write log/, log_tensorboard/ and saved/ where they start."""
+    """Runs each test in its own folder: RecBole reads sys.argv and writes log/, log_tensorboard/ and saved/ there."""
     monkeypatch.setattr("sys.argv", ["pytest"])
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
 def shared_datasets() -> Path:
-    """Folder of the prepared Amazon data, which lies beside the checkout where it lies at all."""
+    """Folder of the prepared Amazon data, next to the checkout. Tests that need it are skipped if it is missing."""
     if not SHARED_DATASETS.is_dir():
-        pytest.skip(f"{SHARED_DATASETS} is not there: it holds the prepared Amazon data, which is not shipped")
+        pytest.skip(f"{SHARED_DATASETS} is missing: it holds the prepared Amazon data, which is not shipped")
     return SHARED_DATASETS
 
 
 @pytest.fixture
 def tiny(tmp_path) -> Path:
-    """A dataset of 60 users and 120 items with text, one item without; lies under tmp_path/data/tiny."""
+    """Folder of a small dataset, tmp_path/data/tiny: 60 users and 120 items, one of them without text."""
     folder = tmp_path / "data" / "tiny"
     folder.mkdir(parents=True)
     draw = random.Random(0)
@@ -62,16 +62,16 @@ def tiny(tmp_path) -> Path:
 
 @pytest.fixture
 def shell(tiny, monkeypatch, capsys):
-    """Calls a command, `run_recbole` where no subcommand is named: exit code, and the lines of standard error.
+    """Runs `unirep` with a subcommand, or else `run_recbole`; returns exit code and lines of standard error.
 
-    `shell.data` are the settings of the tiny dataset, `shell.said(lines)` is the one line that the command ended with.
+    `shell.data` holds the settings of the tiny dataset. `shell.said(lines)` returns the command's one error line.
     """
     from recbole_unirep import cli
 
     def call(*arguments, **keys):
-        given = [*arguments, *(f"--{key}={value}" for key, value in keys.items())]
-        monkeypatch.setattr("sys.argv", ["shell", *given])
-        code = cli.run_recbole() if given[0].startswith("--") else cli.unirep()
+        argv = [*arguments, *(f"--{key}={value}" for key, value in keys.items())]
+        monkeypatch.setattr("sys.argv", ["shell", *argv])
+        code = cli.run_recbole() if argv[0].startswith("--") else cli.unirep()
         return code, capsys.readouterr().err.splitlines()
 
     def said(lines):
@@ -102,7 +102,7 @@ WITH_FEATURES = ("FDSA", "FM", "GRU4RecF", "SASRecF", "S3Rec")
 
 @pytest.fixture
 def load(tiny):
-    """Config, data and model, seeded, as a run has them before it trains."""
+    """Builds config, data and model, seeded like a run before training."""
     from recbole.utils import init_seed
 
     from recbole_unirep.config import Config
@@ -122,7 +122,7 @@ def load(tiny):
 
 @pytest.fixture(params=[1, 2, 3, 7, 50], ids=lambda rows: f"{rows} rows a chunk")
 def chunk_rows(request, monkeypatch):
-    """Chunks of so many of the seven positions."""
+    """Sets the number of positions per chunk of the softmax; the tests have seven positions."""
     from recbole_unirep.training import softmax
 
     monkeypatch.setattr(softmax, "_chunk_rows", lambda table: request.param)

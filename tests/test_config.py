@@ -1,4 +1,4 @@
-"""Config: the layers and their order, unknown names and keys, datasets without a yaml, RecBole's own lookups."""
+"""Config: order of the layers, unknown names and keys, and registration in RecBole's lookups."""
 
 import sys
 
@@ -18,7 +18,7 @@ UNIFORM = {"distribution": "uniform", "sample_num": 1, "alpha": 1.0, "dynamic": 
 NONE = {"distribution": "none", "sample_num": "none", "alpha": "none", "dynamic": False, "candidate_num": 0}
 
 
-def test_sports_asks_for_128_codes_and_ml_100k_for_the_lexical_encoder():
+def test_yamls_of_datasets_set_codebook_size_and_text_encoder():
     assert Config("UniRep", "amazon-sports-outdoors")["codebook_size"] == 128
     assert Config("UniRep", "ml-100k")["text_encoder"] == "lexical"
     assert Config("UniRep", "amazon-beauty")["codebook_size"] == 256
@@ -32,7 +32,7 @@ def test_the_stronger_layer_wins(tmp_path):
         config_dict={"n_levels": 5, "seed": "5"},
         arguments=["--model=UniRep", "--dataset=amazon-sports-outdoors", "--seed=6", "--preset=paper"],
     )
-    assert config["valid_metric"] == "NDCG@10"  # ours over RecBole's
+    assert config["valid_metric"] == "NDCG@10"  # our overall yaml over RecBole's
     assert config["loss_type"] == "BCE"  # the preset over the model
     assert config["codebook_size"] == 128  # the dataset over the tokenizer
     assert (config["n_heads"], config["n_levels"], config["seed"]) == (4, 5, 6)
@@ -45,7 +45,7 @@ def test_config_files_may_come_as_an_argument(tmp_path):
     assert (config["seed"], config["n_heads"]) == (2, 4)
 
 
-def test_the_backbone_brings_its_keys_but_not_over_the_models_own():
+def test_the_backbones_keys_do_not_overwrite_the_models():
     config = Config("UniRep", "ml-100k", config_dict={"backbone": "GRU4Rec"})
     assert (config["hidden_size"], config["num_layers"]) == (128, 1)  # RecBole's GRU4Rec.yaml
     assert Config("UniRep", "ml-100k", config_dict={"backbone": "BERT4Rec"})["transform"] == "mask_itemseq"
@@ -54,7 +54,7 @@ def test_the_backbone_brings_its_keys_but_not_over_the_models_own():
     assert (paper["backbone"], paper["hidden_size"]) == ("GRU4Rec", 64)
 
 
-def test_a_datasets_section_is_for_its_model_alone():
+def test_a_section_of_a_datasets_yaml_applies_only_to_its_model():
     assert Config("FDSA", "amazon-beauty")["selected_features"] == ["categories"]
     assert Config("SASRec", "amazon-beauty")["load_col"] == {"inter": ["user_id", "item_id", "timestamp"]}
     assert Config("FDSA", "amazon-beauty")["FDSA"] is None
@@ -75,7 +75,7 @@ def test_every_model_shares_one_protocol(model, dataset):
     assert config.notes == []
 
 
-def test_bce_takes_one_negative_by_itself():
+def test_bce_sets_one_uniform_negative():
     config = Config("UniRep", "ml-100k", arguments=["--loss_type=BCE"])
     assert config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE
     assert config["train_neg_sample_args"] == UNIFORM
@@ -101,7 +101,7 @@ def test_bce_takes_one_negative_by_itself():
         (["--model=TIGER", "--exact_ranking=maybe"], "exact_ranking=maybe is neither True nor False"),
     ],
 )
-def test_what_nobody_knows_stops_the_run_in_one_line(arguments, error):
+def test_unknown_names_and_keys_stop_the_run_in_one_line(arguments, error):
     defaults = {argument.split("=")[0] for argument in arguments}
     for default in ("--model=UniRep", "--dataset=ml-100k"):
         if default.split("=")[0] not in defaults:
@@ -119,14 +119,16 @@ def test_unknown_keys_are_found_in_every_source(tmp_path):
         Config("UniRep", "ml-100k", config_dict={"codebook_sise": 3})
 
 
-@pytest.mark.parametrize(("text", "error"), [("a: [1,2)", "mine.yaml is no yaml"), ("just words", "holds no keys")])
-def test_a_config_file_of_another_form_is_named(tmp_path, text, error):
+@pytest.mark.parametrize(
+    ("text", "error"), [("a: [1,2)", "mine.yaml is not valid yaml"), ("just words", "holds no keys")]
+)
+def test_a_malformed_config_file_is_an_error(tmp_path, text, error):
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(ValueError, match=error):
         Config("UniRep", "ml-100k", config_file_list=["mine.yaml"])
 
 
-def test_a_missing_config_file_is_named():
+def test_a_missing_config_file_is_an_error():
     with pytest.raises(FileNotFoundError, match="gone.yaml"):
         Config("UniRep", "ml-100k", arguments=["--config_files=gone.yaml"])
 
@@ -164,7 +166,7 @@ def test_recboles_keys_that_this_command_replaces_are_noted():
     assert Config("BERT4Rec", "ml-100k", arguments=["--mask_ratio=0.3"]).notes == []
 
 
-def test_one_part_of_eval_args_changes_that_part_alone():
+def test_setting_a_part_of_eval_args_keeps_the_other_parts():
     config = Config("SASRec", "ml-100k", arguments=["--eval_args={'group_by': 'none'}"])
     assert config["eval_args"]["group_by"] == "none"
     assert (config["eval_args"]["order"], config["eval_args"]["split"]) == ("TO", {"LS": "valid_and_test"})
@@ -178,7 +180,7 @@ def test_every_key_that_we_ship_is_known():
             assert set(keys) - models <= general_keys() | special_keys()
 
 
-def test_a_model_class_of_the_users_own_brings_its_keys(tmp_path, monkeypatch):
+def test_keys_of_a_users_model_class_are_known(tmp_path, monkeypatch):
     source = """
 from recbole.model.sequential_recommender import SASRec
 
@@ -227,7 +229,7 @@ def test_recboles_own_lookups_know_our_models(registered):
     assert recbole.config.Config("UniRep", "ml-100k")["train_neg_sample_args"] == NONE
 
 
-def test_recboles_own_models_stay_as_they_are_in_its_own_config(registered):
+def test_recboles_config_does_not_change_for_its_own_models(registered):
     config = recbole.config.Config("BPR", "ml-100k")
     assert config["text_encoder"] is None
     assert config["valid_metric"] == "MRR@10"

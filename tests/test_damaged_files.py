@@ -33,12 +33,12 @@ def test_a_flipped_bit_or_a_cut_anywhere_in_a_checkpoint_is_named(tmp_path):
     whole = path.read_bytes()
     for place in (*range(0, len(whole), 7), *range(len(whole) - 100, len(whole))):
         flipped(path, place)
-        with pytest.raises(ValueError, match=r"checkpoint .*model.pt (is not the file|can't be read|holds)"):
+        with pytest.raises(ValueError, match=r"checkpoint .*model.pt (is not the file|cannot be read|holds)"):
             checkpoint.load(path, CPU)
         path.write_bytes(whole)
     for length in range(0, len(whole), 23):
         path.write_bytes(whole[:length])
-        with pytest.raises(ValueError, match=r"checkpoint .*model.pt (is not the file|can't be read|holds)"):
+        with pytest.raises(ValueError, match=r"checkpoint .*model.pt (is not the file|cannot be read|holds)"):
             checkpoint.load(path, CPU)
     path.write_bytes(whole)
     assert checkpoint.load(path, CPU)["epoch"] == 1
@@ -133,5 +133,5 @@ def test_a_half_downloaded_dataset_is_named(shell):
     (folder / "Amazon_Beauty.zip").write_bytes(b"PK")
     code, lines = shell(model="Pop", dataset="amazon-beauty", data_path="data")
     assert code == 2
-    assert "its folder holds Amazon_Beauty.zip, as an unfinished download leaves it: remove" in shell.said(lines)
+    assert "its folder holds Amazon_Beauty.zip, perhaps from an unfinished download: remove" in shell.said(lines)
     assert [path.name for path in folder.iterdir()] == ["Amazon_Beauty.zip"]

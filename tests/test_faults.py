@@ -139,7 +139,7 @@ def test_a_loss_that_is_no_number_stops_with_step_batch_and_checkpoint(shell, mo
     form = rf"SASRec: the loss is {value} in epoch 1, step (\d) of (\d) \(a batch of (\d+) rows, users u\d+, u\d+, u"
     step, n_steps, n_rows = map(int, re.search(form, message).groups())
     assert code == 2 and n_steps + step == 6 and n_rows == len(calls[-1].users)
-    assert "; the last good checkpoint is run/last.pt: train anew with a smaller learning_rate" in message
+    assert "; the last good checkpoint is run/last.pt: train again with a smaller learning_rate" in message
     state = checkpoint.load(Path("run/last.pt"), CPU)
     assert state["epoch"] == 0 and all(part.isfinite().all() for part in state["state_dict"].values())
     assert len(Path("run/metrics.jsonl").read_text().splitlines()) == 1
@@ -158,7 +158,7 @@ def test_weights_that_the_last_step_of_an_epoch_spoiled_are_not_kept(shell, monk
     monkeypatch.setattr(EngineTrainer, "_train_epoch", spoiled)
     code, lines = shell(model="SASRec", run_dir="run", **shell.data, **{**SMALL, "epochs": 3})
     message = shell.said(lines)
-    assert code == 2 and "SASRec: item_embedding.weight holds NaN or infinity in epoch 1" in message
+    assert code == 2 and "SASRec: item_embedding.weight contains NaN or infinity in epoch 1" in message
     assert "the last good checkpoint is run/last.pt" in message
     assert checkpoint.load(Path("run/last.pt"), CPU)["epoch"] == 0
 
@@ -175,7 +175,7 @@ def test_recbole_s_own_loops_name_the_step_too(shell, monkeypatch):
     monkeypatch.setattr(BPR, "calculate_loss", broken)
     code, lines = shell(model="BPR", run_dir="run", **shell.data, train_batch_size=100, show_progress=False)
     assert code == 2 and "BPR: the loss is nan in epoch 0, step 2 of 4 (a batch of " in shell.said(lines)
-    assert "users u" in shell.said(lines) and "; no epoch was finished: train anew" in shell.said(lines)
+    assert "users u" in shell.said(lines) and "; no epoch was finished: train again" in shell.said(lines)
 
 
 def test_a_tmpfs_that_is_full(shell, tmp_path):

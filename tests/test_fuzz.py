@@ -1,6 +1,6 @@
-"""Whatever stands in `.inter`, `.item` and raw JSON lines: it is read as it was written, or named in one line.
+"""Random `.inter`, `.item` and raw JSON files are read as written, or cause an error of one line.
 
-Hypothesis makes the files; the examples are the same in every session.
+Hypothesis generates the files, with the same examples at every run.
 """
 
 import csv
@@ -25,9 +25,9 @@ few = settings(
     max_examples=100, derandomize=True, deadline=None, database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
 )  # fmt: skip
-fewer = settings(few, max_examples=40)  # of what opens a database
+fewer = settings(few, max_examples=40)  # for tests that open a database
 
-# What a token may hold: no separator, no line break, no quote, nothing that RecBole reads as missing.
+# Tokens have no separators, line breaks or quotes, and are not read as missing by RecBole.
 signs = st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp", "Zs"], exclude_characters='"\ufeff')
 tokens = st.text(signs, min_size=1, max_size=8).filter(lambda token: not is_missing(token))
 times = st.integers(-(2**62), 2**62)
@@ -40,7 +40,7 @@ TITLES = [f"i{item}\t'a {item}', \"b\"\n" for item in range(6)]
 
 
 def spoiled(header, rows):
-    """A good file with something put in at a place or two, or cut off at its end."""
+    """A valid file with up to three random insertions or deletions, or cut off at the end."""
     whole, places = header + "".join(rows), st.integers(0, len(header) + len("".join(rows)))
     change = st.tuples(places, st.integers(0, 3), pieces)
 
@@ -65,7 +65,7 @@ soups = st.one_of(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A dataset's folder, whose files every example writes anew."""
+    """Folder of a dataset, whose files each example overwrites."""
     folder = tmp_path_factory.mktemp("data") / "d"
     folder.mkdir()
     return folder
@@ -114,7 +114,7 @@ def test_interactions_are_read_as_they_were_written(folder, histories, names, se
 @example(content=INTER.encode() + b"u1\ti1\t5\n" * 3 + b'"u1\ti2')
 @example(content=INTER.encode() + b"u1\ti1\n")
 @example(content=b"user_id:token\tuser_id:token\titem_id:token\n")
-def test_any_interactions_are_read_or_named(folder, content):
+def test_any_interactions_are_read_or_reported(folder, content):
     (folder / "d.inter").write_bytes(content)
     try:
         data = load(folder)
@@ -126,7 +126,7 @@ def test_any_interactions_are_read_or_named(folder, content):
 
 @few
 @given(content=soups)
-def test_any_items_are_read_or_named(folder, content):
+def test_any_items_are_read_or_reported(folder, content):
     (folder / "d.inter").write_text(INTER + "".join(ROWS), encoding="utf-8")
     (folder / "d.item").write_bytes(content)
     try:
@@ -147,7 +147,7 @@ def test_any_items_are_read_or_named(folder, content):
 
 @fewer
 @given(content=soups)
-def test_validate_says_what_it_finds_in_anything(folder, content, capsys):
+def test_validate_reports_its_findings_in_any_file(folder, content, capsys):
     (folder / "d.inter").write_bytes(content)
     (folder / "d.item").write_bytes(content)
     try:
@@ -167,7 +167,7 @@ cells = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"], exclude_
 @few
 @given(rows=st.lists(st.tuples(tokens, cells), min_size=1, max_size=6, unique_by=lambda row: row[0]))
 def test_items_are_read_as_they_were_written(folder, rows):
-    """Quoted as the csv module does, with separators, quotes and line breaks in the cells."""
+    """Writes cells with separators, quotes and line breaks, quoted by the csv module."""
     text = io.StringIO()
     csv.writer(text, delimiter="\t", lineterminator="\n").writerows([["item_id:token", "title:token"], *rows])
     file = folder / "w.item"
@@ -224,7 +224,7 @@ lines = st.one_of(
     raw=[b"{'user_id': -" + b"-" * 3000 + b"1}"],
     meta=[b'{"item_id": "i1", "title": ["a", ["b", {}]], "price": "$1-2"}'],
 )
-def test_any_raw_lines_become_a_dataset_or_are_kept_aside(folder, raw, meta, capsys):
+def test_any_raw_lines_become_a_dataset_or_are_rejected(folder, raw, meta, capsys):
     file, items = folder / "any.jsonl", folder / "meta.jsonl"
     file.write_bytes(b"\n".join([*(json.dumps(record).encode() for record in good), *raw]))
     items.write_bytes(b"\n".join([b'{"item_id": "i1", "title": "one"}', *meta]))

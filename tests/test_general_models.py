@@ -1,4 +1,4 @@
-"""General and context-aware models of RecBole under our command: the split, targets and candidates of SASRec."""
+"""RecBole's general and context-aware models in our runs use the split, targets and candidates of SASRec."""
 
 import json
 
@@ -21,13 +21,13 @@ def run(tiny, tmp_path, model, **keys):
 
 @pytest.fixture
 def ml_100k():
-    """Data of each model by name."""
+    """Data of several models, by model name."""
     configs = {model: Config(model, "ml-100k") for model in ("SASRec", "BPR", "Pop", "ItemKNN", "FM")}
     return {model: load_data(config, one_row_a_user=trains_rows(config)) for model, config in configs.items()}
 
 
 def targets_of(part):
-    """User token to item token and the tokens of the sampled candidates."""
+    """Maps each user token to the item tokens of the target and of the sampled candidates."""
     users, items, _ = part.targets
     tokens = part.item_tokens[part.candidates.numpy()]
     return {
@@ -38,7 +38,7 @@ def targets_of(part):
     }
 
 
-def test_every_kind_of_model_has_the_targets_and_hashes_of_sasrec_on_ml_100k(ml_100k):
+def test_every_kind_of_model_has_the_targets_and_hashes_of_sasrec(ml_100k):
     sasrec = ml_100k.pop("SASRec")
     assert len(targets_of(sasrec.test)) == 943
     for model, data in ml_100k.items():
@@ -52,10 +52,10 @@ def test_every_kind_of_model_has_the_targets_and_hashes_of_sasrec_on_ml_100k(ml_
 
 
 @pytest.mark.parametrize("model", GENERAL)
-def test_a_run_ends_with_a_checkpoint_whatever_eval_step(tiny, tmp_path, model):
+def test_a_run_ends_with_a_checkpoint_for_any_eval_step(tiny, tmp_path, model):
     result = run(tiny, tmp_path, model, epochs=3, eval_step=5, metrics=["Hit", "ItemCoverage"], valid_metric="Hit@10")
     lines = [json.loads(line) for line in (tmp_path / model / "metrics.jsonl").read_text().splitlines()]
-    last = 0 if model in ("Pop", "ItemKNN", "EASE") else 2  # which train one epoch whatever the config says
+    last = 0 if model in ("Pop", "ItemKNN", "EASE") else 2  # these always train for one epoch
     assert ["valid_score" in line for line in lines] == [False] * last + [True]
     assert result["best_epoch"] == last and result["best_valid_score"] == lines[-1]["hit@10"]
     assert torch.load(tmp_path / model / "model.pt", weights_only=True)["epoch"] == last
@@ -63,7 +63,7 @@ def test_a_run_ends_with_a_checkpoint_whatever_eval_step(tiny, tmp_path, model):
         assert 0 < metrics["itemcoverage@20"] < 1
 
 
-def test_a_general_model_is_read_back_and_compared_user_by_user(tiny, tmp_path):
+def test_a_general_model_can_be_loaded_and_compared_user_by_user(tiny, tmp_path):
     kept = {}
     for model in ("SASRec", "Pop"):
         result = run(tiny, tmp_path, model, epochs=1)

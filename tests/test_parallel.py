@@ -1,4 +1,4 @@
-"""Two processes train the model of one: the same gradients, the same codes everywhere, the same ranks."""
+"""Two processes train the same model as one process: equal gradients, equal codes in every process, equal ranks."""
 
 import json
 import os
@@ -65,7 +65,7 @@ CASES = {
 
 
 def gradients(keys, run_dir):
-    """Gradients of every step of an epoch whose learning rate is 0, and the epoch's mean losses."""
+    """Returns the gradients of every step of an epoch with learning rate 0, and the epoch's mean losses."""
     keys = {**SMALL, **STILL, "learning_rate": 0.0, "run_dir": run_dir, **keys}
     config = Config(keys.pop("model"), "tiny", config_dict=keys)
     init_seed(1, True)
@@ -88,8 +88,8 @@ def gradients_of_all(data_path, run_dir):
 
 
 def test_every_step_has_the_gradients_of_one_process(tiny, tmp_path):
-    given = (str(tiny.parent), str(tmp_path))
-    alone, together = gradients_of_all(*given), parallel.spawn(gradients_of_all, 2, given)
+    folders = (str(tiny.parent), str(tmp_path))
+    alone, together = gradients_of_all(*folders), parallel.spawn(gradients_of_all, 2, folders)
     for case in CASES:
         (steps, losses), (shared_steps, shared_losses) = alone[case], together[case]
         assert len(steps) == len(shared_steps) > 1
@@ -105,7 +105,7 @@ def test_every_step_has_the_gradients_of_one_process(tiny, tmp_path):
 
 
 def trained(keys):
-    """Whether the model, codes and counts are the same in every process, after a run; and its result."""
+    """Trains a run; returns its result, True if all processes have equal models and codes, and the number of epochs."""
     seen = []
     train_epoch = EngineTrainer._train_epoch
 
@@ -131,9 +131,10 @@ def test_codes_codebooks_and_counts_are_the_same_in_every_process(tiny, tmp_path
     assert 0 < result["codebook"]["codebook_usage_1"] <= 1
 
 
-def test_two_processes_learn_as_one_does(tiny, tmp_path):
-    """After two epochs with dropout the loss lies among those of its own and other seeds; of three seeds alone the
-    deviation says little.
+def test_two_processes_reach_the_loss_of_one_process(tiny, tmp_path):
+    """With dropout, the loss after two epochs lies within the spread of single-process runs over six seeds.
+
+    Three seeds would be too few to estimate this spread.
     """
     seeds = (2020, 1, 2, 3, 4, 5)
     keys = {**SMALL, "data_path": str(tiny.parent)}
@@ -152,10 +153,10 @@ def ranks_of(run):
     protocols = ["uni99", "full", "full_unseen"]
     sizes = {"batch_size": 7, "scores_at_once": 10_000, "n_top": 10, "device": "cpu"}
     rankings = rank_targets(model, data.test, protocols, **sizes)
-    return {name: [part.tolist() for part in ranking] for name, ranking in rankings.items()}  # best items too
+    return {name: [part.tolist() for part in ranking] for name, ranking in rankings.items()}  # the best items too
 
 
-def test_one_checkpoint_ranks_alike_in_one_process_and_in_two(tiny, tmp_path):
+def test_a_checkpoint_gives_the_same_ranks_in_one_process_and_in_two(tiny, tmp_path):
     run = tmp_path / "run"
     keys = {**SMALL, "data_path": str(tiny.parent), "nproc": 2, "run_dir": str(run)}
     result = run_recbole("UniRep", "tiny", config_dict=keys)
@@ -167,7 +168,7 @@ def test_one_checkpoint_ranks_alike_in_one_process_and_in_two(tiny, tmp_path):
     assert sorted(read_ranks(run).ranks["full"].tolist()) == sorted(ranks)
 
 
-def test_torchrun_resumes_what_it_began_to_the_same_numbers(tiny, tmp_path):
+def test_a_run_resumed_by_torchrun_gives_the_same_numbers(tiny, tmp_path):
     code = "import sys; from recbole_unirep.cli import run_recbole; sys.exit(run_recbole())"
     (tmp_path / "run.py").write_text(code)
     keys = {**SMALL, "model": "SASRec", "dataset": "tiny", "data_path": tiny.parent, "epochs": 1}
@@ -183,18 +184,18 @@ def test_torchrun_resumes_what_it_began_to_the_same_numbers(tiny, tmp_path):
     start(*(f"--{key}={value}" for key, value in {**keys, "epochs": 2}.items()), "--run_dir=whole")
     part, whole = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("part", "whole"))
     assert part["test_result"] == whole["test_result"]
-    with pytest.raises(ValueError, match="was written by 2 processes, 1 are here"):
+    with pytest.raises(ValueError, match="was written by 2 processes, found 1: resume it with 2 processes"):
         run_recbole(arguments=[f"--resume={tmp_path / 'part'}", "--epochs=3"])
 
 
-def test_an_error_in_several_processes_is_the_one_line_of_the_main_one(tiny):
+def test_an_error_in_several_processes_is_reported_once_by_the_main_process(tiny):
     with pytest.raises(ValueError, match="is not known: choose"):
         run_recbole("SASRec", "tiny", config_dict={**SMALL, "data_path": str(tiny.parent), "nproc": 2, "protocol": "x"})
     with pytest.raises(ValueError, match=r"Pop \(TraditionalTrainer\) trains in one process"):
         run_recbole("Pop", "tiny", config_dict={**SMALL, "data_path": str(tiny.parent), "nproc": 2})
 
 
-def test_a_share_of_a_small_batch_weighs_nothing_where_no_row_is_left(tiny, tmp_path):
+def test_a_process_without_rows_has_weight_0(tiny, tmp_path):
     config = Config("SASRec", "tiny", config_dict={**SMALL, "data_path": str(tiny.parent)})
     rows = load_data(config, one_row_a_user=True).train_data
     rows.rows_per_batch = 1

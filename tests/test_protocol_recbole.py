@@ -1,4 +1,4 @@
-"""`protocol: recbole` against stock RecBole, built here from RecBole's own Config, data, models and Trainer."""
+"""`protocol: recbole` matches stock RecBole, built here from RecBole's own Config, data, models and Trainer."""
 
 import importlib
 import importlib.util
@@ -69,7 +69,7 @@ def stock(model, keys):
 
 
 @pytest.mark.parametrize(("model", "keys", "mode"), CASES)
-def test_metrics_are_those_of_the_stock_trainer_on_the_same_checkpoint(tmp_path, model, keys, mode):
+def test_metrics_equal_those_of_the_stock_trainer_on_the_same_checkpoint(tmp_path, model, keys, mode):
     keys = keys_of(model, keys, mode)
     keys["epochs"] = 1
     result = run_recbole(
@@ -103,8 +103,8 @@ def test_metrics_are_those_of_the_stock_trainer_on_the_same_checkpoint(tmp_path,
 
 @needs_ray
 @pytest.mark.parametrize(("model", "keys", "mode"), CASES)
-def test_a_whole_run_gives_stock_s_numbers(tmp_path, model, keys, mode):
-    """Training, validation and test with the same seed, candidates drawn in between: every number is equal."""
+def test_a_whole_run_gives_the_numbers_of_stock_recbole(tmp_path, model, keys, mode):
+    """Training, validation and test with the same seed, including the draw of candidates: every number is equal."""
     keys = keys_of(model, keys, mode)
     workarounds.apply()
     theirs = importlib.import_module("recbole.quick_start").run_recbole(
@@ -117,8 +117,8 @@ def test_a_whole_run_gives_stock_s_numbers(tmp_path, model, keys, mode):
     assert list(Path("saved").glob(f"{model}-*.pth"))
 
 
-def test_labelled_pairs_are_judged_as_stock_does(tmp_path):
-    """Metrics of values, which rankings have not: labels are ratings of 4 and more."""
+def test_labelled_pairs_are_evaluated_as_in_stock_recbole(tmp_path):
+    """Metrics of labelled pairs instead of rankings; the labels are ratings of 4 and more."""
     keys = keys_of("FM", {}, "labeled")
     keys.update(threshold={"rating": 4}, metrics=["AUC", "LogLoss", "MAE", "RMSE"], valid_metric="AUC", epochs=1)
     keys["train_neg_sample_args"] = None
@@ -130,8 +130,8 @@ def test_labelled_pairs_are_judged_as_stock_does(tmp_path):
     assert set(expected) == {"auc", "logloss", "mae", "rmse"} and 0.4 < expected["auc"] < 1
 
 
-def test_its_order_is_recbole_s_and_its_fingerprint_says_so():
-    """float32 cannot tell the seconds of ml-100k apart, so another order of times is another fingerprint."""
+def test_recboles_order_of_interactions_has_its_own_fingerprint():
+    """float32 cannot distinguish the seconds of ml-100k, so RecBole's order and its fingerprint differ from ours."""
     keys = {**keys_of("BPR", {}, "uni50"), "protocol": "recbole"}
     configs = [Config(model, "ml-100k", config_dict={**keys, "loss_type": "BPR"}) for model in ("BPR", "SASRec")]
     by_recbole = [load_recbole_data(config) for config in configs]
@@ -143,7 +143,7 @@ def test_its_order_is_recbole_s_and_its_fingerprint_says_so():
         assert sorted(exact.of(user)) == sorted(rounded.of(user))
 
 
-def test_a_key_of_recbole_s_evaluation_is_not_said_to_be_unused():
+def test_keys_of_recboles_evaluation_are_not_reported_as_unused():
     keys = {"repeatable": True, "checkpoint_dir": "elsewhere"}
     notes = [
         Config("BPR", "ml-100k", config_dict={**keys, "protocol": protocol}).notes for protocol in ("full", "recbole")
@@ -154,20 +154,20 @@ def test_a_key_of_recbole_s_evaluation_is_not_said_to_be_unused():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"protocol": ["recbole", "full"]}, "recbole,full: recbole has data, split .* of its own: ask for it alone"),
-        ({"protocol": "recbole", "metrics": ["Hit", "GiniIndex"]}, "GiniIndex stop RecBole 1.2.1's own evaluation"),
+        ({"protocol": ["recbole", "full"]}, "recbole,full: recbole has its own data, split .*: use it alone"),
+        ({"protocol": "recbole", "metrics": ["Hit", "GiniIndex"]}, "GiniIndex fail in RecBole 1.2.1's own evaluation"),
         (
             {"protocol": "recbole", "tie_order": "shuffled"},
             "tie_order=shuffled: protocol=recbole keeps RecBole's order",
         ),
         ({"protocol": "recbole", "valid_metric": "MRR"}, "valid_metric=MRR is not among hit@5, hit@10"),
-        ({"protocol": "recbole", "nproc": 2}, "recbole runs in one process, 2 are asked for: leave nproc at 1"),
+        ({"protocol": "recbole", "nproc": 2}, "recbole works in one process only, found 2: leave nproc at 1"),
         ({"eval_args": {"mode": "uni50"}}, "eval_args mode uni50: .* --protocol=recbole"),
         ({"protocol": "recbole", "eval_args": {"mode": "all"}}, "mode .all. in eval_args is not supported"),
         ({"protocol": "recbole", "eval_args": {"split": {"XS": 1}}}, "RecBole refuses eval_args"),
     ],
 )
-def test_what_it_can_t_do_is_one_line_and_writes_nothing(tmp_path, keys, message):
+def test_unsupported_settings_are_one_line_and_write_nothing(tmp_path, keys, message):
     before = sorted(tmp_path.iterdir())
     with pytest.raises(ValueError, match=message) as caught:
         run_recbole("BPR", "ml-100k", config_dict={**FEW, **keys, "data_path": "nowhere"})

@@ -1,4 +1,4 @@
-"""One run, start to end: what it leaves, that it repeats, resumes and reads back, and that bad input writes nothing."""
+"""One run from start to end: its files, repeating, resuming and loading it; bad input writes nothing."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def command(*arguments, folder):
     )
 
 
-def test_a_run_leaves_its_folder(tiny, tmp_path, capsys):
+def test_a_run_writes_its_folder(tiny, tmp_path, capsys):
     result = run(tiny)
     (folder,) = (tmp_path / "runs").iterdir()
     written = {"config.yaml", "environment.json", "log.txt", "metrics.jsonl", "result.json"}
@@ -87,13 +87,13 @@ def test_a_run_leaves_its_folder(tiny, tmp_path, capsys):
     assert "\x1b" not in (folder / "log.txt").read_text()
 
 
-def test_the_same_seed_gives_the_same_run_and_another_seed_another(tiny):
+def test_runs_are_equal_for_equal_seeds_and_differ_for_different_seeds(tiny):
     first, second, other = run(tiny), run(tiny), run(tiny, seed=7)
     assert untimed(first) == untimed(second)
     assert first["best_valid_result"] != other["best_valid_result"]
 
 
-def test_two_runs_of_one_second_have_a_folder_each(tiny, tmp_path, monkeypatch):
+def test_two_runs_started_in_the_same_second_get_separate_folders(tiny, tmp_path, monkeypatch):
     class Frozen(quick_start.create_run_folder.__globals__["datetime"]):
         @classmethod
         def now(cls, tz=None):
@@ -130,8 +130,8 @@ def test_a_resumed_run_gives_the_numbers_of_an_uninterrupted_one(tiny, tmp_path,
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(EngineTrainer, "_train_epoch", interrupted)
         run(tiny, epochs=4, run_dir=str(tmp_path / "part"), **keys)
-    said = capsys.readouterr().out
-    assert f"run_recbole --resume={tmp_path / 'part'}" in said
+    printed = capsys.readouterr().out
+    assert f"run_recbole --resume={tmp_path / 'part'}" in printed
     assert (tmp_path / "part" / "model.pt").is_file()
     resumed = run_recbole(arguments=[f"--resume={tmp_path / 'part'}"])
     assert untimed(resumed) == untimed(whole)
@@ -140,16 +140,16 @@ def test_a_resumed_run_gives_the_numbers_of_an_uninterrupted_one(tiny, tmp_path,
     assert losses[0] == losses[1]
 
 
-def test_resume_takes_no_other_settings(tiny, tmp_path):
+def test_resume_rejects_other_settings(tiny, tmp_path):
     run(tiny, run_dir=str(tmp_path / "done"), epochs=1)
-    with pytest.raises(ValueError, match="continues a run with its own settings, learning_rate"):
+    with pytest.raises(ValueError, match="continues a run with its own settings, found learning_rate"):
         run_recbole(arguments=[f"--resume={tmp_path / 'done'}", "--learning_rate=1"])
     with pytest.raises(FileNotFoundError, match="holds no run"):
         run_recbole(arguments=[f"--resume={tmp_path / 'nothing'}"])
 
 
 @pytest.mark.parametrize("model", ["UniRep", "SASRec", "BPR", "ItemKNN"])
-def test_a_run_is_read_back_and_ranks_identically(tiny, tmp_path, model):
+def test_a_loaded_run_gives_the_same_ranks(tiny, tmp_path, model):
     result = run(tiny, model, run_dir=str(tmp_path / "done"), epochs=2)
     config, model, data = load_data_and_model(tmp_path / "done")
     ranks = full_ranks(config, model, data, 64)
@@ -159,7 +159,7 @@ def test_a_run_is_read_back_and_ranks_identically(tiny, tmp_path, model):
     assert data.fingerprint == result["dataset_fingerprint"]
 
 
-def test_a_run_keeps_every_user_s_ranks(tiny, tmp_path):
+def test_a_run_stores_the_rank_of_every_user(tiny, tmp_path):
     results = {name: run(tiny, name, run_dir=str(tmp_path / name), epochs=1) for name in ("SASRec", "BPR")}
     kept = {name: read_ranks(tmp_path / name) for name in results}
     assert kept["SASRec"].users.tolist() == kept["BPR"].users.tolist() == sorted(f"u{user}" for user in range(60))
@@ -177,7 +177,7 @@ def test_a_run_keeps_every_user_s_ranks(tiny, tmp_path):
     )
 
 
-def test_changed_data_are_named(tiny, tmp_path):
+def test_changed_data_are_an_error(tiny, tmp_path):
     run(tiny, "SASRec", run_dir=str(tmp_path / "done"), epochs=1)
     lines = (tiny / "tiny.inter").read_text().splitlines(keepends=True)
     (tiny / "tiny.inter").write_text("".join(lines[:-1]))
@@ -193,7 +193,7 @@ def test_every_kind_of_model_is_ranked_on_the_same_targets_and_candidates(tiny):
     assert len({result["candidates_hash"] for result in results}) == 1
 
 
-def test_a_model_without_an_item_table_says_so(tiny):
+def test_a_model_without_an_item_table_reports_none(tiny):
     assert run(tiny, "FM", epochs=1, protocol="uni99")["item_table_parameters"] is None
     assert run(tiny, "SASRec", epochs=1, protocol="uni99")["item_table_parameters"] == 118 * 64
 
@@ -210,12 +210,12 @@ def test_every_representation_runs(tiny, representation):
         (["--model=UniRap"], "'UniRap'.*UniRep"),
         (["--model=UniRep", "--id_embeding_size=8"], "id_embeding_size.*id_embedding_size"),
         (["--model=UniRep", "--epochs"], "--epochs.*--key=value"),
-        (["--model=UniRep", "--epochs=abc"], "epochs=abc is no number"),
-        (["--model=UniRep", "--epochs=1.5"], "epochs=1.5 is no whole number"),
-        (["--model=UniRep", "--learning_rate=abc"], "learning_rate=abc is no number"),
+        (["--model=UniRep", "--epochs=abc"], "epochs=abc is not a number"),
+        (["--model=UniRep", "--epochs=1.5"], "epochs=1.5 is not a whole number"),
+        (["--model=UniRep", "--learning_rate=abc"], "learning_rate=abc is not a number"),
         (["--model=UniRep", "--users_per_batch=0"], "users_per_batch=0 is too small"),
         (["--model=UniRep", "--codebook_size=0"], "codebook_size=0 is too small"),
-        (["--model=UniRep", "--level_metrics=cosine"], "level_metrics=cosine is no list"),
+        (["--model=UniRep", "--level_metrics=cosine"], "level_metrics=cosine is not a list"),
         (["--model=UniRep", "--eval_args={'mode': 'uni50', 'order': 'TO'}"], "mode uni50.*protocol"),
         (["--model=LightGBM"], "LightGBM.*pip install lightgbm"),
         (["--model=UniRep", "--protocol=uni98"], "protocol=uni98.*uni99"),
@@ -226,9 +226,9 @@ def test_every_representation_runs(tiny, representation):
         (["--model=Caser", "--loss_type=SSM"], "Caser with loss_type=SSM.*SASRec, GRU4Rec"),
         (["--model=UniRep", "--loss_type=SSM", "--shared_negatives=0"], "shared_negatives=0 is too small"),
         (["--model=UniRep", "--training_rows=users"], "training_rows=users.*user, target or prefix"),
-        (["--model=SASRec", "--metrics=[AUC]", "--valid_metric=auc"], "AUC judge labelled pairs.*protocol=recbole"),
-        (["--model=SASRec", "--metrics=[Hit,AUC]"], "AUC judge labelled pairs and Hit rankings: take one kind"),
-        (["--model=SASRec", "--metrics=[Hits]"], "Hits is not known: take AUC"),
+        (["--model=SASRec", "--metrics=[AUC]", "--valid_metric=auc"], "AUC evaluate labelled pairs.*protocol=recbole"),
+        (["--model=SASRec", "--metrics=[Hit,AUC]"], "AUC evaluate labelled pairs, Hit evaluate rankings: use one kind"),
+        (["--model=SASRec", "--metrics=[Hits]"], "Hits is not known: choose from AUC"),
         (["--model=SASRec", "--tie_order=random"], "tie_order=random.*file or shuffled"),
     ],
 )
@@ -240,7 +240,7 @@ def test_bad_input_is_one_line_and_writes_nothing(tiny, tmp_path, arguments, mes
     assert sorted(path for path in tmp_path.rglob("*") if "data" not in path.parts) == before
 
 
-def test_the_command_ends_with_2_and_one_line(tiny, tmp_path):
+def test_the_command_exits_with_2_and_one_line(tiny, tmp_path):
     answer = command("--model=UniRep", "--dataset=tiny", f"--data_path={tiny.parent}", "--epochss=1", folder=tmp_path)
     assert answer.returncode == 2
     assert answer.stderr.count("\n") == 1
@@ -249,7 +249,7 @@ def test_the_command_ends_with_2_and_one_line(tiny, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_missing_item_file_is_named(tiny):
+def test_a_missing_item_file_is_an_error(tiny):
     (tiny / "tiny.item").unlink()
     with pytest.raises(FileNotFoundError, match="tiny.item"):
         run(tiny)
@@ -263,8 +263,8 @@ NAMED = ["SASRec", "GRU4Rec", "Caser", "BERT4Rec", "HGN", "FDSA", "SASRecF", "FM
     [f"--model={model}" for model in NAMED]
     + [f"--model=UniRep --backbone={name}" for name in ("SASRec", "GRU4Rec", "Caser", "BERT4Rec", "NARM")],
 )
-def test_every_baseline_and_backbone_trains_and_ranks_an_epoch_of_ml_100k(arguments):
-    """Users with few interactions and short histories, so that the slow ones take seconds."""
+def test_every_baseline_and_backbone_trains_one_epoch_of_ml_100k_and_ranks(arguments):
+    """Only users with few interactions and short histories, so that slow models take seconds."""
     few = ["--dataset=ml-100k", "--user_inter_num_interval=[20,30]", "--MAX_ITEM_LIST_LENGTH=8", "--epochs=1"]
     once = ["--pretrain_epochs=1"] if "S3Rec" in arguments else []
     result = run_recbole(arguments=[*few, *once, *arguments.split(), "--show_progress=False"])

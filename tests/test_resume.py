@@ -1,4 +1,4 @@
-"""A run that was interrupted, moved or cut: it continues to the numbers of an uninterrupted one."""
+"""A run that was interrupted or moved continues to the numbers of an uninterrupted run."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ def lines(folder):
 
 
 @pytest.mark.parametrize("interrupted_at", [1, 2, 3])
-def test_s3rec_resumes_in_either_stage_and_between_them(tiny, tmp_path, monkeypatch, interrupted_at):
+def test_s3rec_resumes_within_both_stages_and_between_them(tiny, tmp_path, monkeypatch, interrupted_at):
     whole = run(tiny, "S3Rec", run_dir=str(tmp_path / "whole"))
     train_epoch, calls = EngineTrainer._train_epoch, []
 
@@ -51,7 +51,7 @@ def test_s3rec_resumes_in_either_stage_and_between_them(tiny, tmp_path, monkeypa
     assert resumed["pretrain_seconds"] < kept[0]["seconds"] < kept[1]["seconds"] < resumed["seconds"]
 
 
-def test_the_losses_of_pretraining_have_names_and_its_cost_is_reported(tiny, tmp_path):
+def test_pretraining_logs_its_losses_by_name_and_its_seconds(tiny, tmp_path):
     result = run(tiny, "S3Rec", epochs=1, run_dir=str(tmp_path / "run"))
     pretrained, _, finetuned = lines(tmp_path / "run")
     weights = {"associated_attribute": 0.2, "masked_item": 1.0, "masked_attribute": 1.0, "segment": 0.5}
@@ -61,7 +61,7 @@ def test_the_losses_of_pretraining_have_names_and_its_cost_is_reported(tiny, tmp
     assert run(tiny, "SASRec", epochs=1)["pretrain_seconds"] is None
 
 
-def test_more_epochs_stand_in_the_config_and_all_seconds_count(tiny, tmp_path):
+def test_more_epochs_are_written_to_the_config_and_all_seconds_count(tiny, tmp_path):
     folder = tmp_path / "run"
     first = run(tiny, "SASRec", run_dir=str(folder))
     longer = run_recbole(arguments=[f"--resume={folder}", "--epochs=3"])
@@ -71,7 +71,7 @@ def test_more_epochs_stand_in_the_config_and_all_seconds_count(tiny, tmp_path):
     assert longer["seconds"] > first["train_seconds"]
 
 
-def test_a_run_is_read_and_continued_where_its_data_lie_now(tiny, tmp_path):
+def test_a_run_can_be_loaded_and_resumed_after_its_data_were_moved(tiny, tmp_path):
     folder = tmp_path / "run"
     result = run(tiny, "SASRec", run_dir=str(folder))
     shutil.move(str(tiny.parent), str(tmp_path / "elsewhere"))
@@ -81,7 +81,7 @@ def test_a_run_is_read_and_continued_where_its_data_lie_now(tiny, tmp_path):
     assert untimed(resumed) == untimed(result)
 
 
-def test_a_run_that_ranks_nothing_says_so(tiny, tmp_path, capsys):
+def test_a_run_without_ranking_reports_it(tiny, tmp_path, capsys):
     result = run(tiny, "SASRec", protocol=[], eval_step=0, epochs=1, run_dir=str(tmp_path / "run"))
     assert (result["best_valid_score"], result["best_valid_result"], result["test_result"]) == (None, None, {})
     assert "nothing was ranked" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Stock RecBole trains our model: its quick start, loaders, sampler, Trainer and evaluator, after register()."""
+"""Stock RecBole trains our models after register(), with its own quick start, loaders, Trainer and evaluator."""
 
 import importlib.util
 import sys
@@ -28,13 +28,13 @@ CASES = {
     "TIGER": ("TIGER", SMALL),
     "TIGER decoder only": ("TIGER", {**SMALL, "decoder_only": True}),
     "LIGER": ("LIGER", SMALL),
-    "RPG": ("RPG", {"topk": [5, 10, 20], "collisions": "append"}),  # ties of equal IDs fall otherwise in stock
+    "RPG": ("RPG", {"topk": [5, 10, 20], "collisions": "append"}),  # stock RecBole orders ties of equal IDs differently
 }
 
 
 @needs_ray
 @pytest.mark.parametrize(("name", "keys"), CASES.values(), ids=list(CASES))
-def test_stock_recbole_trains_our_models_and_measures_what_we_measure(name, keys):
+def test_stock_recbole_trains_our_models_and_gives_our_metrics(name, keys):
     recbole_unirep.register()
     stock = importlib.import_module("recbole.quick_start").run_recbole
     theirs = stock(model=name, dataset="ml-100k", config_dict={**FEW, **keys})
@@ -52,6 +52,6 @@ def test_stock_recbole_trains_our_models_and_measures_what_we_measure(name, keys
     assert ours["hit@20"] > 0
 
 
-def test_recbole_s_own_lookup_finds_our_model():
+def test_recboles_get_model_finds_our_model():
     recbole_unirep.register()
     assert get_model("UniRep") is sys.modules["recbole_unirep.model.unirep"].UniRep

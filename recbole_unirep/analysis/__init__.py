@@ -1,1 +1,1 @@
-"""Numbers, then figures: arrays in, floats and drawings out."""
+"""Statistics and figures of semantic IDs and runs: arrays in, numbers and figures out."""

@@ -1,4 +1,4 @@
-"""How far the codes of each level agree with the items' categories.
+"""Measures how well the codes of each level match the items' categories.
 
 Shapes: N items, L levels, C categories. Codes may be an array or a tensor on any device.
 
@@ -6,7 +6,7 @@ Reference:
     Guanyu Lin, Zhigang Hua, Tao Feng, Shuang Yang, Bo Long, Jiaxuan You.
     "Unified Semantic and ID Representation Learning for Deep Recommenders", arXiv:2502.16474, Figures 4 to 6.
 
-`category_purity` is ours: the paper shows three codes of each level, it speaks of all of them.
+`category_purity` is ours: the paper shows three codes of each level, this measure covers all of them.
 """
 
 from collections import Counter
@@ -25,10 +25,10 @@ class CategoryCounts(NamedTuple):
 
     Attributes:
         categories (list of str): length C.
-        codes (np.ndarray): the codes that most items have, fullest first, -1 where a level has fewer, shape: [L, M],
+        codes (np.ndarray): codes with the most items, fullest first, -1 pads levels with fewer codes, shape: [L, M],
             int64.
-        counts (np.ndarray): items of each category that have the code, shape: [L, M, C], int64.
-        totals (np.ndarray): items of each category, shape: [C], int64.
+        counts (np.ndarray): number of items per code and category, shape: [L, M, C], int64.
+        totals (np.ndarray): number of items per category, shape: [C], int64.
     """
 
     categories: list
@@ -38,15 +38,15 @@ class CategoryCounts(NamedTuple):
 
 
 def common_categories(categories, n_most: int) -> tuple:
-    """The most common categories, and everything else under one name.
+    """Keeps the most common categories and merges all others into one.
 
     Args:
-        categories (sequence of str or int): one an item, shape: [N].
-        n_most (int): categories that keep their name.
+        categories (sequence of str or int): one per item, shape: [N].
+        n_most (int): number of categories that keep their name.
 
     Returns:
-        tuple[list, np.ndarray]: at most n_most categories, most common first, of equally common ones the lower first,
-        and 'other' where there are more; and the place of each item's category among them, shape: [N], int64.
+        tuple[list, np.ndarray]: at most n_most categories, the most common first, equally common ones sorted, then
+        'other' if there are more; and the place of each item's category in this list, shape: [N], int64.
     """
     categories = np.asarray(categories).tolist()
     by_count = sorted(Counter(categories).items(), key=lambda pair: (-pair[1], pair[0]))
@@ -57,21 +57,20 @@ def common_categories(categories, n_most: int) -> tuple:
 
 
 def fullest_codes_by_category(codes, categories, *, codebook_size, n_codes: int, n_categories: int):
-    """Counts of items by category in the fullest codes of each level.
+    """Counts items by category in the fullest codes of each level.
 
     Args:
-        codes (Tensor or ndarray): integers in 0..codebook_size-1; levels that an ID does not use hold -1, shape:
-            [N, L].
-        categories (sequence of str): one an item, shape: [N].
-        codebook_size (int or sequence of int): codes of all levels, or of each.
-        n_codes (int): codes shown of a level; of two equally full ones the lower comes first.
-        n_categories (int): categories that keep their name, the others are counted together.
+        codes (Tensor or ndarray): integers in 0..codebook_size-1, -1 on levels that an ID does not use, shape: [N, L].
+        categories (sequence of str): one per item, shape: [N].
+        codebook_size (int or sequence of int): number of codes of all levels, or of each.
+        n_codes (int): number of codes per level; of equally full codes the lower one comes first.
+        n_categories (int): number of categories that keep their name; the others are merged.
 
     Returns:
-        CategoryCounts: M is n_codes, or the largest codebook_size where that is smaller.
+        CategoryCounts: M is the smaller of n_codes and the largest codebook_size.
 
     Raises:
-        ValueError: a code lies outside its codebook, or codes and categories are of different numbers of items.
+        ValueError: a code is outside its codebook, or the numbers of codes and categories differ.
     """
     codes = torch.as_tensor(codes).cpu()
     _check_lengths(codes, categories)
@@ -86,19 +85,19 @@ def fullest_codes_by_category(codes, categories, *, codebook_size, n_codes: int,
 
 
 def category_purity(codes, categories) -> list:
-    """Share of items whose category is the most common one among the items with their code, one float a level.
+    """Share of items whose category is the most common one among the items with their code, one float per level.
 
-    Items whose ID does not use a level (-1) do not count there.
+    Items whose ID does not use a level (-1) are not counted on that level.
 
-    It is the share of the most common category where all items have one code, 1 where each code holds one category,
-    and rises by itself with the number of codes: compare it with that of shuffled categories.
+    If all items have the same code, the purity is the share of the most common category; if each code holds a single
+    category, it is 1. It grows with the number of codes, so compare it with the purity of shuffled categories.
 
     Args:
         codes (Tensor or ndarray): integers, shape: [N, L].
-        categories (sequence of str): one an item, shape: [N].
+        categories (sequence of str): one per item, shape: [N].
 
     Raises:
-        ValueError: codes and categories are of different numbers of items.
+        ValueError: the numbers of codes and categories differ.
     """
     codes = torch.as_tensor(codes).cpu().numpy()
     _check_lengths(codes, categories)
@@ -115,5 +114,5 @@ def category_purity(codes, categories) -> list:
 def _check_lengths(codes, categories):
     if len(codes) != len(categories):
         raise ValueError(
-            f"{len(codes)} items have codes and {len(categories)} have categories: give both of the same items"
+            f"got codes of {len(codes)} items and categories of {len(categories)}: give both for the same items"
         )

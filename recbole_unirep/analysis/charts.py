@@ -1,4 +1,4 @@
-"""Interactive charts of semantic IDs, by plotly; the only door through which it enters.
+"""Interactive charts of semantic IDs; the only module that imports plotly.
 
 Shapes: N items, L levels, K codebook_size, C categories.
 """
@@ -17,10 +17,10 @@ FONT = {"family": "system-ui, sans-serif", "size": 13}
 
 
 def code_histograms(counts: Sequence[np.ndarray]) -> go.Figure:
-    """Items of each code, fullest first, a panel a level.
+    """Draws the number of items per code, fullest code first, one panel per level.
 
     Args:
-        counts (sequence of ndarray): items of each code, shape: [K] for each level.
+        counts (sequence of ndarray): number of items per code, shape: [K] for each level.
     """
     n_rows = -(-len(counts) // COLUMNS)
     titles = [f"level {level}" for level in range(1, len(counts) + 1)]
@@ -41,12 +41,12 @@ def code_histograms(counts: Sequence[np.ndarray]) -> go.Figure:
 
 
 def category_heat_map(shares: np.ndarray, codes: Sequence[int], categories: Sequence[str], level: int) -> go.Figure:
-    """Which categories the items of the fullest codes of a level are of.
+    """Draws the shares of categories among the items of the fullest codes of a level.
 
     Args:
-        shares (ndarray): share of a code's items that are of a category, shape: [codes, C].
+        shares (ndarray): share of each category in a code's items, shape: [codes, C].
         codes (sequence of int): the codes, fullest first.
-        categories (sequence of str): length C.
+        categories (sequence of str): names, length C.
         level (int): counted from 1.
     """
     figure = go.Figure(
@@ -68,12 +68,12 @@ def category_heat_map(shares: np.ndarray, codes: Sequence[int], categories: Sequ
 
 
 def item_map(points: np.ndarray, groups: Sequence[str], hover: Sequence[str]) -> go.Figure:
-    """Items in two dimensions, coloured by group, each with a text where the mouse is.
+    """Draws items in two dimensions, coloured by group; hovering shows a text per item.
 
     Args:
-        points (ndarray): shape: [N, 2].
-        groups (sequence of str): the first len(COLOURS) groups by size have a colour, the rest share one; shape: [N].
-        hover (sequence of str): shape: [N].
+        points (ndarray): coordinates, shape: [N, 2].
+        groups (sequence of str): the len(COLOURS) largest groups get a colour each, all others share one; shape: [N].
+        hover (sequence of str): text per item, shape: [N].
     """
     names, counts = np.unique(np.array(groups, dtype=str), return_counts=True)
     fullest = [str(name) for name in names[np.argsort(-counts, kind="stable")][: len(COLOURS)]]
@@ -101,7 +101,7 @@ def item_map(points: np.ndarray, groups: Sequence[str], hover: Sequence[str]) ->
 
 
 def chart_html(figure: go.Figure, name: str, with_library: bool) -> str:
-    """A chart as part of a page; the first one of a page brings the library, so that the page needs no network."""
+    """Returns a chart as HTML; the first chart of a page includes plotly.js, so that the page needs no network."""
     return to_html(
         figure,
         full_html=False,

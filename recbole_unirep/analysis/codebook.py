@@ -1,4 +1,4 @@
-"""How well codes fill their codebooks and tell items apart.
+"""Statistics of semantic IDs: usage and perplexity of codebooks, unique items, collisions.
 
 Shapes: N items, L levels, K codebook_size. Codes may be an array or a tensor on any device.
 
@@ -14,20 +14,20 @@ from torch import Tensor
 
 
 def codebook_usage(codes, codebook_size) -> list:
-    """Share of each level's codes that at least one item has, one float a level.
+    """Share of each level's codes that at least one item has, one float per level.
 
     Args:
-        codes (Tensor or ndarray): integers in 0..K-1; levels that an ID does not use hold -1, shape: [N, L].
-        codebook_size (int or sequence of int): K, of all levels or of each.
+        codes (Tensor or ndarray): integers in 0..K-1, -1 on levels that an ID does not use, shape: [N, L].
+        codebook_size (int or sequence of int): K of all levels, or of each.
 
     Raises:
-        ValueError: a code lies outside its codebook.
+        ValueError: a code is outside its codebook.
     """
     return [(counts > 0).double().mean().item() for counts in level_counts(codes, codebook_size)]
 
 
 def entropy(codes, codebook_size) -> list:
-    """Entropy in bits of each level's codes over the items that have one, one float a level; arguments as above."""
+    """Entropy of each level's codes in bits, over the items that use the level; arguments and result as above."""
     levels = []
     for counts in level_counts(codes, codebook_size):
         shares = counts.double() / counts.sum().clamp(min=1)  # [K]
@@ -36,33 +36,33 @@ def entropy(codes, codebook_size) -> list:
 
 
 def perplexity(codes, codebook_size) -> list:
-    """2 to the entropy: how many equally frequent codes would be as varied, one float a level; arguments as above."""
+    """2 ** entropy: number of equally frequent codes with that entropy; arguments and result as above."""
     return [2**bits for bits in entropy(codes, codebook_size)]
 
 
 def unique_item_coverage(codes) -> float:
-    """Distinct semantic IDs divided by items; codes [N, L]."""
+    """Number of distinct semantic IDs divided by number of items; codes [N, L]."""
     return len(semantic_id_counts(codes)) / len(codes)
 
 
 def collision_rate(codes) -> float:
-    """Share of items whose semantic ID another item has too; codes [N, L]."""
+    """Share of items that share their semantic ID with another item; codes [N, L]."""
     counts = semantic_id_counts(codes)
     return counts[counts > 1].sum().item() / len(codes)
 
 
 def codebook_report(codes, codebook_size) -> dict:
-    """Usage, perplexity and collisions under flat names, levels counted from 1.
+    """Usage, perplexity, coverage and collisions as one flat dict, levels counted from 1.
 
     Args:
-        codes (Tensor or ndarray): integers in 0..K-1; levels that an ID does not use hold -1, shape: [N, L].
-        codebook_size (int or sequence of int): K, of all levels or of each.
+        codes (Tensor or ndarray): integers in 0..K-1, -1 on levels that an ID does not use, shape: [N, L].
+        codebook_size (int or sequence of int): K of all levels, or of each.
 
     Returns:
-        dict: floats by name: codebook_usage_1, ..., perplexity_1, ..., unique_item_coverage, collision_rate.
+        dict[str, float]: codebook_usage_1, ..., perplexity_1, ..., unique_item_coverage, collision_rate.
 
     Raises:
-        ValueError: a code lies outside its codebook.
+        ValueError: a code is outside its codebook.
     """
     usages, perplexities = codebook_usage(codes, codebook_size), perplexity(codes, codebook_size)
     return {
@@ -74,7 +74,7 @@ def codebook_report(codes, codebook_size) -> dict:
 
 
 def level_counts(codes, codebook_size) -> list:
-    """Items that have each code, one int64 tensor [K] a level; arguments and error as above."""
+    """Number of items per code, one int64 tensor [K] per level; arguments and error as above."""
     codes = torch.as_tensor(codes)
     n_levels = codes.shape[1]
     sizes = [codebook_size] * n_levels if isinstance(codebook_size, int) else list(codebook_size)
@@ -83,13 +83,13 @@ def level_counts(codes, codebook_size) -> list:
         low, high = column.min().item(), column.max().item()
         if low < -1 or high >= size:
             raise ValueError(
-                f"codes reach from {low} to {high} at level {level}, codebook_size is {size}: give the size they were "
-                f"made with"
+                f"codes range from {low} to {high} at level {level}, codebook_size is {size}: give the size that they "
+                f"were made with"
             )
         levels.append(column[column >= 0].bincount(minlength=size))
     return levels
 
 
 def semantic_id_counts(codes) -> Tensor:
-    """Items that have each semantic ID that occurs, int64, shape: [distinct semantic IDs]."""
+    """Number of items per distinct semantic ID, int64, shape: [distinct semantic IDs]."""
     return torch.unique(torch.as_tensor(codes), dim=0, return_counts=True)[1]

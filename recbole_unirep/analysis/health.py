@@ -1,4 +1,4 @@
-"""Whether semantic IDs are healthy: numbers of each level, what prefixes mean, and what to do where they are ill.
+"""Checks the health of semantic IDs: statistics per level, purity of prefixes, and advice if a threshold is missed.
 
 Shapes: N items, L levels. Codes are int64 arrays, unused levels hold -1.
 """
@@ -15,8 +15,8 @@ from recbole_unirep.analysis.codebook import (
     unique_item_coverage,
 )
 
-CHANCE_SEED = 2020  # of the shuffled labels that purity is held against
-REMEDIES = {  # of an illness: the setting that a remedy needs, "" for none, and the remedy
+CHANCE_SEED = 2020  # seed of the shuffled labels, whose purity is the baseline
+REMEDIES = {  # problem -> (setting that the remedy needs, "" if none; remedy) pairs
     "usage": (
         ("codebook_init", "codebook_init: kmeans"),
         ("codebook_update", "codebook_update: ema"),
@@ -39,12 +39,12 @@ REMEDIES = {  # of an illness: the setting that a remedy needs, "" for none, and
 
 
 class Thresholds(NamedTuple):
-    """What codes must reach to count as healthy.
+    """Lower bounds for healthy codes.
 
     Attributes:
         usage (float): share of a level's codes in use.
-        perplexity (float): perplexity of a level in proportion to the codes that N items could fill.
-        coverage (float): distinct semantic IDs in proportion to items.
+        perplexity (float): perplexity of a level, divided by the number of codes that its items can fill.
+        coverage (float): number of distinct semantic IDs divided by number of items.
     """
 
     usage: float
@@ -53,21 +53,21 @@ class Thresholds(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One thing that is not as it should be, with advice."""
+    """One problem, with advice."""
 
     level: int  # counted from 1; 0 for the whole ID
     message: str
 
 
 def level_report(codes, codebook_sizes) -> list:
-    """Numbers of each level.
+    """Statistics of each level.
 
     Args:
         codes (ndarray): shape: [N, L].
         codebook_sizes (sequence of int): shape: [L].
 
     Returns:
-        list of dict: level, codebook_size, items (that have a code), usage, dead_codes, entropy (bits), perplexity.
+        list of dict: level, codebook_size, items (number with a code), usage, dead_codes, entropy (bits), perplexity.
     """
     usages, bits = codebook_usage(codes, codebook_sizes), entropy(codes, codebook_sizes)
     return [
@@ -85,15 +85,15 @@ def level_report(codes, codebook_sizes) -> list:
 
 
 def prefix_purity(codes, labels) -> list:
-    """How well a prefix tells an item's label, against what prefixes of that size tell by chance.
+    """Measures how well prefixes of the ID predict an item's label, compared with shuffled labels.
 
     Args:
         codes (ndarray): shape: [N, L].
-        labels (sequence): a category, a brand, ..., one an item; None where it is unknown, which leaves the item out.
+        labels (sequence): a category, a brand, ... per item; items with None, for an unknown label, are left out.
 
     Returns:
-        list of dict: level, prefixes (distinct ones), purity (share of the items whose label is the most frequent under
-        their prefix) and chance (the same after the labels were shuffled).
+        list of dict: level, prefixes (number of distinct ones), purity (share of items whose label is the most frequent
+        one of their prefix) and chance (purity of shuffled labels).
     """
     known = np.array([label is not None for label in labels])
     labels = np.unique([str(label) for label in labels if label is not None], return_inverse=True)[1]
@@ -113,21 +113,21 @@ def prefix_purity(codes, labels) -> list:
 
 
 def findings(codes, codebook_sizes, thresholds: Thresholds, settings) -> list:
-    """What falls below the thresholds.
+    """Lists what is below the thresholds.
 
     Args:
         codes (ndarray): shape: [N, L].
         codebook_sizes (sequence of int): shape: [L].
-        thresholds (Thresholds): what they must reach.
-        settings (collection of str): keys of what makes such codes, which advice may name.
+        thresholds (Thresholds): lower bounds.
+        settings (collection of str): the tokenizer's config keys; advice names only these.
 
     Returns:
-        list of Finding: empty where the codes are healthy.
+        list of Finding: empty if the codes are healthy.
     """
     found, n_items = [], len(codes)
     usages, perplexities = codebook_usage(codes, codebook_sizes), perplexity(codes, codebook_sizes)
-    for level, (size, usage, varied) in enumerate(zip(codebook_sizes, usages, perplexities), start=1):
-        fillable = min(size, int((codes[:, level - 1] >= 0).sum()))  # more codes than items can't all be used
+    for level, (size, usage, level_perplexity) in enumerate(zip(codebook_sizes, usages, perplexities), start=1):
+        fillable = min(size, int((codes[:, level - 1] >= 0).sum()))  # N items fill at most N codes
         if fillable and usage * size < thresholds.usage * fillable:
             found.append(
                 Finding(
@@ -135,12 +135,12 @@ def findings(codes, codebook_sizes, thresholds: Thresholds, settings) -> list:
                     f"level {level} uses {usage:.0%} of its {size} codes: try {_remedies('usage', settings)}",
                 )
             )
-        elif fillable and varied < thresholds.perplexity * fillable:
+        elif fillable and level_perplexity < thresholds.perplexity * fillable:
             found.append(
                 Finding(
                     level,
-                    f"level {level} has the perplexity of {varied:.1f} of {size} codes, so a few hold most items: try "
-                    f"{_remedies('perplexity', settings)}",
+                    f"level {level} has perplexity {level_perplexity:.1f} with {size} codes, so a few codes hold most "
+                    f"items: try {_remedies('perplexity', settings)}",
                 )
             )
     coverage = unique_item_coverage(codes)
@@ -148,19 +148,19 @@ def findings(codes, codebook_sizes, thresholds: Thresholds, settings) -> list:
         found.append(
             Finding(
                 0,
-                f"{coverage:.1%} distinct semantic IDs an item, {collision_rate(codes):.1%} of {n_items} items share "
-                f"theirs: try {_remedies('coverage', settings)}",
+                f"unique item coverage is {coverage:.1%}, {collision_rate(codes):.1%} of {n_items} items share their "
+                f"semantic ID: try {_remedies('coverage', settings)}",
             )
         )
     return found
 
 
-def _remedies(illness, settings):
-    return " or ".join(remedy for key, remedy in REMEDIES[illness] if not key or key in settings)
+def _remedies(problem, settings):
+    return " or ".join(remedy for key, remedy in REMEDIES[problem] if not key or key in settings)
 
 
 def _purity(group, labels):
-    """Share of the items whose label is the most frequent one of their group."""
+    """Share of items whose label is the most frequent one of their group."""
     if not len(labels):
         return float("nan")
     pairs, counts = np.unique(np.stack([group, labels]), axis=1, return_counts=True)

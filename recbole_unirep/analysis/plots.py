@@ -1,7 +1,7 @@
-"""The paper's figures: arrays in, a matplotlib Figure out. Nothing is read here, nothing shown on a screen.
+"""Draws the paper's figures: arrays in, a matplotlib Figure out; reads no files and opens no window.
 
-Sizes are fixed, colours are Paul Tol's 'muted' scheme, which the colour blind can tell apart, and groups of points
-differ in shape too. The same arrays give the same bytes.
+Sizes are fixed. Colours are Paul Tol's colour-blind safe 'muted' scheme, and groups of points also differ in shape. The
+same arrays give the same bytes.
 
 Reference:
     Guanyu Lin, Zhigang Hua, Tao Feng, Shuang Yang, Bo Long, Jiaxuan You.
@@ -25,12 +25,12 @@ except ModuleNotFoundError as error:
     ) from error
 
 COLOURS = ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#AA4499", "#999933")
-BAR_COLOURS = ("#88CCEE", "#CC6677", "#DDCC77", "#44AA99", "#999933")  # those on which a black tick is seen
+BAR_COLOURS = ("#88CCEE", "#CC6677", "#DDCC77", "#44AA99", "#999933")  # light enough for a black tick to be visible
 MARKERS = ("o", "^", "s")
 LINES = ("-", "--", ":")
 GREY = "#C8C8C8"
 DARK_GREY = "#555555"
-N_GROUPS = len(COLOURS)  # groups of points that can be told apart
+N_GROUPS = len(COLOURS)  # most groups of points with distinct colours
 STYLE = {
     "axes.axisbelow": True,
     "axes.grid": True,
@@ -48,7 +48,7 @@ STYLE = {
 
 
 def _styled(draw):
-    """Matplotlib's own settings with STYLE over them, whatever the user's are."""
+    """Draws with matplotlib's default settings and STYLE, whatever the user's settings are."""
 
     @functools.wraps(draw)
     def styled(*args, **kwargs):
@@ -59,36 +59,36 @@ def _styled(draw):
 
 
 class Figure(matplotlib_figure.Figure):
-    """matplotlib's, but saved under the settings that it was drawn with: ticks are made when it is saved."""
+    """matplotlib's Figure, saved with the same settings as drawn, because matplotlib makes ticks on saving."""
 
     savefig = _styled(matplotlib_figure.Figure.savefig)
 
 
 @_styled
 def codes_by_category(counts, levels, title: str):
-    """Bars of items by category in the fullest codes of each level (Figures 4 to 6).
+    """Draws bars of items by category in the fullest codes of each level (Figures 4 to 6).
 
-    A tick on each bar stands where it would end if the code's items had the categories of all items.
+    A tick on each bar marks where the bar would end if the code's items had the same category shares as all items.
 
     Args:
-        counts (CategoryCounts): of `analysis.categories.fullest_codes_by_category`; at most five codes a level.
+        counts (CategoryCounts): from `analysis.categories.fullest_codes_by_category`; at most five codes per level.
         levels (list of str): titles of the levels.
-        title (str): of the figure.
+        title (str): title of the figure.
 
     Returns:
-        matplotlib.figure.Figure: a panel a level.
+        matplotlib.figure.Figure: one panel per level.
 
     Raises:
         ValueError: more codes than colours.
     """
     n_levels, n_codes, n_categories = counts.counts.shape
-    _check(n_codes <= len(BAR_COLOURS), f"{n_codes} codes a level are asked for", f"show at most {len(BAR_COLOURS)}")
+    _check(n_codes <= len(BAR_COLOURS), f"{n_codes} codes per level were requested", f"show at most {len(BAR_COLOURS)}")
     figure = Figure(figsize=(11, 1.6 + 0.16 * n_codes * n_categories))
     panels = figure.subplots(1, n_levels, sharey=True, squeeze=False)[0]
     places, height = np.arange(n_categories), 0.8 / n_codes
     for level, (name, axes) in enumerate(zip(levels, panels)):
         for number in range(n_codes):
-            if counts.codes[level, number] < 0:  # a level of fewer codes
+            if counts.codes[level, number] < 0:  # the level has fewer codes
                 continue
             bars = counts.counts[level, number]
             middles = places + (number - (n_codes - 1) / 2) * height
@@ -110,26 +110,26 @@ def codes_by_category(counts, levels, title: str):
 
 @_styled
 def item_maps(panels, groups, names, *, legend: str, title: str):
-    """Maps of items coloured by group (Figures 1 and 8 to 15), one legend for all.
+    """Draws maps of items coloured by group (Figures 1 and 8 to 15), with one shared legend.
 
     Args:
-        panels (list of tuple[str, ndarray]): title of a panel and where its items lie, float, shape: [M, 2].
-        groups (ndarray): each item's group, integers; from len(names) on the item is grey, shape: [M].
-        names (list of str): of the coloured groups, at most nine.
-        legend (str): what a colour means.
-        title (str): of the figure.
+        panels (list of tuple[str, ndarray]): title of a panel and coordinates of its items, float, shape: [M, 2].
+        groups (ndarray): each item's group, integers; items of groups >= len(names) are grey, shape: [M].
+        names (list of str): names of the coloured groups, at most nine.
+        legend (str): title of the legend.
+        title (str): title of the figure.
 
     Returns:
         matplotlib.figure.Figure: the panels side by side.
 
     Raises:
-        ValueError: more groups than colours, or points and groups of different numbers of items.
+        ValueError: more groups than colours, or the numbers of points and groups differ.
     """
     groups = np.asarray(groups)
-    _check(len(names) <= N_GROUPS, f"{len(names)} groups are asked for", f"name at most {N_GROUPS}")
+    _check(len(names) <= N_GROUPS, f"{len(names)} groups were requested", f"name at most {N_GROUPS}")
     for name, points in panels:
         found = f"'{name}' has {len(points)} points for {len(groups)} groups"
-        _check(len(points) == len(groups), found, "give as many")
+        _check(len(points) == len(groups), found, "give one group per point")
     figure = Figure(figsize=(1.8 + 4.6 * len(panels), 4.9))
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     rest = np.flatnonzero(groups >= len(names))
@@ -143,7 +143,7 @@ def item_maps(panels, groups, names, *, legend: str, title: str):
             axes.scatter(*points[rows].T, s=size, label=f"{group} ({len(rows):,})", **style)
         _no_scale(axes, name)
     entries = list(zip(*all_axes[0].get_legend_handles_labels()))
-    entries = entries[1:] + entries[:1] if len(rest) else entries  # the others are drawn first, told last
+    entries = entries[1:] + entries[:1] if len(rest) else entries  # drawn first, last in the legend
     place = {"loc": "outside right center", "alignment": "left"}
     figure.legend(*zip(*entries), title=f"{legend} (items shown)", markerscale=2, **place)
     figure.suptitle(title)
@@ -152,15 +152,15 @@ def item_maps(panels, groups, names, *, legend: str, title: str):
 
 @_styled
 def codebook_maps(panels, counts, title: str):
-    """Maps of each level's codebook vectors, the larger and darker the more items have the code (Figures 8 to 15).
+    """Draws maps of each level's codebook vectors, larger and darker for codes with more items (Figures 8 to 15).
 
     Args:
-        panels (list of tuple[str, ndarray]): title of a level and where its vectors lie, float, shape: [K, 2].
-        counts (sequence of ndarray): items that have each code of a level, integers, shape: [K].
-        title (str): of the figure.
+        panels (list of tuple[str, ndarray]): title of a level and coordinates of its vectors, float, shape: [K, 2].
+        counts (sequence of ndarray): number of items per code of a level, integers, shape: [K].
+        title (str): title of the figure.
 
     Returns:
-        matplotlib.figure.Figure: a panel a level; a dead code is a hollow grey ring.
+        matplotlib.figure.Figure: one panel per level; dead codes are hollow grey rings.
     """
     most, largest = max(np.max(level) for level in counts), max(map(len, counts))
     figure = Figure(figsize=(1.4 + 3.6 * len(panels), 4.3))
@@ -168,7 +168,7 @@ def codebook_maps(panels, counts, title: str):
     scale, shrink = LogNorm(1, max(most, 10)), min(1, 256 / largest) ** 0.5
     for (name, points), n_items, axes in zip(panels, counts, all_axes):
         dead, used = np.flatnonzero(n_items == 0), np.flatnonzero(n_items > 0)
-        used = used[np.argsort(-n_items[used], kind="stable")]  # large ones first, so that none hides another
+        used = used[np.argsort(-n_items[used], kind="stable")]  # large ones first, so that they do not hide small ones
         area = (12 + 60 * np.sqrt(n_items[used] / most)) * shrink
         edged = {"linewidths": 0.5, "rasterized": True}
         axes.scatter(*points[dead].T, s=10 * shrink, facecolors="none", edgecolors="#999999", **edged)
@@ -183,15 +183,17 @@ def codebook_maps(panels, counts, title: str):
 
 @_styled
 def codebook_usage(counts, labels, title: str):
-    """Items of each code, fullest code first, a line a level; a dashed line is even use of levels that are alike.
+    """Draws the number of items per code, fullest code first, one line per level.
+
+    If all levels have equally many codes and items, a dashed line shows even use.
 
     Args:
-        counts (sequence of ndarray): items that have each code of a level, integers, shape: [K].
-        labels (list of str): of each level.
-        title (str): of the figure.
+        counts (sequence of ndarray): number of items per code of a level, integers, shape: [K].
+        labels (list of str): label of each level.
+        title (str): title of the figure.
 
     Returns:
-        matplotlib.figure.Figure: the axis of items is linear below 1 and logarithmic above, so that 0 is there.
+        matplotlib.figure.Figure: the axis of items is linear below 1, to show 0, and logarithmic above.
     """
     n_codes = max(map(len, counts))
     figure = Figure(figsize=(8, 4.5))
@@ -212,26 +214,25 @@ def codebook_usage(counts, labels, title: str):
 
 @_styled
 def quality_by_id_dimension(dimensions, quality, title: str):
-    """Metrics against the dimension of the ID embedding (Figure 7), a panel a metric.
+    """Plots metrics against the dimension of the ID embedding (Figure 7), one panel per metric.
 
     Args:
-        dimensions (list of int): of the ID embedding, shape: [n].
-        quality (dict[str, list]): values of each metric by dimension, a list of one value a seed; [n] lists of any
-            length but 0.
-        title (str): of the figure.
+        dimensions (list of int): dimensions of the ID embedding, shape: [n].
+        quality (dict[str, list]): per metric a list per dimension, each with one value per seed, at least one.
+        title (str): title of the figure.
 
     Returns:
-        matplotlib.figure.Figure: means; bars of one sample standard deviation where there are several seeds.
+        matplotlib.figure.Figure: means, with error bars of one sample standard deviation if there are several seeds.
 
     Raises:
-        ValueError: a metric has not as many lists as there are dimensions, or an empty one.
+        ValueError: a metric lacks a list for a dimension, or has an empty one.
     """
     figure = Figure(figsize=(0.4 + 3.5 * len(quality), 3.6))
     all_axes = figure.subplots(1, len(quality), squeeze=False)[0]
     for (metric, by_dimension), axes in zip(quality.items(), all_axes):
         found = [len(seeds) for seeds in by_dimension]
         is_full = len(found) == len(dimensions) and all(found)
-        _check(is_full, f"{metric} has values of {found} seeds for dimensions {list(dimensions)}", "give all of them")
+        _check(is_full, f"{metric} has values of {found} seeds for dimensions {list(dimensions)}", "give one for each")
         means = [np.mean(seeds) for seeds in by_dimension]
         deviations = [np.std(seeds, ddof=1) if len(seeds) > 1 else np.nan for seeds in by_dimension]
         bars = deviations if max(found) > 1 else None
@@ -247,22 +248,21 @@ def quality_by_id_dimension(dimensions, quality, title: str):
 
 @_styled
 def learning_curves(curves, metric: str, title: str):
-    """Validation metric of runs against the epoch; a dot is the epoch whose checkpoint was chosen.
+    """Plots the validation metric of runs against the epoch; a dot marks the epoch of the chosen checkpoint.
 
     Args:
-        curves (dict[str, tuple]): name of a run to its epochs (counted from 0), its values, shape: [n] each, and the
-            chosen one of the epochs.
-        metric (str): what the values are.
-        title (str): of the figure.
+        curves (dict[str, tuple]): run name -> (epochs counted from 0, shape: [n]; values, shape: [n]; chosen epoch).
+        metric (str): name of the metric.
+        title (str): title of the figure.
 
     Returns:
-        matplotlib.figure.Figure: a line a run.
+        matplotlib.figure.Figure: one line per run.
 
     Raises:
-        ValueError: more runs than lines that can be told apart.
+        ValueError: no runs, or more runs than distinct line styles.
     """
     n_most = len(COLOURS) * len(LINES)
-    _check(0 < len(curves) <= n_most, f"{len(curves)} learning curves are asked for", f"give 1 to {n_most} of them")
+    _check(0 < len(curves) <= n_most, f"{len(curves)} learning curves were requested", f"give 1 to {n_most} of them")
     figure = Figure(figsize=(8 if len(curves) == 1 else 10, max(4.5, 1.2 + 0.21 * len(curves))))
     axes = figure.subplots()
     for number, (name, (epochs, values, chosen)) in enumerate(curves.items()):
@@ -278,7 +278,7 @@ def learning_curves(curves, metric: str, title: str):
 
 
 def save(figure, path) -> None:
-    """Writes a figure, PNG at 150 dots an inch or SVG by the path's suffix; without a date, so that bytes repeat."""
+    """Writes a figure as PNG (150 dpi) or SVG, by the path's suffix, without a date: the bytes are reproducible."""
     figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
@@ -287,7 +287,7 @@ def _line(number):
 
 
 def _no_scale(axes, title):
-    """t-SNE's axes have no unit: names, no ticks."""
+    """Labels the axes of t-SNE, without ticks, as they have no unit."""
     axes.set(title=title, xlabel="t-SNE 1", ylabel="t-SNE 2", xticks=[], yticks=[])
     axes.grid(visible=False)
 

@@ -1,30 +1,30 @@
-"""Whether two models differ by more than the luck of users and of seeds.
+"""Tests whether two models differ by more than chance, over users and seeds.
 
-Users and seeds are drawn again with replacement at once: the same users on both sides, the seeds of each side by
-themselves, because equal seeds of two models have nothing in common.
+The bootstrap resamples users and seeds together: the same users for both models, but the seeds of each model
+independently, because equal seeds of two models have nothing in common.
 
 Reference:
     Bradley Efron, Robert Tibshirani. "An Introduction to the Bootstrap", 1993: chapters 8 and 13, and page 69 for the
-    correction of few draws. Sture Holm. "A Simple Sequentially Rejective Multiple Test Procedure", 1979.
+    correction for few draws. Sture Holm. "A Simple Sequentially Rejective Multiple Test Procedure", 1979.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-MIN_SEEDS = 3  # with fewer the spread of seeds is unknown
-USERS_AT_ONCE = 4_000_000  # drawn users held at a time
+MIN_SEEDS = 3  # fewer seeds do not show their spread
+USERS_AT_ONCE = 4_000_000  # drawn users in memory at a time
 
 
 class Difference(NamedTuple):
-    """One side less the other.
+    """Difference of two models in one metric, ours minus theirs.
 
     Attributes:
-        mean (float): over users and seeds.
+        mean (float): mean difference over users and seeds.
         low (float): 2.5th percentile of the resampled differences.
         high (float): 97.5th percentile.
-        p_value (float or None): two-sided, of users and seeds resampled together; None with fewer than three seeds on
-            a side, low and high are then of users alone.
+        p_value (float or None): two-sided, of users and seeds resampled together. None if a model has fewer than three
+            seeds; then low and high come from resampled users only.
     """
 
     mean: float
@@ -34,15 +34,15 @@ class Difference(NamedTuple):
 
 
 def user_values(metric, ranks):
-    """What each user adds to a metric, for one relevant item a user.
+    """Value of a metric for each user, with one relevant item per user.
 
     Args:
-        metric (str): as RecBole names results: 'hit@10', 'recall@10', 'ndcg@10', 'mrr@10', 'map@10', 'precision@10',
-            or 'mrr', over all candidates.
-        ranks (ndarray): from 1, shape: [n_users], int.
+        metric (str): RecBole's name: 'hit@10', 'recall@10', 'ndcg@10', 'mrr@10', 'map@10', 'precision@10', or 'mrr',
+            which counts all candidates.
+        ranks (ndarray): ranks of the targets, from 1, shape: [n_users], int.
 
     Returns:
-        np.ndarray or None: float64, shape: [n_users]; None where ranks don't decide the metric.
+        np.ndarray or None: float64, shape: [n_users]; None if the metric does not follow from the ranks.
     """
     name, _, k = metric.partition("@")
     gain = GAINS.get(name)
@@ -65,12 +65,12 @@ GAINS = {
 
 
 def resampled_means(values, *, n_resamples, seed):
-    """Means over users drawn again with replacement, the same users for every column.
+    """Bootstrap means over users drawn with replacement, the same users for every column.
 
     Args:
-        values (ndarray): a user a row, shape: [n_users, n_columns].
-        n_resamples (int): how often to draw.
-        seed (int): of the draws; the same seed and number of users draw the same users.
+        values (ndarray): one row per user, shape: [n_users, n_columns].
+        n_resamples (int): number of resamples.
+        seed (int): seed of the draws; the same seed and number of users draw the same users.
 
     Returns:
         np.ndarray: float64, shape: [n_resamples, n_columns].
@@ -88,17 +88,18 @@ def resampled_means(values, *, n_resamples, seed):
 
 
 def difference(ours, theirs, our_means, their_means, *, seed):
-    """The difference of two models in one metric.
+    """Computes the difference of two models in one metric.
 
     Args:
-        ours (ndarray): means over all users, a run each, shape: [n_seeds].
-        theirs (ndarray): likewise, shape: [n_other_seeds].
-        our_means (ndarray): `resampled_means` of the runs of ours, shape: [n_resamples, n_seeds].
-        their_means (ndarray): of the same draws of users, shape: [n_resamples, n_other_seeds].
-        seed (int): of the draws of seeds.
+        ours (ndarray): mean over all users per run of our model, shape: [n_seeds].
+        theirs (ndarray): the same of the other model, shape: [n_other_seeds].
+        our_means (ndarray): `resampled_means` of our runs, shape: [n_resamples, n_seeds].
+        their_means (ndarray): those of their runs, with the same draws of users, shape:
+            [n_resamples, n_other_seeds].
+        seed (int): seed for drawing seeds.
 
     Returns:
-        Difference: ours less theirs.
+        Difference: ours minus theirs.
     """
     mean = float(np.mean(ours) - np.mean(theirs))
     if min(len(ours), len(theirs)) < MIN_SEEDS:
@@ -113,8 +114,9 @@ def difference(ours, theirs, our_means, their_means, *, seed):
 
 
 def _over_seeds(means, generator):
-    """Means over seeds drawn with replacement, spread by sqrt(n / (n - 1)), because n draws of n values vary less than
-    n new values would, shape: [n_resamples].
+    """Means over seeds drawn with replacement, shape: [n_resamples].
+
+    Deviations are scaled by sqrt(n / (n - 1)), because n draws from n values vary less than n new values.
     """
     n_resamples, n_seeds = means.shape
     drawn = generator.integers(n_seeds, size=(n_resamples, n_seeds))
@@ -123,10 +125,10 @@ def _over_seeds(means, generator):
 
 
 def holm(p_values):
-    """p-values corrected for how many there are, by Holm's step-down procedure.
+    """Corrects p-values for multiple tests by Holm's step-down procedure.
 
     Args:
-        p_values (list of float): as tested together.
+        p_values (list of float): p-values of all tests.
 
     Returns:
         list[float]: in the same order, at most 1.

@@ -13,19 +13,17 @@ from recbole.utils import get_trainer, init_seed
 from recbole_unirep.compat import workarounds
 from recbole_unirep.compat.pickle_guard import FLAG, refusal
 from recbole_unirep.config import Config, find_model
-from recbole_unirep.data.recbole_split import load_recbole_data
-from recbole_unirep.data.split import load_data
 from recbole_unirep.files.lock import locked
 from recbole_unirep.files.whole import write_json, write_yaml
-from recbole_unirep.model.build import build_model, trains_rows
-from recbole_unirep.quick_start import run_recbole
+from recbole_unirep.model.build import build_model
+from recbole_unirep.quick_start import load_data_of, plan_of, run_recbole
 from recbole_unirep.runs.environment import environment
 from recbole_unirep.runs.folder import IMPORT, LAST, create_run_folder
-from recbole_unirep.scoring.protocols import RECBOLE, protocols_asked
+from recbole_unirep.scoring.protocols import RECBOLE
 from recbole_unirep.settings.known_keys import general_keys, keys_of_class, special_keys
 from recbole_unirep.settings.values import PLAIN, split_arguments
 from recbole_unirep.training.pretraining import check_stage
-from recbole_unirep.training.trainer import trainer_class
+from recbole_unirep.training.recbole_trainers import trainer_class
 
 # What a checkpoint's config says of a machine, or of how it was evaluated.
 NOT_TAKEN = {
@@ -63,9 +61,9 @@ def import_recbole(arguments):
     config = Config(config_dict=kept, arguments=texts)
     check_stage(config)
     init_seed(config["seed"], config["reproducibility"])
-    by_recbole = RECBOLE in protocols_asked(config["protocol"])
-    data = load_recbole_data(config) if by_recbole else load_data(config, one_row_a_user=trains_rows(config))
-    model = build_model(config, data.train)
+    plan = plan_of(config)
+    data = load_data_of(config, plan)
+    model = build_model(config, data.train, plan.trains_rows)
     try:
         model.load_state_dict(saved["state_dict"])
         model.load_other_parameter(saved.get("other_parameter"))

@@ -1,1 +1,1 @@
-"""Workarounds for RecBole's faults, and the guard against pickles."""
+"""Workarounds for bugs of RecBole 1.2.1, and the guard against unsafe pickles."""

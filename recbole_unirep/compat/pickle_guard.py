@@ -1,11 +1,12 @@
-"""recbole_unirep.compat.pickle_guard: RecBole's code unpickles only what this process wrote, unless it is told to.
+"""recbole_unirep.compat.pickle_guard: RecBole's code may unpickle only files of this process, unless allowed.
 
-RecBole 1.2.1 pickles its Config into every checkpoint and reads such files by calls that run whatever a pickle holds
-(pre_model_path of S3Rec, RaCT and ConvNCF, pretrain_path of NAIS, the two of NeuMF, warm_up of KD_DAGFM, item_emb.npy
-of LDiffRec). Since torch 2.6 those of its own Trainer fail as well: https://github.com/RUCAIBox/RecBole/issues/2212,
-https://github.com/RUCAIBox/RecBole/issues/2215. Drop when RecBole writes tensors and plain values.
+RecBole 1.2.1 pickles its Config into every checkpoint. It reads such files with calls that run any code in the pickle:
+pre_model_path of S3Rec, RaCT and ConvNCF, pretrain_path of NAIS, both paths of NeuMF, warm_up of KD_DAGFM, item_emb.npy
+of LDiffRec. Since torch 2.6, loading the checkpoints of RecBole's own Trainer fails:
+https://github.com/RUCAIBox/RecBole/issues/2212, https://github.com/RUCAIBox/RecBole/issues/2215.
+Drop when RecBole writes tensors and plain values.
 
-torch and numpy are imported inside the functions: this module is read before anything heavy is.
+torch and numpy are imported inside the functions, because this module is imported before anything heavy.
 """
 
 import functools
@@ -17,15 +18,15 @@ from contextlib import contextmanager
 
 FLAG = "unsafe_pickle"
 _allowed = [False]
-_written = {}  # path -> size and time of what RecBole's code has saved in this process
+_written = {}  # path -> size and modification time of files that RecBole's code has saved in this process
 
 
 @contextmanager
 def pickles(are_allowed):
-    """Within the block RecBole's code may, or may not, unpickle files that others wrote.
+    """Allows or forbids, within the block, that RecBole's code unpickles files of other processes.
 
     Args:
-        are_allowed (bool): what the user's unsafe_pickle says.
+        are_allowed (bool): value of the user's key unsafe_pickle.
     """
     _allowed.append(bool(are_allowed))
     try:
@@ -34,13 +35,13 @@ def pickles(are_allowed):
         _allowed.pop()
 
 
-def allow_for_good():
-    """From here on RecBole's code may unpickle any file, outside of `pickles` blocks."""
+def allow_by_default():
+    """Allows RecBole's code to unpickle any file from now on, except within `pickles(False)` blocks."""
     _allowed[0] = True
 
 
 def guard():
-    """Puts the guard before torch.load and numpy.load; calls from any package but RecBole are left as they are."""
+    """Installs the guard in torch.load and numpy.load. Calls from packages other than RecBole are not affected."""
     import numpy
     import torch
 
@@ -67,14 +68,14 @@ def _guarded_torch(load):
         runs_pickles = _allowed[-1] or _is_ours(file)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # pickle protocol 4 is detected before it is refused
+                warnings.simplefilter("ignore")  # torch warns about pickle protocol 4 before it refuses the file
                 return load(file, *args, weights_only=not runs_pickles, **kwargs)
         except pickle.UnpicklingError as error:
             if not runs_pickles:
                 raise refusal(file) from error
-            raise ValueError(f"{file} is no checkpoint that can be read ({_line(error)}): restore it") from error
+            raise ValueError(f"{file} is not a readable checkpoint ({_line(error)}): restore it") from error
         except (RuntimeError, EOFError) as error:
-            raise ValueError(f"{file} is no checkpoint that can be read ({_line(error)}): restore it") from error
+            raise ValueError(f"{file} is not a readable checkpoint ({_line(error)}): restore it") from error
 
     return load_guarded
 
@@ -93,17 +94,17 @@ def _guarded_numpy(load):
 
 
 def refusal(file):
-    """The error about a file that only unpickling can read.
+    """Returns the error for a file that can only be read by unpickling.
 
     Args:
-        file (str or Path): its path.
+        file (str or Path): path of the file.
 
     Returns:
         ValueError: one line.
     """
     return ValueError(
         f"{file} holds more than tensors and plain values (RecBole pickles its checkpoints), and reading it would run "
-        f"whatever code is in it: if you trust who made it, add --{FLAG}=True"
+        f"any code in it: if you trust its source, add --{FLAG}=True"
     )
 
 
@@ -112,7 +113,7 @@ def _is_recbole(frame):
 
 
 def _is_ours(file):
-    """Whether RecBole's code wrote this file in this process, and nobody since."""
+    """True if RecBole's code wrote this file in this process and it has not changed since."""
     if not isinstance(file, (str, os.PathLike)) or not os.path.isfile(file):
         return False
     return _written.get(os.path.realpath(file)) == _stamp(file)

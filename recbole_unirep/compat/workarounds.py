@@ -1,6 +1,6 @@
-"""Every fault of RecBole 1.2.1 that we work around, found by trying, with its thread and the day it may go.
+"""Workarounds for bugs of RecBole 1.2.1, each with its RecBole issue and the condition for dropping it.
 
-RecBole, torch and numpy are imported inside the functions: this module is read before anything heavy is.
+RecBole, torch and numpy are imported inside the functions, because this module is imported before anything heavy.
 """
 
 import contextlib
@@ -19,16 +19,16 @@ RECBOLE_VERSION = "1.2.1"
 
 
 def require_recbole():
-    """Make sure that the one RecBole we know is here.
+    """Check that the supported version of RecBole is installed.
 
-    Its own metadata forbids Python 3.12 and later (ray's pin), so there pip leaves it out.
+    RecBole's metadata excludes Python 3.12 and later (its pin of ray), so pip does not install it there.
 
     Raises:
-        ImportError: RecBole is missing or is another version.
+        ImportError: RecBole is missing or has another version.
     """
     how = f"pip install --no-deps recbole=={RECBOLE_VERSION}"
     if importlib.util.find_spec("recbole") is None:
-        raise ImportError(f"RecBole is not installed (pip leaves it out on Python 3.12 and later): {how}")
+        raise ImportError(f"RecBole is not installed (pip skips it on Python 3.12 and later): {how}")
     import recbole
 
     if recbole.__version__ != RECBOLE_VERSION:
@@ -37,7 +37,7 @@ def require_recbole():
 
 @functools.cache
 def apply():
-    """Apply each workaround that this installation needs, once a process."""
+    """Apply every workaround that this installation needs, once per process."""
     require_recbole()
     add_numpy_names()
     download_in_one_process()
@@ -48,7 +48,7 @@ def apply():
 
 
 def add_numpy_names():
-    """Give numpy 2 the names that it dropped and that RecBole's Config and ray 2.6.3 (RecBole's quick_start) read.
+    """Restore the names dropped by numpy 2 that RecBole's Config and ray 2.6.3 (imported by its quick_start) use.
 
     https://github.com/RUCAIBox/RecBole/pull/2155 and https://github.com/RUCAIBox/RecBole/pull/2203.
     Drop when RecBole's Config.compatibility_settings is gone.
@@ -57,18 +57,18 @@ def add_numpy_names():
 
     for old, new in {"float_": "float64", "complex_": "complex128", "unicode_": "str_", "bool8": "bool_"}.items():
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numpy 1.24 to 1.26 warn when bool8 is only looked at
+            warnings.simplefilter("ignore")  # numpy 1.24 to 1.26 warn when bool8 is accessed
             missing = not hasattr(numpy, old)
         if missing:
             setattr(numpy, old, getattr(numpy, new))
 
 
 def download_in_one_process():
-    """Let a single process download a dataset, into a folder that appears when it is complete.
+    """Let a single process download a dataset, into a folder that appears only when the download is complete.
 
-    RecBole waits at torch.distributed.barrier without a process group, and takes a half-filled folder for the dataset.
+    RecBole calls torch.distributed.barrier without a process group, and treats a half-filled folder as the dataset.
     https://github.com/RUCAIBox/RecBole/issues/1989 and https://github.com/RUCAIBox/RecBole/issues/2050.
-    Drop when Dataset._download asks for a process group first.
+    Drop when Dataset._download checks for a process group first.
     """
     from recbole.data.dataset.dataset import Dataset
     from torch import distributed
@@ -91,8 +91,8 @@ def download_in_one_process():
                 download(self)
                 os.replace(self.dataset_path, folder)
         except BaseException:
-            with contextlib.suppress(OSError):  # another process may have put something there
-                for parent in new:  # the innermost first
+            with contextlib.suppress(OSError):  # another process may have written there
+                for parent in new:  # innermost first
                     parent.rmdir()
             raise
         finally:
@@ -102,9 +102,9 @@ def download_in_one_process():
 
 
 def fill_dok_matrix():
-    """Give scipy's dok_matrix back the _update that LightGCN, NGCF, GCMC, NCL and others of RecBole call.
+    """Restore scipy's dok_matrix._update, which RecBole's LightGCN, NGCF, GCMC, NCL and other models call.
 
-    https://github.com/RUCAIBox/RecBole/issues/2034. Drop when those models fill their matrices by public means.
+    https://github.com/RUCAIBox/RecBole/issues/2034. Drop when these models use scipy's public API.
     """
     from scipy.sparse import dok_matrix
 
@@ -113,10 +113,10 @@ def fill_dok_matrix():
 
 
 def detect_no_anomalies():
-    """Turn off autograd's anomaly detection, which RecBole's SINE turns on for every model when it is imported.
+    """Turn off autograd's anomaly detection, which importing RecBole's SINE turns on for every model.
 
     It checks every gradient of every operation for NaN and makes a training step up to twice as slow. Found in
-    recbole/model/sequential_recommender/sine.py; no thread is known. Drop when that line is gone.
+    recbole/model/sequential_recommender/sine.py; no RecBole issue is known. Drop when RecBole removes that line.
     """
     import torch
 
@@ -126,8 +126,8 @@ def detect_no_anomalies():
 
 
 def silence_deprecations():
-    """Hide the FutureWarnings that RecBole's own lines cause in every run (pandas' fillna, torch's GradScaler).
+    """Hide the FutureWarnings that RecBole's own code causes in every run (pandas' fillna, torch's GradScaler).
 
-    They ask RecBole's authors for changes, not the user. Drop when a run shows none.
+    They concern RecBole's authors, not the user. Drop when a run shows none without this filter.
     """
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")

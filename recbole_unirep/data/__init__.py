@@ -1,1 +1,1 @@
-"""Sequences, candidates and item text of a dataset, aligned with RecBole's numbering."""
+"""Sequences, candidates and item text of a dataset, indexed by RecBole's ids."""

@@ -1,24 +1,24 @@
-"""recbole_unirep.data.behaviours: what each interaction was, such as a view, a cart or a purchase.
+"""recbole_unirep.data.behaviours: the behaviour of each interaction, such as view, cart or purchase.
 
-A column of the `.inter` file says it: a token is a behaviour, numbers are cut into ranges (ratings, say).
+A column of the `.inter` file holds it. Each token is a behaviour; numbers, such as ratings, are cut into ranges.
 """
 
 import numpy as np
 from recbole.utils import FeatureSource, FeatureType
 
-BEHAVIOUR = "behaviour_number"  # the field that interactions get, 1 on; 0 pads
+BEHAVIOUR = "behaviour_number"  # the added field of interactions: counts from 1, 0 pads
 NUMBERS = (FeatureType.FLOAT,)
 
 
 def add_behaviours(dataset):
-    """Gives the interactions a token field BEHAVIOUR where the config names a column, `behaviour_field`.
+    """Adds a token field BEHAVIOUR to the interactions if `behaviour_field` names a column.
 
     Args:
-        dataset (recbole Dataset): numbered, its interactions still a table, their numbers as in the file; changed.
+        dataset (recbole Dataset): changed in place; ids are assigned, the interactions are still a pandas table and its
+            numbers are those of the file.
 
     Raises:
-        ValueError: there is no such column, it holds nothing for some interactions, or it and `behaviour_cuts` do not
-            go together.
+        ValueError: the column is missing, is empty for some interactions, or does not fit `behaviour_cuts`.
     """
     config, table = dataset.config, dataset.inter_feat
     field, cuts = config["behaviour_field"], config["behaviour_cuts"]
@@ -26,21 +26,21 @@ def add_behaviours(dataset):
         return
     if field not in table:
         raise ValueError(
-            f"behaviour_field={field} is no column of {config['dataset']}.inter: name one that says what each "
-            f"interaction was"
+            f"behaviour_field={field} is not a column of {config['dataset']}.inter: name the column that holds the "
+            f"behaviour of each interaction"
         )
     if dataset.field2type[field] in NUMBERS:
         values = table[field].to_numpy()
         number, names = _ranges(field, values, cuts)
         number = np.where(np.isnan(values), -1, number)
     elif cuts is not None:
-        raise ValueError(f"behaviour_cuts={cuts} cut numbers, {field} is a column of tokens: leave them out")
+        raise ValueError(f"behaviour_cuts={cuts} needs numbers, {field} is a column of tokens: leave the cuts out")
     else:
         number, names = table[field].to_numpy() - 1, [str(name) for name in dataset.field2id_token[field][1:]]
     if (number < 0).any():
         raise ValueError(
-            f"behaviour_field={field}: {np.count_nonzero(number < 0)} interactions have nothing in it: fill it in, or "
-            f"remove them"
+            f"behaviour_field={field} is empty for {np.count_nonzero(number < 0)} interactions: fill it in, or remove "
+            f"these interactions"
         )
     table[BEHAVIOUR] = 1 + number
     dataset.set_field_property(BEHAVIOUR, FeatureType.TOKEN, FeatureSource.INTERACTION, 1)
@@ -49,16 +49,16 @@ def add_behaviours(dataset):
 
 
 def behaviours_of(table):
-    """Numbers of the behaviours of a table of interactions, shape: [n]; None where they have none."""
+    """Behaviour number of each row of a table of interactions, shape: [n]; None if the table has no behaviours."""
     return table[BEHAVIOUR].to_numpy() if BEHAVIOUR in table else None
 
 
 def _ranges(field, values, cuts):
-    """Number of the range that each value is in, shape: [n], and the ranges' names."""
+    """Range number of each value, shape: [n], and the names of the ranges."""
     is_list = isinstance(cuts, (list, tuple)) and all(isinstance(cut, (int, float)) for cut in cuts)
     if not is_list or not cuts or list(cuts) != sorted(set(cuts)):
         raise ValueError(
-            f"behaviour_cuts={cuts}: {field} is a column of numbers, give rising ones that part them, such as [4]"
+            f"behaviour_cuts={cuts}: {field} is a column of numbers, which needs a list of rising cuts, such as [4]"
         )
     inner = [f"{one:g} to below {other:g}" for one, other in zip(cuts[:-1], cuts[1:])]
     return np.digitize(values, cuts), [f"below {cuts[0]:g}", *inner, f"{cuts[-1]:g} and more"]

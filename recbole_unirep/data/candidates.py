@@ -1,7 +1,7 @@
-"""recbole_unirep.data.candidates: what a target is ranked against, the same for every model and epoch.
+"""recbole_unirep.data.candidates: the items that a target is ranked against, equal for all models and epochs.
 
-RecBole draws negatives anew at every evaluation (RecBole issue 2077). Here they follow from the seed, the split and
-the user's token alone.
+RecBole draws new negatives at every evaluation (RecBole issue 2077). Here they depend only on the seed, the split and
+the user's token.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ N_SAMPLED = 99  # negatives of protocol uni99 (Kang and McAuley, ICDM 2018; Zhou
 
 
 class Targets(NamedTuple):
-    """Held-out interactions of one split, a row each.
+    """Held-out interactions of one split, one row each.
 
     Attributes:
         users (Tensor): shape: [n], int64.
         items (Tensor): shape: [n], int64.
-        positions (Tensor): number of earlier items of the user, shape: [n], int64.
+        positions (Tensor): number of the user's interactions before the target, shape: [n], int64.
     """
 
     users: Tensor
@@ -29,40 +29,40 @@ class Targets(NamedTuple):
 
 
 def sampled_candidates(*, sequences, users, user_tokens, item_tokens, seed, split):
-    """99 distinct items a user, uniform over the items the user has nowhere in the dataset.
+    """Draws 99 distinct items per user, uniformly from the items that the user never interacted with.
 
     Items are numbered by their sorted tokens and drawn by a Philox counter generator keyed by (seed, split, user
-    token), so that row order, internal numbering and process do not matter.
+    token). Row order, internal ids and the process do not change the draw.
 
     Args:
         sequences (UserSequences): all interactions.
         users (Tensor): user ids, shape: [n].
         user_tokens (np.ndarray): shape: [n_users].
         item_tokens (np.ndarray): shape: [n_items].
-        seed (int): the run's seed for candidates.
+        seed (int): `candidates_seed` of the run.
         split (str): 'valid' or 'test'.
 
     Returns:
         Tensor: item ids, shape: [n, 99], int64.
 
     Raises:
-        ValueError: a user has fewer than 99 items left.
+        ValueError: a user has fewer than 99 items to draw from.
     """
     sorted_items = 1 + np.argsort(item_tokens[1:].astype(str), kind="stable")
     candidates = np.empty((len(users), N_SAMPLED), dtype=np.int64)
     for row, user in enumerate(users.tolist()):
-        owned = set(sequences.of(user).tolist())
-        if len(sorted_items) - len(owned) < N_SAMPLED:
+        own_items = set(sequences.of(user).tolist())
+        if len(sorted_items) - len(own_items) < N_SAMPLED:
             raise ValueError(
-                f"protocol uni99 needs {N_SAMPLED} items that user {user_tokens[user]} has not, "
-                f"{len(sorted_items) - len(owned)} are left: rank with protocol: full"
+                f"protocol uni99 needs {N_SAMPLED} items that user {user_tokens[user]} never interacted with, "
+                f"found {len(sorted_items) - len(own_items)}: use protocol: full"
             )
-        candidates[row] = _draw(sorted_items, owned, _key(seed, split, user_tokens[user]))
+        candidates[row] = _draw(sorted_items, own_items, _key(seed, split, user_tokens[user]))
     return torch.from_numpy(candidates)
 
 
 def candidates_hash(users, candidates, user_tokens, item_tokens):
-    """SHA-256 over every user's token and candidate tokens, users sorted by token.
+    """Hashes every user's token and candidate tokens by SHA-256, users sorted by token.
 
     Args:
         users (Tensor): shape: [n].
@@ -82,10 +82,10 @@ def candidates_hash(users, candidates, user_tokens, item_tokens):
 
 
 def tie_priority(item_tokens, seed):
-    """One seeded order of the item tokens that decides between equal scores, for all models alike.
+    """Orders the item tokens by a seed, to rank items of equal score alike for all models.
 
     Returns:
-        Tensor: place of each item id, lower wins, shape: [n_items], int64.
+        Tensor: place of each item id, the lower place ranks first, shape: [n_items], int64.
     """
     sorted_items = 1 + np.argsort(item_tokens[1:].astype(str), kind="stable")
     shuffled = np.argsort(np.random.Philox(key=_key(seed, "ties", "")).random_raw(len(sorted_items)), kind="stable")
@@ -95,14 +95,14 @@ def tie_priority(item_tokens, seed):
 
 
 def earlier_items(sequences, targets):
-    """Row and item of every interaction before each target, for protocol full_unseen.
+    """Lists all interactions before each target, for protocol full_unseen.
 
     Args:
         sequences (UserSequences): all interactions.
         targets (Targets): n targets.
 
     Returns:
-        tuple[Tensor, Tensor]: row numbers and item ids, shape: [n_earlier] each, int64.
+        tuple[Tensor, Tensor]: row number of the target and item id of each, shape: [n_earlier] each, int64.
     """
     n_earlier = targets.positions.numpy()
     rows = np.repeat(np.arange(len(n_earlier)), n_earlier)
@@ -112,17 +112,17 @@ def earlier_items(sequences, targets):
 
 
 def _key(seed, split, token):
-    """128-bit key of a counter generator."""
+    """Returns a 128-bit key for a counter generator."""
     return int.from_bytes(hashlib.blake2b(f"{seed}\0{split}\0{token}".encode(), digest_size=16).digest(), "little")
 
 
-def _draw(sorted_items, owned, key):
-    """99 distinct items outside `owned`, in drawing order, by rejection."""
+def _draw(sorted_items, own_items, key):
+    """Draws 99 distinct items outside `own_items` by rejection; returns them in drawing order."""
     generator = np.random.Philox(key=key)
     chosen = {}
     while len(chosen) < N_SAMPLED:
         uniform = (generator.random_raw(2 * N_SAMPLED) >> np.uint64(11)) * 2.0**-53  # [0, 1), 53 bits
         for item in sorted_items[(uniform * len(sorted_items)).astype(np.int64)].tolist():
-            if item not in owned and len(chosen) < N_SAMPLED:
+            if item not in own_items and len(chosen) < N_SAMPLED:
                 chosen[item] = None
     return list(chosen)

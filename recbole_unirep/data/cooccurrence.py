@@ -1,4 +1,4 @@
-"""recbole_unirep.data.cooccurrence: items that follow each other or are taken together in the training interactions.
+"""recbole_unirep.data.cooccurrence: counts of items that follow each other or occur together in training.
 
 Reference:
     Omer Levy, Yoav Goldberg. "Neural Word Embedding as Implicit Matrix Factorization", NeurIPS 2014 (positive
@@ -15,17 +15,17 @@ from torch import Tensor
 
 from recbole_unirep.data.sequences import WINDOW
 
-GRAPH_WINDOW = 5  # items of a user that stand so near count as taken together
+GRAPH_WINDOW = 5  # items of a user co-occur if their places in the sequence differ by at most this
 
 
 class ItemTransitions(NamedTuple):
-    """Followers of every item: those of item i are the entries `offsets[i]` to `offsets[i + 1]`.
+    """Followers of every item: those of item i are the entries from `offsets[i]` to before `offsets[i + 1]`.
 
     Attributes:
-        offsets (Tensor): shape: [n_items + 1], int64.
-        items (Tensor): followers, shape: [N], int64.
-        values (Tensor): how often, at one over the distance, times the item's scale; shape: [N], float32.
-        scale (Tensor): one over the square root of all that followed an item; shape: [n_items], float32.
+        offsets (Tensor): first entry of each item, shape: [n_items + 1], int64.
+        items (Tensor): ids of the followers, shape: [N], int64.
+        values (Tensor): counts of the pairs, weighted by 1 / distance, times the item's scale; shape: [N], float32.
+        scale (Tensor): 1 / sqrt(sum of the item's weighted counts, at least 1); shape: [n_items], float32.
     """
 
     offsets: Tensor
@@ -35,16 +35,16 @@ class ItemTransitions(NamedTuple):
 
 
 def following_counts(sequences, n_first, n_items, window):
-    """How often an item stood at most so far behind another, at one over the distance.
+    """Counts how often one item follows another within a window, each time weighted by 1 / distance.
 
     Args:
         sequences (UserSequences): each user's items in time order.
-        n_first (np.ndarray): how many of each user's count, shape: [n_users].
+        n_first (np.ndarray): number of each user's first items to count, shape: [n_users].
         n_items (int): number of item ids, padding included.
-        window (int): the largest distance.
+        window (int): largest distance between the places of the two items.
 
     Returns:
-        sparse.csr_array: row: the earlier item, column: the later one; shape: [n_items, n_items], float64.
+        sparse.csr_array: rows are the earlier items, columns the later ones; shape: [n_items, n_items], float64.
     """
     is_training = sequences.is_among_first(n_first)
     users = np.repeat(np.arange(len(sequences.offsets) - 1), np.diff(sequences.offsets))[is_training]
@@ -58,16 +58,16 @@ def following_counts(sequences, n_first, n_items, window):
 
 
 def item_transitions(train):
-    """Followers of every item in training.
+    """Counts the followers of every item in the training interactions.
 
     Args:
-        train (Dataset): training part of a dataset that `build_for_rows` or `build` made.
+        train (Dataset): training part of a dataset, from `build_for_rows` or `build`.
 
     Returns:
         ItemTransitions: over all item ids.
 
     Raises:
-        ValueError: as `n_training`.
+        ValueError: see `n_training`.
     """
     n_first = n_training(train, "transition_bias")
     counts = following_counts(train.sequences, n_first, train.item_num, WINDOW)
@@ -78,42 +78,42 @@ def item_transitions(train):
 
 
 def item_counts(train):
-    """How often each item stands in training, shape: [n_items], float32; argument and errors as above."""
+    """Counts each item's training interactions, shape: [n_items], float32; argument and errors as above."""
     n_first = n_training(train, "popularity_bias")
     counts = train.sequences.item_counts(n_first, train.item_num)
     return torch.from_numpy(counts.astype(np.float32))
 
 
 def n_training(train, key):
-    """How many of each user's items are training, shape: [n_users].
+    """Number of each user's training items, shape: [n_users].
 
     Args:
         train (Dataset): as above.
-        key (str): what needs them, for the message.
+        key (str): config key that needs the numbers, for the message.
 
     Raises:
-        ValueError: the dataset is stock RecBole's, which does not hold each user's items in a row.
+        ValueError: the dataset is stock RecBole's, which does not store each user's items in order.
     """
     if not hasattr(train, "sequences"):
         raise ValueError(
-            f"{key} is made of what each user took in order, which stock RecBole's dataset does not hold: use "
-            f"run_recbole of recbole_unirep, or leave the key out"
+            f"{key} needs each user's items in order, which stock RecBole's dataset does not store: use run_recbole of "
+            f"recbole_unirep, or leave the key out"
         )
     return np.bincount(train.inter_feat[train.uid_field].numpy(), minlength=train.user_num) + 1
 
 
 def graph_vectors(sequences, n_training, n_items, dim, seed):
-    """Factors of the items' positive pointwise mutual information.
+    """Factorizes the items' positive pointwise mutual information.
 
     Args:
         sequences (UserSequences): each user's items in time order.
-        n_training (np.ndarray): how many of each user's are training, shape: [n_users].
+        n_training (np.ndarray): number of each user's training items, shape: [n_users].
         n_items (int): number of item ids, padding included.
-        dim (int): dimensions of a vector; fewer where there are fewer items.
-        seed (int): of the factorization's first vector.
+        dim (int): dimensions of a vector; with few items the last ones are zero.
+        seed (int): seed of the factorization's starting vector.
 
     Returns:
-        np.ndarray: zeros for an item without neighbours, float32, shape: [n_items, dim].
+        np.ndarray: vectors, zeros for items without neighbours, float32, shape: [n_items, dim].
     """
     counts = following_counts(sequences, n_training, n_items, GRAPH_WINDOW)
     counts = (counts + counts.T).tocoo()
@@ -126,5 +126,5 @@ def graph_vectors(sequences, n_training, n_items, dim, seed):
         first = np.random.default_rng(seed).standard_normal(n_items)
         left, strength, _ = svds(matrix, k=n_factors, v0=first)
         vectors[:, :n_factors] = left[:, ::-1] * np.sqrt(strength[::-1])
-    vectors[np.abs(vectors).max(axis=1) < 1e-8] = 0  # the factors of nothing are rounding
+    vectors[np.abs(vectors).max(axis=1) < 1e-8] = 0  # items without neighbours get rounding errors only
     return vectors

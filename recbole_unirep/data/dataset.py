@@ -1,41 +1,42 @@
 """recbole_unirep.data.dataset: RecBole's datasets, with exact time order and a fast augmentation.
 
-RecBole 1.2.1 converts timestamps to float32 before it sorts by them, which scrambles second-resolution times
-(RecBole issues 1653, 2204), and augments in a Python loop over all prefixes (issues 1298, 1537). Here the rows are
-sorted by exact times first, and the augmentation writes the same rows with array operations.
+RecBole 1.2.1 converts timestamps to float32 before sorting, which scrambles times in seconds (RecBole issues 1653,
+2204), and augments in a Python loop over all prefixes (issues 1298, 1537). Here rows are sorted by exact times, and
+array operations write the same augmented rows.
 """
 
-import importlib
 from logging import getLogger
 
 import numpy as np
 import pandas
 import torch
+from recbole.data import dataset as recbole
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType, ModelType
 
 from dataset_prep.text import quoted_parts
 from recbole_unirep.data.behaviours import BEHAVIOUR, add_behaviours, behaviours_of
-from recbole_unirep.data.cold_items import cold_items_asked, is_left
+from recbole_unirep.data.cold_items import kept_interactions, requested_cold_items
 from recbole_unirep.data.reading import check_prepared, fast_reader
 from recbole_unirep.data.sequences import UserSequences, grouped_order
 from recbole_unirep.data.tie_order import n_tied, shuffling_keys, time_order
 
-CHUNK_ROWS = 65_536  # rows whose places are held at once
-TARGET_PLACE = "target_place"  # a column that says which interaction a row was, while RecBole splits the rows
-DATASETS = {ModelType.SEQUENTIAL: "SequentialDataset", ModelType.KNOWLEDGE: "KnowledgeBasedDataset"}
+CHUNK_ROWS = 65_536  # rows per chunk of histories, to bound the memory
+TARGET_PLACE = "target_place"  # a temporary column: number of the interaction that a row was before the split
 
 
 class TimeOrdered:
-    """Mixin of a RecBole Dataset: exact time order, one catalogue, one split for all models, quoted lists as lists."""
+    """Mixin of a RecBole Dataset: exact time order, one catalogue and one split for all models, quoted lists."""
+
+    place_in_whole = None  # place of each interaction in `whole_sequences`, if interactions with cold items are dropped
 
     def _load_feat(self, filepath, source):
-        """Reads an atomic file as RecBole does, then reads `'Skin Care', "Women's"` as two tokens, not as four."""
+        """Reads an atomic file as RecBole does, but `'Skin Care', "Women's"` as two tokens; RecBole reads four."""
         with fast_reader(self.time_field):
             feat = super()._load_feat(filepath, source)
-        stranger = {FeatureSource.ITEM: self.uid_field, FeatureSource.USER: self.iid_field}.get(source)
-        if feat is not None and stranger in feat:
-            raise ValueError(f"{filepath} has a column {stranger}, which only interactions have: remove it")
+        misplaced = {FeatureSource.ITEM: self.uid_field, FeatureSource.USER: self.iid_field}.get(source)
+        if feat is not None and misplaced in feat:
+            raise ValueError(f"{filepath} has a column {misplaced}, which belongs into the .inter file: remove it")
         for field in feat.columns if feat is not None else ():
             if self.field2type[field] == FeatureType.TOKEN_SEQ and any(_is_quoted(cell) for cell in feat[field]):
                 feat[field] = [_quoted_list(cell, self.config["seq_separator"]) for cell in feat[field]]
@@ -43,20 +44,20 @@ class TimeOrdered:
         return feat
 
     def _load_inter_feat(self, token, dataset_path):
-        """Reads the interactions; where they have no times, their rows stand in order of time."""
+        """Reads the interactions; without a column of times, their rows count as sorted by time."""
         super()._load_inter_feat(token, dataset_path)
         if self.time_field not in self.inter_feat:
             getLogger().warning(
-                f"{token}.inter: no column '{self.time_field}' is loaded (TIME_FIELD, load_col), so its rows are taken "
-                f"to stand in order of time"
+                f"{token}.inter: no column '{self.time_field}' is loaded (TIME_FIELD, load_col): the order of its rows "
+                f"is taken as the order of time"
             )
             self.inter_feat[self.time_field] = np.arange(len(self.inter_feat), dtype=np.float64)
             self.set_field_property(self.time_field, FeatureType.FLOAT, FeatureSource.INTERACTION, 1)
 
     def _remap(self, remap_list):
-        """RecBole's numbering; the ids of cold items come last."""
+        """Assigns ids as RecBole does, but the largest ones to cold items."""
         super()._remap(remap_list)
-        cold_items = cold_items_asked(self.config)
+        cold_items = requested_cold_items(self.config)
         if cold_items is None or self.iid_field not in [field for _, field, _ in remap_list]:
             return
         tokens = self.field2id_token[self.iid_field]
@@ -70,7 +71,7 @@ class TimeOrdered:
             self.field2token_id[field] = {token: place for place, token in enumerate(tokens[order])}
 
     def _filter_by_inter_num(self):
-        """RecBole's filter by counting arrays; then drops features of users and items that are gone."""
+        """Filters as RecBole does, by array operations; then drops the features of removed users and items."""
         fields, is_kept = (self.uid_field, self.iid_field), np.ones(len(self.inter_feat), dtype=bool)
         numbers = [pandas.factorize(self.inter_feat[field])[0] for field in fields]
         intervals = [self._parse_intervals_str(self.config[f"{side}_inter_num_interval"]) for side in ("user", "item")]
@@ -90,17 +91,17 @@ class TimeOrdered:
                 feat.drop(feat.index[~feat[field].isin(self.inter_feat[field])], inplace=True)
 
     def _is_within(self, numbers, is_kept, intervals):
-        """Whether each row's user (or item) has as many kept rows as the intervals allow, shape: [n], bool."""
+        """True for rows whose user (or item) has a number of kept rows within the intervals, shape: [n], bool."""
         if intervals is None:
             return is_kept
         counts = np.bincount(numbers[is_kept], minlength=numbers.max(initial=-1) + 1)
         return self._within_intervals(counts, intervals)[numbers]
 
     def leave_one_out(self, group_by, leave_one_mode):
-        """RecBole's split, users in order of their first row, without a loop over rows.
+        """Splits as RecBole does, users in order of their first row, without a loop over rows.
 
-        RecBole's rule for sequential models, where a user's first item is no row, serves all models: otherwise a user
-        with two or three interactions would be held out for general models alone.
+        All models use RecBole's rule for sequential models, where a user's first item is not a row. RecBole's rule for
+        general models would hold out more interactions of users with two or three of them.
         """
         if leave_one_mode != "valid_and_test" or group_by is None:
             return super().leave_one_out(group_by, leave_one_mode)
@@ -121,27 +122,30 @@ class TimeOrdered:
         return [self.copy(_rows(self.inter_feat, order[part])) for part in parts]
 
     def _discretization(self):
-        """RecBole's, once the numerical features are columns of numbers."""
+        """Checks that `numerical_features` are columns of numbers, then calls RecBole's method."""
         numbers = sorted(
             field for field, kind in self.field2type.items() if kind in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ)
         )
         for field in self.config["numerical_features"] or ():
             if field == self.time_field:
                 raise ValueError(
-                    f"numerical_features names {field}, by which interactions are ordered, and RecBole would make "
-                    f"pairs of it: leave it out, or copy it to a column of another name"
+                    f"numerical_features names {field}, which orders the interactions, and RecBole would turn it into "
+                    f"pairs: leave it out, or copy it to a column of another name"
                 )
             if field not in numbers:
                 kind = self.field2type.get(field)
-                found = f"a column of type {kind.value}" if kind else "no column that is read"
+                found = f"a column of type {kind.value}" if kind else "which is not loaded"
                 raise ValueError(
-                    f"numerical_features names {field}, {found}: known are {', '.join(numbers) or 'none'}; name one of "
-                    f"these, load it (load_col), or write {field}:float in the file's header"
+                    f"numerical_features names {field}, {found}; columns of numbers: {', '.join(numbers) or 'none'}: "
+                    f"name one of these, load it (load_col), or write {field}:float into the header"
                 )
         super()._discretization()
 
     def _fill_nan(self):
-        """RecBole's, once the behaviours are read: after it missing numbers are means, and soon all are scaled."""
+        """Adds behaviours, then calls RecBole's method.
+
+        RecBole replaces missing numbers by means here and scales all numbers later, so behaviours must be read before.
+        """
         add_behaviours(self)
         super()._fill_nan()
 
@@ -156,43 +160,45 @@ class TimeOrdered:
         self.sequences = self.whole_sequences = UserSequences.from_arrays(
             users, items, self.user_num, behaviours_of(self.inter_feat)
         )
-        if cold_items_asked(self.config):
+        if requested_cold_items(self.config):
             users, items, times = self._without_cold(users, items, times)
         getLogger().info(
             f"tie_order {tie_order}{f' (seed {seed})' if tie_order == 'shuffled' else ''}: "
-            f"{n_tied(users, times, self.user_num):,} of {len(users):,} interactions share their time with another one "
-            f"of the same user"
+            f"{n_tied(users, times, self.user_num):,} of {len(users):,} interactions have the same time as another one "
+            f"of their user"
         )
-        if self.time_field in self.inter_feat:  # their order is settled; RecBole's tensors are made of floats
+        if self.time_field in self.inter_feat:  # rows are sorted by now; RecBole makes tensors of floats
             self.inter_feat[self.time_field] = self.inter_feat[self.time_field].astype(np.float64)
         super()._change_feat_format()
 
     def _without_cold(self, users, items, times):
-        """Drops the interactions with cold items that are no test targets."""
-        is_kept = is_left(users, items, self.n_training_items)
+        """Drops interactions with cold items, except test targets."""
+        is_kept = kept_interactions(users, items, self.n_training_items)
         self.inter_feat = self.inter_feat[is_kept].reset_index(drop=True)
         self.place_in_whole = np.flatnonzero(is_kept[grouped_order(users, self.user_num)])
         users, items, times = users[is_kept], items[is_kept], times[is_kept]
         self.sequences = UserSequences.from_arrays(users, items, self.user_num, behaviours_of(self.inter_feat))
         getLogger().info(
             f"split cold_items (share {self.config['cold_item_share']}, seed {self.config['cold_item_seed']}): "
-            f"{self.item_num - self.n_training_items:,} of {self.item_num - 1:,} items take no part in training, "
-            f"{np.count_nonzero(~is_kept):,} interactions with them are left out, "
+            f"{self.item_num - self.n_training_items:,} of {self.item_num - 1:,} items are cold, "
+            f"{np.count_nonzero(~is_kept):,} of their interactions are dropped, "
             f"{np.count_nonzero(items >= self.n_training_items):,} are test targets"
         )
         return users, items, times
 
 
 class FastAugmentation:
-    """Mixin of RecBole's SequentialDataset whose rows stand in order of time: its augmented rows, without a loop."""
+    """Mixin of RecBole's SequentialDataset, rows sorted by time: writes its augmented rows by array operations."""
 
     augments_training = True
 
     def build_for_rows(self):
-        """RecBole's split for training in rows of users, which reads the items before held-out targets alone.
+        """Splits as RecBole does, but only held-out targets get a list of the items before them.
+
+        Training on user sequences does not read these lists.
 
         Returns:
-            list: as `build`; the training part has no lists, the others those of items.
+            list: parts as of `build`; the training part has no lists, the others have lists of items and behaviours.
         """
         self.augments_training = False
         parts = self.build()
@@ -207,11 +213,11 @@ class FastAugmentation:
         return parts
 
     def data_augmentation(self):
-        """Makes one row a target: `u1, <i1, i2> | i3`, the history cut to its last MAX_ITEM_LIST_LENGTH items."""
+        """Makes one row per target: `u1, <i1, i2> | i3`, with the last MAX_ITEM_LIST_LENGTH items before it."""
         self._aug_presets()
         self._check_field("uid_field", "time_field")
         single = _rows(self.inter_feat, grouped_order(self.inter_feat[self.uid_field].numpy(), self.user_num))
-        target = np.flatnonzero(np.diff(single[self.uid_field].numpy(), prepend=-1) == 0)  # of a user not the first
+        target = np.flatnonzero(np.diff(single[self.uid_field].numpy(), prepend=-1) == 0)  # all but a user's first
         self.inter_feat = _rows(single, target)
         if self.augments_training:
             fields = [field for field in single if field != self.uid_field]
@@ -221,12 +227,12 @@ class FastAugmentation:
             self.inter_feat.update(Interaction({TARGET_PLACE: torch.from_numpy(target)}))
 
     def _histories(self, single, target, fields):
-        """Lists of what stands before targets, and their lengths.
+        """Lists the values before each target, and the lengths of the lists.
 
         Args:
-            single (Interaction): one row an interaction, users one after the other in order of time.
+            single (Interaction): one row per interaction, grouped by user, in order of time.
             target (np.ndarray): places of the targets, shape: [n].
-            fields (list of str): what is listed.
+            fields (list of str): fields to list.
         """
         length = self.max_item_list_len
         user_start = self.sequences.offsets[single[self.uid_field].numpy()[target]]
@@ -245,37 +251,66 @@ class FastAugmentation:
 
 
 def create_dataset(config):
-    """RecBole's dataset for this model, with exact time order.
+    """Builds RecBole's dataset for a model, with exact time order.
 
     Args:
         config (Config): RecBole's or ours.
 
     Returns:
-        recbole.data.dataset.Dataset: filtered and numbered, not yet split; `build` splits it and sets `sequences`,
-        each user's items.
+        recbole.data.dataset.Dataset: filtered, with ids, not yet split; `build` splits it and sets `sequences`,
+        each user's items in order.
 
     Raises:
-        ValueError: no interaction is left after filtering, or the files are not those that were prepared.
+        ValueError: no interaction is left after filtering, or a file differs from the dataset's manifest.
     """
     check_prepared(config)
-    base = recbole_class(config)
-    mixins = (TimeOrdered,)
-    if base.__name__ == "SequentialDataset":
-        mixins = (FastAugmentation, TimeOrdered)
-    dataset = type(base.__name__, (*mixins, base), {})(config)
+    dataset = class_for(config, DATASETS)(config)
     getLogger().info(dataset)
     return dataset
 
 
-def recbole_class(config):
-    """RecBole's dataset class for this model."""
-    module = importlib.import_module("recbole.data.dataset")
-    name = DATASETS.get(config["MODEL_TYPE"], "Dataset")
-    return getattr(module, f"{config['model']}Dataset", None) or getattr(module, name)
+class Dataset(TimeOrdered, recbole.Dataset):
+    """Dataset of general and context-aware models."""
+
+
+class SequentialDataset(FastAugmentation, TimeOrdered, recbole.SequentialDataset):
+    """Dataset of sequential models."""
+
+
+class KnowledgeBasedDataset(TimeOrdered, recbole.KnowledgeBasedDataset):
+    """Dataset of models over a knowledge graph."""
+
+
+class GRU4RecKGDataset(TimeOrdered, recbole.GRU4RecKGDataset):
+    """Dataset of GRU4RecKG."""
+
+
+class KSRDataset(TimeOrdered, recbole.KSRDataset):
+    """Dataset of KSR."""
+
+
+class DIENDataset(TimeOrdered, recbole.DIENDataset):
+    """Dataset of DIEN."""
+
+
+DATASETS = {part.__name__: part for part in (
+    Dataset, SequentialDataset, KnowledgeBasedDataset, GRU4RecKGDataset, KSRDataset, DIENDataset
+)}  # fmt: skip
+OF_TYPES = {ModelType.SEQUENTIAL: "SequentialDataset", ModelType.KNOWLEDGE: "KnowledgeBasedDataset"}
+
+
+def class_for(config, classes):
+    """Returns the dataset class for a model by RecBole's rule: that of the model, else that of its type.
+
+    Args:
+        config (Config): RecBole's or ours.
+        classes (dict[str, type]): dataset classes by RecBole's names.
+    """
+    return classes.get(f"{config['model']}Dataset") or classes[OF_TYPES.get(config["MODEL_TYPE"], "Dataset")]
 
 
 def _rows(interactions, places):
-    """Rows of an Interaction, whose own indexing makes a list of every number."""
+    """Selects rows of an Interaction; its own indexing is slow, as it makes a list of every number."""
     places = torch.from_numpy(places)
     return Interaction({field: interactions[field][places] for field in interactions})
 
@@ -285,6 +320,6 @@ def _is_quoted(cell):
 
 
 def _quoted_list(cell, separator):
-    """Tokens of a quoted list that RecBole has split at blanks, dtype: str."""
+    """Parses a quoted list that RecBole split at blanks; returns its tokens, dtype: str."""
     parts = quoted_parts(separator.join(cell)) if _is_quoted(cell) else None
     return cell if parts is None else np.array(parts, dtype=str)

@@ -1,4 +1,4 @@
-"""recbole_unirep.data.item_file: categories, columns and titles of items, from the raw `.item` file."""
+"""recbole_unirep.data.item_file: reads categories, columns and titles of items from the raw `.item` file."""
 
 import html
 from collections import Counter
@@ -11,19 +11,19 @@ from dataset_prep.text import read_item_file, sequence_parts, value_text
 from recbole_unirep.tokenizer.assigned import Items
 
 USUAL_FIELDS = ("categories", "category", "class", "genres", "genre")
-ROOT_SHARE = 0.95  # a name that as many items have tells none of them apart
+ROOT_SHARE = 0.95  # a name of this share of the items or more is a root: it does not tell items apart
 NONE = "none"
-TITLE_COLUMNS = ("title", "movie_title", "name")  # the first that is there; RecBole's ml-100k has the second
+TITLE_COLUMNS = ("title", "movie_title", "name")  # the first one in the file is used; RecBole's ml-100k has movie_title
 
 
 class ItemCategories(NamedTuple):
     """The category of each item of a dataset.
 
     Attributes:
-        names (np.ndarray): names by RecBole's item numbering without padding, 'none' where an item has none, shape:
-            [n_items - 1], str.
-        field (str): the column.
-        rule (str): which of an item's names was taken, in a few words for a caption.
+        names (np.ndarray): category of item 1, 2, ... by RecBole's ids, 'none' if it has none, shape: [n_items - 1],
+            str.
+        field (str): name of the column.
+        rule (str): which of an item's names is its category, in a few words for a caption.
     """
 
     names: np.ndarray
@@ -35,23 +35,23 @@ def load_item_categories(config, dataset, field=None) -> Optional[ItemCategories
     """Reads the categories of a dataset's items.
 
     Args:
-        config (Config): or any mapping; `dataset`, `data_path`, `ITEM_ID_FIELD`, `field_separator` and
-            `seq_separator` are read.
-        dataset (Dataset): RecBole's; its items after filtering are the ones asked for.
-        field (str, optional): the column; None takes the first usual one that is there.
+        config (Config or mapping): `dataset`, `data_path`, `ITEM_ID_FIELD`, `field_separator` and `seq_separator` are
+            read.
+        dataset (Dataset): RecBole's; its items after filtering get categories.
+        field (str, optional): name of the column; None takes the first of USUAL_FIELDS in the file.
 
     Returns:
-        ItemCategories, optional: None where no column is asked for and none is there.
+        ItemCategories, optional: None if `field` is None and there is no usual column.
 
     Raises:
-        FileNotFoundError: a column is asked for and there is no `.item` file.
-        ValueError: the file has no such column, or can't be read.
+        FileNotFoundError: `field` is given and there is no `.item` file.
+        ValueError: the file has no such column, or cannot be read.
     """
     file = Path(config["data_path"]) / f"{config['dataset']}.item"
     if not file.is_file() and field is None:
         return None
     if not file.is_file():
-        raise FileNotFoundError(f"category_field={field} asks for a column of {file}, which is missing: put it there")
+        raise FileNotFoundError(f"category_field={field} needs {file}, which does not exist: add the file")
     table, column_types = read_item_file(file, config["field_separator"])
     if field is None:
         field = next((name for name in USUAL_FIELDS if name in column_types), None)
@@ -72,19 +72,18 @@ def load_item_categories(config, dataset, field=None) -> Optional[ItemCategories
 
 
 def telling_names(lists) -> tuple:
-    """Of each item's names the one that tells most about it.
+    """Chooses the most informative of each item's category names.
 
-    Names that nearly all items share are left out (the root of a path of categories: 'Beauty'), unless the item has no
-    other. Where such a name stands first in every list, the lists are paths and the next name counts; so does the first
-    one where no name is shared. Otherwise the order is lost (RecBole's conversion tools write sets) and the most common
-    name counts: in the 5-core Amazon data (Beauty, Sports, Toys) that is the next name of the path for 95.8 to 99.6 %
-    of the items.
+    A root is a name that nearly all items have, such as 'Beauty'; it is chosen only if the item has no other name.
+    If the roots come first in every list, the lists are paths, and the first name after the roots is chosen. Otherwise
+    the order is lost (RecBole's conversion tools write sets), and the item's most common name is chosen: in the 5-core
+    Amazon data (Beauty, Sports, Toys) that is the name after the root for 95.8 to 99.6 % of the items.
 
     Args:
         lists (list of list of str): names of each item.
 
     Returns:
-        tuple[list of str, str]: a name of each item, 'none' where it has none, and the rule that was followed.
+        tuple[list of str, str]: name of each item, 'none' if it has none; and the rule, in words.
     """
     counts = Counter(name for names in lists for name in set(names))
     n_with_names = sum(map(bool, lists))
@@ -94,17 +93,17 @@ def telling_names(lists) -> tuple:
         rule = f"the first name of the list after {' and '.join(sorted(roots))}" if roots else "the first of the list"
         return [rest[0] if rest else NONE for rest in rests], rule
     common = [max(rest, key=lambda name: (counts[name], name), default=NONE) for rest in rests]
-    return common, f"the item's most common name but {' and '.join(sorted(roots))}"
+    return common, f"the item's most common name except {' and '.join(sorted(roots))}"
 
 
 def _begins_with(names, roots):
-    """Whether those of the roots that a list holds stand at its beginning."""
+    """True if all roots in a list come before its other names."""
     n_roots = len(roots.intersection(names))
     return set(names[:n_roots]) <= roots
 
 
 def _names(cell, separator):
-    """Names of a cell: a quoted list, else words between separators, or the cell itself where it is no list."""
+    """Splits a cell into names: of a quoted list, else between separators; without a separator the cell is one name."""
     parts = sequence_parts(cell)
     if separator is not None and parts == [cell]:
         parts = cell.split(separator)
@@ -113,18 +112,18 @@ def _names(cell, separator):
 
 
 def load_items(config, dataset) -> Items:
-    """Reads the `.item` file as it stands, in RecBole's numbering.
+    """Reads all columns of the `.item` file, rows in the order of RecBole's ids.
 
     Args:
-        config (Config): or any mapping; `dataset`, `data_path`, `ITEM_ID_FIELD`, `field_separator` are read.
-        dataset (Dataset): RecBole's; its items after filtering are the ones that are given.
+        config (Config or mapping): `dataset`, `data_path`, `ITEM_ID_FIELD`, `field_separator` are read.
+        dataset (Dataset): RecBole's; its items after filtering are read.
 
     Returns:
-        Items: padding left out; columns of type token_seq as lists, others as text, missing ones as [] and ""; no
-        columns where the dataset has no `.item` file.
+        Items: without padding; cells of columns of type token_seq are lists of str, others str, missing ones [] or "";
+        no columns if the dataset has no `.item` file.
 
     Raises:
-        ValueError: the file has no column of item tokens, or can't be read.
+        ValueError: the file has no column of item tokens, or cannot be read.
     """
     tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
     file = Path(config["data_path"]) / f"{config['dataset']}.item"
@@ -146,17 +145,17 @@ def load_items(config, dataset) -> Items:
 
 
 def item_titles(config, item_tokens):
-    """Titles out of the dataset's `.item` file.
+    """Reads the titles of items from the dataset's `.item` file.
 
     Args:
-        config (Config): or any mapping; `dataset`, `data_path`, `ITEM_ID_FIELD`, `field_separator` are read.
-        item_tokens (np.ndarray): token of each item id, row 0 pads, shape: [n_items].
+        config (Config or mapping): `dataset`, `data_path`, `ITEM_ID_FIELD`, `field_separator` are read.
+        item_tokens (np.ndarray): token of each item id, row 0 is padding, shape: [n_items].
 
     Returns:
-        np.ndarray: of each item id, "" where it has none, shape: [n_items], dtype object.
+        np.ndarray: title of each item id, "" if it has none, shape: [n_items], dtype object.
 
     Raises:
-        ValueError: the file can't be read.
+        ValueError: the file cannot be read.
     """
     titles = np.full(len(item_tokens), "", dtype=object)
     file = Path(config["data_path"]) / f"{config['dataset']}.item"

@@ -1,4 +1,4 @@
-"""item_text: item text embeddings as a table aligned with RecBole's item numbering."""
+"""recbole_unirep.data.item_text: item text embeddings of a dataset, in the order of RecBole's item ids."""
 
 import logging
 from pathlib import Path
@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from dataset_prep.embedding import Encoding, ItemTexts, encode_share, item_vectors
 from recbole_unirep import parallel
+from recbole_unirep.data.cold_items import n_training_items
 
 logger = logging.getLogger()
 
@@ -19,9 +20,9 @@ class ItemText(NamedTuple):
 
     Attributes:
         vectors (Tensor): float32, zeros for padding (row 0) and for items without text, shape: [n_items, text_dim].
-        encoder (str): what made them, as the config names it; several are joined by " + ".
+        encoder (str): name of the encoder in the config; several names are joined by " + ".
         dimension (int): text_dim.
-        n_without_text (int): items with a zero vector, padding not counted.
+        n_without_text (int): items with a zero vector, without padding.
     """
 
     vectors: Tensor
@@ -31,27 +32,27 @@ class ItemText(NamedTuple):
 
 
 def load_item_text(config, dataset) -> ItemText:
-    """Loads the vectors of a dataset's items, and has them made where they are missing.
+    """Loads the text embeddings of a dataset's items; encodes and stores missing ones.
 
-    Those of several encoders stand side by side, each scaled to length 1.
+    Vectors of several encoders are scaled to length 1 and concatenated.
 
     Args:
-        config (Config): or any mapping that gives None for an absent key.
-        dataset (Dataset): RecBole's; its items after filtering are the ones that get vectors.
+        config (Config or mapping): gives None for an absent key.
+        dataset (Dataset): RecBole's; its items after filtering get vectors.
 
     Returns:
-        ItemText: row i belongs to RecBole's item i.
+        ItemText: row i is RecBole's item i.
 
     Raises:
-        FileNotFoundError: the `.item` file or half of a pair of vector files is missing.
-        ValueError: an option, a file or the encoder is not usable.
+        FileNotFoundError: the `.item` file is missing, or one of the two files of an encoder (.npy, .json) is.
+        ValueError: an option, a file or the encoder cannot be used.
     """
-    texts, asked = item_texts(config, dataset), encodings(config)
-    with parallel.main_first():  # what it encodes and stores the others find
-        parts = [torch.from_numpy(item_vectors(texts, encoding, config["text_dir"])) for encoding in asked]
+    texts, chosen = item_texts(config, dataset), encodings(config)
+    with parallel.main_first():  # it encodes and stores, the others read the files
+        parts = [torch.from_numpy(item_vectors(texts, encoding, config["text_dir"])) for encoding in chosen]
     encoded = side_by_side(parts)
     vectors = torch.cat([torch.zeros(1, encoded.shape[1]), encoded])  # [n_items, text_dim]
-    names = " + ".join(encoding.encoder for encoding in asked)
+    names = " + ".join(encoding.encoder for encoding in chosen)
     text = ItemText(vectors, names, encoded.shape[1], int((encoded == 0).all(dim=1).sum()))
     logger.info(
         f"Item text: encoder {text.encoder}, {text.dimension} dimensions, {len(texts.items)} items, "
@@ -61,11 +62,11 @@ def load_item_text(config, dataset) -> ItemText:
 
 
 def encode_own_share(config, dataset):
-    """Encodes what falls to this process of the vectors that are missing, and waits until the others have done theirs.
+    """Encodes this process' share of the missing vectors, then waits for the other processes.
 
     Args:
-        config (Config): as `load_item_text`.
-        dataset (Dataset): likewise.
+        config (Config or mapping): see `load_item_text`.
+        dataset (Dataset): see `load_item_text`.
     """
     texts = item_texts(config, dataset)
     for encoding in encodings(config):
@@ -74,10 +75,10 @@ def encode_own_share(config, dataset):
 
 
 def item_texts(config, dataset) -> ItemTexts:
-    """Where the texts of a dataset's items are; arguments as `load_item_text`."""
+    """Describes the texts of a dataset's items; arguments as of `load_item_text`."""
     fields = config["text_fields"]
     items = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
-    n_training_items = getattr(dataset, "n_training_items", None)  # with split: cold_items
+    n_warm = n_training_items(dataset) - 1
     return ItemTexts(
         dataset=config["dataset"],
         folder=Path(config["data_path"]),
@@ -85,15 +86,15 @@ def item_texts(config, dataset) -> ItemTexts:
         item_id_field=config["ITEM_ID_FIELD"],
         fields=[fields] if isinstance(fields, str) else fields,
         separator=config["field_separator"],
-        fit_items=n_training_items and items[: n_training_items - 1],
+        fit_items=items[:n_warm] if n_warm < len(items) else None,
     )
 
 
 def encodings(config) -> list:
-    """An Encoding of each encoder that the config names.
+    """Returns an Encoding per encoder of `text_encoder`.
 
     Raises:
-        ValueError: it names none, or one twice.
+        ValueError: the key names no encoder, or one twice.
     """
     return [
         Encoding(
@@ -123,14 +124,14 @@ def side_by_side(parts) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat([functional.normalize(part, dim=-1) for part in parts], dim=-1)
 
 
-def _encoders(asked):
-    """Names of the encoders; ValueError where what was asked names none, or one twice."""
-    encoders = asked if isinstance(asked, (list, tuple)) else [asked]
+def _encoders(text_encoder):
+    """Returns the encoders' names; raises ValueError if the key names no encoder, or one twice."""
+    encoders = text_encoder if isinstance(text_encoder, (list, tuple)) else [text_encoder]
     if not encoders or not all(isinstance(encoder, str) and encoder for encoder in encoders):
         raise ValueError(
-            f"text_encoder={asked} names no encoder: give a sentence-transformers model, 'lexical' or the NAME of your "
-            f"vectors, several as [A,B], or use no text (--representation=id)"
+            f"text_encoder={text_encoder} names no encoder: give a sentence-transformers model, 'lexical' or the NAME "
+            f"of your vectors, several as [A,B], or use no text (--representation=id)"
         )
     if len(set(encoders)) < len(encoders):
-        raise ValueError(f"text_encoder={asked} names an encoder twice: give each once")
+        raise ValueError(f"text_encoder={text_encoder} names an encoder twice: name each once")
     return list(encoders)

@@ -1,6 +1,6 @@
-"""recbole_unirep.data.negatives: what a training step draws beside its targets.
+"""recbole_unirep.data.negatives: the negative items that a training step draws.
 
-One item a target for BCE and BPR, or items that all positions of a step share for the sampled softmax.
+BCE and BPR draw one item per target. The sampled softmax draws items that all positions of a step share.
 """
 
 from typing import NamedTuple
@@ -14,11 +14,11 @@ DISTRIBUTIONS = ("uniform", "popularity")
 
 
 class Negatives(NamedTuple):
-    """Drawn items.
+    """Negative items of a step.
 
     Attributes:
-        items (Tensor): one a target, shape: [P], or shared, each once and ascending, shape: [S]; int64.
-        log_weights (Tensor): log(times drawn / expected times) of shared ones, shape: [S], float32; empty otherwise.
+        items (Tensor): one per target, shape: [P]; or shared ones, distinct and ascending, shape: [S]; int64.
+        log_weights (Tensor): log(times drawn / expected times) of shared items, shape: [S], float32; else empty.
     """
 
     items: Tensor
@@ -26,22 +26,22 @@ class Negatives(NamedTuple):
 
 
 class NoNegatives:
-    """For losses that need none."""
+    """Draws nothing, for losses without negatives."""
 
     def draw(self, users, generator):
         return Negatives(users[:0], torch.empty(0))
 
 
 class TargetNegatives:
-    """One item a target, uniform over the items that the user has not in training.
+    """Draws one item per target, uniformly from the items outside the user's training items.
 
     Args:
         sequences (UserSequences): all interactions.
-        n_training (np.ndarray): items of each user that belong to training, shape: [n_users].
+        n_training (np.ndarray): number of each user's training items, shape: [n_users].
         n_items (int): number of item ids, padding included.
 
     Raises:
-        ValueError: a user has every item.
+        ValueError: a user interacted with every item.
     """
 
     def __init__(self, sequences, n_training, n_items):
@@ -49,11 +49,11 @@ class TargetNegatives:
         users, items = _training_pairs(sequences, n_training)
         keys = np.unique(users * n_items + items)
         if np.bincount(keys // n_items).max(initial=0) >= n_items - 1:
-            raise ValueError("a user has every item in training, so no negative is left for them: use loss_type: CE")
+            raise ValueError("a user interacted with every item in training, no negatives are left: use loss_type: CE")
         self.owned = torch.from_numpy(keys)
 
     def draw(self, users, generator):
-        """Negatives of targets of these users, shape: [P]."""
+        """Draws a negative for each target, given the targets' users, shape: [P]."""
         items = torch.randint(1, self.n_items, users.shape, generator=generator)
         again = torch.arange(len(users))
         while len(again := again[self._is_owned(users[again], items[again])]):
@@ -67,14 +67,14 @@ class TargetNegatives:
 
 
 class SharedNegatives:
-    """Items drawn with replacement for all positions of a step, with the weight that makes up for their probability.
+    """Draws items with replacement, shared by all positions of a step, with weights that correct for their probability.
 
     Args:
         sequences (UserSequences): all interactions.
-        n_training (np.ndarray): items of each user that belong to training, shape: [n_users].
+        n_training (np.ndarray): number of each user's training items, shape: [n_users].
         n_items (int): number of item ids, padding included.
-        count (int): draws of a step.
-        distribution (str): 'uniform', or 'popularity': training interactions plus one, so that every item can come.
+        count (int): draws per step.
+        distribution (str): 'uniform' or 'popularity'; the latter draws in proportion to training interactions plus one.
 
     Raises:
         ValueError: the distribution is unknown.
@@ -93,7 +93,7 @@ class SharedNegatives:
         self.cumulative = self.probability.cumsum(0)
 
     def draw(self, users, generator):
-        """Negatives of one step, whoever its users are."""
+        """Draws the negatives of one step; the users do not matter."""
         uniform = torch.rand(self.count, generator=generator, dtype=torch.float64) * self.cumulative[-1]
         place = torch.searchsorted(self.cumulative, uniform, right=True).clamp(max=len(self.cumulative) - 1)
         place, times = torch.unique(place, return_counts=True)
@@ -102,37 +102,37 @@ class SharedNegatives:
 
 
 def make_negatives(config, sequences, n_training, n_items):
-    """What the run's loss draws.
+    """Builds the source of negatives for the run's loss.
 
     Args:
-        config (Config): `loss_type` and the keys of its negatives.
+        config (Config): `loss_type` and the keys of its negatives are read.
         sequences (UserSequences): all interactions.
-        n_training (np.ndarray): items of each user that belong to training, shape: [n_users].
+        n_training (np.ndarray): number of each user's training items, shape: [n_users].
         n_items (int): number of item ids, padding included.
 
     Returns:
-        NoNegatives, TargetNegatives or SharedNegatives: answers `draw(users, generator)`.
+        NoNegatives, TargetNegatives or SharedNegatives: has a method `draw(users, generator)`.
 
     Raises:
-        ValueError: negatives that rows of users have not, or none are left for a user.
+        ValueError: `train_neg_sample_args` is not supported, or a user interacted with every item.
     """
     if config["loss_type"] == "CE":
         return NoNegatives()
     if config["loss_type"] == "SSM":
         shared = config["shared_negatives"], config["negative_distribution"]
         return SharedNegatives(sequences, n_training, n_items, *shared)
-    asked = config["train_neg_sample_args"]
-    if (asked["distribution"], asked["sample_num"], asked["dynamic"]) != ONE_UNIFORM:
-        said = ", ".join(f"{key} {asked[key]}" for key in ("distribution", "sample_num", "dynamic"))
+    sampling = config["train_neg_sample_args"]
+    if (sampling["distribution"], sampling["sample_num"], sampling["dynamic"]) != ONE_UNIFORM:
+        found = ", ".join(f"{key} {sampling[key]}" for key in ("distribution", "sample_num", "dynamic"))
         raise ValueError(
-            f"train_neg_sample_args asks for {said}; with loss_type={config['loss_type']} one row a user draws one "
-            f"uniform negative a target: leave the key out, or use training_rows=prefix"
+            f"train_neg_sample_args is {found}; loss_type={config['loss_type']} in training_rows user or target draws "
+            f"one uniform negative per target: leave the key out, or use training_rows=prefix"
         )
     return TargetNegatives(sequences, n_training, n_items)
 
 
 def _training_pairs(sequences, n_training):
-    """User and item of every training interaction, shape: [n] each."""
+    """Returns user and item of every training interaction, shape: [n] each."""
     users = np.repeat(np.arange(len(n_training)), np.diff(sequences.offsets))
     is_training = sequences.is_among_first(n_training)
     return users[is_training], sequences.items[is_training]

@@ -1,4 +1,4 @@
-"""recbole_unirep.data.new_item_text: rows and text vectors of items that a finished run has not seen."""
+"""recbole_unirep.data.new_item_text: rows and text vectors of new items, which a finished run has not seen."""
 
 from typing import NamedTuple
 
@@ -15,11 +15,11 @@ from recbole_unirep.data.item_text import encodings, item_texts, side_by_side
 
 
 class NewRows(NamedTuple):
-    """New items as their file describes them.
+    """New items, as read from a file.
 
     Attributes:
-        items (list of str): their tokens, all different, shape: [M].
-        titles (list of str): "" where there is none, shape: [M].
+        items (list of str): distinct tokens, shape: [M].
+        titles (list of str): "" if an item has none, shape: [M].
         rows (list of dict): cells by column, shape: [M].
     """
 
@@ -29,20 +29,20 @@ class NewRows(NamedTuple):
 
 
 def read_rows(source, item_id_field) -> NewRows:
-    """Reads new items and looks at their tokens.
+    """Reads new items and checks their tokens.
 
     Args:
         source (str, Path or sequence of mappings): see `read_new_items`.
-        item_id_field (str): column of the tokens.
+        item_id_field (str): column of the item tokens.
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: it can't be read, or a token is missing or given twice.
+        ValueError: the file cannot be read, or a token is missing or given twice.
     """
     rows = read_new_items(source)
     if not all(item_id_field in row for row in rows):
         lacking = next(row for row in rows if item_id_field not in row)
-        raise ValueError(f"the new items have no column {item_id_field}, found {', '.join(lacking)}: name it so")
+        raise ValueError(f"the new items have no column {item_id_field}, found {', '.join(lacking)}: rename the column")
     items = [row[item_id_field].strip() if isinstance(row[item_id_field], str) else "" for row in rows]
     nameless = [number for number, item in enumerate(items, 1) if not item]
     if nameless:
@@ -52,8 +52,7 @@ def read_rows(source, item_id_field) -> NewRows:
     twice = [item for item, count in zip(*np.unique(items, return_counts=True)) if count > 1]
     if twice:
         raise ValueError(
-            f"{len(twice)} of {len(set(items))} new items stand there more than once ({shortened(twice)}): give each "
-            f"one row"
+            f"{len(twice)} of {len(set(items))} new items have several rows ({shortened(twice)}): give one row per item"
         )
     title = next((name for name in TITLE_COLUMNS if any(name in row for row in rows)), None)
     cells = [row.get(title, "") for row in rows]
@@ -61,51 +60,50 @@ def read_rows(source, item_id_field) -> NewRows:
 
 
 def new_item_text(config, dataset, new, vectors=None) -> Tensor:
-    """Text vectors of new items by the encoders of the others, or out of files.
+    """Encodes new items by the run's encoders, or reads their vectors from files.
 
     Args:
-        config (Config): or any mapping, see `load_item_text`.
-        dataset (Dataset): RecBole's, of the run.
+        config (Config or mapping): see `load_item_text`.
+        dataset (Dataset): RecBole's dataset of the run.
         new (NewRows): the items.
-        vectors (sequence of Path or None): NAME.npy, with NAME.json beside it, for each of the run's encoders, in their
-            order; None encodes.
+        vectors (sequence of Path or None): NAME.npy, with NAME.json beside it, per encoder of the run, in its order;
+            None encodes.
 
     Returns:
         Tensor: float32, shape: [M, text_dim].
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: an item has no text, or the vectors can't be had as the run's were.
+        ValueError: an item has no text, or the vectors do not match the run's encoders.
     """
-    texts, asked = item_texts(config, dataset), encodings(config)
+    texts, chosen = item_texts(config, dataset), encodings(config)
     if vectors is not None:
-        known = [item_vectors(texts, encoding, config["text_dir"]) for encoding in asked]
-        return vectors_of_files(vectors, new.items, {e.encoder: part.shape[1] for e, part in zip(asked, known)})
+        known = [item_vectors(texts, encoding, config["text_dir"]) for encoding in chosen]
+        return vectors_of_files(vectors, new.items, {e.encoder: part.shape[1] for e, part in zip(chosen, known)})
     sentences = new_sentences(texts, new.rows)
-    parts = [new_vectors(texts, encoding, config["text_dir"], sentences) for encoding in asked]
+    parts = [new_vectors(texts, encoding, config["text_dir"], sentences) for encoding in chosen]
     return side_by_side([torch.from_numpy(part) for part in parts])
 
 
 def vectors_of_files(paths, items, dimensions) -> Tensor:
-    """Vectors of new items out of files of the user's.
+    """Reads vectors of new items from files of the user.
 
     Args:
         paths (sequence of Path): NAME.npy, with NAME.json beside it that lists the item tokens in row order.
         items (list of str): tokens, shape: [M].
-        dimensions (dict[str, int or None]): dimensions by name of what the run's vectors are made of, None where they
-            are not known here.
+        dimensions (dict[str, int or None]): dimensions of the run's vectors by encoder name, None if unknown.
 
     Returns:
-        Tensor: float32; of several files side by side, each at length 1; shape: [M, text_dim].
+        Tensor: float32; vectors of several files are scaled to length 1 and concatenated, shape: [M, text_dim].
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: there are more or fewer files than names, or a file can't be used.
+        ValueError: the number of files differs from that of the names, or a file cannot be used.
     """
     if len(paths) != len(dimensions):
         raise ValueError(
-            f"vectors names {len(paths)} files, the run reads {len(dimensions)} ({', '.join(dimensions)}): give one of "
-            f"each, in this order"
+            f"vectors names {len(paths)} files, the run has {len(dimensions)} encoders ({', '.join(dimensions)}): give "
+            f"one file per encoder, in this order"
         )
     parts = []
     for path, (name, dimension) in zip(paths, dimensions.items()):
@@ -118,11 +116,11 @@ def vectors_of_files(paths, items, dimensions) -> Tensor:
                 f"{path} has vectors of {part.shape[1]} dimensions, those of the run ({name}) have {dimension}: use "
                 f"the same encoder"
             )
-        nothing = [item for item, is_known in zip(items, part.any(axis=1)) if not is_known]
-        if nothing:
+        empty = [item for item, is_known in zip(items, part.any(axis=1)) if not is_known]
+        if empty:
             raise ValueError(
-                f"{len(nothing)} of {len(items)} new items have vectors of zeros in {path} ({shortened(nothing)}), "
-                f"which say nothing: give others, or leave these items out"
+                f"{len(empty)} of {len(items)} new items have all-zero vectors in {path} ({shortened(empty)}): give "
+                f"other vectors, or leave these items out"
             )
         parts.append(torch.from_numpy(part))
     return side_by_side(parts)

@@ -1,8 +1,8 @@
-"""recbole_unirep.data.reading: RecBole's atomic files by pandas' fast parser, with whole times as integers.
+"""recbole_unirep.data.reading: reads atomic files by pandas' fast parser, with integer times as int64.
 
-RecBole reads them by pandas' Python parser, a line at a time and every cell a text of its own, and takes times as
-float64, which scrambles those beyond 2 ** 53 (nanoseconds). What both would lose without a word is an error here: lines
-that a quote joins, and interactions without a time, which RecBole gives the mean of all times.
+RecBole uses pandas' slow Python parser and reads times as float64, which scrambles times beyond 2 ** 53, such as
+nanoseconds. Two silent faults are errors here: a quote that joins lines, and an interaction without a time, which
+RecBole replaces by the mean of all times.
 """
 
 from contextlib import contextmanager
@@ -19,10 +19,10 @@ READ = (".inter", ".item")
 
 @contextmanager
 def fast_reader(time_field):
-    """Within the block RecBole's datasets read by our parser; pandas itself is left as it is.
+    """Makes RecBole's datasets read files by the fast parser within the block; does not change pandas itself.
 
     Args:
-        time_field (str or None): the column that is read as integers where all its cells are.
+        time_field (str or None): the column to read as int64 if all its cells are integers.
     """
     recbole_dataset.pd = _Reader(time_field)
     try:
@@ -32,7 +32,7 @@ def fast_reader(time_field):
 
 
 class _Reader:
-    """pandas, but for `read_csv`."""
+    """Stands in for pandas with another `read_csv`."""
 
     def __init__(self, time_field):
         self.time_field = time_field
@@ -41,19 +41,18 @@ class _Reader:
         return getattr(pandas, name)
 
     def read_csv(self, file, *, delimiter, dtype, engine, **options):
-        """The table that RecBole's call gives, but for whole times, which are int64."""
+        """Returns the table that RecBole's call gives, but integer times are int64."""
         time = f"{self.time_field}:float"
-        if len(delimiter) > 1:  # the fast parser knows single characters
+        if len(delimiter) > 1:  # the fast parser needs a single character
             return pandas.read_csv(file, delimiter=delimiter, dtype=dtype, engine=engine, **options)
-        types = {
-            column: kind for column, kind in dtype.items() if column != time
-        }  # pandas finds out whether it is whole
-        options.update(float_precision="round_trip", low_memory=False)  # in one piece equal texts are one object
+        # Without a type pandas reads a column of integers as int64.
+        types = {column: kind for column, kind in dtype.items() if column != time}
+        options.update(float_precision="round_trip", low_memory=False)  # equal strings share an object
         try:
             table = pandas.read_csv(file, delimiter=delimiter, dtype=types, engine="c", **options)
         except UnicodeDecodeError as error:
             raise ValueError(
-                f"{file} is no text of encoding {options.get('encoding')} ({error}): save it so, or set encoding"
+                f"{file} is not encoded in {options.get('encoding')} ({error}): convert it, or set encoding"
             ) from error
         if str(file).endswith(".inter"):
             _check_lines(file, len(table))
@@ -63,10 +62,10 @@ class _Reader:
 
 
 def _times(file, column):
-    """Times as float64.
+    """Converts times to float64.
 
     Raises:
-        ValueError: one is missing, or is no number.
+        ValueError: a time is missing, or is not a number.
     """
     try:
         numbers = column.astype(np.float64)
@@ -75,35 +74,35 @@ def _times(file, column):
     bad = np.flatnonzero(numbers.isna())
     if len(bad):
         raise ValueError(
-            f"{file} has no number in column {column.name} of {len(bad)} of {len(column)} interactions, row "
+            f"{file} has {len(bad)} of {len(column)} interactions without a number in column {column.name}, row "
             f"{bad[0] + 1} first ({column.iloc[bad[0]]}): repair or remove those lines"
         )
     return numbers
 
 
 def _check_lines(file, n_rows):
-    """Raises ValueError where the rows are fewer than the lines behind the header."""
+    """Raises ValueError if there are fewer rows than lines after the header."""
     with open(file, "rb") as lines:
         n_lines = sum(chunk.count(b"\n") for chunk in iter(lambda: lines.read(2**20), b""))
-        if n_rows >= n_lines:  # the last line may end without a break
+        if n_rows >= n_lines:  # the last line may lack a line break
             return
         lines.seek(0)
         n_lines = sum(not line.isspace() for line in lines) - 1
     if n_rows < n_lines:
         raise ValueError(
-            f"{file} has {n_lines} lines behind its header, read as {n_rows} rows: a quote at the start of a cell "
-            f"joins lines: remove the quotes"
+            f"{file} has {n_lines} lines after its header, read as {n_rows} rows: a quote at the start of a cell joins "
+            f"lines: remove the quotes"
         )
 
 
 def check_prepared(config):
-    """Compares the files that runs read with the dataset's manifest, where it has one.
+    """Compares the files that runs read with the dataset's manifest, if there is one.
 
     Args:
         config (Config): RecBole's or ours.
 
     Raises:
-        ValueError: a file is missing, half copied or changed, or a command was stopped while it replaced them.
+        ValueError: a file is missing, incomplete or changed, or a command was stopped while it replaced the files.
     """
     folder = Path(config["data_path"])
     for text in changed_files(folder, config["dataset"], READ):

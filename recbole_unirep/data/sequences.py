@@ -1,6 +1,6 @@
-"""recbole_unirep.data.sequences: each user's items in order, once, and the training rows cut from them.
+"""recbole_unirep.data.sequences: each user's items in time order, and the training rows cut from them.
 
-RecBole makes one padded row a target. A causal model can learn from all targets of a user in one row: position t
+RecBole makes one padded row per target. A causal model can learn from all targets of a user in one row: position t
 reads items up to t and predicts item t + 1 (Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018).
 """
 
@@ -12,8 +12,8 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
-WINDOW = 3  # items of a user that stand so near are counted as following each other
-USERS_AT_ONCE = 65_536  # whose tokens are joined for the fingerprint
+WINDOW = 3  # an item follows another one if it is at most this many places later in a user's sequence
+USERS_AT_ONCE = 65_536  # users per part of the fingerprint, to bound the memory
 
 
 class UserSequences(NamedTuple):
@@ -22,8 +22,8 @@ class UserSequences(NamedTuple):
     Attributes:
         items (np.ndarray): item ids, shape: [n_interactions], int64.
         offsets (np.ndarray): user u's items are `items[offsets[u]:offsets[u + 1]]`, shape: [n_users + 1], int64.
-        behaviours (np.ndarray or None): what each was, 1 on, where interactions have behaviours; shape:
-            [n_interactions], int64.
+        behaviours (np.ndarray or None): behaviour number of each interaction, from 1, shape: [n_interactions], int64;
+            None if interactions have no behaviours.
     """
 
     items: np.ndarray
@@ -32,13 +32,13 @@ class UserSequences(NamedTuple):
 
     @classmethod
     def from_arrays(cls, users, items, n_users, behaviours=None):
-        """Groups interactions that stand in time order by user.
+        """Groups interactions in time order by user.
 
         Args:
             users (np.ndarray): user ids, shape: [n_interactions].
             items (np.ndarray): item ids, shape: [n_interactions].
             n_users (int): number of user ids, padding included.
-            behaviours (np.ndarray or None): shape: [n_interactions].
+            behaviours (np.ndarray or None): behaviour numbers, shape: [n_interactions].
         """
         order = grouped_order(users, n_users)
         offsets = np.zeros(n_users + 1, dtype=np.int64)
@@ -46,36 +46,36 @@ class UserSequences(NamedTuple):
         return cls(items[order].astype(np.int64), offsets, None if behaviours is None else behaviours[order])
 
     def part(self, places, offsets):
-        """Interactions at some places, grouped by `offsets`."""
+        """Selects the interactions at `places`, grouped by `offsets`."""
         return UserSequences(self.items[places], offsets, None if self.behaviours is None else self.behaviours[places])
 
     def of(self, user):
-        """Items of one user in time order, shape: [n], int64."""
+        """Returns the items of one user in time order, shape: [n], int64."""
         return self.items[self.offsets[user] : self.offsets[user + 1]]
 
     def is_among_first(self, n_first):
-        """Whether each interaction is among its user's first, shape: [n_interactions], bool.
+        """True for each user's first `n_first` interactions, shape: [n_interactions], bool.
 
         Args:
-            n_first (np.ndarray): how many of each user, shape: [n_users].
+            n_first (np.ndarray): number per user, shape: [n_users].
         """
         n_items = np.diff(self.offsets)
         place = np.arange(len(self.items)) - np.repeat(self.offsets[:-1], n_items)
         return place < np.repeat(n_first, n_items)
 
     def item_counts(self, n_first, n_items):
-        """How often each item stands among its users' first, shape: [n_items], int64; arguments as above."""
+        """Counts each item among the users' first `n_first` interactions, shape: [n_items], int64."""
         return np.bincount(self.items[self.is_among_first(n_first)], minlength=n_items)
 
     def fingerprint(self, user_tokens, item_tokens):
-        """SHA-256 over the sorted item tokens, then every user's token and item tokens in order, users sorted.
+        """Hashes the sorted item tokens, then every user's token and item tokens in order, users sorted, by SHA-256.
 
         Args:
             user_tokens (np.ndarray): token of each user id, shape: [n_users].
             item_tokens (np.ndarray): token of each item id, shape: [n_items].
 
         Returns:
-            str: 64 hexadecimal digits, independent of row order and internal numbering.
+            str: 64 hexadecimal digits, independent of row order and internal ids.
         """
         n_items = np.diff(self.offsets)
         users = ["\n" + str(token) + ("" if n else "\t") for token, n in zip(user_tokens, n_items)]
@@ -92,14 +92,14 @@ class UserSequences(NamedTuple):
 
 
 def grouped_order(groups, n_groups):
-    """`np.argsort(groups, kind="stable")` in linear time.
+    """Computes `np.argsort(groups, kind="stable")` in linear time.
 
     Args:
         groups (np.ndarray): group of each row, 0 to n_groups - 1, shape: [n].
         n_groups (int): number of groups.
 
     Returns:
-        np.ndarray: row numbers, the rows of a group as they stood, shape: [n], int32 or int64.
+        np.ndarray: row numbers; rows of a group keep their order, shape: [n], int32 or int64.
     """
     rows = np.arange(len(groups), dtype=np.int32 if len(groups) < 2**31 else np.int64)
     is_there = np.ones(len(groups), dtype=bool)
@@ -107,18 +107,20 @@ def grouped_order(groups, n_groups):
 
 
 class RowBatch(NamedTuple):
-    """Training rows of one step, trimmed to the longest.
+    """Training rows of one step, padded to the longest of them.
 
     Attributes:
         users (Tensor): shape: [B], int64.
         inputs (Tensor): items, 0 pads on the right, shape: [B, L], int64.
-        is_target (Tensor): True where the position's next item is trained, shape: [B, L], bool.
-        targets (Tensor): next items of those positions, row by row, shape: [P], int64.
-        negatives (Tensor): `Negatives.items`, shape: [P], [S] or, where the loss needs none, [0]; int64.
+        is_target (Tensor): True if the item after the position is a target, shape: [B, L], bool.
+        targets (Tensor): the items after those positions, row by row, shape: [P], int64.
+        negatives (Tensor): `Negatives.items`, shape: [P], [S] or, for losses without negatives, [0]; int64.
         log_weights (Tensor): `Negatives.log_weights`, shape: [S] or [0], float32.
-        following (Tensor): training items of the user after the last input, the first of them its target, 0 where there
-            are no more, shape: [B, WINDOW], int64.
-        behaviours, target_behaviours (Tensor or None): of inputs and targets, where interactions have behaviours.
+        following (Tensor): the user's training items after the last input, the first of them its target, 0 pads, shape:
+            [B, WINDOW], int64.
+        behaviours (Tensor or None): behaviour numbers of the inputs, if interactions have behaviours, shape: [B, L],
+            int64.
+        target_behaviours (Tensor or None): those of the targets, shape: [P], int64.
     """
 
     users: Tensor
@@ -135,19 +137,19 @@ class RowBatch(NamedTuple):
         return RowBatch(*(part if part is None else part.to(device) for part in self))
 
     def whole_rows(self):
-        """Inputs and, behind each row's last one, those that follow, shape: [B, L + WINDOW], int64."""
+        """Appends the following items to each row's inputs, shape: [B, L + WINDOW], int64."""
         place = (self.inputs > 0).sum(dim=1)[:, None] + torch.arange(WINDOW, device=self.inputs.device)
         return nn.functional.pad(self.inputs, (0, WINDOW)).scatter(1, place, self.following)
 
     def share(self, rank, world_size):
-        """Every `world_size`-th row, from row `rank` on.
+        """Selects every `world_size`-th row, starting at row `rank`.
 
         Args:
             rank (int): number of a process.
             world_size (int): number of processes.
 
         Returns:
-            Share: of a batch with fewer rows than processes the first row again, at weight 0, for those left over.
+            Share: if the batch has fewer rows than processes, the remaining processes get its first row with weight 0.
         """
         if world_size == 1:
             return Share(self, 1.0)
@@ -170,11 +172,11 @@ class RowBatch(NamedTuple):
 
 
 class Share(NamedTuple):
-    """One process' rows of a batch.
+    """Rows of a batch for one process.
 
     Attributes:
         batch (RowBatch): the rows.
-        weight (float): its share of the targets.
+        weight (float): share of the batch's targets in these rows.
     """
 
     batch: RowBatch
@@ -182,25 +184,26 @@ class Share(NamedTuple):
 
 
 class TrainingRows:
-    """One row a user, all targets in it; a history beyond the limit becomes several rows with context.
+    """Batches of user sequences: one row per user with all its targets; longer histories become several rows.
 
-    Every target that RecBole's augmentation would make is trained exactly once an epoch. A row that continues a
-    history opens with half the limit of items that are read and not trained again. Where long histories are cut is
-    drawn anew each epoch, so that a target is read at every position and after more or fewer items. With `one_target`
-    the rows are those of RecBole's augmentation, each of a target and as much before it as the limit allows.
+    Every target of RecBole's augmentation is trained exactly once per epoch. A row that continues a history starts with
+    max_length // 2 context items, which are inputs, but whose targets belong to the row before. Each epoch draws new
+    cuts of long histories, so over the epochs a target occurs at many positions, with different numbers of items before
+    it. With `one_target` the rows are those of RecBole's augmentation: one target and up to max_length items before it.
 
     Args:
         sequences (UserSequences): all interactions.
-        n_training (np.ndarray): items of each user that belong to training, shape: [n_users].
-        max_length (int): positions of a row.
-        rows_per_batch (int): rows of a step on average; each step has about as many targets.
-        negatives (NoNegatives, TargetNegatives or SharedNegatives): what a step draws beside its targets.
-        seed (int): with the epoch, decides order and negatives.
-        one_target (bool): one row a target.
+        n_training (np.ndarray): number of each user's training items, shape: [n_users].
+        max_length (int): largest number of positions of a row.
+        rows_per_batch (int): mean number of rows per step; all steps have about the same number of targets.
+        negatives (NoNegatives, TargetNegatives or SharedNegatives): source of the negatives of a step.
+        seed (int): decides, with the epoch, cuts, order and negatives.
+        one_target (bool): one row per target.
+        n_items (int): number of item ids that training uses, padding included.
     """
 
-    def __init__(self, *, sequences, n_training, max_length, rows_per_batch, negatives, seed, one_target):
-        self.sequences, self.n_training = sequences, n_training
+    def __init__(self, *, sequences, n_training, max_length, rows_per_batch, negatives, seed, one_target, n_items):
+        self.sequences, self.n_training, self.n_items = sequences, n_training, n_items
         self.max_length, self.one_target = max_length, one_target
         self.items = torch.from_numpy(sequences.items)
         self.behaviours = None if sequences.behaviours is None else torch.from_numpy(sequences.behaviours)
@@ -210,7 +213,7 @@ class TrainingRows:
 
     @property
     def epoch(self):
-        """Number of the epoch, from 0 on; setting it cuts its rows."""
+        """Number of the epoch, from 0; setting it cuts the rows of that epoch."""
         return self._epoch
 
     @epoch.setter
@@ -222,23 +225,23 @@ class TrainingRows:
 
     @property
     def n_targets(self):
-        """Targets of an epoch."""
+        """Number of targets per epoch."""
         return int((self.length - self.context).sum())
 
     def __len__(self):
         return -(-len(self.user) // self.rows_per_batch)
 
     def __iter__(self):
-        """Batches of one epoch; order and negatives depend on the seed and `epoch` alone."""
+        """Yields the batches of one epoch; order and negatives depend only on the seed and `epoch`."""
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % 2**63)
         for rows in self._batches(generator):
             yield self._gather(rows, generator)
 
     def _batches(self, generator):
-        """Row numbers of each batch: shuffled, then sorted by length within pools, so that batches trim well.
+        """Returns row numbers of each batch: shuffled, then sorted by length within pools, to reduce padding.
 
-        The batches of a pool have about as many targets each: a step is the mean over its targets, so that with as many
-        rows each a target of a short history would weigh several times one of a long history.
+        The batches of a pool have about equal numbers of targets. The loss of a step is the mean over its targets: with
+        equal numbers of rows, a target of a short history would weigh several times as much as one of a long history.
         """
         order = torch.randperm(len(self.user), generator=generator)
         batches = []
@@ -248,7 +251,7 @@ class TrainingRows:
         return [batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()]
 
     def _cuts(self, n_targets):
-        """Where rows of so many targets each are cut into batches of about equal targets, none of them empty."""
+        """Places that cut rows into non-empty batches with about equal numbers of targets."""
         n_batches = -(-len(n_targets) // self.rows_per_batch)
         place = np.arange(1, n_batches)
         cut = 1 + np.searchsorted(n_targets.cumsum(), n_targets.sum() * place / n_batches)
@@ -275,13 +278,14 @@ class TrainingRows:
 
 
 def _cut(sequences, n_training, max_length, one_target, draw):
-    """User, first input, number of inputs and number of context inputs of each row, shape: [n_rows], int64."""
-    first, step = (1, 1) if one_target else (max_length, max_length - max_length // 2)  # targets of its rows
+    """Returns user, first input, number of inputs and number of context inputs of each row, shape: [n_rows], int64."""
+    # Targets of a user's first row, and of each further row.
+    first, step = (1, 1) if one_target else (max_length, max_length - max_length // 2)
     user = np.flatnonzero(n_training > 1)
     n_inputs = n_training[user] - 1
-    first = first - np.where(n_inputs > first, draw.integers(0, step, len(user)), 0)  # of a history of several rows
+    first = first - np.where(n_inputs > first, draw.integers(0, step, len(user)), 0)  # of long histories
     n_rows = 1 + -(-np.maximum(n_inputs - first, 0) // step)
-    row = np.arange(n_rows.sum()) - np.repeat(np.cumsum(n_rows) - n_rows, n_rows)  # its number within the user
+    row = np.arange(n_rows.sum()) - np.repeat(np.cumsum(n_rows) - n_rows, n_rows)  # row number within the user
     user, n_inputs, first = (np.repeat(part, n_rows) for part in (user, n_inputs, first))
     end = first + row * step
     start = np.maximum(end - max_length, 0)

@@ -1,4 +1,4 @@
-"""recbole_unirep.data.split: training data and held-out targets of a dataset."""
+"""recbole_unirep.data.split: splits a dataset into training data and held-out targets."""
 
 from logging import getLogger
 from typing import Any, NamedTuple
@@ -17,25 +17,24 @@ from recbole_unirep.data.sequences import TrainingRows
 
 
 class HeldOut:
-    """Held-out targets of one split, with all that ranking them takes.
+    """Held-out targets of one split, with the data to rank them.
 
     Args:
-        config (Config): keys of RecBole and ours.
-        dataset (recbole Dataset): the split's part of a dataset that `create_dataset` made.
-        n_before (np.ndarray): items of each user before the first target of this split, shape: [n_users].
-        item_counts (np.ndarray): how often each item stands in training, shape: [n_items].
+        config (Config): RecBole's or ours.
+        dataset (recbole Dataset): the split's part of a dataset from `create_dataset`.
+        n_before (np.ndarray): number of each user's items before the first target of this split, shape: [n_users].
+        item_counts (np.ndarray): number of each item's training interactions, shape: [n_items].
         split (str): 'valid' or 'test'.
 
     Raises:
-        ValueError: the targets are not each user's latest interactions.
+        ValueError: the targets are not each user's last interactions.
     """
 
     def __init__(self, config, dataset, n_before, item_counts, split):
         self.config, self.dataset, self.item_counts, self.split = config, dataset, item_counts, split
         self.interactions = dataset.inter_feat
         self.sequences = dataset.sequences
-        self.whole_sequences = getattr(dataset, "whole_sequences", dataset.sequences)
-        self.place_in_whole = getattr(dataset, "place_in_whole", None)
+        self.whole_sequences, self.place_in_whole = dataset.whole_sequences, dataset.place_in_whole
         self.n_training_items = n_training_items(dataset)
         self.user_tokens = dataset.field2id_token[dataset.uid_field]
         self.item_tokens = dataset.field2id_token[dataset.iid_field]
@@ -46,6 +45,11 @@ class HeldOut:
 
     def __len__(self):
         return len(self.targets.users)
+
+    @property
+    def n_own_items(self):
+        """Number of item ids, padding included, without items added after training; a dataset has none of those."""
+        return len(self.item_tokens)
 
     @property
     def candidates(self):
@@ -67,7 +71,7 @@ class HeldOut:
         return candidates_hash(self.targets.users, self.candidates, self.user_tokens, self.item_tokens)
 
     def earlier_of(self, rows):
-        """Places in `rows` and items of all interactions before their targets, shape: [n_earlier] each, int64."""
+        """Lists interactions before the targets of `rows`: place in `rows` and item, shape: [n_earlier] each, int64."""
         targets = Targets(*(part[rows] for part in self.targets))
         if self.place_in_whole is not None:
             users = targets.users.numpy()
@@ -76,26 +80,26 @@ class HeldOut:
         return earlier_items(self.whole_sequences, targets)
 
     def batches(self, batch_size):
-        """Row numbers of each batch, users with histories of like length together."""
+        """Returns row numbers of each batch; users with histories of similar length are together."""
         return torch.argsort(self.targets.positions, stable=True).split(batch_size)
 
     def _check_order(self):
         place = self.sequences.offsets[self.targets.users.numpy()] + self.targets.positions.numpy()
         if not np.array_equal(self.sequences.items[place], self.targets.items.numpy()):
             raise ValueError(
-                f"eval_args {self.config['eval_args']}: the {self.split} interactions are not each user's latest: "
-                f"use split: {{LS: valid_and_test}}, order: TO, group_by: user"
+                f"eval_args {self.config['eval_args']}: the {self.split} interactions are not each user's last: use "
+                f"split: {{LS: valid_and_test}}, order: TO, group_by: user"
             )
 
 
 class Data(NamedTuple):
-    """A dataset, split.
+    """A split dataset.
 
     Attributes:
         train (recbole Dataset): the training part.
-        train_data (TrainingRows or RecBole's loader): what a trainer iterates.
-        valid (HeldOut or RecBole's loader): targets of validation; the latter under protocol recbole.
-        test (HeldOut or RecBole's loader): targets of the test.
+        train_data (TrainingRows or RecBole's loader): batches for the trainer.
+        valid (HeldOut or RecBole's loader): validation targets; a loader only under protocol recbole.
+        test (HeldOut or RecBole's loader): test targets; a loader only under protocol recbole.
         fingerprint (str): SHA-256 of users, items and each user's order.
     """
 
@@ -107,21 +111,22 @@ class Data(NamedTuple):
 
 
 def load_data(config, one_row_a_user):
-    """Filters, numbers and splits a dataset.
+    """Filters and splits a dataset.
 
     Args:
         config (Config): ours.
-        one_row_a_user (bool): training rows of ours, `training_rows` says which; otherwise RecBole's loader.
+        one_row_a_user (bool): True trains on our rows, by user or target as `training_rows` says; False uses RecBole's
+            loader.
 
     Returns:
-        Data: with leave-one-out the same split for every kind of model.
+        Data: with leave-one-out, every kind of model has the same split.
 
     Raises:
-        ValueError: nothing is left to train or test on, or the split is given as files.
+        ValueError: training, validation or test is empty, or `benchmark_filename` gives the split as files.
     """
     if config["benchmark_filename"]:
         raise ValueError(
-            f"benchmark_filename={config['benchmark_filename']}: one split by time serves every model: put all "
+            f"benchmark_filename={config['benchmark_filename']}: all models share one split by time: put all "
             f"interactions into {config['dataset']}.inter and leave the key out"
         )
     check_cold_items(config, one_row_a_user)
@@ -130,12 +135,12 @@ def load_data(config, one_row_a_user):
     train, valid, test = parts
     if not len(train.inter_feat) or not len(valid.inter_feat) or not len(test.inter_feat):
         raise ValueError(
-            f"{config['dataset']}: eval_args {config['eval_args']} leave nothing to train, to validate or to test on: "
+            f"{config['dataset']}: eval_args {config['eval_args']} leave training, validation or test empty: "
             f"leave-one-out needs users with at least 4 interactions"
         )
     n_rows = [np.bincount(part.inter_feat[part.uid_field].numpy(), minlength=part.user_num) for part in parts]
     is_sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
-    n_training = n_rows[0] + int(is_sequential)  # a sequential row is a target, and a user's first item is none
+    n_training = n_rows[0] + int(is_sequential)  # sequential rows are targets, and a user's first item is not a target
     if one_row_a_user:
         train_data = _rows(config, train, n_training)
     else:
@@ -163,17 +168,18 @@ def _rows(config, train, n_training):
         negatives=make_negatives(config, train.sequences, n_training, n_training_items(train)),
         seed=config["seed"],
         one_target=one_target,
+        n_items=n_training_items(train),
     )
 
 
 def recbole_loader(config, dataset, train, sampler):
-    """RecBole's own training loader.
+    """Builds RecBole's own training loader.
 
     Args:
         config (Config): RecBole's or ours.
-        dataset (recbole Dataset): the whole.
+        dataset (recbole Dataset): the whole dataset.
         train (recbole Dataset): its training part.
-        sampler (recbole Sampler or None): of negatives.
+        sampler (recbole Sampler or None): draws negatives.
     """
     loader = get_dataloader(config, "train")
     if config["MODEL_TYPE"] == ModelType.KNOWLEDGE:
@@ -184,7 +190,7 @@ def recbole_loader(config, dataset, train, sampler):
 
 
 def _targets(users, items, n_before):
-    """Targets with the number of earlier items of each; a user's rows of one split follow each other in time."""
+    """Builds Targets with the number of earlier items; a user's rows of one split must be in time order."""
     order = np.argsort(users.numpy(), kind="stable")
     sorted_users = users.numpy()[order]
     is_first = np.diff(sorted_users, prepend=-1) != 0

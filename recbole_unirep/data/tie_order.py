@@ -1,7 +1,7 @@
-"""recbole_unirep.data.tie_order: which of a user's simultaneous interactions comes first, and so which is held out.
+"""recbole_unirep.data.tie_order: orders a user's simultaneous interactions, which decides which one is held out.
 
-Timestamps of many datasets are days. In file order their ties follow the file's second sort key (Amazon's item
-numbers), which is a fact about the file; shuffled, they follow nothing.
+Many datasets have timestamps in days. In file order, ties are sorted by the file's second sort key, such as Amazon's
+item numbers, so that the test measures this key too. Shuffled ties avoid this.
 """
 
 import hashlib
@@ -14,18 +14,18 @@ TIE_ORDERS = ("file", "shuffled")
 
 
 def time_order(times, tie_order, keys):
-    """Order of interactions by time.
+    """Sorts interactions by time.
 
     Args:
-        times (np.ndarray): shape: [n], float64.
-        tie_order (str): 'file' leaves simultaneous interactions as they stand, 'shuffled' orders them by key.
-        keys (callable): gives the keys where they are needed, shape: [n].
+        times (np.ndarray): shape: [n], float64 or int64.
+        tie_order (str): 'file' keeps the file's order of simultaneous interactions, 'shuffled' sorts them by key.
+        keys (callable): returns the keys, shape: [n]; called for 'shuffled' only.
 
     Returns:
-        np.ndarray: row numbers, shape: [n], int64.
+        np.ndarray: row numbers in time order, shape: [n], int64.
 
     Raises:
-        ValueError: tie_order has another value.
+        ValueError: tie_order is unknown.
     """
     if tie_order not in TIE_ORDERS:
         raise ValueError(f"tie_order={tie_order} is not known: choose {' or '.join(TIE_ORDERS)}")
@@ -35,31 +35,31 @@ def time_order(times, tie_order, keys):
 
 
 def shuffling_keys(users, items, user_tokens, item_tokens, seed):
-    """A random number for each interaction that depends on the seed and the two tokens alone.
+    """Computes a pseudo-random number for each interaction from the seed and the tokens of user and item.
 
-    Not on row order, internal numbering or the other interactions: a user's order of two items at one time is the
-    same in every subset of the data that holds both.
+    Row order, internal ids and other interactions do not matter: a user's order of two simultaneous items is the same
+    in every subset of the data that contains both.
 
     Args:
         users (np.ndarray): user ids, shape: [n].
         items (np.ndarray): item ids, shape: [n].
         user_tokens (np.ndarray): token of each user id, shape: [n_users].
         item_tokens (np.ndarray): token of each item id, shape: [n_items].
-        seed (int): another seed, another order.
+        seed (int): another seed gives another order.
 
     Returns:
-        np.ndarray: shape: [n], uint64.
+        np.ndarray: the keys, shape: [n], uint64.
     """
     user_hashes, item_hashes = (_hashes(tokens, seed) for tokens in (user_tokens, item_tokens))
     return _mixed(user_hashes[users] + _mixed(item_hashes)[items])
 
 
 def n_tied(users, times, n_users):
-    """Number of interactions that share their time with another one of the same user.
+    """Counts interactions that have the same time as another one of their user.
 
     Args:
-        users (np.ndarray): user ids of interactions in order of time, shape: [n].
-        times (np.ndarray): in ascending order, shape: [n].
+        users (np.ndarray): user ids of interactions in time order, shape: [n].
+        times (np.ndarray): their times, ascending, shape: [n].
         n_users (int): number of user ids.
     """
     order = grouped_order(users, n_users)
@@ -69,13 +69,13 @@ def n_tied(users, times, n_users):
 
 
 def _hashes(tokens, seed):
-    """64 bits of BLAKE2b of every token, shape: [n_tokens], uint64."""
+    """Hashes every token to 64 bits by BLAKE2b, shape: [n_tokens], uint64."""
     digests = (hashlib.blake2b(f"{seed}\0ties\0{token}".encode(), digest_size=8).digest() for token in tokens)
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
 def _mixed(bits):
-    """One to one on 64 bits, each input bit changing about half of them.
+    """Mixes 64 bits by a bijection in which each input bit changes about half of the output bits.
 
     Reference:
         Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014 (SplitMix64's finalizer).

@@ -1,1 +1,1 @@
-"""Semantic IDs code by code: the IDs of a catalogue as a trie, the best ones of it, the likelihood of any."""
+"""Semantic IDs written code by code: a catalogue's prefix tree, beam search in it, the likelihood of given IDs."""

@@ -1,9 +1,9 @@
 """recbole_unirep.generation.beam_search: the most likely semantic IDs of a catalogue.
 
-Each level's candidates are the children of the kept prefixes in the trie and nothing else, so every beam is the ID of
-an item. Users and beams are worked on together, without a loop over either.
+At each level only the children of the kept prefixes in the trie are candidates, so every beam is the ID of an item. All
+users and beams are processed at once, without a loop over either.
 
-Shapes: B users, n beams, K codes of a level, W most children of a node.
+Shapes: B users, n beams, K codes of a level, W maximum number of children of a node.
 """
 
 from typing import NamedTuple, Protocol
@@ -15,22 +15,22 @@ from recbole_unirep.generation.trie import PrefixTrie
 
 
 class Decoder(Protocol):
-    """A model that reads prefixes, one code longer at each step; it holds the memory of B users' histories."""
+    """Reads prefixes, one code longer at each step; holds what it remembers of B users' histories."""
 
-    n_kept: int  # numbers that it keeps of a prefix at most
+    n_kept: int  # numbers it keeps per prefix, at most
 
     def __len__(self) -> int:
         """B."""
 
     def start(self) -> Tensor:
-        """Logits of the first code, shape: [B, 1, K]; forgets earlier prefixes."""
+        """Forgets earlier prefixes. Returns the logits of the first code, shape: [B, 1, K]."""
 
     def step(self, parent: Tensor, code: Tensor) -> Tensor:
-        """Goes on from prefixes to longer ones.
+        """Extends prefixes by a code each.
 
         Args:
-            parent (Tensor): which of the prefixes of the step before, int64, shape: [B, n].
-            code (Tensor): code that is put behind it, int64, shape: [B, n].
+            parent (Tensor): indices of the previous step's prefixes, int64, shape: [B, n].
+            code (Tensor): code to append to each, int64, shape: [B, n].
 
         Returns:
             Tensor: logits of the next level's codes, shape: [B, n, K].
@@ -42,7 +42,7 @@ class Beams(NamedTuple):
 
     Attributes:
         leaf (Tensor): leaves of the trie, int64, shape: [B, n].
-        log_probability (Tensor): -inf where a user has fewer, shape: [B, n], float32.
+        log_probability (Tensor): -inf where a user has fewer beams, float32, shape: [B, n].
     """
 
     leaf: Tensor
@@ -51,18 +51,18 @@ class Beams(NamedTuple):
 
 @torch.no_grad()
 def beam_search(decoder: Decoder, trie: PrefixTrie, n_beams: int) -> Beams:
-    """The `n_beams` IDs of largest probability among those whose prefixes were kept at every level.
+    """The `n_beams` most probable IDs among those whose prefixes were kept at every level.
 
-    With as many beams as the fullest level but the last has nodes nothing is lost: the IDs are the best of all.
+    The search is exact if there are as many beams as nodes in the largest level before the last.
 
     Args:
         decoder (Decoder): of B users.
-        trie (PrefixTrie): the IDs there are.
-        n_beams (int): prefixes that are kept; n is less where there are fewer IDs.
+        trie (PrefixTrie): the IDs of the catalogue.
+        n_beams (int): prefixes to keep; n is smaller if there are fewer IDs.
 
     Returns:
-        Beams: equal probabilities in the order of IDs; where they begin at the last place that is kept, which of them
-        are kept is up to `torch.topk`.
+        Beams: best first, equal probabilities in the order of IDs. If a tie crosses the last kept place, `torch.topk`
+        decides which of the tied prefixes are kept.
     """
     logits = decoder.start()
     score = logits.new_zeros(logits.shape[:2], dtype=torch.float32)  # [B, n]
@@ -80,12 +80,12 @@ def beam_search(decoder: Decoder, trie: PrefixTrie, n_beams: int) -> Beams:
 
 
 def code_log_probabilities(logits: Tensor, code: Tensor, is_past_end: Tensor) -> Tensor:
-    """Logarithm of the probability of codes among all codes of their level, 0 where there is no choice.
+    """Log-probability of codes among all codes of their level, 0 where only one code can follow.
 
     Args:
         logits (Tensor): shape: [..., K].
         code (Tensor): int64, shape: [..., W].
-        is_past_end (Tensor): whether the level is past the ID's end, where a code is certain, shape: [..., W], bool.
+        is_past_end (Tensor): True where only one code can follow, shape: [..., W], bool.
 
     Returns:
         Tensor: float32, shape: [..., W].
@@ -94,7 +94,7 @@ def code_log_probabilities(logits: Tensor, code: Tensor, is_past_end: Tensor) ->
 
 
 def _in_order(score, node, place):
-    """Beams by falling score, equal ones by node, so that their order does not depend on the device."""
+    """Beams by descending score, equal scores by node, so that the order is the same on every device."""
     order = node.argsort(dim=1)
     order = order.gather(1, score.gather(1, order).argsort(dim=1, descending=True, stable=True))
     return score.gather(1, order), node.gather(1, order), place.gather(1, order)

@@ -1,12 +1,12 @@
-"""recbole_unirep.generation.id_graph: a search for likely IDs along a graph of similar ones.
+"""recbole_unirep.generation.id_graph: search for likely IDs in a graph of similar IDs.
 
 Reference:
     Yupeng Hou et al. "Generating Long Semantic IDs in Parallel for Recommendation" (RPG), KDD 2025, arXiv:2506.05781,
-        section 2.3: the beams go from random IDs to their neighbours, the likeliest are kept, several times over.
+        section 2.3: beams start at random IDs, move to their neighbours and keep the likeliest, several times.
 
-Its cost does not grow with the catalogue; what it finds are likely IDs, not surely the likeliest.
+The cost does not grow with the catalogue. The search is approximate: it may miss the likeliest IDs.
 
-Shapes: M different IDs, V levels, B users, n beams, G neighbours of an ID.
+Shapes: M distinct IDs, V levels, B users, n beams, G neighbours of an ID.
 """
 
 import torch
@@ -17,21 +17,21 @@ PRODUCTS_AT_ONCE = 2**24
 
 @torch.no_grad()
 def id_graph(vectors: Tensor, tokens: Tensor, n_neighbours: int) -> Tensor:
-    """The most similar IDs of each: the sum over the levels of the products of their codes' vectors.
+    """The most similar IDs of each ID, by the sum over levels of the dot products of their codes' vectors.
 
     Args:
-        vectors (Tensor): of the tokens, row 0 is padding's, shape: [n_tokens, H].
+        vectors (Tensor): of the tokens, row 0 is padding, shape: [n_tokens, H].
         tokens (Tensor): of the IDs, 0 pads, int64, shape: [M, V].
-        n_neighbours (int): G; all others where there are fewer.
+        n_neighbours (int): G; at most M - 1 are returned.
 
     Returns:
-        Tensor: int64, shape: [M, G], the most similar first; an ID is no neighbour of itself.
+        Tensor: most similar first, without the ID itself, int64, shape: [M, G].
     """
     vectors = vectors.index_fill(0, torch.zeros(1, dtype=torch.int64, device=vectors.device), 0)
-    side_by_side = vectors[tokens].flatten(1)  # [M, V * H]
+    concatenated = vectors[tokens].flatten(1)  # [M, V * H]
     n_ids, found = len(tokens), []
     for rows in torch.arange(n_ids, device=tokens.device).split(max(1, PRODUCTS_AT_ONCE // n_ids)):
-        products = side_by_side[rows] @ side_by_side.T
+        products = concatenated[rows] @ concatenated.T
         products[torch.arange(len(rows), device=rows.device), rows] = -torch.inf
         found.append(products.topk(min(n_neighbours, n_ids - 1), dim=1).indices)
     return torch.cat(found)
@@ -42,15 +42,15 @@ def graph_search(log_p: Tensor, tokens: Tensor, graph: Tensor, n_beams: int, n_s
     """Likely IDs of each user.
 
     Args:
-        log_p (Tensor): log-probabilities of the tokens, 0 for padding, shape: [B, n_tokens].
+        log_p (Tensor): log-probability of every token, 0 for padding, shape: [B, n_tokens].
         tokens (Tensor): of the IDs, shape: [M, V].
         graph (Tensor): neighbours of each ID, shape: [M, G].
-        n_beams (int): IDs that are kept; all where there are fewer.
-        n_steps (int): times that the beams go on to their neighbours.
-        seed (int): of the IDs to begin with, the same for every user.
+        n_beams (int): IDs to keep; n is smaller if there are fewer.
+        n_steps (int): times that the beams move to their neighbours.
+        seed (int): draws the IDs to start from, the same for every user.
 
     Returns:
-        tuple[Tensor, Tensor]: IDs, int64, shape: [B, n], all different, and their log-likelihoods, best first.
+        tuple[Tensor, Tensor]: distinct IDs, best first, int64, shape: [B, n], and their log-likelihoods.
     """
     n_ids = len(tokens)
     start = torch.randperm(n_ids, generator=torch.Generator().manual_seed(seed))[:n_beams].to(tokens.device)
@@ -65,5 +65,5 @@ def graph_search(log_p: Tensor, tokens: Tensor, graph: Tensor, n_beams: int, n_s
 
 
 def _log_likelihoods(log_p, tokens, ids):
-    """Sums over the levels of IDs [B, n], shape: [B, n]."""
+    """Log-likelihood of IDs [B, n], summed over levels, shape: [B, n]."""
     return sum(log_p.gather(1, level[ids]) for level in tokens.T)

@@ -1,4 +1,4 @@
-"""recbole_unirep.generation.likelihood: the exact probability of given semantic IDs, or of all.
+"""recbole_unirep.generation.likelihood: exact log-likelihoods of given semantic IDs, or of all.
 
 Shapes: B users, C candidates of each, L levels, K codes of a level, M nodes of a level.
 """
@@ -12,26 +12,26 @@ from recbole_unirep.generation.trie import PrefixTrie
 
 @torch.no_grad()
 def candidate_log_likelihoods(decoder: Decoder, codes: Tensor, is_past_end: Tensor) -> Tensor:
-    """Log-likelihood of each user's candidates; equal IDs have equal ones.
+    """Log-likelihood of each user's candidates; equal IDs get equal values.
 
     Args:
         decoder (Decoder): of B users.
         codes (Tensor): closed codes, int64, shape: [B, C, L].
-        is_past_end (Tensor): levels past an ID's end, shape: [B, C, L], bool.
+        is_past_end (Tensor): True past the end of an ID, shape: [B, C, L], bool.
 
     Returns:
         Tensor: float32, shape: [B, C].
     """
     total = code_log_likelihoods(decoder, codes, is_past_end).sum(dim=-1)
     is_same = (codes[:, :, None] == codes[:, None]).all(dim=-1)  # [B, C, C]
-    return total.gather(1, is_same.int().argmax(dim=-1))  # that of the first with the same ID: no last bits between
+    return total.gather(1, is_same.int().argmax(dim=-1))  # the first value per ID, so that ties are exact
 
 
 def code_log_likelihoods(decoder: Decoder, codes: Tensor, is_past_end: Tensor) -> Tensor:
-    """Log-likelihood of each code of given IDs after those before it, with gradients; arguments as above.
+    """Log-likelihood of each code given the codes before it, with gradients; arguments as above.
 
     Returns:
-        Tensor: 0 behind an ID's end, float32, shape: [B, C, L].
+        Tensor: 0 past the end of an ID, float32, shape: [B, C, L].
     """
     own = torch.arange(codes.shape[1], device=codes.device).expand(codes.shape[:2])
     logits, parent, parts = decoder.start(), torch.zeros_like(own), []
@@ -46,12 +46,12 @@ def code_log_likelihoods(decoder: Decoder, codes: Tensor, is_past_end: Tensor) -
 
 @torch.no_grad()
 def catalogue_log_likelihoods(decoder: Decoder, trie: PrefixTrie, n_at_once: int) -> Tensor:
-    """Log-likelihood of every ID for every user; a prefix is read once for all IDs that begin with it.
+    """Log-likelihood of every ID for every user; a prefix is read once for all IDs that start with it.
 
     Args:
         decoder (Decoder): of B users.
-        trie (PrefixTrie): the IDs there are.
-        n_at_once (int): leaves that are worked on together; a prefix is read again where it goes on in the next part.
+        trie (PrefixTrie): the IDs of the catalogue.
+        n_at_once (int): leaves per part; a prefix that spans two parts is read twice.
 
     Returns:
         Tensor: float32, shape: [B, n_leaves].
@@ -64,9 +64,9 @@ def catalogue_log_likelihoods(decoder: Decoder, trie: PrefixTrie, n_at_once: int
 
 
 def _part_log_likelihoods(decoder, trie, first_leaf, last_leaf):
-    """Log-likelihood of neighbouring leaves, shape: [B, last_leaf - first_leaf + 1]."""
+    """Log-likelihood of a range of leaves, shape: [B, last_leaf - first_leaf + 1]."""
     logits = decoder.start()
-    total = logits.new_zeros(logits.shape[:2], dtype=torch.float32)  # [B, M of the part]
+    total = logits.new_zeros(logits.shape[:2], dtype=torch.float32)  # [B, nodes of the part]
     first_parent = 0
     for level, here in enumerate(trie.levels):
         nodes = trie.part(level, first_leaf, last_leaf)

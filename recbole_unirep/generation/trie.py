@@ -1,10 +1,10 @@
 """recbole_unirep.generation.trie: the semantic IDs of a catalogue as a prefix tree in flat arrays.
 
-The nodes of a level stand in the order of their IDs, so that the children of a node are neighbours and an offset a node
-says where they begin (CSR): what may follow a prefix is one gather. All IDs have L levels here; one that ended earlier
-has a code of its own for the end, `codebook_size`, and repeats it at the levels past the end.
+The nodes of a level are sorted by ID, so the children of a node are contiguous and one offset per node marks where they
+start (CSR): looking up what may follow a prefix is one gather. All IDs here have L levels. An ID that stops early gets
+an extra code that ends it, `codebook_size`, and repeats that code at later levels, where nothing else can follow.
 
-Shapes: B users, n prefixes of each, N items, L levels, M nodes of a level, W most children of a node of a level.
+Shapes: B users, n prefixes of each, N items, L levels, M nodes of a level, W maximum number of children in a level.
 """
 
 from typing import NamedTuple
@@ -18,9 +18,8 @@ class ClosedCodes(NamedTuple):
 
     Attributes:
         codes (Tensor): int64, shape: [N, L].
-        is_past_end (Tensor): True at the levels past an ID's end, shape: [N, L], bool.
-        codebook_sizes (list of int): codes of each level, the one that ends an ID among them where a level has it,
-            shape: [L].
+        is_past_end (Tensor): True past the end of an ID, shape: [N, L], bool.
+        codebook_sizes (list of int): codes per level, counting the one that ends an ID, shape: [L].
     """
 
     codes: Tensor
@@ -29,16 +28,16 @@ class ClosedCodes(NamedTuple):
 
 
 def close_codes(codes: Tensor, codebook_sizes: list) -> ClosedCodes:
-    """Gives the IDs that end early a code for the end.
+    """Adds a code that ends IDs which stop early.
 
     Args:
-        codes (Tensor): unused levels at the end of an ID hold -1, behind which only a number that tells equal IDs apart
-            may follow, int64, shape: [N, L].
-        codebook_sizes (list of int): codes of each level, shape: [L].
+        codes (Tensor): unused levels at the end of an ID hold -1; only a number that tells equal IDs apart may follow
+            them, int64, shape: [N, L].
+        codebook_sizes (list of int): codes per level, shape: [L].
     """
     is_end = codes < 0
     is_past_end = torch.zeros_like(is_end)
-    is_past_end[:, 1:] = is_end[:, :-1] & is_end[:, 1:]  # a number that tells equal IDs apart stands behind the end
+    is_past_end[:, 1:] = is_end[:, :-1] & is_end[:, 1:]  # a number that tells equal IDs apart is not certain
     sizes = torch.tensor(codebook_sizes, device=codes.device)
     has_end = is_end.any(dim=0).tolist()
     return ClosedCodes(
@@ -47,15 +46,15 @@ def close_codes(codes: Tensor, codebook_sizes: list) -> ClosedCodes:
 
 
 class Level(NamedTuple):
-    """Nodes of one level, in the order of their IDs.
+    """Nodes of one level, sorted by ID.
 
     Attributes:
-        code (Tensor): last code of each, int64, shape: [M].
-        parent (Tensor): its node of the level before, int64, shape: [M].
-        first_child (Tensor): where the children of each node of the level before begin here; at its end M, int64,
-            shape: [M of the level before + 1].
-        is_past_end (Tensor): True where an ID has ended before, so that nothing else can follow, shape: [M], bool.
-        n_most (int): W, children that a node of the level before has at most.
+        code (Tensor): last code of each node, int64, shape: [M].
+        parent (Tensor): index of its parent in the previous level, int64, shape: [M].
+        first_child (Tensor): index of the first child of each node of the previous level, M at the end, int64, shape:
+            [nodes of the previous level + 1].
+        is_past_end (Tensor): True where the ID has ended before this level, shape: [M], bool.
+        n_most (int): W, the maximum number of children of a node of the previous level.
     """
 
     code: Tensor
@@ -66,17 +65,17 @@ class Level(NamedTuple):
 
 
 class PrefixTrie:
-    """Prefix tree of closed codes; the root is node 0 of the level before the first.
+    """Prefix tree of closed codes; the root is node 0 above the first level.
 
     Args:
         closed (ClosedCodes): of N items.
 
     Attributes:
         levels (list of Level): shape: [L].
-        leaf (Tensor): each item's node of the last level, int64, shape: [N].
-        n_leaves (int): different IDs.
-        ids (Tensor): their codes, in order, int64, shape: [n_leaves, L].
-        is_past_end (Tensor): levels past their ends, shape: [n_leaves, L], bool.
+        leaf (Tensor): index of each item's node in the last level, int64, shape: [N].
+        n_leaves (int): number of distinct IDs.
+        ids (Tensor): their codes, sorted, int64, shape: [n_leaves, L].
+        is_past_end (Tensor): True past the end of an ID, shape: [n_leaves, L], bool.
     """
 
     def __init__(self, closed: ClosedCodes):
@@ -87,7 +86,7 @@ class PrefixTrie:
         self.levels, self._node = [], []
         is_first = torch.zeros(self.n_leaves, dtype=torch.bool, device=count.device)
         is_first[:1] = True
-        above = torch.zeros_like(some_item)  # each leaf's node of the level before
+        above = torch.zeros_like(some_item)  # index of each leaf's node in the previous level
         for level in range(self.ids.shape[1]):
             is_first[1:] |= self.ids[1:, level] != self.ids[:-1, level]
             node = is_first.cumsum(dim=0) - 1  # [n_leaves]
@@ -107,15 +106,15 @@ class PrefixTrie:
         return len(self.levels)
 
     def children(self, level: int, node: Tensor) -> tuple:
-        """Nodes that may follow.
+        """Children of nodes.
 
         Args:
-            level (int): of the children, from 0 on.
-            node (Tensor): nodes of the level before, int64, shape: [...].
+            level (int): level of the children, from 0.
+            node (Tensor): nodes of the previous level, int64, shape: [...].
 
         Returns:
-            tuple[Tensor, Tensor]: nodes of the level, shape: [..., W], int64, and whether they are children at all,
-            shape: [..., W], bool; those that are none hold some node.
+            tuple[Tensor, Tensor]: nodes of `level`, int64, shape: [..., W], and False where there is no such child,
+            bool, shape: [..., W]; those places hold node 0.
         """
         here = self.levels[level]
         first = here.first_child[node][..., None]
@@ -124,6 +123,6 @@ class PrefixTrie:
         return torch.where(is_child, child, 0), is_child
 
     def part(self, level: int, first_leaf: int, last_leaf: int) -> slice:
-        """Nodes of a level above the leaves from one to another, that one included."""
+        """Nodes of a level above the leaves `first_leaf` to `last_leaf`, both included."""
         node = self._node[level]
         return slice(int(node[first_leaf]), int(node[last_leaf]) + 1)

@@ -1,19 +1,19 @@
-r"""ActionPiece: TIGER whose history is written in tokens of features that occur together, within items and across them.
+"""ActionPiece: histories written in tokens of features that occur together, within items and across them.
 
 Reference:
     Yupeng Hou et al. "ActionPiece: Contextually Tokenizing Action Sequences for Generative Recommendation", ICML 2025,
         arXiv:2502.13581.
 
-An item is a set of features, here the codes of its semantic ID. Its features are written down in an order drawn anew
-each time (set permutation regularization), then merged by the rules that `feature_merges` learns from the training
+An item is a set of features, here the codes of its semantic ID. Its features are written in an order drawn anew each
+time (set permutation regularization), then merged by the rules that `feature_merges` learns from the training
 sequences, so that an item's tokens depend on its neighbours. Ranking reads each history in several orders.
 
-The next item is written by the tokens of its own features merged among themselves; each place has the softmax over the
-tokens that some item has there. Ours where the paper has another: scores are the mean of the probabilities under all
-orders, exact for candidates and for what the beams of any order find, where the authors' code adds up reciprocal
-logarithms of ranks.
+The next item is written in the tokens of its own features, merged among themselves. Each level has a softmax over the
+tokens that some item has there. Unlike the authors' code, which adds up reciprocal logarithms of ranks, the score of an
+item is the mean of its probabilities under all orders, exact for candidates and for the items that the beams of any
+order find.
 
-Shapes: B users, L items of a history, F features of an item, V places of a written ID, Q orders, S tokens, H
+Shapes: N items, B users, L items of a history, F features of an item, V levels of a written ID, Q orders, S tokens, H
 hidden_size.
 """
 
@@ -21,30 +21,34 @@ import math
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from recbole_unirep.data.cooccurrence import n_training
+from recbole_unirep.model.autoregressive import AutoregressiveRecommender
 from recbole_unirep.model.generative import exact_where_found
-from recbole_unirep.model.tiger import TIGER
 from recbole_unirep.modules.feature_merges import FeatureMerges, learn_merges
+from recbole_unirep.modules.written_ids import WrittenIDs
 from recbole_unirep.semantic_ids.ids import first_tokens
 
 
-class ActionPiece(TIGER):
-    """Encoder and decoder over merged features.
+class ActionPiece(AutoregressiveRecommender):
+    """TIGER's encoder and decoder over merged features.
 
     Args:
         config (Config): ours; keys of properties/model/ActionPiece.yaml and TIGER.yaml and its tokenizer's.
         dataset (recbole Dataset): the training part, which `build_for_rows` or `build` made.
 
     Raises:
-        ValueError: an option that is not in its range, or stock RecBole's dataset.
+        ValueError: an option is out of its range, or the dataset is stock RecBole's.
     """
+
+    base_settings = ("TIGER",)
 
     def __init__(self, config, dataset):
         if config["decoder_only"]:
             raise ValueError(
-                "decoder_only=True reads items and goes on in one stack, ActionPiece's merges span items: leave it out"
+                "decoder_only=True predicts behind each item, but ActionPiece's merges span items: leave it out"
             )
         super().__init__(config, dataset)
         draw = torch.Generator().manual_seed(config["seed"])
@@ -52,6 +56,7 @@ class ActionPiece(TIGER):
         self.register_buffer("orders", torch.rand(shape, generator=draw).argsort(dim=-1))  # [Q, L, F]
 
     def written_ids(self, config, dataset, frozen):
+        """Learns the merges and writes every item in them."""
         features, sizes = frozen.codes, list(frozen.codebook_sizes)
         if frozen.is_appended:
             features, sizes[-1] = scattered(features, config["n_hash_buckets"]), config["n_hash_buckets"]
@@ -62,39 +67,22 @@ class ActionPiece(TIGER):
                 f"many"
             )
         tokens = torch.where(features < 0, 0, features + torch.tensor(first_tokens(sizes)))
-        self.register_buffer("features", tokens)  # [n_items, F], row 0 is padding's
+        self.register_buffer("features", tokens)  # [N + 1, F], row 0 is padding
         sequences, n_first = dataset.sequences, n_training(dataset, "ActionPiece's vocabulary")
         is_training = sequences.is_among_first(n_first)
         ends = np.concatenate([[0], np.cumsum(is_training)])[sequences.offsets]
         sets = tokens.numpy()[sequences.items[is_training]]
         pairs = learn_merges(sets, ends, n_features, config["vocabulary_size"] - n_features)
         self.merges = FeatureMerges(torch.from_numpy(pairs), n_features)
-
-        written = self.merges.of_sets(tokens[1:])  # [N, F]
-        levels = [level[level > 0].unique() for level in written.unbind(dim=1) if level.any()]
-        self.register_buffer("level_tokens", torch.full((len(levels), 1 + max(map(len, levels))), self.n_id_tokens))
-        codes = torch.full((len(tokens), len(levels)), -1)
-        for place, level in enumerate(levels):
-            self.level_tokens[place, : len(level)] = level
-            of_items = written[:, place].contiguous()
-            codes[1:, place] = torch.where(of_items > 0, torch.searchsorted(level, of_items), -1)
-        return codes, list(map(len, levels))
-
-    @property
-    def n_id_tokens(self):
-        """Features, merges and the token that ends an ID, which is the last."""
-        return self.merges.n_tokens + 1
+        return MergedIDs(self.merges.of_sets(tokens[1:]), self.merges.n_tokens)
 
     @property
     def item_table_parameters(self):
-        """Learned numbers addressed by feature or merge."""
-        return self.merges.n_tokens * self.tokens.embedding_dim
-
-    def token_of(self, level, code):
-        return self.level_tokens[level, code]
+        """Learned numbers that are looked up by feature or merge, int."""
+        return self.merges.n_tokens * self.transformer.tokens.embedding_dim
 
     def remember(self, users, items):
-        """Each history in every order, one behind the other: B * Q rows."""
+        """Each history in every order, a user's orders in consecutive rows: B * Q rows."""
         n_orders = len(self.orders)
         return super().remember(users.repeat_interleave(n_orders), items.repeat_interleave(n_orders, dim=0))
 
@@ -107,23 +95,8 @@ class ActionPiece(TIGER):
     def candidate_scores(self, memory, items):
         return self._over_orders(super().candidate_scores(memory, items.repeat_interleave(len(self.orders), dim=0)))
 
-    def _over_orders(self, scores):
-        """Logarithm of the mean probability: [B * Q, ..] to [B, ..]."""
-        n_orders = len(self.orders)
-        return scores.unflatten(0, (-1, n_orders)).logsumexp(dim=1) - math.log(n_orders)
-
-    @property
-    def code_vectors(self):
-        return [self.vectors_of_level(level) for level in range(self.n_levels)]
-
-    def vectors_of_level(self, level):
-        return self.tokens.weight[self.level_tokens[level, : self.codebook_sizes[level]]]
-
-    def tokens_of(self, items):
-        place = torch.arange(self.n_levels, device=items.device)
-        return self.level_tokens[place, self.codes[items]]
-
-    def _history(self, users, items):
+    def embedded(self, users, items):
+        """Histories in merged tokens, in random orders in training, in those of `orders` otherwise."""
         features = self.features[items]  # [B, L, F]
         if self.training:
             order = torch.rand(features.shape, device=items.device).argsort(dim=-1)
@@ -131,21 +104,64 @@ class ActionPiece(TIGER):
             row = torch.arange(len(items), device=items.device) % len(self.orders)
             order = self.orders[row, : items.shape[1]]
         flat = features.gather(-1, order).flatten(1)  # [B, L * F]
-        flat = flat.gather(1, (flat == 0).int().argsort(dim=1, stable=True))  # side by side
+        flat = flat.gather(1, (flat == 0).int().argsort(dim=1, stable=True))  # padding moves to the end
         tokens = functional.pad(self.merges.segment(flat), (1, 0))
         is_read = tokens > 0
         is_read[:, 0], tokens[:, 0] = True, self.user_token[users]
-        return self.tokens(tokens), is_read
+        return self.transformer.tokens(tokens), is_read
+
+    def _over_orders(self, scores):
+        """Logarithm of the mean probability over orders: [B * Q, ...] to [B, ...]."""
+        n_orders = len(self.orders)
+        return scores.unflatten(0, (-1, n_orders)).logsumexp(dim=1) - math.log(n_orders)
+
+
+class MergedIDs(WrittenIDs):
+    """IDs in one vocabulary of features and merges; a code is the place of a token among those that a level has.
+
+    Args:
+        tokens (Tensor): of each item, 0 pads on the right, int64, shape: [N, V].
+        n_known (int): features and merges; the next token ends an ID.
+    """
+
+    def __init__(self, tokens: Tensor, n_known: int):
+        levels = [level[level > 0].unique() for level in tokens.unbind(dim=1) if level.any()]
+        codes = torch.full((1 + len(tokens), len(levels)), -1)
+        table = torch.full((len(levels), 1 + max(map(len, levels))), n_known + 1)
+        for place, level in enumerate(levels):
+            table[place, : len(level)] = level
+            of_items = tokens[:, place].contiguous()
+            codes[1:, place] = torch.where(of_items > 0, torch.searchsorted(level, of_items), -1)
+        super().__init__(codes, list(map(len, levels)))
+        self.register_buffer("level_tokens", table)  # [V, most codes of a level]
+        self._n_tokens = n_known + 1
+
+    @property
+    def n_tokens(self):
+        return self._n_tokens
+
+    def tokens_of(self, items):
+        place = torch.arange(self.n_levels, device=items.device)
+        return self.level_tokens[place, self.codes[items]]
+
+    def token_of(self, level, code):
+        return self.level_tokens[level, code]
+
+    def level_rows(self, level):
+        return self.level_tokens[level, : self.codebook_sizes[level]]
 
 
 def scattered(codes, n_buckets):
-    """Codes whose last one, which numbers the items of an ID, is drawn from buckets instead, anew for each ID.
+    """Codes whose last one, which numbers the items of an ID, is drawn at random from buckets instead, per ID.
 
-    Numbers from 0 on would make one feature of nearly all items.
+    Numbers that count from 0 would give nearly all items the same feature.
 
     Args:
-        codes (Tensor): row 0 is padding's, shape: [n_items, V].
+        codes (Tensor): row 0 is padding, shape: [N + 1, V].
         n_buckets (int): buckets to draw from.
+
+    Returns:
+        Tensor: shape: [N + 1, V].
 
     Raises:
         ValueError: more items share an ID than there are buckets.

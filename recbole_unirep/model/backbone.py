@@ -1,19 +1,18 @@
-"""recbole_unirep.model.backbone: RecBole's sequential models and HSTU as readers of an item table put into them.
+"""recbole_unirep.model.backbone: RecBole's sequential models and HSTU as backbones whose item table can be replaced.
 
 Reference:
-    A convolution of the last items beside attention: Jiang et al. "AdaMCT: Adaptive Mixture of CNN-Transformer for
-    Sequential Recommendation." CIKM 2023. Ours stands before the first layer and is causal.
+    Convolution over the last items in addition to attention: Jiang et al. "AdaMCT: Adaptive Mixture of CNN-Transformer
+    for Sequential Recommendation." CIKM 2023. Ours comes before the first layer and is causal.
 """
-
-import copy
 
 import torch
 from recbole.utils import get_model
 from torch import nn
 
 from recbole_unirep.model.hstu import HSTU
+from recbole_unirep.settings.with_keys import with_keys
 
-# name -> the config key that sizes its item table
+# name -> config key of the size of its item table
 BACKBONES = {
     "SASRec": "hidden_size",
     "GRU4Rec": "embedding_size",
@@ -26,11 +25,11 @@ OURS = {"HSTU": HSTU}
 
 
 class LocalConvolution(nn.Module):
-    """What each position adds to its item's embedding: a weighted sum of it and those just before, by dimension.
+    """Causal depthwise convolution: a weighted sum, per dimension, of a position's embedding and the ones before it.
 
     Args:
         size (int): dimensions of an embedding.
-        width (int): items of a sum, the position's own among them.
+        width (int): number of items in a sum, the position's own included.
     """
 
     def __init__(self, size, width):
@@ -39,36 +38,29 @@ class LocalConvolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(size))
 
     def forward(self, x):
-        """Sums of embeddings x [B, L, H], shape: [B, L, H]; before the first one stand zeros."""
+        """Returns the sums for embeddings x [B, L, H], shape: [B, L, H]; x is padded with zeros on the left."""
         width = len(self.weight)
         before = nn.functional.pad(x, (0, 0, width - 1, 0))  # [B, L + width - 1, H]
         return self.bias + sum(before[:, k : k + x.size(1)] * weight for k, weight in enumerate(self.weight))
 
 
 def make_backbone(name, config, dataset, hidden_size):
-    """A sequential model whose own item table has the given size, to be replaced by the caller.
+    """Builds a sequential model with an item table of the given size; the caller replaces this table.
 
     Args:
         name (str): a key of BACKBONES.
-        config (Config): its keys; not changed.
+        config (Config): holds the model's keys; not changed.
         dataset (recbole Dataset): the training part.
         hidden_size (int): dimensions of an item embedding.
 
     Returns:
-        recbole SequentialRecommender: with loss_type CE where the config names a loss that RecBole has not.
+        recbole SequentialRecommender: with loss_type CE if RecBole does not have the config's loss.
 
     Raises:
-        ValueError: the heads do not divide the size.
+        ValueError: the number of heads does not divide the size.
     """
     if BACKBONES[name] == "hidden_size" and hidden_size % config["n_heads"]:
         raise ValueError(f"n_heads {config['n_heads']} does not divide {name}'s hidden size {hidden_size}: change one")
     loss_type = config["loss_type"] if config["loss_type"] in ("CE", "BPR") else "CE"
     model = OURS.get(name) or get_model(name)
     return model(with_keys(config, **{BACKBONES[name]: hidden_size, "loss_type": loss_type}), dataset)
-
-
-def with_keys(config, **changes):
-    """A config that differs in some keys; the given one is not changed."""
-    changed = copy.copy(config)
-    changed.final_config_dict = {**config.final_config_dict, **changes}
-    return changed

@@ -1,9 +1,9 @@
-"""recbole_unirep.model.generative: what models share that predict the codes of the next item's semantic ID.
+"""recbole_unirep.model.generative: base of models that predict the codes of the next item's semantic ID.
 
-An item's score is the log-likelihood of its ID. Ranking the catalogue takes the IDs that a search finds, everything
-else below them; a candidate that is asked for gets the exact likelihood. With `exact_ranking` so does every item.
+The score of an item is the log-likelihood of its ID. To rank the catalogue, a search finds the best IDs and all other
+items rank below them; given candidates are scored exactly. With `exact_ranking` every item is.
 
-Shapes: B users, L items of a history, V levels, H hidden_size, N items.
+Shapes: B users, L items of a history, P targets, C candidates, V levels, H hidden_size, N items.
 """
 
 from abc import abstractmethod
@@ -11,15 +11,12 @@ from abc import abstractmethod
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
-from torch.nn import functional
 
 from recbole_unirep import parallel
 from recbole_unirep.analysis.codebook import codebook_report
-from recbole_unirep.generation.beam_search import beam_search
-from recbole_unirep.generation.likelihood import candidate_log_likelihoods, catalogue_log_likelihoods
-from recbole_unirep.generation.trie import ClosedCodes, PrefixTrie, close_codes
+from recbole_unirep.data.cold_items import n_training_items
+from recbole_unirep.modules.written_ids import WrittenIDs
 from recbole_unirep.semantic_ids.frozen_codes import FITTED, frozen_codes
-from recbole_unirep.semantic_ids.ids import first_tokens
 
 
 class GenerativeRecommender(SequentialRecommender):
@@ -29,89 +26,73 @@ class GenerativeRecommender(SequentialRecommender):
         config (Config): ours; keys of the model's yaml and its tokenizer's.
         dataset (recbole Dataset): the training part.
 
+    Attributes:
+        ids (WrittenIDs): of the items, made by `make_ids`; a subclass holds them.
+        n_training_items (int): number of item ids that take part in training, padding included.
+        text_encoder (str or None): the vectors behind the codes.
+
     Raises:
-        ValueError: an option that is not in its range.
+        ValueError: an option is out of its range.
     """
 
     input_type = InputType.PAIRWISE
-    trains_in_rows = True
+    checkpoint_names = {}  # prefix of a part's tensors -> prefix that a checkpoint has for it
+    ids: WrittenIDs
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.num_beams, self.exact_ranking = config["num_beams"], config["exact_ranking"]
         if config["loss_type"] != "CE":
             raise ValueError(
-                f"loss_type={config['loss_type']} is asked for, {config['model']} has CE alone: leave it out"
+                f"loss_type={config['loss_type']} is not supported, {config['model']} has only CE: leave it out"
             )
         if not self.exact_ranking and self.num_beams < max(config["topk"]):
             raise ValueError(
                 f"num_beams={self.num_beams} finds fewer items than topk={max(config['topk'])} asks for: raise "
                 f"num_beams, or lower topk"
             )
-        frozen = self.tokenized(config, dataset)
-        self.text_encoder, self.fitted_codes = frozen.source, {FITTED: frozen.fitted}
-        written, sizes = self.written_ids(config, dataset, frozen)
-        closed = close_codes(written[1:], sizes)
-        self._written_sizes = list(sizes)  # without the code that ends an ID
-        self.codebook_sizes = closed.codebook_sizes
-        self.n_levels = len(self.codebook_sizes)
-        self.register_buffer("codes", functional.pad(closed.codes, (0, 0, 1, 0)))  # [n_items, V], row 0 is padding's
-        # Checkpoints hold `is_past_end` under this name.
-        self.register_buffer("is_certain", functional.pad(closed.is_past_end, (0, 0, 1, 0)))
-        self.register_buffer("first_token", torch.tensor(first_tokens(self.codebook_sizes)), persistent=False)
-        self._trie = None
-        self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "_trie", None))
+        self.n_training_items = n_training_items(dataset)
 
-    def tokenized(self, config, dataset):
-        """Codes of the items (FrozenCodes), by the tokenizer or bundle that the config names."""
-        return frozen_codes(config, dataset)
+    def make_ids(self, config, dataset) -> WrittenIDs:
+        """IDs of the items by the tokenizer or bundle that the config names; records what they were made of."""
+        frozen = frozen_codes(config, dataset)
+        self.text_encoder, self._fitted = frozen.source, {FITTED: frozen.fitted}
+        return self.written_ids(config, dataset, frozen)
 
-    def written_ids(self, config, dataset, frozen):
-        """IDs as they are predicted: the tokenizer's codes, where a subclass makes nothing else of them.
+    def written_ids(self, config, dataset, frozen) -> WrittenIDs:
+        """IDs as the model predicts them: the tokenizer's codes, unless a subclass writes others.
 
-        Returns:
-            tuple[Tensor, list of int]: row 0 is padding's, unused levels hold -1, shape: [n_items, V]; and the codes of
-            each level, shape: [V].
+        Args:
+            config (Config): ours.
+            dataset (recbole Dataset): the training part.
+            frozen (FrozenCodes): of the items.
         """
-        return frozen.codes, frozen.codebook_sizes
+        return WrittenIDs(frozen.codes, frozen.codebook_sizes)
+
+    def take_fitted(self):
+        """FittedCodes of the tokenizers behind the codes, by the run's folder of each; forgotten here."""
+        fitted, self._fitted = self._fitted, {}
+        return fitted
 
     @property
-    def is_past_end(self):
-        """Levels past the end of each item's ID, row 0 is padding's, shape: [n_items, V], bool."""
-        return self.is_certain
-
-    @property
-    def trie(self):
-        """Semantic IDs of all items."""
-        if self._trie is None or self._trie.leaf.device != self.codes.device:
-            self._trie = PrefixTrie(ClosedCodes(*self.ranked_codes, self.codebook_sizes))
-        return self._trie
-
-    @property
-    def ranked_codes(self):
-        """Closed codes of what is ranked, shape: [N, V], and which levels are past an ID's end, shape: [N, V]."""
-        return self.codes[1:], self.is_past_end[1:]
-
-    @property
+    @abstractmethod
     def item_table_parameters(self):
-        """Learned numbers addressed by code; a subclass has `tokens`, a vector of each."""
-        return sum(self.codebook_sizes) * self.tokens.embedding_dim
+        """Learned numbers that are looked up by code, int."""
 
     @property
+    @abstractmethod
     def code_vectors(self):
         """Learned vectors of each level's codes, shape: [codebook_sizes[level], H] each."""
-        return self.tokens.weight[1 : 1 + sum(self.codebook_sizes)].split(self.codebook_sizes)
 
     @property
     def open_sizes(self):
-        """Codes of each level of `open_codes`, list of int."""
-        return self._written_sizes
+        """Number of codes per level of `open_codes`, list of int."""
+        return self.ids.open_sizes
 
     @property
     def open_codes(self):
-        """Codes of the items without padding as the tokenizer gave them, unused levels -1, shape: [N, V]."""
-        codes = self.codes[1:]
-        return codes.masked_fill(codes >= torch.tensor(self._written_sizes, device=codes.device), -1)
+        """Codes of the items as the tokenizer gave them, without the padding row; unused levels -1, shape: [N, V]."""
+        return self.ids.open_codes
 
     @abstractmethod
     def id_loss(self, users, items, is_target, targets):
@@ -120,7 +101,7 @@ class GenerativeRecommender(SequentialRecommender):
         Args:
             users (Tensor): user ids, shape: [B].
             items (Tensor): histories, 0 pads on the right, shape: [B, L].
-            is_target (Tensor): behind which positions a target follows, shape: [B, L], bool.
+            is_target (Tensor): positions that are followed by a target, shape: [B, L], bool.
             targets (Tensor): item ids in the order of `is_target`, shape: [P].
 
         Returns:
@@ -128,23 +109,23 @@ class GenerativeRecommender(SequentialRecommender):
         """
 
     def losses(self, users, items, is_target, targets):
-        """Parts of the loss, arguments as above; their weights are in them."""
+        """Weighted parts of the loss, shape: [] each; arguments as `id_loss`."""
         return (self.id_loss(users, items, is_target, targets),)
 
     @abstractmethod
     def remember(self, users, items):
-        """What is known of B users once their histories [B, L] are read."""
+        """What scoring needs of B users, once their histories [B, L] are read."""
 
     @abstractmethod
     def catalogue_scores(self, memory):
-        """Log-likelihood of each item's ID, -inf where it was not found, column 0 padding's, shape: [B, n_items]."""
+        """Log-likelihood of each item's ID, -inf for padding and items not found, shape: [B, n_items]."""
 
     @abstractmethod
     def candidate_scores(self, memory, items):
         """Log-likelihood of the IDs of each user's candidates [B, C], shape: [B, C]."""
 
     def row_losses(self, batch):
-        """Parts of the loss of one batch of training rows, shape: [] each."""
+        """Weighted parts of the loss of one batch of training rows, shape: [] each."""
         share = batch.share(parallel.rank(), parallel.world_size())
         part = share.batch
         losses = self.losses(part.users, part.inputs, part.is_target, part.targets)
@@ -157,57 +138,48 @@ class GenerativeRecommender(SequentialRecommender):
         return sum(self.losses(interaction[self.USER_ID], items, is_target, interaction[self.POS_ITEM_ID]))
 
     def memory_of(self, interaction):
-        """What is known of the users of a batch."""
+        """`remember` for the users of one of RecBole's batches."""
         items = interaction[self.ITEM_SEQ][:, : int(interaction[self.ITEM_SEQ_LEN].max())]
         return self.remember(interaction[self.USER_ID], items)
 
     def predict(self, interaction):
-        """Exact log-likelihood of each item's ID, shape: [B]."""
+        """Exact log-likelihood of each row's item, shape: [B]."""
         return self.candidate_scores(self.memory_of(interaction), interaction[self.ITEM_ID][:, None])[:, 0]
 
     def full_sort_predict(self, interaction):
+        """Scores of all items, see `catalogue_scores`, shape: [B, n_items]."""
         return self.catalogue_scores(self.memory_of(interaction))
 
     def codebook_report(self):
         """Usage and perplexity of each level, unique_item_coverage and collision_rate, over all items."""
         return codebook_report(self.open_codes.cpu().numpy(), self.open_sizes)
 
-    def _of_items(self, of_leaves):
-        """Scores of IDs [B, n_leaves] as those of their items, shape: [B, n_items]."""
-        return functional.pad(of_leaves[:, self.trie.leaf], (1, 0), value=-torch.inf)
+    def state_dict(self, *args, prefix="", **kwargs):
+        """Tensors by name, as a checkpoint names them: `codes` for `ids.codes`, see `checkpoint_names`."""
+        state = super().state_dict(*args, prefix=prefix, **kwargs)
+        for name in [name for name in state if name.startswith(prefix)]:
+            state[prefix + self._name_in_checkpoint(name.removeprefix(prefix))] = state.pop(name)
+        return state
 
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        for name in super().state_dict():
+            stored = prefix + self._name_in_checkpoint(name)
+            if stored in state_dict:
+                state_dict[prefix + name] = state_dict.pop(stored)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
-class AutoregressiveRecommender(GenerativeRecommender):
-    """Base of models that write an ID code by code; a subclass gives `id_loss`, `remember` and `decoder`."""
-
-    def __init__(self, config, dataset):
-        super().__init__(config, dataset)
-        self.scores_at_once = config["scores_at_once"]
-
-    @abstractmethod
-    def decoder(self, memory):
-        """A `generation.beam_search.Decoder` of the remembered users."""
-
-    def catalogue_scores(self, memory):
-        """Of the beams, or with `exact_ranking` of all IDs, their prefixes read once."""
-        decoder, trie = self.decoder(memory), self.trie
-        if self.exact_ranking:
-            n_numbers = len(decoder) * max(*self.codebook_sizes, decoder.n_kept)
-            n_at_once = max(1, self.scores_at_once // n_numbers)
-            return self._of_items(catalogue_log_likelihoods(decoder, trie, n_at_once))
-        leaf, log_probability = beam_search(decoder, trie, self.num_beams)
-        of_leaves = log_probability.new_full((len(leaf), trie.n_leaves), -torch.inf)
-        return self._of_items(of_leaves.scatter_reduce_(1, leaf, log_probability, "amax"))
-
-    def candidate_scores(self, memory, items):
-        return candidate_log_likelihoods(self.decoder(memory), self.codes[items], self.is_past_end[items])
+    def _name_in_checkpoint(self, name):
+        for part, stored in self.checkpoint_names.items():
+            if name.startswith(part):
+                return stored + name.removeprefix(part)
+        return name
 
 
 def exact_where_found(scores, exact):
-    """Scores of items that a search found, in place of what the search made of them; -inf everywhere else.
+    """Exact scores of the items that a search found, -inf for all others.
 
     Args:
-        scores (Tensor): -inf where an item was not found, shape: [B, n_items].
+        scores (Tensor): the search's scores, -inf for items that it did not find, shape: [B, n_items].
         exact (callable): item ids [B, C] to scores [B, C].
 
     Returns:

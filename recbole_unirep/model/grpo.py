@@ -1,4 +1,4 @@
-r"""GRPO: TIGER fine-tuned by reinforcement, from the checkpoint of its next-token training.
+"""GRPO: TIGER fine-tuned by reinforcement learning, from the checkpoint of its next-token training.
 
 Reference:
     Xiaoyu Kong et al. "MiniOneRec: An Open-Source Framework for Scaling Generative Recommendation", arXiv:2510.24431
@@ -6,12 +6,13 @@ Reference:
     Zhihong Shao et al. "DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models",
         arXiv:2402.03300, equations 3 and 4 (group relative policy optimization).
 
-For each training target the policy's own beams are a group of IDs, all of them items'. An ID earns 1 where it is the
-target's; in a group that holds the target the others are penalized, the more the higher they stand: that at rank r by
-1 / log(r + 1), as a share of that sum over the whole group (the authors' code, ndcg_rule_reward). A group without the
-target teaches nothing. An ID's advantage is its reward in standard deviations from the group's mean. A step follows its
-beams at once, so that the ratio of new and old policy is 1 and clips nothing; the divergence from the policy that
-training began with holds it back. Dropout is off.
+For each training target, the policy's own beams form a group of IDs, each the ID of an item. The target's ID earns 1.
+In a group that holds the target, the others are penalized, higher ranks more: the ID at rank r by 1 / log(r + 1), as a
+share of the sum of that over the whole group (the authors' code, ndcg_rule_reward). A group without the target teaches
+nothing. The advantage of an ID is its reward in standard deviations from the group's mean.
+
+Each step directly follows its beams, so the ratio of new and old policy is 1 and nothing is clipped. The divergence
+from the policy that training began with is penalized. Dropout is off.
 
 Shapes: B targets, G IDs of a group, V levels.
 """
@@ -24,23 +25,24 @@ from torch import Tensor
 
 from recbole_unirep.generation.beam_search import beam_search
 from recbole_unirep.generation.likelihood import code_log_likelihoods
-from recbole_unirep.model.tiger import TIGER
+from recbole_unirep.model.autoregressive import AutoregressiveRecommender
 from recbole_unirep.semantic_ids.frozen_codes import has_kept, of_run
 from recbole_unirep.training.checkpoint import load
 
 
-class GRPO(TIGER):
-    """TIGER under a policy's loss; it ranks as TIGER does.
+class GRPO(AutoregressiveRecommender):
+    """TIGER's network trained as a policy; it ranks as TIGER does.
 
     Args:
-        config (Config): ours; keys of properties/model/GRPO.yaml and TIGER.yaml and its tokenizer's, which are those of
-            the run that it goes on from.
+        config (Config): ours; keys of properties/model/GRPO.yaml and TIGER.yaml and its tokenizer's, which must be
+            those of the run that it continues from.
         dataset (recbole Dataset): the training part.
 
     Raises:
-        ValueError: an option that is not in its range.
+        ValueError: an option is out of its range.
     """
 
+    base_settings = ("TIGER",)
     loss_names = ("policy", "divergence")
 
     def __init__(self, config, dataset):
@@ -49,13 +51,13 @@ class GRPO(TIGER):
         super().__init__(config if has_kept(config) else of_run(config, str(config["initial_run"])), dataset)
         if config["training_rows"] != "target":
             raise ValueError(
-                f"training_rows={config['training_rows']} has several targets in a row, each of which has beams of its "
-                f"own here: use training_rows=target"
+                f"training_rows={config['training_rows']} has several targets in a row, and each needs beams of its "
+                f"own: use training_rows=target"
             )
         self.initial_run, self.n_generated = Path(str(config["initial_run"])), config["n_generated"]
         self.divergence_weight = config["divergence_weight"]
         self.register_buffer("is_begun", torch.tensor(False))
-        self._initial = []  # a list, so that it is no part of the model
+        self._initial = []  # the policy before training; in a list, so that it is no submodule
 
     @property
     def loss_weights(self):
@@ -65,14 +67,15 @@ class GRPO(TIGER):
     def losses(self, users, items, is_target, targets):
         initial, was_training = self.begin(), self.training
         self.eval()
-        memory = self.remember(users, items)
+        memory, trie = self.remember(users, items), self.ids.trie
         with torch.no_grad():
-            leaf, score = beam_search(self.decoder(memory), self.trie, self.n_generated)  # [B, G]
-            codes, is_past_end = self.trie.ids[leaf], self.trie.is_past_end[leaf]  # [B, G, V]
-            before = code_log_likelihoods(initial.decoder(initial.remember(users, items)), codes, is_past_end)
+            leaf, score = beam_search(self.transformer.decoder(memory), trie, self.n_generated)  # [B, G]
+            codes, is_past_end = trie.ids[leaf], trie.is_past_end[leaf]  # [B, G, V]
+            decoder = initial.transformer.decoder(initial.remember(users, items))
+            before = code_log_likelihoods(decoder, codes, is_past_end)
             is_found = score > -torch.inf
-            advantage = advantages(leaf == self.trie.leaf[targets - 1][:, None], is_found)
-        now = code_log_likelihoods(self.decoder(memory), codes, is_past_end)
+            advantage = advantages(leaf == trie.leaf[targets - 1][:, None], is_found)
+        now = code_log_likelihoods(self.transformer.decoder(memory), codes, is_past_end)
         self.train(was_training)
         counts = (~is_past_end & is_found[..., None]).float()
         counts = counts / counts.sum(dim=-1, keepdim=True).clamp(min=1) / is_found.sum(dim=1)[:, None, None]
@@ -83,20 +86,23 @@ class GRPO(TIGER):
 
     @torch.no_grad()
     def begin(self):
-        """The policy as it was before training, which this model becomes where it has not been trained yet.
+        """The policy as it was before training. A model that has not been trained yet takes over its weights.
+
+        Returns:
+            GRPO: in evaluation mode.
 
         Raises:
             FileNotFoundError: there is no such run, or it has no checkpoint.
-            ValueError: it is another model's, or over other semantic IDs.
+            ValueError: the run is another model's, or has other semantic IDs.
         """
         if not (self.initial_run / "model.pt").is_file():
             raise FileNotFoundError(f"initial_run={self.initial_run} has no model.pt: name a finished run's folder")
         if not self._initial:
-            state = load(self.initial_run / "model.pt", self.codes.device)["state_dict"]
+            state = load(self.initial_run / "model.pt", self.ids.codes.device)["state_dict"]
             own = self.state_dict()
             shapes = {name: own[name].shape for name in own if name != "is_begun"}
             if {name: part.shape for name, part in state.items()} != shapes or not torch.equal(
-                state["codes"], self.codes
+                state["codes"], self.ids.codes
             ):
                 raise ValueError(
                     f"initial_run={self.initial_run} has other sizes or semantic IDs than this run: give the settings "
@@ -104,7 +110,7 @@ class GRPO(TIGER):
                 )
             initial = copy.deepcopy(self).eval().requires_grad_(False)
             initial.load_state_dict({**state, "is_begun": self.is_begun})
-            initial.fitted_codes = {}
+            initial.take_fitted()
             if not self.is_begun:
                 self.load_state_dict({**state, "is_begun": torch.ones_like(self.is_begun)})
             self._initial.append(initial)
@@ -116,10 +122,10 @@ def advantages(is_target: Tensor, is_found: Tensor) -> Tensor:
 
     Args:
         is_target (Tensor): whether an ID is the target's, best beam first, shape: [B, G], bool.
-        is_found (Tensor): False where a group has fewer IDs, which are left out, shape: [B, G], bool.
+        is_found (Tensor): False where a group has fewer than G IDs; those places are left out, shape: [B, G], bool.
 
     Returns:
-        Tensor: 0 where all of a group are equal, shape: [B, G], float32.
+        Tensor: 0 where all rewards of a group are equal, shape: [B, G], float32.
     """
     rank = torch.arange(1, 1 + is_target.shape[1], device=is_target.device)
     share = is_found / (1.0 + rank).log()  # [B, G]

@@ -1,11 +1,12 @@
-r"""HSTU: attention whose weights are not a softmax, gated by the item that reads, without a feed-forward part.
+r"""HSTU: attention with SiLU weights instead of a softmax, gated by the current item, without a feed-forward layer.
 
 Reference:
     Jiaqi Zhai et al. "Actions Speak Louder than Words: Trillion-Parameter Sequential Transducers for Generative
         Recommendations" (HSTU), ICML 2024, arXiv:2402.17152, equations 1 to 3.
 
-A model of its own over a table of IDs, and a backbone of UniRep (`--backbone=HSTU`). The paper's bias :math:`rab^{p,t}`
-is of positions and of times; histories hold no times here (Amazon's are days), so it is of positions alone.
+It is a model with an item table of its own, and a backbone of UniRep (`--backbone=HSTU`). The paper's bias
+:math:`rab^{p,t}` depends on positions and times. Sequences contain no times here (Amazon's times are days), so our bias
+depends on positions only.
 
 Shapes: B rows, L positions, H hidden_size, A heads, E = H / A.
 """
@@ -24,11 +25,11 @@ class HSTU(SequentialRecommender):
     """Hierarchical sequential transduction units.
 
     Args:
-        config (Config): RecBole's or ours, keys of properties/model/HSTU.yaml.
+        config (Config): RecBole's or ours, with the keys of properties/model/HSTU.yaml.
         dataset (recbole Dataset): the training part.
 
     Raises:
-        ValueError: the heads do not divide the size, or the loss is not known.
+        ValueError: the number of heads does not divide the hidden size, or the loss is unknown.
     """
 
     def __init__(self, config, dataset):
@@ -53,7 +54,7 @@ class HSTU(SequentialRecommender):
                 nn.init.zeros_(part.bias)
 
     def states(self, item_seq: Tensor) -> Tensor:
-        """States at every position.
+        """Returns the states at every position.
 
         Args:
             item_seq (Tensor): item ids, 0 pads on the right, shape: [B, L].
@@ -71,17 +72,17 @@ class HSTU(SequentialRecommender):
         return x
 
     def forward(self, item_seq, item_seq_len):
-        """State at the last position, shape: [B, H]."""
+        """Returns the state at the last position, shape: [B, H]."""
         return self.gather_indexes(self.states(item_seq), item_seq_len - 1)
 
     def calculate_loss(self, interaction):
-        """Loss of one of RecBole's batches, shape: [].
+        """Returns the loss of one of RecBole's batches, shape: [].
 
         Raises:
-            ValueError: the loss is the sampled softmax, which rows of users have.
+            ValueError: the loss is the sampled softmax, which needs training on user sequences.
         """
         if self.loss_type == "SSM":
-            raise ValueError("loss_type=SSM shares negatives among rows of users: use training_rows=user, or CE or BPR")
+            raise ValueError("loss_type=SSM needs training on user sequences: use training_rows=user, or CE or BPR")
         state, target = self._last_state(interaction), interaction[self.POS_ITEM_ID]
         if self.loss_type == "CE":
             return cross_entropy(state, self.item_embedding.weight[1 : self.n_items], target - 1)
@@ -99,14 +100,14 @@ class HSTU(SequentialRecommender):
 
 
 class Block(nn.Module):
-    """Projection, aggregation and transformation (equations 1 to 3).
+    """One block: projection, aggregation and transformation (equations 1 to 3).
 
     Args:
         size (int): H.
         n_heads (int): A.
-        max_length (int): N, positions of a row; attention is divided by it, however long the rows of a batch are.
-        dropout (float): of what the block adds.
-        attention_dropout (float): of the weights.
+        max_length (int): N, maximum number of positions. Attention weights are divided by it for any batch length.
+        dropout (float): dropout rate of the block's output before the residual connection.
+        attention_dropout (float): dropout rate of the attention weights.
     """
 
     def __init__(self, size, n_heads, max_length, dropout, attention_dropout):
@@ -120,7 +121,7 @@ class Block(nn.Module):
         self.dropout, self.attention_dropout = nn.Dropout(dropout), nn.Dropout(attention_dropout)
 
     def forward(self, x, is_seen, distance):
-        """States [B, L, H] of states [B, L, H]; is_seen [B, 1, L, L], bool; distance [L, L], int64."""
+        """Maps states [B, L, H] to states [B, L, H]; is_seen [B, 1, L, L], bool; distance [L, L], int64."""
         gate, value, query, key = functional.silu(self.projection(self.norm(x))).chunk(4, dim=-1)  # [B, L, H] each
         value, query, key = (part.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for part in (value, query, key))
         bias = self.distance_bias(distance).permute(2, 0, 1)  # [A, L, L]

@@ -1,4 +1,4 @@
-"""recbole_unirep.model.item_codes: a model's item table, its items' semantic IDs, and the vectors of their codes."""
+"""recbole_unirep.model.item_codes: a model's item table, the codes of its items, and the vectors of these codes."""
 
 from typing import Any, NamedTuple, Optional
 
@@ -13,12 +13,12 @@ class ModelCodes(NamedTuple):
     """Codes of a model's items.
 
     Attributes:
-        codes (np.ndarray): without padding, -1 where an ID does not use a level, shape: [N, L], int64.
-        sizes (list of int): codes of each level, shape: [L].
+        codes (np.ndarray): codes per item, without padding, -1 for unused levels, shape: [N, L], int64.
+        sizes (list of int): number of codes per level, shape: [L].
         codebooks (list of np.ndarray or None): vectors of each level's codes, shape: [size, D] each, float32; None if
-            pieces of IDs have vectors instead.
+            vectors belong to pieces of IDs instead of codes.
         level_metrics (list of str): how each level finds its nearest vector, shape: [L].
-        tokenizer (TrainedTokenizer or None): gives items their codes; None for frozen codes.
+        tokenizer (TrainedTokenizer or None): tokenizer that assigns the codes; None if codes are frozen.
     """
 
     codes: np.ndarray
@@ -29,7 +29,7 @@ class ModelCodes(NamedTuple):
 
 
 def item_table(model):
-    """The item table of a model, None if it has none.
+    """Returns the item table of a model; None if it has none.
 
     Args:
         model (recbole AbstractRecommender): ours or RecBole's.
@@ -43,17 +43,17 @@ def item_table(model):
 
 @torch.no_grad()
 def model_codes(model):
-    """Codes of a model, None if it has none.
+    """Returns the codes of a model's items.
 
     Args:
         model (recbole AbstractRecommender): in evaluation mode.
 
     Returns:
-        ModelCodes, optional
+        ModelCodes or None: None if the model has no codes.
     """
     if isinstance(model, GenerativeRecommender):
         sizes = list(model.open_sizes)
-        codebooks = [_array(level[:size]) for level, size in zip(model.code_vectors, sizes)]  # without an ID's end
+        codebooks = [_array(level[:size]) for level, size in zip(model.code_vectors, sizes)]  # without the end marker
         return ModelCodes(model.open_codes.cpu().numpy(), sizes, codebooks, ["euclidean"] * len(sizes), None)
     table = item_table(model)
     if not isinstance(table, UnifiedItemEmbedding) or not table.has_codes:
@@ -71,7 +71,7 @@ def model_codes(model):
 
 @torch.no_grad()
 def item_vectors(model, n_items):
-    """Parts of a model's item table by name, shape: [N, D] each, float32; empty if it has no table.
+    """Returns the parts of a model's item table by name, shape: [N, D] each, float32; empty if it has no table.
 
     Args:
         model (recbole AbstractRecommender): in evaluation mode.

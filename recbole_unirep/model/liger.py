@@ -1,12 +1,14 @@
-"""LIGER: a generative model finds items by their semantic IDs, a dense vector ranks what it found and what is new.
+"""LIGER: a generative model finds items by their semantic IDs; a dense vector ranks them, together with new items.
 
 Reference:
     Liu Yang et al. "Unifying Generative and Dense Retrieval for Sequential Recommendation", arXiv:2411.18814.
 
-A history is read by its items' codes and their text. One state of it both writes the next ID and is compared, by
-cosine, with the text of items. Ours where the paper leaves it open or has another: text is added to the last code of an
-item, so that `decoder_only` never sees that of the item which it writes; the state is the one that predicts the first
-code; the cosine is trained by a softmax over all items.
+A history is read by the codes and the text of its items. One state of it writes the next ID and is also compared, by
+cosine, with the text of items. Where the paper differs or leaves it open:
+
+- Text is added to the last code of an item, so that with `decoder_only` no state sees the text of the item it writes.
+- The compared state is the one that predicts the first code.
+- The cosine is trained by a softmax over all items in training.
 
 Shapes: B users, P targets, V levels, H hidden_size, D text dimensions.
 """
@@ -18,22 +20,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recbole_unirep.data.item_text import load_item_text
-from recbole_unirep.model.tiger import TIGER, Remembered
+from recbole_unirep.model.autoregressive import AutoregressiveRecommender
+from recbole_unirep.modules.id_transformer import Remembered
 from recbole_unirep.modules.item_embedding import versions_of
 from recbole_unirep.training.softmax import cross_entropy
 
 
-class LIGER(TIGER):
-    """TIGER with a dense side. Items that took no part in training are always among those that it ranks.
+class LIGER(AutoregressiveRecommender):
+    """TIGER's network with a dense side. Items that took no part in training are always among the ranked ones.
 
     Args:
         config (Config): ours; keys of properties/model/LIGER.yaml and TIGER.yaml and its tokenizer's.
         dataset (recbole Dataset): the training part.
 
     Raises:
-        ValueError: an option that is not in its range, or items without text vectors.
+        ValueError: an option is out of its range, or the items have no text vectors.
     """
 
+    base_settings = ("TIGER",)
     loss_names = ("id", "dense")
 
     def __init__(self, config, dataset):
@@ -47,7 +51,7 @@ class LIGER(TIGER):
         n_dims = item_text.vectors.shape[1]
         self.read_text = nn.Sequential(nn.Linear(n_dims, size), nn.RMSNorm(size))
         self.item_side, self.user_side = nn.Linear(n_dims, size), nn.Linear(size, size)
-        self._kept = None  # what the items' vectors were made of, and they
+        self._kept = None  # vectors of all items, and the versions of the tensors they were made from
 
     @property
     def loss_weights(self):
@@ -55,28 +59,27 @@ class LIGER(TIGER):
         return 1.0, self.dense_weight
 
     def losses(self, users, items, is_target, targets):
-        states = self._states_of_row(users, items, is_target, targets)  # [P, V, H]
-        n_items = getattr(self, "n_training_items", self.n_items)
-        table = self._item_vectors(self.text[1:n_items])
+        states = self.target_states(users, items, is_target, targets)  # [P, V, H]
+        table = self._item_vectors(self.text[1 : self.n_training_items])
         dense = cross_entropy(self._user_vectors(states[:, 0]), table, targets - 1)
-        return self.code_loss(states, targets), self.dense_weight * dense
+        return self.transformer.code_loss(states, targets), self.dense_weight * dense
 
     def remember(self, users, items):
         remembered = super().remember(users, items)
-        state = remembered.last
-        if state is None:
-            opening = torch.zeros(len(items), 1, dtype=torch.int64, device=items.device)
-            state = self.stack.step(self.tokens(opening), remembered.memory, None, None)[0][:, 0]
-        return Grounded(remembered, self._user_vectors(state))
+        return Grounded(remembered, self._user_vectors(self.transformer.first_states(remembered)))
 
     def catalogue_scores(self, memory):
-        """Cosines of the items that the beams find and of those that are new; with `exact_ranking` of all items."""
-        scores = memory.users.double() @ self._kept_vectors().T  # equal texts have equal scores
+        """Cosines, shape: [B, n_items].
+
+        -inf for padding and for items that the beams did not find, unless they are new; with `exact_ranking` for
+        padding alone.
+        """
+        scores = memory.users.double() @ self._kept_vectors().T  # in float64, so that equal texts have equal scores
         if self.exact_ranking:
             is_ranked = torch.ones_like(scores, dtype=torch.bool)
         else:
             is_ranked = super().catalogue_scores(memory.remembered) > -torch.inf
-            is_ranked[:, getattr(self, "n_training_items", self.n_items) :] = True
+            is_ranked[:, self.n_training_items :] = True
         is_ranked[:, 0] = False
         return scores.float().masked_fill(~is_ranked, -torch.inf)
 
@@ -85,35 +88,35 @@ class LIGER(TIGER):
         vectors = self._kept_vectors()[items]  # [B, C, H]
         return (vectors @ memory.users.double()[..., None])[..., 0].float()
 
+    def embedded(self, users, items):
+        x, is_read = super().embedded(users, items)
+        last = slice(self.ids.n_levels, None, self.ids.n_levels)  # the last code of each item
+        known = self.read_text(self.text[items]) * (items > 0)[..., None]
+        return x.index_add(1, torch.arange(x.shape[1], device=x.device)[last], known), is_read
+
     def _user_vectors(self, states):
         """Unit vectors of states [..., H], divided by the temperature."""
         return functional.normalize(self.user_side(states), dim=-1) / self.temperature
 
     @torch.no_grad()
     def _kept_vectors(self):
-        """Unit vectors of all items, made once for all batches of an evaluation, float64, shape: [n_items, H]."""
+        """Unit vectors of all items, computed once per evaluation, float64, shape: [n_items, H]."""
         versions = versions_of((self.text, *self.item_side.parameters()))
         if self._kept is None or self._kept[0] != versions:
             self._kept = versions, self._item_vectors(self.text).double()
         return self._kept[1]
 
     def _item_vectors(self, text):
-        """Unit vectors of texts, shape: [..., H]."""
+        """Unit vectors of texts [..., D], shape: [..., H]."""
         return functional.normalize(self.item_side(text), dim=-1)
-
-    def _history(self, users, items):
-        x, is_read = super()._history(users, items)
-        last = slice(self.n_levels, None, self.n_levels)  # the last code of each item
-        known = self.read_text(self.text[items]) * (items > 0)[..., None]
-        return x.index_add(1, torch.arange(x.shape[1], device=x.device)[last], known), is_read
 
 
 class Grounded(NamedTuple):
-    """Histories that were read.
+    """Histories that have been read.
 
     Attributes:
         remembered (Remembered): for the decoder.
-        users (Tensor): their dense vectors, shape: [B, H].
+        users (Tensor): dense vectors of the users, shape: [B, H].
     """
 
     remembered: Remembered

@@ -1,35 +1,38 @@
-"""MBGen: what someone does next and with which item, as one sequence of tokens.
+"""MBGen: the next behaviour and its item, predicted as one sequence of tokens.
 
 Reference:
     Zihan Liu et al. "Multi-Behavior Generative Recommendation" (MBGen), CIKM 2024, arXiv:2405.16871.
 
-Each interaction is its behaviour's token and then the item's ID, so that predicting the next tokens is predicting the
-next behaviour and the item of it. An item's score is the probability that it comes next under any behaviour, or with
-`target_behaviour` under that one. The paper's mixture of experts by position is left out; its tokenizer is
+Each interaction is written as the token of its behaviour, then the ID of its item. To predict the next tokens is to
+predict the next behaviour and its item. An item's score is the probability that it comes next under any behaviour, or
+with `target_behaviour` under that one. The paper's mixture of experts by position is left out; its tokenizer is
 `tokenizer=MBGen`.
 
-An item under a behaviour is a row here: row b * N + i is item i under behaviour b.
+The IDs here are of an item under a behaviour: row b * N + i is item i under behaviour b.
 
-Shapes: B users, L interactions of a history, P targets, N items, C candidates, V levels, behaviour's among them.
+Shapes: B users, L interactions of a history, P targets, N items, C candidates, V levels, the behaviour's included.
 """
 
 import torch
 
 from recbole_unirep.data.behaviours import BEHAVIOUR
+from recbole_unirep.model.autoregressive import AutoregressiveRecommender
 from recbole_unirep.model.generative import exact_where_found
-from recbole_unirep.model.tiger import TIGER
+from recbole_unirep.modules.written_ids import WrittenIDs
 
 
-class MBGen(TIGER):
-    """TIGER over interactions with behaviours.
+class MBGen(AutoregressiveRecommender):
+    """TIGER's network over interactions with behaviours.
 
     Args:
         config (Config): ours; keys of properties/model/MBGen.yaml and TIGER.yaml and its tokenizer's.
         dataset (recbole Dataset): the training part, made by `create_dataset`.
 
     Raises:
-        ValueError: no column says what behaviours are, or an option is not in its range.
+        ValueError: no column holds behaviours, or an option is out of its range.
     """
+
+    base_settings = ("TIGER",)
 
     def __init__(self, config, dataset):
         if not config["behaviour_field"]:
@@ -39,8 +42,8 @@ class MBGen(TIGER):
             )
         if BEHAVIOUR not in dataset.field2id_token:
             raise ValueError(
-                f"behaviour_field={config['behaviour_field']} is read by datasets of recbole_unirep, stock RecBole's "
-                f"knows no behaviours: use run_recbole of recbole_unirep"
+                f"behaviour_field={config['behaviour_field']} is not read by stock RecBole's dataset: use run_recbole "
+                f"of recbole_unirep"
             )
         self.behaviours = [str(name) for name in dataset.field2id_token[BEHAVIOUR][1:]]
         target = config["target_behaviour"]
@@ -52,22 +55,20 @@ class MBGen(TIGER):
         self.BEHAVIOUR_SEQ = BEHAVIOUR + config["LIST_SUFFIX"]
 
     def written_ids(self, config, dataset, frozen):
+        """IDs of all items under all behaviours; those of the target behaviour are ranked, or all."""
         codes, n_behaviours = frozen.codes[1:], len(self.behaviours)
         behaviour = torch.arange(n_behaviours).repeat_interleave(len(codes))[:, None]
         rows = torch.cat([behaviour, codes.repeat(n_behaviours, 1)], dim=1)  # [n_behaviours * N, V]
-        return torch.cat([rows.new_full((1, rows.shape[1]), -1), rows]), [n_behaviours, *frozen.codebook_sizes]
-
-    @property
-    def ranked_codes(self):
-        """Rows of the target behaviour, or of all."""
+        padded = torch.cat([rows.new_full((1, rows.shape[1]), -1), rows])
+        sizes = [n_behaviours, *frozen.codebook_sizes]
         if self.target is None:
-            return super().ranked_codes
-        first = 1 + self.target * (self.n_items - 1)
-        rows = slice(first, first + self.n_items - 1)
-        return self.codes[rows], self.is_past_end[rows]
+            return WrittenIDs(padded, sizes)
+        first = 1 + self.target * len(codes)
+        return WrittenIDs(padded, sizes, slice(first, first + len(codes)))
 
     @property
     def open_codes(self):
+        """Codes of the items, without the behaviour's level, see the base class."""
         return super().open_codes[: self.n_items - 1, 1:]
 
     @property
@@ -90,10 +91,11 @@ class MBGen(TIGER):
         return sum(self.losses(interaction[self.USER_ID], items, is_target, targets))
 
     def memory_of(self, interaction):
+        """As the base class; a history without behaviours counts as of the target or the most frequent one."""
         items = interaction[self.ITEM_SEQ][:, : int(interaction[self.ITEM_SEQ_LEN].max())]
         if self.BEHAVIOUR_SEQ in interaction:
             behaviours = interaction[self.BEHAVIOUR_SEQ][:, : items.shape[1]]
-        else:  # a history of items alone
+        else:
             behaviours = torch.full_like(items, 1 + (self.usual if self.target is None else self.target))
         return self.remember(interaction[self.USER_ID], self._rows_of(items, behaviours))
 
@@ -113,5 +115,5 @@ class MBGen(TIGER):
         return super().candidate_scores(memory, rows).unflatten(1, (len(behaviours), -1)).logsumexp(dim=1)
 
     def _rows_of(self, items, behaviours):
-        """Rows of items [...] under behaviours [...], numbered from 1 on; 0 where an item pads."""
+        """Rows of items [...] under behaviours [...], which are numbered from 1; 0 where an item pads."""
         return items + (items > 0) * (behaviours - 1).clamp(min=0) * (self.n_items - 1)

@@ -1,6 +1,6 @@
-"""recbole_unirep.model.new_items: items that a finished model has not seen, embedded and put behind its own.
+"""recbole_unirep.model.new_items: embeds items that a finished model was not trained on, to append them to its table.
 
-The rows of its own items are not computed anew, since a product over another number of rows may have other last bits.
+The rows of the existing items are not computed again, because a product over more rows may differ in its last bits.
 
 Shapes: M new items, N item ids of the run with padding, D text_dim, H hidden_size, L levels.
 """
@@ -8,7 +8,7 @@ Shapes: M new items, N item ids of the run with padding, D text_dim, H hidden_si
 from typing import NamedTuple, Optional
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from recbole_unirep.model.textknn import TextKNN
@@ -16,23 +16,24 @@ from recbole_unirep.model.unirep import UniRep
 from recbole_unirep.model.unirep_options import CAUSAL_BACKBONES
 from recbole_unirep.modules.cold_ids import COLD_IDS, cold_id_rows, nearest_items
 from recbole_unirep.modules.representation import REPRESENTATIONS
+from recbole_unirep.scoring.model_contract import Generative
 from recbole_unirep.semantic_ids.frozen_codes import has_frozen_codes
 from recbole_unirep.semantic_ids.new_item_codes import check_tokenizer
 from recbole_unirep.semantic_ids.pieces import code_pieces
 
-ID_FALLBACKS = tuple(name for name in COLD_IDS if name != "untrained")  # of a new item there are no first values
-TOLERANCE = 0.02  # of a text vector's length: float16 moves it by less
+ID_FALLBACKS = tuple(name for name in COLD_IDS if name != "untrained")  # a new item has no initial values
+TOLERANCE = 0.02  # relative to the length of a text vector; float16 changes it by less
 
 
 class NewItems(NamedTuple):
-    """What new items have by a finished model.
+    """Vectors and codes that a finished model assigns to new items.
 
     Attributes:
         text (Tensor): text vectors, shape: [M, D].
-        codes (Tensor or None): semantic IDs, -1 where a level is not used, None where the representation has none,
-            int64, shape: [M, L].
-        ids (Tensor or None): in place of ID embeddings, None where the representation has none, shape: [M, id_dim].
-        rows (Tensor or None): rows of the item table, None where the text is all (TextKNN), shape: [M, H].
+        codes (Tensor or None): semantic IDs, -1 for unused levels; None if the representation has no codes; int64,
+            shape: [M, L].
+        ids (Tensor or None): substitutes for ID embeddings; None if the representation has none, shape: [M, id_dim].
+        rows (Tensor or None): rows of the item table; None if the model uses only text (TextKNN), shape: [M, H].
         directions (Tensor or None): see `UnifiedItemEmbedding.directions`, shape: [M, code_dim].
     """
 
@@ -44,68 +45,68 @@ class NewItems(NamedTuple):
 
 
 def check_takes_items(config, model):
-    """Raises ValueError where a run's model has no place for new items.
+    """Raises ValueError if a run's model does not support new items.
 
     Args:
-        config (Config): the run's.
-        model (recbole AbstractRecommender): of the run.
+        config (Config): config of the run.
+        model (recbole AbstractRecommender): model of the run.
     """
     name = config["model"]
     remedy = f"train UniRep or VQRec over {' or '.join(CAUSAL_BACKBONES)}, or take TextKNN"
-    if hasattr(model, "candidate_scores"):
+    if isinstance(model, Generative):
         raise ValueError(
-            f"{name} of this run finds items along the tree of its trained items' IDs, a new one changes what others "
-            f"get: {remedy}"
+            f"{name} of this run searches the tree of its items' IDs, a new item would change the scores of others: "
+            f"{remedy}"
         )
     if isinstance(model, TextKNN):
         return
     if not isinstance(model, UniRep):
-        raise ValueError(f"{name} of this run has no embedding that it could make of a new item's text: {remedy}")
+        raise ValueError(f"{name} of this run cannot embed a new item from its text: {remedy}")
     if not REPRESENTATIONS[config["representation"]].has_semantic:
         raise ValueError(
-            f"representation={config['representation']} of this run knows items by learned IDs alone, a new one has "
-            f"none: train with representation=unified"
+            f"representation={config['representation']} of this run has only learned IDs, a new item has none: train "
+            f"with representation=unified"
         )
     if config["backbone"] not in CAUSAL_BACKBONES:
         raise ValueError(
-            f"backbone={config['backbone']} of this run has scores for its own items alone: train over "
+            f"backbone={config['backbone']} of this run can score only its own items: train over "
             f"{' or '.join(CAUSAL_BACKBONES)}"
         )
     if has_frozen_codes(config):
         check_tokenizer(config)
 
 
-def id_fallback_of(config, asked):
-    """What stands for new items' ID embeddings, None where items have none.
+def id_fallback_of(config, id_fallback):
+    """Returns the rule that replaces the ID embeddings of new items; None if items have no ID part.
 
     Args:
-        config (Config): the run's.
-        asked (str or None): one of ID_FALLBACKS; None takes what the run gives to cold items, 'mean' where those are
-            left untrained.
+        config (Config): config of the run.
+        id_fallback (str or None): one of ID_FALLBACKS; None is the run's rule for cold items, or 'mean' if the run
+            leaves them untrained.
 
     Raises:
-        ValueError: it is not known, or the run's items have no ID part.
+        ValueError: the rule is unknown, or the run's items have no ID part.
     """
     name, representation = config["model"], config["representation"]
     if name == "TextKNN" or not REPRESENTATIONS[representation].has_id:
-        if asked is not None:
+        if id_fallback is not None:
             which = name if representation is None else f"representation={representation}"
             raise ValueError(
-                f"id_fallback={asked} is for items with an ID part, {which} of this run has none: leave it out"
+                f"id_fallback={id_fallback} needs items with an ID part, {which} of this run has none: leave it out"
             )
         return None
-    if asked is None:
+    if id_fallback is None:
         return config["cold_id_embedding"] if config["cold_id_embedding"] in ID_FALLBACKS else ID_FALLBACKS[0]
-    if asked not in ID_FALLBACKS:
-        raise ValueError(f"id_fallback={asked} is not known: choose one of {', '.join(ID_FALLBACKS)}")
-    return asked
+    if id_fallback not in ID_FALLBACKS:
+        raise ValueError(f"id_fallback={id_fallback} is not known: choose one of {', '.join(ID_FALLBACKS)}")
+    return id_fallback
 
 
 def check_text(model, known_text):
-    """Raises ValueError where the run's items have other text vectors now than its checkpoint reads.
+    """Raises ValueError if the text vectors of the run's items have changed since the checkpoint was trained.
 
     Args:
-        model (UniRep or TextKNN): whose text vectors are in its checkpoint.
+        model (UniRep or TextKNN): model whose checkpoint contains text vectors.
         known_text (Tensor): text vectors of the run's items, row 0 pads, shape: [N, D].
     """
     if isinstance(model, TextKNN):
@@ -113,25 +114,25 @@ def check_text(model, known_text):
         has_text = own.any(dim=1)
     else:
         own, known = model.item_embedding.item_text_embedding.cpu(), known_text
-        has_text = model.has_text.cpu()  # those without text have a mean in the checkpoint
+        has_text = model.has_text.cpu()  # the checkpoint has a mean vector for items without text
     n_changed = int((((own - known).norm(dim=1) > TOLERANCE * own.norm(dim=1)) & has_text).sum())
     if n_changed:
         raise ValueError(
-            f"{n_changed} of {len(own) - 1} items of the run have other text vectors ({model.text_encoder}) than its "
-            f"checkpoint was trained with, so new ones would not suit it: restore the .item file and the vectors, or "
-            f"train anew"
+            f"{n_changed} of {len(own) - 1} items of the run have other text vectors ({model.text_encoder}) than those "
+            f"the checkpoint was trained with, so new items would not fit: restore the .item file and the vectors, or "
+            f"train again"
         )
 
 
 @torch.no_grad()
 def embed_new_items(table, text, codes=None, id_fallback=None, known_text=None) -> NewItems:
-    """Embeds new items as the table embeds its own.
+    """Embeds new items in the same way as the table embeds its own.
 
     Args:
-        table (UnifiedItemEmbedding): of a model in evaluation mode.
-        text (Tensor): text vectors, none of them zeros, shape: [M, D].
-        codes (Tensor or None): where codes stand still those of the new items, int64, shape: [M, L].
-        id_fallback (str or None): out of ID_FALLBACKS; None where there is no ID part.
+        table (UnifiedItemEmbedding): item table of a model in evaluation mode.
+        text (Tensor): text vectors, none of them zero, shape: [M, D].
+        codes (Tensor or None): codes of the new items, required if codes are frozen, int64, shape: [M, L].
+        id_fallback (str or None): one of ID_FALLBACKS; None if there is no ID part.
         known_text (Tensor or None): text vectors of the table's items, row 0 pads, for 'nearest', shape: [N, D].
 
     Returns:
@@ -162,53 +163,3 @@ def _fallback_ids(table, text, kind, known_text):
     if kind == "nearest":
         nearest = nearest_items(torch.cat([known_text[:n_trained], text]), n_trained).to(trained.device)
     return cold_id_rows(kind, trained, len(text), nearest).clone()
-
-
-class AddedRows(nn.Module):
-    """A finished item table with new items behind its own, `UnifiedItemEmbedding.added`; no part of a checkpoint.
-
-    Attributes:
-        weight (Tensor): rows of the table's items, of the new ones, of special tokens, shape: [N + M + n_special, H].
-        directions (Tensor or None): of all items, row 0 pads, shape: [N + M, code_dim].
-        codes (Tensor or None): of the new items, shape: [M, L], int64.
-
-    Args:
-        table (UnifiedItemEmbedding): in evaluation mode.
-        new (NewItems): M items, which get the ids N to N + M - 1.
-        needs_directions (bool): whether anybody asks for `directions`.
-    """
-
-    @torch.no_grad()
-    def __init__(self, table, new, needs_directions):
-        super().__init__()
-        own, first, directions = table.weight, table.n_items, None
-        if needs_directions:
-            directions = table.directions(torch.arange(first, device=own.device))
-            directions = torch.cat([directions, new.directions.to(directions)])
-        weight = torch.cat([own[:first], new.rows.to(own), own[first:]])
-        codes = None if new.codes is None else new.codes.to(own.device)
-        for name, part in {"weight": weight, "directions": directions, "codes": codes}.items():
-            self.register_buffer(name, part, persistent=False)
-
-
-def extend(model, new, sizes):
-    """Puts new items behind those of a model, which is for ranking alone from then on.
-
-    Args:
-        model (UniRep or TextKNN): in evaluation mode; is changed.
-        new (NewItems): M items, which get the ids N to N + M - 1.
-        sizes (list of int): how many were added together, one batch after the other.
-    """
-    model.first_added_item, n_new = model.n_items, len(new.text)
-    if model.n_training_items == model.n_items:  # no cold item stands between those that are read
-        model.n_training_items += n_new
-    if isinstance(model, TextKNN):
-        model.extend(new.text, sizes)
-        return
-    bias, table = model.score_bias, model.item_embedding
-    needs_directions = bias is not None and "history_similarity" in bias.feature_weights
-    table.added = AddedRows(table, new, needs_directions)
-    model.has_text = functional.pad(model.has_text, (0, n_new), value=True)
-    if bias is not None:
-        bias.extend(n_new)
-    model.n_items = model.backbone.n_items = model.n_items + n_new

@@ -1,14 +1,16 @@
-"""RPG: all codes of a long semantic ID predicted at once.
+"""RPG: all codes of a long semantic ID, predicted at once.
 
 Reference:
     Yupeng Hou, Jiacheng Li, Ashley Shin, Jinsung Jeon, Abhishek Santhanam, Wei Shao, Kaveh Hassani, Ning Yao, Julian
         McAuley. "Generating Long Semantic IDs in Parallel for Recommendation" (RPG), KDD 2025, arXiv:2506.05781.
 
-A history's items are the means of their codes' vectors; from its state a head for each level predicts that level's code
-among the vectors of its codebook, whatever the other levels choose, so that an ID's log-likelihood is a sum over its
-levels. The paper searches a graph of similar IDs for the best ones; here that search is there, and beside it the scores
-of all items, which for a catalogue that fits into memory are one sum of gathered rows. Written from the paper; the form
-of the heads and that both sides of a product have length 1 are not in it, and agree with the authors' code.
+An item of a history is the mean of the vectors of its codes. From the state of the history, one head per level predicts
+that level's code among the vectors of its codebook, independently of the other levels, so the log-likelihood of an ID
+is a sum over its levels.
+
+The paper searches a graph of similar IDs for the best ones. That search is here, and also the exact scores of all
+items: a sum of gathered rows, for catalogues that fit into memory. Written from the paper; the form of the heads and
+the unit length of both sides of a product are not in it, and agree with the authors' code.
 
 Shapes: B users, L items of a history, P targets, V levels, K codes of a level, H hidden_size, N items.
 """
@@ -21,7 +23,7 @@ from torch.nn import functional
 from recbole_unirep.generation.id_graph import graph_search, id_graph
 from recbole_unirep.model.generative import GenerativeRecommender
 
-TOKENS_AT_ONCE = 2**13  # targets whose logits are held together
+TOKENS_AT_ONCE = 2**13  # targets whose logits are held at once
 
 
 class RPG(GenerativeRecommender):
@@ -32,17 +34,20 @@ class RPG(GenerativeRecommender):
         dataset (recbole Dataset): the training part.
 
     Raises:
-        ValueError: an option that is not in its range.
+        ValueError: an option is out of its range.
     """
+
+    checkpoint_names = {"ids.": ""}
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
+        self.ids = self.make_ids(config, dataset)
         size, std = config["hidden_size"], config["initializer_range"]
         if config["temperature"] <= 0:
             raise ValueError(f"temperature={config['temperature']} divides the products: give a number above 0")
         self.temperature, self.graph_neighbours = config["temperature"], config["graph_neighbours"]
         self.graph_steps, self.graph_seed = config["graph_steps"], config["seed"]
-        self.tokens = nn.Embedding(1 + sum(self.codebook_sizes), size, padding_idx=0)
+        self.tokens = nn.Embedding(1 + self.ids.n_tokens, size, padding_idx=0)
         self.position_embedding = nn.Embedding(self.max_seq_length, size)
         self.norm = nn.LayerNorm(size, eps=config["layer_norm_eps"])
         self.dropout = nn.Dropout(config["hidden_dropout_prob"])
@@ -62,44 +67,52 @@ class RPG(GenerativeRecommender):
             layer_norm_eps=config["layer_norm_eps"],
         )
         self.apply(lambda part: _initialise(part, std))
-        self.head_weight = nn.Parameter(torch.zeros(self.n_levels, size, size))  # every head begins as the state
-        self.head_bias = nn.Parameter(torch.zeros(self.n_levels, 1, size))
+        self.head_weight = nn.Parameter(torch.zeros(self.ids.n_levels, size, size))  # each head starts as identity
+        self.head_bias = nn.Parameter(torch.zeros(self.ids.n_levels, 1, size))
         self._graph = None
         self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "_graph", None))
 
+    @property
+    def item_table_parameters(self):
+        return self.ids.n_tokens * self.tokens.embedding_dim
+
+    @property
+    def code_vectors(self):
+        return self.tokens.weight[1:].split(self.ids.codebook_sizes)
+
     def train(self, mode=True):
         if mode:
-            self._graph = None  # the vectors it is made of move
+            self._graph = None  # training moves the vectors it is made of
         return super().train(mode)
 
     def id_loss(self, users, items, is_target, targets):
         states, total = self._states(items)[is_target], 0.0  # [P, H]
         for state, target in zip(states.split(TOKENS_AT_ONCE), targets.split(TOKENS_AT_ONCE)):
-            codes, is_past_end = self.codes[target], self.is_past_end[target]  # [P, V]
+            codes, is_past_end = self.ids.codes[target], self.ids.is_past_end[target]  # [P, V]
             for level, logits in enumerate(self._logits(state)):
                 loss = functional.cross_entropy(logits.float(), codes[:, level], reduction="none")
                 total = total + loss.masked_fill(is_past_end[:, level], 0).sum()
-        return total / (len(targets) * self.n_levels)
+        return total / (len(targets) * self.ids.n_levels)
 
     def remember(self, users, items):
-        """Log-probabilities of all codes, and 0 for the padding token before them, shape: [B, 1 + V * K]."""
+        """Log-probability of every token, 0 for the padding token, shape: [B, 1 + V * K]."""
         length = (items > 0).sum(dim=1)
         state = self._states(items)[torch.arange(len(items), device=items.device), length - 1]
         log_p = [logits.float().log_softmax(dim=-1) for logits in self._logits(state)]
         return functional.pad(torch.cat(log_p, dim=1), (1, 0))
 
     def catalogue_scores(self, memory):
-        """Of all IDs with `exact_ranking`, or of those that the graph's search ends with."""
+        """Log-likelihood of all IDs with `exact_ranking`, otherwise of those that the graph search ends with."""
         tokens = self._id_tokens
         if self.exact_ranking:
             of_leaves = functional.embedding_bag(tokens, memory.T.contiguous(), mode="sum").T  # [B, n_leaves]
-            return self._of_items(of_leaves)
+            return self.ids.item_scores(of_leaves)
         if self._graph is None:
             vectors = functional.normalize(self.tokens.weight, dim=-1)
             self._graph = id_graph(vectors, tokens, self.graph_neighbours)
         leaf, score = graph_search(memory, tokens, self._graph, self.num_beams, self.graph_steps, self.graph_seed)
         of_leaves = score.new_full((len(leaf), len(tokens)), -torch.inf)
-        return self._of_items(of_leaves.scatter_(1, leaf, score))
+        return self.ids.item_scores(of_leaves.scatter_(1, leaf, score))
 
     def candidate_scores(self, memory, items):
         tokens = self.tokens_of(items)  # [B, C, V]
@@ -107,13 +120,13 @@ class RPG(GenerativeRecommender):
 
     @property
     def _id_tokens(self):
-        """Tokens of each different ID, padding where nothing can follow, shape: [n_leaves, V]."""
-        return (self.trie.ids + self.first_token).masked_fill(self.trie.is_past_end, 0)
+        """Tokens of each distinct ID, 0 past its end, shape: [n_leaves, V]."""
+        trie = self.ids.trie
+        return (trie.ids + self.ids.first_token).masked_fill(trie.is_past_end, 0)
 
     def tokens_of(self, items):
-        """Tokens of items' IDs, 0 where nothing can follow and for padding, shape: [..., V]."""
-        tokens = self.codes[items] + self.first_token
-        return tokens.masked_fill(self.is_past_end[items] | (items == 0)[..., None], 0)
+        """Tokens of the items' IDs, 0 past an ID's end and for padding, shape: [..., V]."""
+        return self.ids.tokens_of(items).masked_fill(self.ids.is_past_end[items] | (items == 0)[..., None], 0)
 
     def _states(self, items):
         """States at every position, shape: [B, L, H]."""
@@ -123,15 +136,15 @@ class RPG(GenerativeRecommender):
         return self.encoder(self.dropout(self.norm(x)), self.get_attention_mask(items), False)[-1]
 
     def _logits(self, states):
-        """Of each level's codes from states [P, H], V times [P, K]."""
+        """Logits of each level's codes from states [P, H], V times [P, K]."""
         heads = states + functional.silu(torch.matmul(states, self.head_weight) + self.head_bias)  # [V, P, H]
         heads = functional.normalize(heads, dim=-1) / self.temperature
-        vectors = functional.normalize(self.tokens.weight[1:], dim=-1).split(self.codebook_sizes)
+        vectors = functional.normalize(self.tokens.weight[1:], dim=-1).split(self.ids.codebook_sizes)
         return [head @ vector.T for head, vector in zip(heads, vectors)]
 
 
 def _initialise(part, std):
-    """Normal weights, zero biases, as RecBole's SASRec has them."""
+    """Normal weights and zero biases, as in RecBole's SASRec."""
     if isinstance(part, (nn.Linear, nn.Embedding)):
         nn.init.normal_(part.weight, std=std)
     if isinstance(part, nn.Linear) and part.bias is not None:

@@ -1,7 +1,8 @@
-"""recbole_unirep.model.score_bias: what UniRep adds to the product of state and item.
+"""recbole_unirep.model.score_bias: bias that UniRep adds to the dot product of state and item.
 
-Learned numbers for few pairs (items that the sequence holds, followers of its last ones), and in ranking alone features
-of all pairs whose weights are settings (likeness to an item of the sequence, popularity).
+It has two kinds of terms. Learned numbers are added for a few pairs, in training and ranking: items that are already in
+the sequence, and followers of its last items. Features with configured weights are added for all pairs, in ranking
+only: similarity to an item of the sequence, and popularity.
 """
 
 import torch
@@ -13,17 +14,17 @@ from recbole_unirep.data.sequences import WINDOW
 from recbole_unirep.scoring.score_additions import ScoreAdditions, repeats, transition_additions
 from recbole_unirep.scoring.score_features import HistorySimilarity, Popularity, ScoreFeatures
 
-STEP = 10.0  # an optimizer moves every number by about its learning rate: these have several units to go
+STEP = 10.0  # scales up the learned numbers: they must move by several units, but a step moves them by about the rate
 LEARNED, RANKING = ("repeat_bias", "transition_bias"), ("history_similarity", "popularity_bias")
 
 
 class ScoreBias(nn.Module):
-    """What is added to scores.
+    """Computes the bias added to scores.
 
     Args:
         config (Config): its keys in LEARNED and RANKING.
         dataset (recbole Dataset): the training part.
-        directions (callable): item ids to vectors of length 1, see `UnifiedItemEmbedding.directions`.
+        directions (callable): item ids to unit vectors, see `UnifiedItemEmbedding.directions`.
     """
 
     def __init__(self, config, dataset, directions):
@@ -37,19 +38,24 @@ class ScoreBias(nn.Module):
                 self.register_buffer(name, part)
         self.feature_weights = {key: config[key] for key in RANKING if config[key]}
         counts = item_counts(dataset) if config["popularity_bias"] else None
-        self.register_buffer("item_counts", counts, persistent=False)  # a checkpoint may be ranked with other weights
+        self.register_buffer("item_counts", counts, persistent=False)  # a checkpoint can be ranked with other weights
+
+    @property
+    def needs_directions(self):
+        """True if ranking compares items with the items of the history."""
+        return "history_similarity" in self.feature_weights
 
     @property
     def is_learned(self):
-        """Whether training has a part of it."""
+        """True if the bias has learned numbers, which training uses."""
         return self.repeat_level is not None or self.transition_level is not None
 
     @property
     def weights(self):
-        """What each key adds, by name: a number, or one for each of the last items.
+        """Current value of each key in use: one number, or one number per lag.
 
         Returns:
-            dict[str, float or list[float]]: of the keys in use.
+            dict[str, float or list[float]]: by key.
         """
         learned = {}
         if self.repeat_level is not None:
@@ -60,30 +66,30 @@ class ScoreBias(nn.Module):
 
     @property
     def n_counts(self):
-        """Stored numbers that are counted and not learned: followers of items, and how often items were taken."""
+        """Number of stored counts, which are not learned: followers per item, and training interactions per item."""
         n_followers = 0 if self.transition_level is None else len(self.items)
         return n_followers + (0 if self.item_counts is None else len(self.item_counts) - 1)
 
     @torch.no_grad()
     def extend(self, n_new):
-        """Takes in so many further items, which nothing has followed and nobody has taken."""
+        """Extends the tables by n_new items, which have no followers and no interactions."""
         if self.transition_level is not None:
             self.offsets = torch.cat([self.offsets, self.offsets[-1:].expand(n_new)])
-            self.scale = functional.pad(self.scale, (0, n_new), value=1.0)  # as of all that nothing has followed
+            self.scale = functional.pad(self.scale, (0, n_new), value=1.0)  # scale of items without followers
         if self.item_counts is not None:
             self.item_counts = functional.pad(self.item_counts, (0, n_new))
 
     def learned(self, rows, row, place):
-        """What training and ranking add to the scores of few pairs.
+        """Returns the learned additions for a few pairs, used in training and ranking.
 
         Args:
-            rows (Tensor): item ids, 0 pads on the right; in training with the items that follow, whose counts are taken
-                out; shape: [B, L], int64.
+            rows (Tensor): item ids, 0 pads on the right. In training, rows include the items that follow, whose counts
+                are subtracted. Shape: [B, L], int64.
             row (Tensor): row of each position, shape: [P], int64.
-            place (Tensor): its last place, shape: [P], int64.
+            place (Tensor): last place in the row that the position has read, shape: [P], int64.
 
         Returns:
-            ScoreAdditions or None: of P positions.
+            ScoreAdditions or None: for P positions; None if nothing is learned.
         """
         parts = []
         if self.repeat_level is not None:
@@ -94,14 +100,14 @@ class ScoreBias(nn.Module):
         return ScoreAdditions.joined(parts) if parts else None
 
     def forward(self, rows, last):
-        """What ranking adds.
+        """Returns everything that ranking adds to scores.
 
         Args:
             rows (Tensor): item ids, 0 pads on the right, shape: [B, L], int64.
-            last (Tensor): last place of each row, shape: [B], int64.
+            last (Tensor): index of the last item of each row, shape: [B], int64.
 
         Returns:
-            tuple: ScoreAdditions, every pair once, and ScoreFeatures of B rows; None for what there is not.
+            tuple: ScoreAdditions with every pair once, and ScoreFeatures of B rows; None for a kind that is not in use.
         """
         additions = self.learned(rows, torch.arange(len(rows), device=rows.device), last)
         features = [self._feature(key, rows, last) for key in self.feature_weights]
@@ -112,3 +118,8 @@ class ScoreBias(nn.Module):
         if key == "popularity_bias":
             return Popularity(self.item_counts)
         return HistorySimilarity(self.directions, rows, last)
+
+
+def make_score_bias(config, dataset, directions):
+    """Returns a ScoreBias, or None if no key in LEARNED and RANKING is set; arguments as in ScoreBias."""
+    return ScoreBias(config, dataset, directions) if any(config[key] for key in (*LEARNED, *RANKING)) else None

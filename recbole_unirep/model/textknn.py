@@ -1,7 +1,7 @@
-"""TextKNN: items whose text is near that of the last ones, a rule without training.
+"""TextKNN: recommends items whose text is similar to the user's last items; nothing is trained.
 
-What a model of item text has to beat, above all on items that nobody has trained on: the score of an item is its mean
-cosine similarity to the user's last items, newer ones counting more.
+It is a baseline for models that use item text, above all on cold items. The score of an item is its mean cosine
+similarity to the items of the user's history, where newer items have more weight.
 """
 
 import torch
@@ -10,14 +10,15 @@ from recbole.utils import InputType
 from torch import nn
 from torch.nn import functional as F
 
+from recbole_unirep.data.cold_items import LearnsNothing
 from recbole_unirep.data.item_text import load_item_text
 
 
-class TextKNN(SequentialRecommender):
-    """Nearest neighbours by the text of a user's history.
+class TextKNN(LearnsNothing, SequentialRecommender):
+    """Nearest neighbours of a user's history by item text.
 
     Args:
-        config (Config): RecBole's or ours, keys of properties/model/TextKNN.yaml and those of item text.
+        config (Config): RecBole's or ours, with the keys of properties/model/TextKNN.yaml and those of item text.
         dataset (recbole Dataset): the training part.
 
     Raises:
@@ -25,25 +26,24 @@ class TextKNN(SequentialRecommender):
     """
 
     input_type = InputType.POINTWISE
-    learns_nothing = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.recency = config["recency"]
         if not 0 < self.recency <= 1:
-            raise ValueError(f"recency={self.recency} is no share: give 1, or less above 0")
+            raise ValueError(f"recency={self.recency} is out of range: give a number above 0, at most 1")
         text = load_item_text(config, dataset)
         self.text_encoder = text.encoder
         self.register_buffer("unit_text", F.normalize(text.vectors, dim=-1))  # [n_items, text_dim]
-        self.sizes = [len(text.vectors)]  # items that are scored together
-        self.nothing = nn.Parameter(torch.zeros(()))  # RecBole's trainer wants something to train
+        self.sizes = [len(text.vectors)]  # sizes of the groups of items that are scored together
+        self.nothing = nn.Parameter(torch.zeros(()))  # RecBole's trainer needs at least one parameter
 
     def calculate_loss(self, interaction):
-        """Zero: there is nothing to learn, shape: []."""
+        """Returns zero, because there is nothing to learn, shape: []."""
         return 0 * self.nothing
 
     def forward(self, item_seq, item_seq_len):
-        """Weighted sum of the history's unit vectors.
+        """Returns the weighted mean of the unit text vectors of the history.
 
         Args:
             item_seq (Tensor): item ids, 0 pads on the right, shape: [B, L], int64.
@@ -65,12 +65,12 @@ class TextKNN(SequentialRecommender):
         user = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
         return torch.cat([user @ part.T for part in self.unit_text.split(self.sizes)], dim=1)
 
-    def extend(self, text, sizes):
-        """Takes in further items; scores of others stay the same to the last bit.
+    def add_items(self, new, sizes):
+        """Appends new items; the scores of all other items stay bitwise equal.
 
         Args:
-            text (Tensor): their text vectors, shape: [M, text_dim].
-            sizes (list of int): how many came together, one batch after the other.
+            new (NewItems): with text vectors.
+            sizes (list of int): number of items of each batch of additions.
         """
-        unit = F.normalize(text, dim=-1).to(self.unit_text)
+        unit = F.normalize(new.text, dim=-1).to(self.unit_text)
         self.unit_text, self.sizes = torch.cat([self.unit_text, unit]), [*self.sizes, *sizes]

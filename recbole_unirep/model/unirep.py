@@ -1,32 +1,22 @@
-r"""UniRep: a RecBole sequential model over [semantic embedding ; ID embedding], trained end to end.
+r"""UniRep: a RecBole sequential model whose items are [semantic embedding ; ID embedding], trained end to end.
 
 Reference:
     Lin et al. "Unified Semantic and ID Representation Learning for Deep Recommenders." arXiv 2502.16474.
 
-The paper trains with one negative a position (equation 2); the default here is the softmax over all items, as
-RecBole's SASRec has it. `--preset=paper` is the paper's recipe.
+The paper trains with one negative per position (equation 2). The default here is the softmax over all items, as in
+RecBole's SASRec. `--preset=paper` selects the paper's settings.
 """
 
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
-from torch import nn
 from torch.nn import functional
 
 from recbole_unirep import parallel
 from recbole_unirep.analysis.codebook import codebook_report
-from recbole_unirep.data.cold_items import n_training_items
-from recbole_unirep.data.item_text import load_item_text
-from recbole_unirep.model.backbone import LocalConvolution, make_backbone
-from recbole_unirep.model.score_bias import LEARNED, RANKING, ScoreBias
-from recbole_unirep.model.unirep_options import check_options, hidden_size, item_pieces
-from recbole_unirep.modules.code_embedding import CodeEmbedding
+from recbole_unirep.model.score_bias import make_score_bias
+from recbole_unirep.model.unirep_parts import make_parts
 from recbole_unirep.modules.codebook_steps import move_codebooks
-from recbole_unirep.modules.fusion import make_fusion
-from recbole_unirep.modules.item_embedding import UnifiedItemEmbedding
-from recbole_unirep.modules.representation import REPRESENTATIONS, IdPart, ItemRows, TextPart
-from recbole_unirep.scoring.model_contract import sequence_states
-from recbole_unirep.semantic_ids.frozen_codes import FITTED, frozen_codes, has_frozen_codes
-from recbole_unirep.tokenizer import make_tokenizer
+from recbole_unirep.scoring.model_contract import replaced, sequence_states
 from recbole_unirep.training.losses import PAIRWISE, recommendation_loss
 from recbole_unirep.training.softmax import cross_entropy
 
@@ -35,73 +25,28 @@ class UniRep(SequentialRecommender):
     """Unified semantic and ID representation over a sequential backbone.
 
     Args:
-        config (Config): RecBole's or ours, keys of properties/model/UniRep.yaml, its tokenizer's and its backbone's.
+        config (Config): RecBole's or ours, with the keys of properties/model/UniRep.yaml, its tokenizer and backbone.
         dataset (recbole Dataset): the training part.
 
     Raises:
-        ValueError: an option that is not in its range, or a loss that the backbone cannot take.
+        ValueError: an option is out of its range, or the backbone does not support the loss.
     """
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        check_options(config)
-        self.backbone_name = config["backbone"]
-        self.loss_type = config["loss_type"]
-        self.quantization_items = config["quantization_items"]
-        self.quantization_weighting = config["quantization_weighting"]
-        self.dead_code_steps = config["dead_code_steps"]
-
-        has_semantic, self.has_codes, has_id = REPRESENTATIONS[config["representation"]]
-        is_frozen = has_semantic and has_frozen_codes(config)
-        is_encoded = has_semantic and not is_frozen
-        uses = {"recommendation": True, "quantization": is_encoded and self.has_codes, "reconstruction": is_encoded}
-        self.loss_names = [name for name, used in uses.items() if used]
-        self.loss_weights = [config[f"{name}_weight"] for name in self.loss_names]
-        self.n_training_items = n_training_items(dataset)
-        tokenizer = text = code_embedding = self.text_encoder = None
-        semantic_dim = config["code_embedding_size" if has_frozen_codes(config) else "code_dim"]
-        if is_frozen:
-            frozen = frozen_codes(config, dataset)
-            self.register_buffer("has_text", frozen.is_known)
-            pieces = item_pieces(config, frozen, self.n_training_items, dataset)
-            sizes = frozen.codebook_sizes
-            code_embedding = CodeEmbedding(frozen.codes, sizes, semantic_dim, config["id_init_std"], pieces)
-            self.text_encoder, self.fitted_codes = frozen.source, {FITTED: frozen.fitted}
-        elif has_semantic:
-            item_text = load_item_text(config, dataset)
-            self.text_encoder, text = item_text.encoder, item_text.vectors
-            has_text = text.any(dim=-1)
-            is_read = has_text & (torch.arange(len(text)) < self.n_training_items)
-            n_read = int(is_read.sum()) if self.has_codes else None
-            tokenizer = make_tokenizer(config["tokenizer"], config, text.shape[1], n_read)
-            if not self.has_codes:
-                tokenizer = tokenizer.without_quantizer()
-            tokenizer.initialise(text[is_read], config["seed"])
-            text = torch.where(has_text[:, None], text, tokenizer.text_mean)  # scaled, the mean is a zero vector
-            self.register_buffer("has_text", has_text)
-        id_dim = config["id_embedding_size"] if has_semantic else semantic_dim
-        width = (semantic_dim if has_semantic else 0) + (id_dim if has_id else 0)
-        size = hidden_size(config, width)
-
-        self.backbone = make_backbone(self.backbone_name, config, dataset, size)
-        n_special = self.backbone.item_embedding.num_embeddings - self.n_items
-        self.backbone.item_embedding = UnifiedItemEmbedding(
-            rows=ItemRows(self.n_items, self.n_training_items, n_special),
-            text=None if text is None else TextPart(tokenizer, text, config["table_gradient_share"]),
-            code_embedding=code_embedding,
-            ids=IdPart(id_dim, config["cold_id_embedding"]) if has_id else None,
-            fusion=make_fusion(config["fusion"], width, size, config["fusion_hidden_units"], config["similarity"]),
-            hidden_size=size,
-            init_std=config["id_init_std"],
-        )
-        if config["local_convolution"]:
-            self.backbone.local_convolution = LocalConvolution(size, config["local_convolution"])
-        self.output_projection = nn.Linear(size, size) if config["output_projection"] else None
-        self.temperature = config["temperature"] if config["similarity"] == "cosine" else None
-        has_bias = any(config[key] for key in (*LEARNED, *RANKING))
-        self.score_bias = ScoreBias(config, dataset, self._directions) if has_bias else None
-        if tokenizer is not None and self.has_codes and self.dead_code_steps:
-            self.register_buffer("code_is_used", torch.zeros(tokenizer.quantizer.codebooks.shape[:2], dtype=torch.bool))
+        parts = make_parts(config, dataset)
+        self.backbone_name, self.loss_type = config["backbone"], config["loss_type"]
+        self.loss_names, self.loss_weights = list(parts.loss_weights), list(parts.loss_weights.values())
+        self.quantization, self.n_training_items = parts.quantization, parts.n_training_items
+        self.text_encoder, self._fitted = parts.semantic.text_encoder, dict(parts.semantic.fitted)
+        self.register_buffer("has_text", parts.semantic.has_text)
+        self.backbone = parts.backbone
+        self.has_local_convolution = config["local_convolution"] > 0
+        self.output_projection, self.temperature = parts.output_projection, parts.temperature
+        self.score_bias = make_score_bias(config, dataset, self._directions)
+        if self.quantization.dead_code_steps:
+            used = torch.zeros(self.item_embedding.tokenizer.quantizer.codebooks.shape[:2], dtype=torch.bool)
+            self.register_buffer("code_is_used", used)
             self.register_buffer("n_steps_counted", torch.zeros((), dtype=torch.int64))
 
     @property
@@ -111,54 +56,69 @@ class UniRep(SequentialRecommender):
 
     @property
     def sequence_states(self):
-        """Function from item ids [B, L] to states [B, L, H]; None where the backbone is not causal."""
+        """Function from item ids [B, L] to states [B, L, H]; None if the backbone is not causal."""
         states = sequence_states(self.backbone)
         return states and (lambda item_seq: self._to_score(states(item_seq)))
 
     @property
+    def has_codes(self):
+        """True if the representation has semantic IDs."""
+        return self.item_embedding.has_codes
+
+    @property
+    def id_table(self):
+        """The table of ID embeddings; None if the representation has none."""
+        return self.item_embedding.id_embedding
+
+    @property
+    def ranking_bias(self):
+        """The ScoreBias added to the dot products of state and item; None if nothing is added."""
+        return self.score_bias
+
+    @property
     def item_table_parameters(self):
-        """Learned numbers addressed by item or by code (the paper's Table 5)."""
+        """Number of learned parameters addressed by item or by code (the paper's Table 5)."""
         return self.item_embedding.n_table_parameters
 
     @property
     def n_ema_parameters(self):
-        """Learned numbers that no gradient moves: codebooks under codebook_update 'ema'."""
+        """Number of learned parameters that no gradient updates: codebooks with codebook_update 'ema'."""
         tokenizer = self.item_embedding.tokenizer
         if tokenizer is None or not self.has_codes or tokenizer.quantizer.codebooks.requires_grad:
             return 0
         return tokenizer.quantizer.codebooks.numel()
 
     def calculate_loss(self, interaction):
-        """Losses of one of RecBole's batches, by the backbone's own objective.
+        """Returns the losses of one of RecBole's batches, with the backbone's own objective.
 
         Returns:
-            tuple[Tensor, ...]: weighted recommendation, quantization and reconstruction loss, those that the
-            representation has, shape: [] each.
+            tuple[Tensor, ...]: weighted recommendation, quantization and reconstruction loss, as far as the
+            representation has them, shape: [] each.
 
         Raises:
-            ValueError: the loss is the sampled softmax, which rows of users have.
+            ValueError: the loss is the sampled softmax, which needs training on user sequences.
         """
         in_use = torch.cat([interaction[field].reshape(-1) for field in self._id_fields() if field in interaction])
         if self.loss_type == "SSM":
-            raise ValueError("loss_type=SSM shares negatives among rows of users: use training_rows=user, or CE or BPR")
+            raise ValueError("loss_type=SSM needs training on user sequences: use training_rows=user, or CE or BPR")
         read = torch.cat([interaction[self.ITEM_SEQ].reshape(-1), interaction[self.POS_ITEM_ID]])
-        in_use, read = map(parallel.joined, (in_use, read))  # what belongs to items every process computes alike
+        in_use, read = map(parallel.joined, (in_use, read))  # per-item losses are the same in every process
         with self.item_embedding.step(in_use if self._needs_few_items() else None, read) as encoded:
-            own = self._has_own_products() or self._learned_bias is not None
-            if self.loss_type == "BCE" or own:  # RecBole's own losses know neither
+            own = self._overrides_scoring() or self._learned_bias is not None
+            if self.loss_type == "BCE" or own:  # RecBole's own losses support neither
                 recommendation = self._last_position_loss(interaction)
             else:
                 recommendation = self.backbone.calculate_loss(interaction)
             return self._all_losses(recommendation, encoded, read)
 
     def row_losses(self, batch):
-        """Losses of one batch of training rows, all positions at once.
+        """Returns the losses of one batch of training rows, all positions at once; needs a causal backbone.
 
         Args:
-            batch (RowBatch): rows of a causal backbone.
+            batch (RowBatch): training rows.
 
         Returns:
-            tuple[Tensor, ...]: as `calculate_loss`.
+            tuple[Tensor, ...]: as in `calculate_loss`.
         """
         read = torch.cat([batch.inputs.reshape(-1), batch.targets])
         in_use = torch.cat([read, batch.negatives])
@@ -174,7 +134,7 @@ class UniRep(SequentialRecommender):
             return self._all_losses(recommendation, encoded, read)
 
     def predict(self, interaction):
-        if not self._has_own_products() and self.score_bias is None:
+        if not self._overrides_scoring() and self.score_bias is None:
             return self.backbone.predict(interaction)
         item = interaction[self.ITEM_ID]
         scores = (self._last_state(interaction) * self.item_embedding(item)).sum(dim=-1)
@@ -187,7 +147,7 @@ class UniRep(SequentialRecommender):
         return scores if features is None else scores + features.pairs(row, item).to(scores.dtype)
 
     def full_sort_predict(self, interaction):
-        if not self._has_own_products() and self.score_bias is None:
+        if not self._overrides_scoring() and self.score_bias is None:
             return self.backbone.full_sort_predict(interaction)
         scores = self._last_state(interaction) @ self.item_embedding.weight[: self.n_items].T
         if self.score_bias is None:
@@ -201,46 +161,72 @@ class UniRep(SequentialRecommender):
         return scores + features.block(items).to(scores.dtype)
 
     def codebook_report(self):
-        """Usage and perplexity of each level, unique_item_coverage and collision_rate, over all items.
+        """Returns usage and perplexity of each level, unique_item_coverage and collision_rate, over all items.
 
         Returns:
-            dict[str, float]: empty where the representation has no codes.
+            dict[str, float]: empty if the representation has no codes.
         """
         if not self.has_codes:
             return {}
         return codebook_report(self.item_embedding.codes().cpu().numpy(), self.item_embedding.codebook_sizes)
 
+    def with_item_table(self, table):
+        """Returns a copy that looks items up in `table` and shares everything else."""
+        return replaced(self, backbone=replaced(self.backbone, item_embedding=table))
+
+    def take_fitted(self):
+        """Returns the FittedCodes of the frozen codes by folder name, and drops the model's own reference to them."""
+        fitted, self._fitted = self._fitted, {}
+        return fitted
+
+    def add_items(self, new, sizes):
+        """Appends new items. The model must not be trained afterwards.
+
+        Args:
+            new (NewItems): M items, which get the ids N to N + M - 1.
+            sizes (list of int): number of items of each batch of additions; unused here.
+        """
+        n_new, bias = len(new.text), self.score_bias
+        if self.n_training_items == self.n_items:  # no cold items between the trained and the new items
+            self.n_training_items += n_new
+        self.item_embedding.add_items(new, bias is not None and bias.needs_directions)
+        self.has_text = functional.pad(self.has_text, (0, n_new), value=True)
+        if bias is not None:
+            bias.extend(n_new)
+        self.n_items = self.backbone.n_items = self.n_items + n_new
+
     def _id_fields(self):
-        masked = [getattr(self.backbone, name, None) for name in ("MASK_ITEM_SEQ", "POS_ITEMS", "NEG_ITEMS")]
-        return [self.ITEM_SEQ, self.POS_ITEM_ID, self.NEG_ITEM_ID, *filter(None, masked)]
+        fields = [self.ITEM_SEQ, self.POS_ITEM_ID, self.NEG_ITEM_ID]
+        if self.backbone_name == "BERT4Rec":
+            fields += [self.backbone.MASK_ITEM_SEQ, self.backbone.POS_ITEMS, self.backbone.NEG_ITEMS]
+        return fields
 
     def _needs_few_items(self):
-        """Whether a step reads the items of its batch alone; Caser's regularizer reads the whole table."""
-        return self.loss_type != "CE" and self.quantization_items == "batch" and self.backbone_name != "Caser"
+        """True if a step reads only the items of its batch; Caser's regularizer reads the whole table."""
+        return self.loss_type != "CE" and self.quantization.items == "batch" and self.backbone_name != "Caser"
 
     def _to_score(self, states):
-        """What of the backbone's states [..., H] an item's embedding meets."""
+        """Maps the backbone's states [..., H] to the vectors that are multiplied with item embeddings."""
         if self.output_projection is not None:
             states = self.output_projection(states)
         return states if self.temperature is None else functional.normalize(states, dim=-1) / self.temperature
 
-    def _has_own_products(self):
-        """Whether the products of state and item are not RecBole's own of the backbone."""
-        own = (self.output_projection, self.temperature, getattr(self.backbone, "local_convolution", None))
-        return any(part is not None for part in own)
+    def _overrides_scoring(self):
+        """True if scores are not the backbone's plain dot product."""
+        return self.output_projection is not None or self.temperature is not None or self.has_local_convolution
 
     def _directions(self, ids):
-        """By what items are alike; those without text are like none."""
+        """Returns unit vectors for the similarity of items; zeros for items without text, similar to no item."""
         directions = self.item_embedding.directions(ids)
-        return directions * self.has_text[ids][..., None] if hasattr(self, "has_text") else directions
+        return directions if self.has_text is None else directions * self.has_text[ids][..., None]
 
     @property
     def _learned_bias(self):
-        """What training adds to scores, None where nothing."""
+        """Function that computes the learned score additions; None if the model has none."""
         return self.score_bias.learned if self.score_bias is not None and self.score_bias.is_learned else None
 
     def _last_state(self, interaction):
-        """What an item's embedding meets, shape: [B, H]."""
+        """Returns the vectors that are multiplied with item embeddings, at the last position, shape: [B, H]."""
         item_seq, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
         if self.sequence_states is None:
             return self.backbone.forward(item_seq, length)
@@ -261,7 +247,7 @@ class UniRep(SequentialRecommender):
         return PAIRWISE[self.loss_type](positive, negative)
 
     def _all_losses(self, recommendation, encoded, read):
-        """Algorithm 1's losses beside the recommendation loss, weighted."""
+        """Returns the weighted losses: the recommendation loss and the further losses of Algorithm 1."""
         losses = [recommendation]
         if encoded.latent is not None:
             row, weight = self._carriers(encoded.items, read)
@@ -277,10 +263,10 @@ class UniRep(SequentialRecommender):
         return tuple(weight * loss for weight, loss in zip(self.loss_weights, losses))
 
     def _carriers(self, encoded_items, read):
-        """Rows of the encoded items that carry Algorithm 1's losses and their weights, which sum to 1."""
+        """Returns the rows of `encoded_items` that enter Algorithm 1's losses, and their weights, which sum to 1."""
         items, count = encoded_items, torch.ones_like(encoded_items)
-        if self.quantization_items == "batch":
+        if self.quantization.items == "batch":
             items, count = torch.unique(read[read > 0], return_counts=True)
-        weight = count.float() if self.quantization_weighting == "occurrence" else torch.ones_like(count).float()
-        weight = weight * self.has_text[items]  # no text, nothing to quantize
+        weight = count.float() if self.quantization.weighting == "occurrence" else torch.ones_like(count).float()
+        weight = weight * self.has_text[items]  # items without text are not quantized
         return torch.searchsorted(encoded_items, items), weight / weight.sum().clamp(min=1)

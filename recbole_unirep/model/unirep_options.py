@@ -1,4 +1,4 @@
-"""recbole_unirep.model.unirep_options: which values of UniRep's keys go together, and the size they make."""
+"""recbole_unirep.model.unirep_options: checks combinations of UniRep's keys, and derives sizes and pieces from them."""
 
 import math
 from logging import getLogger
@@ -26,13 +26,13 @@ CAUSAL_BACKBONES = tuple(name for name in BACKBONES if name in CAUSAL)
 
 
 def check_options(config):
-    """Looks at UniRep's keys.
+    """Checks UniRep's keys.
 
     Args:
         config (Config): RecBole's or ours.
 
     Raises:
-        ValueError: an option is not in its range, or goes against another.
+        ValueError: an option is out of its range, or two options exclude each other.
     """
     ranges = {
         "backbone": tuple(BACKBONES),
@@ -54,37 +54,39 @@ def check_options(config):
         raise ValueError("quantization_weighting=occurrence counts a batch's items: use quantization_items=batch")
     for key in ("level_metrics", "encoder_sizes"):
         if key in shipped_defaults(config["tokenizer"]) and not isinstance(config[key], (list, tuple)):
-            raise ValueError(f"{key}={config[key]} is no list: write --{key}=[A,B,C]")
+            raise ValueError(f"{key}={config[key]} is not a list: write --{key}=[A,B,C]")
     if config["cold_id_embedding"] == "nearest" and not REPRESENTATIONS[config["representation"]].has_semantic:
         raise ValueError(
-            f"cold_id_embedding=nearest goes by text, representation={config['representation']} has none: choose mean, "
-            f"zero or untrained"
+            f"cold_id_embedding=nearest needs item text, representation={config['representation']} uses none: choose "
+            f"mean, zero or untrained"
         )
     if not 0 < config["table_gradient_share"] <= 1:
-        raise ValueError(f"table_gradient_share={config['table_gradient_share']} is no share: give 1, or less above 0")
+        raise ValueError(
+            f"table_gradient_share={config['table_gradient_share']} is out of range: give a number above 0, at most 1"
+        )
     _check_codes(config)
     sizes = config["encoder_sizes"] if "encoder_sizes" in shipped_defaults(config["tokenizer"]) else ()
     if not all(type(size) is int and size > 0 for size in sizes):
-        raise ValueError(f"encoder_sizes={sizes} are not all whole numbers above 0: write --encoder_sizes=[512,256]")
+        raise ValueError(f"encoder_sizes={sizes} must be whole numbers above 0: write --encoder_sizes=[512,256]")
     temperature = config["temperature"]
     if not isinstance(temperature, (int, float)) or isinstance(temperature, bool) or not temperature > 0:
-        raise ValueError(f"temperature={temperature} is no number above 0: give one, such as 0.0625")
+        raise ValueError(f"temperature={temperature} is not a number above 0: give one, such as 0.0625")
     n_last = config["transition_bias"]
     if type(n_last) is not int or n_last < 0:
-        raise ValueError(f"transition_bias={n_last} is no number of items: give 3, or 0 for none")
+        raise ValueError(f"transition_bias={n_last} is not a number of items: give 3, or 0 to turn it off")
     in_our_rows = config["training_rows"] in ("user", "target") and RECBOLE not in protocols_asked(config["protocol"])
     if n_last and not in_our_rows:
         raise ValueError(
-            f"transition_bias={n_last} leaves out what a row itself counts later, which RecBole's own rows don't hold: "
-            f"use run_recbole of recbole_unirep with training_rows=user and a protocol other than {RECBOLE}, or leave "
-            f"the key out"
+            f"transition_bias={n_last} needs each row's later items, which RecBole's own rows do not contain: use "
+            f"run_recbole of recbole_unirep with training_rows=user and a protocol other than {RECBOLE}, or leave the "
+            f"key out"
         )
     for key in RANKING:
         if not math.isfinite(config[key]):
-            raise ValueError(f"{key}={config[key]} is no weight: give a number, 0 for none")
+            raise ValueError(f"{key}={config[key]} is not a finite number: give a number, or 0 to turn it off")
     width = config["local_convolution"]
     if type(width) is not int or width < 0:
-        raise ValueError(f"local_convolution={width} is no number of items: give 3, or 0 for none")
+        raise ValueError(f"local_convolution={width} is not a number of items: give 3, or 0 to turn it off")
     is_asked = {key: config[key] for key in ("output_projection", "local_convolution", *LEARNED, *RANKING)}
     is_asked["similarity"] = config["similarity"] != "dot"
     for key in is_asked:
@@ -96,65 +98,67 @@ def check_options(config):
     for key in LEARNED:
         if config[key] and config["loss_type"] not in ("CE", "SSM"):
             raise ValueError(
-                f"{key}={config[key]} learns from a softmax, found loss_type={config['loss_type']}: use CE or SSM, or "
+                f"{key}={config[key]} needs a softmax loss, found loss_type={config['loss_type']}: use CE or SSM, or "
                 f"leave the key out"
             )
     if config["loss_type"] in ("BCE", "SSM") and config["backbone"] not in CAUSAL_BACKBONES:
         raise ValueError(
-            f"loss_type={config['loss_type']} trains every position, which backbone {config['backbone']} can't: "
-            f"use CE or BPR, or a backbone out of {', '.join(CAUSAL_BACKBONES)}"
+            f"loss_type={config['loss_type']} trains every position, which backbone {config['backbone']} does not "
+            f"support: use CE or BPR, or one of the backbones {', '.join(CAUSAL_BACKBONES)}"
         )
 
 
 def _check_codes(config):
-    """Codes that stand still, or are trained along: what goes with which."""
+    """Checks the keys that depend on whether codes are frozen or trained jointly."""
     is_frozen = has_frozen_codes(config)
     if is_frozen and config["representation"] in ("text", "text_id"):
         raise ValueError(
-            f"representation={config['representation']} is an encoder without its quantization, codes that stand still "
+            f"representation={config['representation']} needs the encoder of a jointly trained tokenizer, frozen codes "
             f"have none: use tokenizer=RQVAE without semantic_ids, or another representation"
         )
     if is_frozen and config["cold_id_embedding"] == "nearest":
-        raise ValueError("cold_id_embedding=nearest goes by encoded text, frozen codes have none: choose mean or zero")
+        raise ValueError(
+            "cold_id_embedding=nearest needs encoded text, which frozen codes do not have: choose mean or zero"
+        )
     if config["code_pieces"] != "code" and config["representation"] == "id":
-        raise ValueError(f"code_pieces={config['code_pieces']} is for codes, representation=id has none: leave it out")
+        raise ValueError(f"code_pieces={config['code_pieces']} needs codes, representation=id has none: leave it out")
     if config["code_pieces"] != "code" and not is_frozen:
         raise ValueError(
-            f"code_pieces={config['code_pieces']} is for codes that stand still, tokenizer={config['tokenizer']} is "
-            f"trained along: use another, such as RQKMeans, or semantic_ids=FOLDER"
+            f"code_pieces={config['code_pieces']} needs frozen codes, tokenizer={config['tokenizer']} is trained "
+            f"jointly: use another tokenizer, such as RQKMeans, or semantic_ids=FOLDER"
         )
     if config["collisions"] != "leave" and not is_frozen:
         raise ValueError(
-            f"collisions={config['collisions']} is for a tokenizer that is fitted here and stands still, found "
-            f"tokenizer={config['tokenizer']}: give it to unirep tokenize, or leave it out"
+            f"collisions={config['collisions']} needs a tokenizer that is fitted before training, found "
+            f"tokenizer={config['tokenizer']}: pass the key to unirep tokenize, or leave it out"
         )
 
 
 def hidden_size(config, width):
-    """The backbone's size: side by side the parts' own, projected the backbone's.
+    """Returns the backbone's hidden size: the width of the concatenated parts, or the backbone's own if projected.
 
     Args:
         config (Config): RecBole's or ours.
-        width (int): dimensions of the parts side by side.
+        width (int): dimensions of the concatenated parts.
 
     Raises:
-        ValueError: another size was asked for than the parts have.
+        ValueError: the configured size differs from the width of the parts.
     """
     key, fusion = BACKBONES[config["backbone"]], config["fusion"]
     if fusion not in KEEPS_WIDTH:
         return config[key]
-    asked = config[key]
-    if asked not in (width, config.internal_config_dict[key]):
+    size = config[key]
+    if size not in (width, config.internal_config_dict[key]):
         raise ValueError(
-            f"{key}={asked} was asked, fusion: {fusion} makes it {width}: set code_dim or id_embedding_size, or "
+            f"{key}={size} does not fit, fusion={fusion} makes it {width}: set code_dim or id_embedding_size, or use "
             f"fusion=project"
         )
-    getLogger().info(f"{key} of the backbone is {width}: the parts of an item stand side by side (fusion: {fusion})")
+    getLogger().info(f"{key} of the backbone is {width}: semantic and ID vectors are concatenated (fusion: {fusion})")
     return width
 
 
 def item_pieces(config, frozen, n_training_items, dataset):
-    """Pieces of the items' IDs that the config asks for; None where each code is one.
+    """Returns the pieces of the semantic IDs that the config selects; None if every code is its own piece.
 
     Args:
         config (Config): ours: code_pieces, ngram_size, n_pieces.
@@ -168,7 +172,7 @@ def item_pieces(config, frozen, n_training_items, dataset):
     kind = config["code_pieces"]
     if kind == "code":
         return None
-    # One more than an item is a target, so that those that are only read count as well.
+    # One more than the number of times an item is a target, so that items that are only inputs count as well.
     counts = 1 + torch.bincount(dataset.inter_feat[dataset.iid_field], minlength=dataset.item_num)
     counts[0] = 0
     counts[n_training_items:] = 0

@@ -1,11 +1,11 @@
-"""VQRec: items as sums of the vectors of their product-quantized text, read by a sequential backbone.
+"""VQRec: an item is the sum of learned vectors of its product-quantized text codes; a sequential backbone on top.
 
 Reference:
     Yupeng Hou, Zhankui He, Julian McAuley, Wayne Xin Zhao. "Learning Vector-Quantized Item Representation for
         Transferable Sequential Recommenders" (VQ-Rec), WWW 2023, arXiv:2210.12316.
 
-It is the case of UniRep with codes of OPQ that stand still and no ID embedding; trained on one dataset, without the
-paper's pre-training on several and its permutation of codes between them.
+It is UniRep with frozen OPQ codes and without ID embeddings. It is trained on one dataset, without the paper's
+pre-training on several datasets and its permutation of codes between them.
 """
 
 from recbole_unirep.model.unirep import UniRep
@@ -13,16 +13,16 @@ from recbole_unirep.semantic_ids.frozen_codes import has_frozen_codes
 
 
 class VQRec(UniRep):
-    """Codes to summed embeddings over a backbone; everything else is `UniRep`'s, its keys too.
+    """UniRep restricted to frozen codes; it has the same keys.
 
     Raises:
-        ValueError: the tokenizer is trained along, so that its codes do not stand still.
+        ValueError: the tokenizer is trained jointly, so its codes are not frozen.
     """
 
     def __init__(self, config, dataset):
         if not has_frozen_codes(config):
             raise ValueError(
-                f"tokenizer={config['tokenizer']} is trained along, VQRec's codes stand still: choose another, or make "
-                f"semantic_ids of it by unirep tokenize"
+                f"tokenizer={config['tokenizer']} is trained jointly, VQRec needs frozen codes: choose another, or "
+                f"create semantic_ids with unirep tokenize"
             )
         super().__init__(config, dataset)

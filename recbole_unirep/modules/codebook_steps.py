@@ -18,7 +18,7 @@ def move_codebooks(model, encoded):
         if quantizer.ema_state:
             has_text = model.has_text[encoded.items]
             quantizer.ema_update(encoded.latent[has_text], encoded.codes[has_text])
-        if model.dead_code_steps:
+        if model.quantization.dead_code_steps:
             _move_dead_codes(model, quantizer, encoded)
     for state in quantizer.ema_state:  # a GPU does not fix the order of their sums
         parallel.copy_from_main(state)
@@ -27,8 +27,8 @@ def move_codebooks(model, encoded):
 def _move_dead_codes(model, quantizer, encoded):
     """Every `dead_code_steps` training steps, moves the codes unused since the last time onto random residuals."""
     model.code_is_used.scatter_(1, encoded.codes.T, True)
-    model.n_steps_counted += 1
-    if model.n_steps_counted < model.dead_code_steps:
+    model.n_steps_counted.add_(1)
+    if model.n_steps_counted < model.quantization.dead_code_steps:
         return
     generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
     quantizer.move_dead_codes(encoded.latent, model.code_is_used, generator)

@@ -159,6 +159,10 @@ class UnifiedItemEmbedding(nn.Module):
             codes = self.tokenizer.encode(self.item_text_embedding[1:])
         return codes if self.added is None else torch.cat([codes, self.added.codes])
 
+    def add_items(self, new, needs_directions):
+        """Appends new items; the table only ranks from then on. Arguments as those of AddedRows."""
+        self.added = AddedRows(self, new, needs_directions)
+
     @property
     def encoded_items(self):
         """All items, cold ones included, as encoded and kept outside training (EncodedItems)."""
@@ -261,3 +265,30 @@ class UnifiedItemEmbedding(nn.Module):
 def versions_of(tensors):
     """A value that changes whenever one of the tensors does."""
     return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+
+
+class AddedRows(nn.Module):
+    """A finished item table with new items behind its own, `UnifiedItemEmbedding.added`; no part of a checkpoint.
+
+    Attributes:
+        weight (Tensor): rows of the table's items, of the new ones, of special tokens, shape: [N + M + n_special, H].
+        directions (Tensor or None): of all items, row 0 pads, shape: [N + M, code_dim].
+        codes (Tensor or None): of the new items, shape: [M, L], int64.
+
+    Args:
+        table (UnifiedItemEmbedding): in evaluation mode.
+        new (NewItems): M items, which get the ids N to N + M - 1.
+        needs_directions (bool): whether ranking asks for `directions`.
+    """
+
+    @torch.no_grad()
+    def __init__(self, table, new, needs_directions):
+        super().__init__()
+        own, first, directions = table.weight, table.n_items, None
+        if needs_directions:
+            directions = table.directions(torch.arange(first, device=own.device))
+            directions = torch.cat([directions, new.directions.to(directions)])
+        weight = torch.cat([own[:first], new.rows.to(own), own[first:]])
+        codes = None if new.codes is None else new.codes.to(own.device)
+        for name, part in {"weight": weight, "directions": directions, "codes": codes}.items():
+            self.register_buffer(name, part, persistent=False)

@@ -1,1 +1,1 @@
-"""Documents written as Markdown and HTML pages."""
+"""Writes reports as Markdown and HTML pages."""

@@ -1,18 +1,18 @@
-"""What a report is made of, before it is Markdown or HTML.
+"""Parts of a report, independent of Markdown and HTML.
 
-Text is plain: nothing in it is markup, but `words between back quotes`, which are set as code.
+Texts are plain: the only markup is `words in backquotes`, which are set as code.
 """
 
 from typing import Any, NamedTuple, Union
 
 
 class Cell(NamedTuple):
-    """A marked cell of a table; a plain str is an unmarked one.
+    """A highlighted cell of a table; other cells are plain str.
 
     Attributes:
-        text (str): what stands in it.
-        bold (bool): such as the best of a column.
-        underline (bool): such as the second.
+        text (str): content of the cell.
+        bold (bool): for example the best value of a column.
+        underline (bool): for example the second best value.
     """
 
     text: str
@@ -24,10 +24,10 @@ class Table(NamedTuple):
     """A table.
 
     Attributes:
-        title (str): above it; "" for none.
-        headers (list of str): of the columns.
-        rows (list of list of str or Cell): as wide as the headers; numbers stand to the right.
-        note (str): below it; "" for none.
+        title (str): text above the table, "" for none.
+        headers (list of str): one per column.
+        rows (list of list of str or Cell): one cell per header; numbers are right-aligned.
+        note (str): text below the table, "" for none.
     """
 
     title: str
@@ -40,9 +40,9 @@ class Picture(NamedTuple):
     """A figure.
 
     Attributes:
-        name (str): stem of its file, of letters, digits, '_', '-' and '.', once a report.
-        figure (matplotlib.figure.Figure or Path): the drawing, or the PNG file that holds it.
-        caption (str): below it.
+        name (str): stem of its file, of letters, digits, '_', '-' and '.', unique in a report.
+        figure (matplotlib.figure.Figure or Path): the figure, or its PNG file.
+        caption (str): text below the figure.
     """
 
     name: str
@@ -51,11 +51,11 @@ class Picture(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """An interactive chart, for HTML pages alone.
+    """An interactive chart, for HTML pages only.
 
     Attributes:
-        html (str): the element that draws it; of a page's charts the first brings the library.
-        caption (str): below it.
+        html (str): element that draws the chart; that of a page's first chart includes the library.
+        caption (str): text below the chart.
     """
 
     html: str
@@ -63,17 +63,17 @@ class Chart(NamedTuple):
 
 
 class Code(NamedTuple):
-    """Lines set as they are, such as commands."""
+    """Preformatted lines, such as commands."""
 
     text: str
 
 
 class Section(NamedTuple):
-    """A part of a report under a heading.
+    """A section of a report, with a heading.
 
     Attributes:
         title (str): the heading.
-        parts (list of str, Table, Picture or Code): in the order of reading; a str is a paragraph.
+        parts (list of str, Table, Picture, Chart or Code): in reading order; a str is a paragraph.
     """
 
     title: str
@@ -84,8 +84,8 @@ class Report(NamedTuple):
     """A report.
 
     Attributes:
-        title (str): of the page.
-        sections (list of Section): in the order of reading.
+        title (str): title of the page.
+        sections (list of Section): in reading order.
     """
 
     title: str

@@ -1,6 +1,6 @@
-"""A report as one HTML page that needs nothing else: no network, no other file, light or dark as the reader's screen.
+"""Writes a report as one self-contained HTML page: no network, no other files, light or dark like the reader's screen.
 
-Without interactive charts it has no script and is well-formed XML too, so that any parser reads it.
+Without interactive charts the page has no script, and is well-formed XML, so that any XML parser reads it.
 """
 
 import base64
@@ -11,7 +11,7 @@ from recbole_unirep.reports.document import Cell, Chart, Code, Picture, Report, 
 from recbole_unirep.reports.markdown_page import aligned_right
 
 CODE = re.compile(r"`([^`\n]+)`")
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # no XML may hold them
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # forbidden in XML
 CSS = """
 :root { color-scheme: light dark; --ground: #ffffff; --ink: #1d2127; --faint: #5c6470; --line: #d5d9df;
   --stripe: #f4f6f8; --link: #0b57a4; }
@@ -40,14 +40,14 @@ figure { margin: 1.5rem 0; } img { display: block; min-width: 40rem; max-width: 
 
 
 def html_page(report: Report, pictures: dict) -> str:
-    """The page.
+    """Renders a report as HTML.
 
     Args:
         report (Report): checked by `report.write_report`.
-        pictures (dict[str, bytes]): PNG of the figure of each name.
+        pictures (dict[str, bytes]): PNG of each figure, by name.
 
     Returns:
-        str: ends with a line break.
+        str: the page; ends with a line break.
     """
     body = [f"<h1>{_inline(report.title)}</h1>"]
     if len(report.sections) > 2:
@@ -111,7 +111,7 @@ def _cell(cell):
 
 
 def _inline(text):
-    """Escaped text with its `code` set as such."""
+    """Escapes a text and sets its `code` as code."""
     return CODE.sub(r"<code>\1</code>", _escape(text))
 
 

@@ -1,24 +1,24 @@
-"""A report as one Markdown page (GitHub's kind), its figures as files beside it."""
+"""Writes a report as one page of GitHub Flavored Markdown, with figures as separate files."""
 
 import re
 
 from recbole_unirep.reports.document import Cell, Code, Picture, Report, Table
 
 MARKUP = re.compile(r"([\\*_\[\]<>|~]|&(?=#?\w+;))")
-BLOCK_MARK = re.compile(r"^(-+|\+|#{1,6}|\d+[.)])(?=\s|$)")  # would begin a list, a heading or a rule
+BLOCK_MARK = re.compile(r"^(-+|\+|#{1,6}|\d+[.)])(?=\s|$)")  # would start a list, a heading or a rule
 CODE = re.compile(r"(`[^`\n]+`)")
 NUMBER = re.compile(r"^[(\[]?([<>≤≥]\s?)?[-+−±]?[.\d]")
 
 
 def markdown_page(report: Report, picture_paths: dict) -> str:
-    """The page.
+    """Renders a report as Markdown.
 
     Args:
         report (Report): checked by `report.write_report`.
-        picture_paths (dict[str, str]): where the page finds the figure of each name.
+        picture_paths (dict[str, str]): path of each figure by name, relative to the page.
 
     Returns:
-        str: ends with a line break.
+        str: the page; ends with a line break.
     """
     blocks = [f"# {escape(report.title)}"]
     for section in report.sections:
@@ -29,19 +29,19 @@ def markdown_page(report: Report, picture_paths: dict) -> str:
 
 
 def escape(text: str) -> str:
-    """Text in one line in which nothing but `code` is read as Markdown or HTML."""
+    """Joins a text to one line and escapes Markdown and HTML in it, except `code`."""
     parts = CODE.split(" ".join(text.split()))
     escaped = "".join(part if i % 2 else MARKUP.sub(r"\\\1", part).replace("`", "\\`") for i, part in enumerate(parts))
     return BLOCK_MARK.sub(lambda match: f"{match[1][:-1]}\\{match[1][-1]}", escaped)
 
 
 def is_number(text: str) -> bool:
-    """Whether a cell of a table holds a number, and so stands to the right."""
+    """True if a cell of a table holds a number."""
     return bool(NUMBER.match(text.strip()))
 
 
 def aligned_right(table: Table) -> list:
-    """Whether each column has numbers, and nothing else but empty cells and n/a, bool, as many as headers."""
+    """True for each column of numbers, which may also have empty cells and n/a; one bool per header."""
     columns = zip(*([_text(cell).strip() for cell in row] for row in table.rows))
     right = [any(map(is_number, column)) and all(map(_is_number_or_gap, column)) for column in columns]
     return right or [False] * len(table.headers)
@@ -66,7 +66,7 @@ def _block(part, picture_paths):
 
 
 def markdown_table(table: Table) -> str:
-    """A table with its title and note."""
+    """Renders a table with its title and note."""
     rules = ["---:" if right else "---" for right in aligned_right(table)]
     lines = [_row(map(_cell, table.headers)), _row(rules), *(_row(map(_cell, row)) for row in table.rows)]
     blocks = [f"**{escape(table.title)}**"] * bool(table.title) + ["\n".join(lines)]
@@ -86,6 +86,6 @@ def _cell(cell):
 
 
 def _one_line(text):
-    """In a cell a bar ends it even within code."""
+    """Escapes a cell; a bar would end the cell even within code."""
     parts = CODE.split(escape(text))
     return "".join(part.replace("|", "\\|") if i % 2 else part for i, part in enumerate(parts))

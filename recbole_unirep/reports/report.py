@@ -2,8 +2,8 @@
 
     write_report(folder, Report("Beauty", [Section("Table 4", ["One `code` word.", Table(...), Picture(...)])]))
 
-leaves report.md, report.html and figures/NAME.png in the folder. Figures may be made by any code: matplotlib is not
-imported here, so that a report without figures needs none.
+writes report.md, report.html and figures/NAME.png into the folder. This module does not import matplotlib, so a report
+without figures does not need it.
 """
 
 import re
@@ -23,14 +23,15 @@ def write_report(folder, report: Report) -> Path:
     """Writes report.md, report.html and figures/NAME.png; the same report gives the same bytes.
 
     Args:
-        folder (str or Path): made where it is missing; a report in it is written over.
-        report (Report): what to write.
+        folder (str or Path): created if missing; overwrites a report in it.
+        report (Report): the report to write.
 
     Returns:
-        Path: the HTML page.
+        Path: path of the HTML page.
 
     Raises:
-        ValueError: a row is not as wide as its headers, two figures have one name, or a name can't be a file's.
+        ValueError: a row has more or fewer cells than headers, two figures have the same name, or a name cannot be that
+            of a file.
     """
     _check(report)
     folder = Path(folder)
@@ -54,13 +55,13 @@ def _check(report):
             if len(row) != len(table.headers):
                 raise ValueError(
                     f"table '{table.title}' has {len(table.headers)} headers and a row of {len(row)} cells "
-                    f"({_first(row)}, ...): give a cell for each header"
+                    f"({_first(row)}, ...): give one cell per header"
                 )
     names = Counter(part.name for part in parts if _is_picture(part))
     for name, count in names.items():
         if count > 1 or not NAME.fullmatch(name):
             raise ValueError(
-                f"{count} of the figures are named '{name}': give each a name of its own, of letters, digits, _ - ."
+                f"{count} of the figures are named '{name}': give each a unique name of letters, digits, _ - ."
             )
 
 

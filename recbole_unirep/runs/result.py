@@ -1,31 +1,10 @@
-"""recbole_unirep.runs.result: what a finished run says of itself: sizes, memory, and the table of its test metrics."""
+"""recbole_unirep.runs.result: peak memory of a run, and the table of its test metrics."""
 
 import resource
 import sys
 
 import torch
 from tabulate import tabulate
-
-
-def measures(model):
-    """Sizes and codes of a trained model.
-
-    Args:
-        model (recbole AbstractRecommender): ours or RecBole's.
-
-    Returns:
-        dict: plain values for result.json.
-    """
-    bias = getattr(model, "score_bias", None)
-    return {
-        "codebook": model.codebook_report() if hasattr(model, "codebook_report") else {},
-        "item_table_parameters": item_table_parameters(model),
-        "trainable_parameters": sum(part.numel() for part in model.parameters() if part.requires_grad)
-        + getattr(model, "n_ema_parameters", 0),
-        "counted_numbers": 0 if bias is None else bias.n_counts,
-        "score_weights": {} if bias is None else bias.weights,
-        "text_encoder": getattr(model, "text_encoder", None),
-    }
 
 
 def peak_memory(device):
@@ -40,24 +19,6 @@ def peak_memory(device):
     unit = 1 if sys.platform == "darwin" else 1024
     process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     return {"process": process, "gpu": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None}
-
-
-def item_table_parameters(model):
-    """Learned numbers addressed by item or by code, padding and special tokens not counted.
-
-    Args:
-        model (recbole AbstractRecommender): ours say it themselves; of RecBole's the tables with a row an item.
-
-    Returns:
-        int or None: None where no table has a row an item (FM keeps all fields in one, Pop learns none).
-    """
-    own = getattr(model, "item_table_parameters", None)
-    if own is not None:
-        return own
-    tables = [part for part in model.modules() if isinstance(part, torch.nn.Embedding)]
-    n_items = getattr(model, "n_items", 0)
-    sizes = (n_items, n_items + 1)
-    return sum((n_items - 1) * part.embedding_dim for part in tables if part.num_embeddings in sizes) or None
 
 
 def table(result, folder):

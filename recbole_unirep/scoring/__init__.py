@@ -1,1 +1,1 @@
-"""Scores, ranks, protocols and metrics, and what they ask of a model."""
+"""Scores, ranks, protocols and metrics, and the model contract they rely on."""

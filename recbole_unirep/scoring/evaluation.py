@@ -1,11 +1,11 @@
-"""recbole_unirep.scoring.evaluation: ranks of held-out targets, one forward a user.
+"""recbole_unirep.scoring.evaluation: ranks of held-out targets, with one forward pass per user.
 
 RecBole repeats a user's sequence for every sampled candidate and fills [users, n_items] tables with -inf (RecBole
-issues 1103, 1751, 1537, 1400). Here each user is read once, and what stands above the target is counted, a part of
-the catalogue at a time.
+issues 1103, 1751, 1537, 1400). Here the model reads each user's sequence once. The items that score above the target
+are counted block by block over the catalogue.
 
-Padding is nobody's candidate, as in RecBole, which scores item 0 and sets it to -inf; the rows of special tokens, such
-as BERT4Rec's mask, are none in either.
+Padding is never a candidate: RecBole scores item 0 and sets it to -inf, this module does not score it. Rows of special
+tokens, such as BERT4Rec's mask, are not candidates in either.
 """
 
 from functools import cached_property
@@ -22,12 +22,12 @@ PROTOCOLS = ("uni99", "full", "full_unseen")
 
 
 class Ranking(NamedTuple):
-    """Where the targets of a split stand under one protocol.
+    """Ranks of a split's targets under one protocol.
 
     Attributes:
-        ranks (Tensor): 1 is best, equal scores by priority, shape: [n], int64.
-        mean_ranks (Tensor): the same, with equal scores sharing their mean rank, shape: [n], float32.
-        n_candidates (Tensor): items that were ranked, the target among them, shape: [n], int64.
+        ranks (Tensor): 1 is best, ties are broken by priority, shape: [n], int64.
+        mean_ranks (Tensor): ranks in which tied items share their mean rank, shape: [n], float32.
+        n_candidates (Tensor): number of ranked items, target included, shape: [n], int64.
         items (Tensor): the best candidates, best first, shape: [n, n_top], int64.
     """
 
@@ -41,48 +41,49 @@ class Ranking(NamedTuple):
 def rank_targets(model, data, protocols, *, batch_size, scores_at_once, n_top, device):
     """Ranks every target under every protocol.
 
-    A causal model's score is the product of state and item in float64, rounded (see `TableScores`); so with the same
-    states the ranks do not depend on the protocols asked for together, on `scores_at_once` or threads, and items with
-    equal rows tie. The states themselves are the model's, whose last bits may depend on `batch_size`, threads and
-    device. Any other model's score is what its own function gives for a batch.
+    The score of a causal model is the dot product of state and item in float64, rounded (see `TableScores`). For the
+    same states the ranks therefore do not depend on `scores_at_once`, on the number of threads or on which other
+    protocols are computed in the same call. Items with equal rows tie. The states come from the model, so their last
+    bits may depend on `batch_size`, threads and device. The score of any other model is what its own function returns
+    for a batch.
 
     Args:
         model (recbole AbstractRecommender): in evaluation mode.
         data (HeldOut): n targets.
         protocols (list[str]): names out of PROTOCOLS.
-        batch_size (int): the most users of one forward.
-        scores_at_once (int): the most scores to hold; less than the catalogue is taken for a user's whole scores
-            where the model gives them at once.
-        n_top (int): how many of the best candidates to return.
-        device (torch.device): where the model is.
+        batch_size (int): maximum number of users per forward pass.
+        scores_at_once (int): maximum number of scores held in memory. If it is smaller than the catalogue, a model that
+            scores the whole catalogue at once still scores one user at a time.
+        n_top (int): number of best candidates to return.
+        device (torch.device): device of the model.
 
     Returns:
-        dict[str, Ranking]: by protocol.
+        dict[str, Ranking]: one Ranking per protocol.
 
     Raises:
-        ValueError: the model's scores hold NaN, or a user has fewer than n_top candidates.
+        ValueError: the model's scores contain NaN, or a user has fewer than n_top candidates.
     """
     if not protocols:
         return {}
     whole = any(protocol != "uni99" for protocol in protocols)
     scorer = make_scorer(model, data, whole=whole, batch_size=batch_size, scores_at_once=scores_at_once, device=device)
-    rankings = {protocol: _unfilled(len(data), n_top) for protocol in protocols}
+    rankings = {protocol: _zero_ranking(len(data), n_top) for protocol in protocols}
     for rows in data.batches(scorer.batch_size)[parallel.rank() :: parallel.world_size()]:
         batch = _Batch(scorer(rows), data, rows, n_top, device)
         for protocol, ranking in rankings.items():
-            for of_all, part in zip(ranking, batch.ranking(protocol)):
-                of_all[rows] = part.cpu()
+            for whole_split, part in zip(ranking, batch.ranking(protocol)):
+                whole_split[rows] = part.cpu()
     return {protocol: Ranking(*map(parallel.all_sum, ranking)) for protocol, ranking in rankings.items()}
 
 
-def _unfilled(n, n_top):
-    """Zeros, so that the parts of several processes add up to the whole."""
+def _zero_ranking(n, n_top):
+    """Returns a Ranking of zeros. Each process fills its own rows, and the sum over processes is the whole."""
     ranks, n_candidates, items = (torch.zeros(shape, dtype=torch.int64) for shape in (n, n, (n, n_top)))
     return Ranking(ranks, torch.zeros(n), n_candidates, items)
 
 
 class _Batch:
-    """Targets of some rows and the scores that they are ranked by."""
+    """Targets of some rows and the scores that rank them."""
 
     def __init__(self, scores, data, rows, n_top, device):
         self.scores, self.data, self.rows, self.n_top, self.device = scores, data, rows, n_top, device
@@ -106,20 +107,20 @@ class _Batch:
         columns = torch.cat([self.target[:, None], sampled], dim=1)  # [B, 100]
         rows, items = self.row[:, None].expand_as(columns).reshape(-1), columns.reshape(-1)
         scores = self.scores.of_candidates(columns)
-        n_candidates = self._enough("uni99", torch.full_like(self.row, columns.size(1)))
+        n_candidates = self._checked("uni99", torch.full_like(self.row, columns.size(1)))
         top = in_order(scores, columns, self.priority, self.n_top)
         return self._count(rows, items, scores.reshape(-1), scores[:, 0]), n_candidates, top
 
     def _full(self):
-        nothing = self.row[:0]
-        n_candidates = self._enough("full", torch.full_like(self.row, len(self.priority) - 1))
-        return self._catalogue_counts, n_candidates, self._top(nothing, nothing)
+        empty = self.row[:0]
+        n_candidates = self._checked("full", torch.full_like(self.row, len(self.priority) - 1))
+        return self._catalogue_counts, n_candidates, self._top(empty, empty)
 
     def _full_unseen(self):
-        rows, items = self._earlier()
+        rows, items = self._seen()
         seen = self._count(rows, items, self.scores.pairs(rows, items), self.target_score)
         n_candidates = len(self.priority) - 1 - torch.bincount(rows, minlength=len(self.row))
-        self._enough("full_unseen", n_candidates)
+        self._checked("full_unseen", n_candidates)
         return self._catalogue_counts - seen, n_candidates, self._top(rows, items)
 
     def _top(self, *hidden):
@@ -127,18 +128,18 @@ class _Batch:
             return self.target[:, None][:, :0]
         return top_items(self.scores, self.priority, self.n_top, hidden)
 
-    def _enough(self, protocol, n_candidates):
-        """The numbers of candidates, none of them below n_top."""
+    def _checked(self, protocol, n_candidates):
+        """Returns the numbers of candidates; raises ValueError if a user has fewer than n_top."""
         if n_candidates.min() < self.n_top:
             user = self.data.user_tokens[self.data.targets.users[self.rows[n_candidates.argmin().cpu()]]]
             raise ValueError(
-                f"topk asks for the best {self.n_top} items, protocol {protocol} has {n_candidates.min()} for user "
-                f"{user}: lower topk, or leave out the metrics that look at items"
+                f"topk needs the best {self.n_top} items, protocol {protocol} has {n_candidates.min()} candidates for "
+                f"user {user}: lower topk, or leave out the metrics that use item lists"
             )
         return n_candidates
 
-    def _earlier(self):
-        """Rows and items of the users' earlier interactions, an item once a user, targets left out."""
+    def _seen(self):
+        """Returns rows and items of the seen items, each item once per user, targets left out."""
         rows, items = self.data.earlier_of(self.rows)
         keys = torch.unique(rows.to(self.device) * len(self.priority) + items.to(self.device))
         rows, items = keys // len(self.priority), keys % len(self.priority)
@@ -147,7 +148,7 @@ class _Batch:
 
     @cached_property
     def _catalogue_counts(self):
-        """As `_count`, over all items."""
+        """Same as `_count`, over the whole catalogue."""
         low, high = ((self.target_score + sign * self.scores.slack)[:, None] for sign in (-1, 1))
         counts = self.row.new_zeros(len(self.row), 3)
         for first, block in self.scores.blocks():
@@ -155,7 +156,7 @@ class _Batch:
             near = (block >= low).sum(dim=1, dtype=torch.int32) - above
             has_target = (self.target >= first) & (self.target < first + block.size(1))
             counts[:, 0] += above
-            unsure = (near > has_target).nonzero()[:, 0]  # an item beside the target is as good, up to the slack
+            unsure = (near > has_target).nonzero()[:, 0]  # another item ties with the target, up to the slack
             if len(unsure):
                 part = block[unsure]
                 row, column = ((part >= low[unsure]) & (part <= high[unsure])).nonzero(as_tuple=True)
@@ -164,7 +165,10 @@ class _Batch:
         return counts
 
     def _count(self, rows, items, scores, target_score):
-        """How many of these pairs beat the target, stand beside it and before it, and beside it, shape: [B, 3]."""
+        """Counts the given pairs per row, shape: [B, 3].
+
+        The columns are: scores above the target's, ties with the target that priority puts first, all ties.
+        """
         target, target_score = self.target[rows], target_score[rows]
         is_equal = (scores == target_score) & (items != target)
         is_before = is_equal & (self.priority[items] < self.priority[target])

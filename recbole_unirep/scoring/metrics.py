@@ -1,6 +1,6 @@
-"""recbole_unirep.scoring.metrics: every metric that RecBole's Evaluator has for rankings, and MRR over all candidates.
+"""recbole_unirep.scoring.metrics: all ranking metrics of RecBole's Evaluator, and MRR over all candidates.
 
-RecBole's Collector takes what a metric needs from [users, n_items] score tables; here it comes from ranks and the
+RecBole's Collector computes what a metric needs from [users, n_items] score tables. Here it comes from ranks and the
 best items.
 """
 
@@ -12,7 +12,7 @@ from recbole.utils import EvaluatorType
 
 
 def n_top_needed(config):
-    """How many of the best items the metrics look at.
+    """Returns how many of the best items the metrics need.
 
     Args:
         config (Config): `metrics`, `topk`.
@@ -21,13 +21,13 @@ def n_top_needed(config):
 
 
 def metric_names(config):
-    """Names of the results of RecBole's Evaluator, such as 'hit@10' and 'gauc'.
+    """Returns the names of the results of RecBole's Evaluator, such as 'hit@10' and 'gauc'.
 
     Args:
         config (Config): `metrics`, `topk`.
 
     Returns:
-        list[str]: in its order.
+        list[str]: in the Evaluator's order.
     """
     names = []
     for metric in map(str.lower, config["metrics"]):
@@ -37,36 +37,37 @@ def metric_names(config):
 
 
 def check_metrics(metrics, by_recbole):
-    """Looks at names of metrics.
+    """Checks the names of metrics.
 
     Args:
         metrics (str or list[str]): names.
-        by_recbole (bool): whether RecBole's own evaluation takes them, under protocol recbole.
+        by_recbole (bool): True if RecBole's own evaluation computes them, under protocol recbole.
 
     Raises:
-        ValueError: a name that RecBole does not know, or metrics that can't be had together or in this way.
+        ValueError: RecBole does not know a name, the metrics exclude each other, or the protocol cannot compute them.
     """
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     unknown = [name for name in metrics if str(name).lower() not in metrics_dict]
     if unknown or not metrics:
         known = ", ".join(metric.__name__ for metric in metrics_dict.values())
-        raise ValueError(f"metrics={metrics}: {', '.join(map(str, unknown)) or 'none'} is not known: take {known}")
+        problem = f"{', '.join(map(str, unknown))} is not known" if unknown else "no metric is given"
+        raise ValueError(f"metrics={metrics}: {problem}: choose from {known}")
     of_pairs = [name for name in metrics if metric_types[name.lower()] == EvaluatorType.VALUE]
     if of_pairs and len(of_pairs) < len(metrics):
         others = ", ".join(name for name in metrics if name not in of_pairs)
         raise ValueError(
-            f"metrics {', '.join(of_pairs)} judge labelled pairs and {others} rankings: take one kind a run"
+            f"metrics {', '.join(of_pairs)} evaluate labelled pairs, {others} evaluate rankings: use one kind per run"
         )
     counting = [name for name in metrics if any("data.num" in need or "data.count" in need for need in _needs(name))]
-    if counting and by_recbole:  # its Collector calls .cpu() on a number and on a Counter; no thread is known
+    if counting and by_recbole:  # its Collector calls .cpu() on a number and on a Counter; no RecBole issue is known
         raise ValueError(
-            f"metrics {', '.join(counting)} stop RecBole 1.2.1's own evaluation with an error: take another protocol, "
-            f"or leave them out"
+            f"metrics {', '.join(counting)} fail in RecBole 1.2.1's own evaluation: choose another protocol, or leave "
+            f"them out"
         )
     if of_pairs and not by_recbole:
         raise ValueError(
-            f"metrics {', '.join(of_pairs)} judge labelled pairs, the protocols rank: use --protocol=recbole with "
-            f"--eval_args={{'mode': 'labeled'}} and labels, or metrics such as Hit, NDCG, GAUC"
+            f"metrics {', '.join(of_pairs)} evaluate labelled pairs, the protocols rank items: use --protocol=recbole "
+            f"with --eval_args={{'mode': 'labeled'}} and labels, or ranking metrics such as Hit, NDCG, GAUC"
         )
 
 
@@ -75,15 +76,15 @@ def _needs(metric):
 
 
 def metrics_of(ranking, config, data):
-    """RecBole's metrics of a ranking, and MRR over all candidates.
+    """Returns RecBole's metrics of a ranking, and MRR over all candidates.
 
-    Item counts are those of all training interactions, a user's first item too, which RecBole leaves out for
-    sequential models; so that the popularity of an item is the same for every kind of model.
+    An item's popularity counts all training interactions, including each user's first item. RecBole leaves the first
+    item out for sequential models. Counting it gives an item the same popularity under every kind of model.
 
     Args:
-        ranking (Ranking): n targets, with as many items as `n_top_needed` says.
+        ranking (Ranking): n targets, with at least `n_top_needed` items.
         config (Config): `metrics`, `topk`.
-        data (HeldOut): where the targets are from; `item_tokens` and `item_counts` are read.
+        data (HeldOut): the split of the targets; `item_tokens` and `item_counts` are read.
 
     Returns:
         dict[str, float]: such as {'hit@10': .., 'ndcg@10': .., 'mrr': ..}.

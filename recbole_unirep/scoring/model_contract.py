@@ -1,17 +1,182 @@
-"""recbole_unirep.scoring.model_contract: states of causal models at every position.
+"""recbole_unirep.scoring.model_contract: the complete interface between the engine and a recommender.
 
-RecBole's `forward` returns the last position only. These run the same modules and return all positions, so that one
-row trains all targets of a user.
+Each capability is a Protocol. A model has the capability if it has the members of the Protocol:
+`isinstance(model, Generative)`. RecBole's own models have none of these members. The functions below therefore also
+name RecBole's causal models, and compute the state at every position where RecBole's `forward` returns only the last
+one. One training row then trains all targets of a user.
+
+The engine uses nothing beyond this interface. It never sets an attribute of a model and never replaces a method.
+
+Shapes: B users, L sequence length, H hidden_size, C candidates, N items.
 """
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, Optional, Protocol, runtime_checkable
 
 import torch
 from recbole.data.interaction import Interaction
+from torch import Tensor, nn
 
-CLOZE = ("BERT4Rec",)
+
+@runtime_checkable
+class Causal(Protocol):
+    """A model whose state at a position depends only on the items up to it. It also has an `item_embedding`."""
+
+    @property
+    def sequence_states(self) -> Optional[Callable[[Tensor], Tensor]]:
+        """Function from item ids [B, L] to states [B, L, H]; None if the model's backbone is not causal."""
+
+
+@runtime_checkable
+class RowTrained(Protocol):
+    """A model with its own losses on our training rows."""
+
+    def row_losses(self, batch) -> tuple:
+        """Returns the weighted parts of the loss of a RowBatch, in the order of `loss_names`, shape: [] each."""
+
+
+@runtime_checkable
+class NamedLosses(Protocol):
+    """A model that names the parts of its loss."""
+
+    @property
+    def loss_names(self) -> Sequence[str]:
+        """Names of the parts, for the log."""
+
+
+@runtime_checkable
+class WeightedLosses(Protocol):
+    """A model that weights the parts of its loss."""
+
+    @property
+    def loss_weights(self) -> Sequence[float]:
+        """Weight that each part has been multiplied by."""
+
+
+@runtime_checkable
+class Generative(Protocol):
+    """A model that generates semantic IDs. It finds some items by search and scores any given candidate exactly."""
+
+    num_beams: int
+    exact_ranking: bool
+
+    def memory_of(self, interaction) -> Any:
+        """Encodes the histories of a batch of users; the result is passed to the two methods below."""
+
+    def catalogue_scores(self, memory) -> Tensor:
+        """Log-likelihood per item, -inf for items that the search did not find, shape: [B, N]."""
+
+    def candidate_scores(self, memory, items: Tensor) -> Tensor:
+        """Log-likelihood of each user's candidates; items [B, C], result [B, C]."""
+
+
+@runtime_checkable
+class AddsToScores(Protocol):
+    """A model that adds a bias to the dot product of state and item."""
+
+    @property
+    def ranking_bias(self) -> Optional[nn.Module]:
+        """A `model.score_bias.ScoreBias`; None if nothing is added."""
+
+
+@runtime_checkable
+class HasCodes(Protocol):
+    """A model with semantic IDs."""
+
+    def codebook_report(self) -> Mapping[str, float]:
+        """Codebook usage, perplexity, coverage and collisions over all items; empty if the items have no codes."""
+
+
+@runtime_checkable
+class SizesItsTable(Protocol):
+    """A model that counts its learned parameters addressed by item or by code."""
+
+    @property
+    def item_table_parameters(self) -> int:
+        """Number of these parameters, without padding and special tokens (the paper's Table 5)."""
+
+
+@runtime_checkable
+class MovesCodebooks(Protocol):
+    """A model whose codebooks may be updated by an exponential moving average."""
+
+    @property
+    def n_ema_parameters(self) -> int:
+        """Number of learned parameters that no gradient updates."""
+
+
+@runtime_checkable
+class ReadsText(Protocol):
+    """A model that uses item text."""
+
+    text_encoder: Optional[str]
+
+
+@runtime_checkable
+class HasIDTable(Protocol):
+    """A model whose table of learned rows, one per item, is not its `item_embedding`."""
+
+    @property
+    def id_table(self) -> Optional[nn.Module]:
+        """The table with one learned row per item; None if there is none."""
+
+
+@runtime_checkable
+class BuiltOnTokenizers(Protocol):
+    """A model built on tokenizers that were fitted before training. Its run keeps them as bundles."""
+
+    def take_fitted(self) -> Mapping[str, Any]:
+        """Returns the FittedCodes by folder name and drops the model's own reference to them."""
+
+
+@runtime_checkable
+class StartsFromRun(Protocol):
+    """A model that starts from the weights of another run."""
+
+    def begin(self) -> None:
+        """Loads these weights."""
+
+
+@runtime_checkable
+class Clusters(Protocol):
+    """RecBole's NCL, which repeats its clustering every few epochs."""
+
+    def e_step(self) -> None:
+        """Clusters users and items."""
+
+
+@runtime_checkable
+class TakesNewItems(Protocol):
+    """A model that can rank items added after training."""
+
+    def add_items(self, new, sizes: Sequence[int]) -> None:
+        """Appends a `model.new_items.NewItems`; `sizes` holds the number of items of each batch of additions."""
+
+
+@runtime_checkable
+class OverBackbone(Protocol):
+    """A model whose item table belongs to one of its submodules."""
+
+    def with_item_table(self, table: nn.Module) -> nn.Module:
+        """Returns a copy that looks items up in `table` and shares everything else."""
+
+
+class _AllPositions:
+    """Proxy of a model whose `gather_indexes` returns all positions; all other attributes are the model's own."""
+
+    def __init__(self, model):
+        self._model = model
+
+    def __getattr__(self, name):
+        return getattr(self._model, name)
+
+    def gather_indexes(self, states, _):
+        return states
 
 
 def sasrec_states(model, item_seq):
-    """States of RecBole's SASRec.
+    """Returns the states of RecBole's SASRec.
 
     Args:
         model (recbole SASRec): the model.
@@ -28,39 +193,37 @@ def sasrec_states(model, item_seq):
 
 
 def gru4rec_states(model, item_seq):
-    """States of RecBole's GRU4Rec, shapes as in `sasrec_states`."""
+    """Returns the states of RecBole's GRU4Rec; shapes as in `sasrec_states`."""
     hidden, _ = model.gru_layers(model.emb_dropout(read_items(model, item_seq)))
     return model.dense(hidden)
 
 
 def forward_states(model, item_seq):
-    """States by RecBole's own forward, which picks the last position by `gather_indexes`; shapes as in `sasrec_states`.
+    """Returns the states of RecBole's own `forward`, without its `gather_indexes`; shapes as in `sasrec_states`.
 
-    For models whose other steps treat every position alike and see none after it.
+    `gather_indexes` picks the last position. The other steps of these models treat every position alike and never
+    look at later positions.
     """
-    model.gather_indexes = lambda states, _: states
-    try:
-        return model(item_seq, item_seq_len=item_seq.new_ones(len(item_seq)))
-    finally:
-        del model.gather_indexes
+    return type(model).forward(_AllPositions(model), item_seq, item_seq_len=item_seq.new_ones(len(item_seq)))
 
 
 def s3rec_states(model, item_seq):
-    """States of RecBole's S3Rec as it is fine-tuned, shapes as in `sasrec_states`."""
+    """Returns the states of RecBole's S3Rec in fine-tuning; shapes as in `sasrec_states`."""
     return model(item_seq, bidirectional=False)
 
 
 def read_items(model, item_seq):
-    """Embeddings of the items, with what the model's `local_convolution`, if it has one, makes of those before each."""
+    """Returns item embeddings, plus their `local_convolution` if the model has one, shape: [B, L, H]."""
     items, convolution = model.item_embedding(item_seq), getattr(model, "local_convolution", None)
     return items if convolution is None else items + convolution(items)
 
 
 def own_states(model, item_seq):
-    """States of a model of this package, shapes as in `sasrec_states`."""
+    """Returns the states of a model of this package; shapes as in `sasrec_states`."""
     return model.states(item_seq)
 
 
+CLOZE = ("BERT4Rec",)
 CAUSAL = {
     "SASRec": sasrec_states,
     "GRU4Rec": gru4rec_states,
@@ -73,20 +236,57 @@ CAUSAL = {
 
 
 def sequence_states(model):
-    """The model's function from item ids [B, L] to states [B, L, H], or None where it is not causal."""
-    own = getattr(model, "sequence_states", None)
+    """Returns the model's function from item ids [B, L] to states [B, L, H]; None if the model is not causal."""
+    own = model.sequence_states if isinstance(model, Causal) else None
     if own is not None:
         return own
     states = CAUSAL.get(type(model).__name__)
     return None if states is None else lambda item_seq: states(model, item_seq)
 
 
-def trimmed(interactions, model):
-    """Rows of RecBole without the columns that pad all of them, where the model reads no padding; others as they are.
+def scores_by_table(model):
+    """True if a score is the last state times a row of the model's item table, plus an optional `ranking_bias`."""
+    return not isinstance(model, Generative) and sequence_states(model) is not None
+
+
+def ranking_bias(model):
+    """Returns the ScoreBias that the model adds to the dot product of state and item; None if it adds nothing."""
+    return model.ranking_bias if isinstance(model, AddsToScores) else None
+
+
+def id_table(model):
+    """Returns a causal model's table with one learned row per item; None if there is none."""
+    if sequence_states(model) is None:
+        return None
+    return model.id_table if isinstance(model, HasIDTable) else model.item_embedding
+
+
+def with_item_table(model, table):
+    """Returns a copy of a causal model that looks items up in another table and shares everything else.
 
     Args:
-        interactions (recbole Interaction): with the model's sequences of items, 0 pads on the right, and lengths.
+        model (recbole SequentialRecommender): not changed.
+        table (nn.Module): item ids [...] to vectors [..., H].
+    """
+    return model.with_item_table(table) if isinstance(model, OverBackbone) else replaced(model, item_embedding=table)
+
+
+def replaced(module, **parts):
+    """Returns a copy of a module with some submodules replaced; it shares the rest, and `module` is not changed."""
+    copied = copy.copy(module)
+    copied.__dict__["_modules"] = {**module._modules, **parts}
+    return copied
+
+
+def trimmed(interactions, model):
+    """Removes the columns that are padding in every row, for models that ignore padding (CLOZE).
+
+    Args:
+        interactions (recbole Interaction): holds the model's item sequences, 0 pads on the right, and their lengths.
         model (recbole AbstractRecommender): any.
+
+    Returns:
+        recbole Interaction: for other models the same object.
     """
     if type(model).__name__ not in CLOZE:
         return interactions

@@ -1,4 +1,4 @@
-"""recbole_unirep.scoring.protocols: a split's metrics under each protocol, as the config asks for them."""
+"""recbole_unirep.scoring.protocols: metrics of a split under each protocol that the config names."""
 
 from recbole_unirep.scoring.evaluation import PROTOCOLS, Ranking, rank_targets
 from recbole_unirep.scoring.metrics import metrics_of, n_top_needed
@@ -8,16 +8,16 @@ RECBOLE = "recbole"  # RecBole's own evaluation
 
 
 def protocols_asked(protocol):
-    """Names of the protocols that the key `protocol` asks for.
+    """Returns the protocols that the value of the key `protocol` names.
 
     Args:
-        protocol (str or list or None): the key's value; a str may name several, with commas between.
+        protocol (str or list or None): the key's value; a str may hold several names, separated by commas.
 
     Returns:
-        list[str]: out of PROTOCOLS, or RECBOLE alone.
+        list[str]: names in PROTOCOLS, or RECBOLE alone.
 
     Raises:
-        ValueError: a name is unknown, or RECBOLE stands beside others.
+        ValueError: a name is unknown, or RECBOLE is combined with others.
     """
     protocols = [name.strip() for name in protocol.split(",")] if isinstance(protocol, str) else list(protocol or ())
     for name in protocols:
@@ -25,23 +25,24 @@ def protocols_asked(protocol):
             raise ValueError(f"protocol={name} is not known: choose among {', '.join(PROTOCOLS)}, or {RECBOLE}")
     if RECBOLE in protocols and len(protocols) > 1:
         raise ValueError(
-            f"protocol={','.join(protocols)}: {RECBOLE} has data, split and candidates of its own: ask for it alone"
+            f"protocol={','.join(protocols)}: {RECBOLE} has its own data, split and candidates: use it alone"
         )
     return protocols
 
 
 def evaluate_protocols(model, data, protocols, config, ranks_file):
-    """Ranks a split and measures it.
+    """Ranks the targets of a split and computes the metrics.
 
     Args:
         model (recbole AbstractRecommender): in evaluation mode.
         data (HeldOut): the split.
-        protocols (sequence of str): names out of `evaluation.PROTOCOLS`.
+        protocols (sequence of str): names in `evaluation.PROTOCOLS`.
         config (Config): `metrics`, `topk`, `eval_batch_size`, `scores_at_once`, `device`.
-        ranks_file (Path or None): file that gets every user's ranks.
+        ranks_file (Path or None): file for the rank of every user's target.
 
     Returns:
-        dict[str, dict[str, float]]: protocol to metrics; with cold items 'uni99 warm' and 'uni99 cold' beside 'uni99'.
+        dict[str, dict[str, float]]: protocol to metrics. With cold items, 'uni99' is followed by 'uni99 warm' and
+        'uni99 cold'.
     """
     rankings = rank_targets(
         model,
@@ -59,7 +60,7 @@ def evaluate_protocols(model, data, protocols, config, ranks_file):
 
 
 def _with_slices(rankings, data):
-    """Each protocol's ranking, followed by those of warm and of cold targets where there are such."""
+    """Yields each protocol's ranking; if there are cold targets, then also that of warm and of cold targets."""
     is_cold = data.targets.items >= data.n_training_items
     for protocol, ranking in rankings.items():
         yield protocol, ranking

@@ -1,21 +1,22 @@
-"""recbole_unirep.scoring.score_additions: learned numbers that some pairs of position and item add to their scores.
+"""recbole_unirep.scoring.score_additions: learned biases that some (position, item) pairs add to their scores.
 
-A state meets every item by a product. What is known of a few pairs is added to the scores of these pairs:
+The base score of every item is its dot product with the state. Two biases are added for a few pairs:
 
-Repeats: one learned number for every item that a sequence holds. It learns how often users take an item again. Where
-nobody ever does it falls far below zero, so that neither the table nor the states have to push these items away.
+Repeats: one learned number for every item that is already in the sequence. It learns how often users take an item
+again. If they never do, it falls far below zero, so neither the item table nor the states have to push these items
+away.
 
-Transitions: an ID embedding of a few numbers can't remember which of many similar items followed which. Counts of the
-training interactions can: the followers of a sequence's last items gain score in proportion, with one learned weight
-per place. What a row itself counts after a place is taken out again while it is trained, so that a weight learns from
-what is known before the next item, as when users are ranked.
+Transitions: an ID embedding of a few dimensions cannot remember which of many similar items followed which. Counts of
+the training interactions can. The followers of a sequence's last items gain score in proportion to these counts, with
+one learned weight per lag. During training, the counts that a row's own later items contribute are subtracted. A weight
+thus learns only from what is known before the next item, as at ranking time.
 
 Reference:
     Anderson et al., "The Dynamics of Repeat Consumption", WWW 2014.
     Ren et al., "RepeatNet: A Repeat Aware Neural Recommendation Machine for Session-Based Recommendation", AAAI 2019,
-        which learns a whole decoder for repeats.
+        which learns a whole decoder for repeats instead of one number.
     Rendle et al., "Factorizing Personalized Markov Chains for Next-Basket Recommendation", WWW 2010, learns
-        transitions as factors; these are the counts.
+        transitions as factors; here they are the counts themselves.
 """
 
 from typing import NamedTuple
@@ -23,11 +24,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-ITEMS = 2**32  # more than there are item ids: a pair of position and item is one number
+ITEMS = 2**32  # more than the number of item ids: one integer encodes a (position, item) pair
 
 
 class ScoreAdditions(NamedTuple):
-    """Pairs of position and item, and what each adds; a pair may be there several times, and adds the sum.
+    """Values added to the scores of (position, item) pairs; the values of a repeated pair add up.
 
     Attributes:
         position (Tensor): shape: [K], int64.
@@ -41,32 +42,32 @@ class ScoreAdditions(NamedTuple):
 
     @classmethod
     def joined(cls, parts):
-        """All pairs of several."""
+        """Concatenates the pairs of several ScoreAdditions."""
         return cls(*(torch.cat(part) for part in zip(*parts)))
 
     def summed(self):
-        """Every pair once, in the order of positions, then items."""
+        """Merges repeated pairs; the result is sorted by position, then item."""
         keys, place = torch.unique(self._keys(self.position, self.item), return_inverse=True)
         value = self.value.new_zeros(len(keys)).index_add(0, place, self.value)
         return ScoreAdditions(keys // ITEMS, keys % ITEMS, value)
 
     def of(self, position, item):
-        """What pairs add, of additions that are `summed`; [N], int64 each, to [N]."""
+        """Returns the values of the given pairs, 0 if absent; needs `summed` additions; [N], int64 each, to [N]."""
         if not len(self.value):
             return self.value.new_zeros(len(item))
-        keys, asked = self._keys(self.position, self.item), self._keys(position, item)
-        place = torch.searchsorted(keys, asked).clamp(max=len(keys) - 1)
-        return self.value[place] * (keys[place] == asked)
+        keys, wanted = self._keys(self.position, self.item), self._keys(position, item)
+        place = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
+        return self.value[place] * (keys[place] == wanted)
 
     def among(self, targets, scored):
-        """Of P positions' additions those that a softmax meets.
+        """Selects the additions that a softmax over the scored items needs.
 
         Args:
-            targets (Tensor): item of each position, shape: [P], int64.
-            scored (Tensor): the scored items, ascending, shape: [N], int64.
+            targets (Tensor): target item of each position, shape: [P], int64.
+            scored (Tensor): item ids in the softmax, ascending, shape: [N], int64.
 
         Returns:
-            SoftmaxAdditions: of P positions.
+            SoftmaxAdditions: for P positions.
         """
         is_own = self.item == targets[self.position]
         own = self.value.new_zeros(len(targets)).index_add(0, self.position[is_own], self.value[is_own])
@@ -81,13 +82,13 @@ class ScoreAdditions(NamedTuple):
 
 
 class SoftmaxAdditions(NamedTuple):
-    """What is added to the scores of a softmax.
+    """Values added to the scores of a softmax.
 
     Attributes:
-        own (Tensor): to a position's score of its own item, shape: [P].
-        value (Tensor): to a score of a position, shape: [K].
+        own (Tensor): added to each position's score of its target, shape: [P].
+        value (Tensor): added to the score of one (position, column) pair, shape: [K].
         position (Tensor): ascending, shape: [K], int64.
-        column (Tensor): place of the item among the scored ones, shape: [K], int64.
+        column (Tensor): index of the item in the list of scored items, shape: [K], int64.
     """
 
     own: Tensor
@@ -97,22 +98,22 @@ class SoftmaxAdditions(NamedTuple):
 
 
 def place_among(items, scored):
-    """Place of each item in an ascending list, -1 where it is not in it."""
+    """Returns the index of each item in the ascending list `scored`, -1 if it is not in the list."""
     place = torch.searchsorted(scored, items).clamp(max=len(scored) - 1)
     return torch.where(scored[place] == items, place, -1)
 
 
 def repeats(bias, inputs, row, place):
-    """The number, for items that stand in a row up to a place.
+    """Adds the repeat bias to the items that a row holds up to the given place.
 
     Args:
-        bias (Tensor): the number, shape: [].
+        bias (Tensor): the learned number, shape: [].
         inputs (Tensor): item ids, 0 pads on the right, shape: [B, L], int64.
         row (Tensor): row of each position, shape: [P], int64.
-        place (Tensor): its last place, shape: [P], int64.
+        place (Tensor): last place in the row that the position has read, shape: [P], int64.
 
     Returns:
-        ScoreAdditions: of P positions, each item once a position.
+        ScoreAdditions: for P positions, each item once per position.
     """
     is_earlier = torch.ones(inputs.size(1), inputs.size(1), dtype=torch.bool, device=inputs.device).tril(-1)
     is_again = ((inputs[:, :, None] == inputs[:, None, :]) & is_earlier).any(dim=2)  # [B, L]
@@ -122,22 +123,22 @@ def repeats(bias, inputs, row, place):
 
 
 def transition_additions(weights, transitions, window, rows, row, place):
-    """What items gain as followers of the last ones.
+    """Adds the transition bias to the followers of each position's last items.
 
     Args:
-        weights (Tensor): of the last item, the one before it, ..., shape: [W].
-        transitions (ItemTransitions): followers of every item in training.
-        window (int): the largest distance that was counted.
-        rows (Tensor): item ids, 0 pads on the right; items after a place are the row's own next ones, whose counts are
-            taken out; shape: [B, L], int64.
+        weights (Tensor): one weight per lag: last item, the item before it, ..., shape: [W].
+        transitions (ItemTransitions): counts of each item's followers in training.
+        window (int): the largest distance between item and follower that was counted.
+        rows (Tensor): item ids, 0 pads on the right. Items after a position's place are the row's own later items;
+            their contribution to the counts is subtracted. Shape: [B, L], int64.
         row (Tensor): row of each position, shape: [P], int64.
-        place (Tensor): its last place, shape: [P], int64.
+        place (Tensor): last place in the row that the position has read, shape: [P], int64.
 
     Returns:
-        ScoreAdditions: of P positions.
+        ScoreAdditions: for P positions.
     """
     lag = torch.arange(len(weights), device=rows.device)
-    last = _items(rows, row, place[:, None] - lag)  # [P, W], 0 where there is none
+    last = _items(rows, row, place[:, None] - lag)  # [P, W], 0 if the row is shorter
     start = transitions.offsets[last]
     size = (transitions.offsets[last + 1] - start).reshape(-1)  # [P * W]
     pair = torch.repeat_interleave(size)  # [K], in 0..P * W - 1
@@ -145,11 +146,12 @@ def transition_additions(weights, transitions, window, rows, row, place):
     counted = ScoreAdditions(
         pair // len(weights), transitions.items[at], transitions.values[at] * weights[pair % len(weights)]
     )
-    return ScoreAdditions.joined([counted, *_own(weights, transitions.scale, window, last, rows, row, place)])
+    own = _minus_own_counts(weights, transitions.scale, window, last, rows, row, place)
+    return ScoreAdditions.joined([counted, *own])
 
 
-def _own(weights, scale, window, last, rows, row, place):
-    """What the rows themselves count after their places: minus the share of each pair that starts at a last item."""
+def _minus_own_counts(weights, scale, window, last, rows, row, place):
+    """Yields negative additions: the counts that each row's items after its place contribute for its last items."""
     is_it = (rows[row][:, None] == last[..., None]) & (last > 0)[..., None]  # [P, W, L]
     position, lag, at = is_it.nonzero(as_tuple=True)
     share = -weights[lag] * scale[last[position, lag]]
@@ -160,6 +162,6 @@ def _own(weights, scale, window, last, rows, row, place):
 
 
 def _items(rows, row, place):
-    """Items of rows [P] at places [P] or [P, W], 0 where a row has none."""
+    """Returns the items of rows [P] at places [P] or [P, W], 0 outside of the row."""
     is_there = (place >= 0) & (place < rows.size(1))
     return rows[row.view(-1, *[1] * (place.dim() - 1)), place.clamp(0, rows.size(1) - 1)] * is_there

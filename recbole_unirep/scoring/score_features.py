@@ -1,13 +1,13 @@
-"""recbole_unirep.scoring.score_features: what ranking adds to the scores of all pairs of user and item.
+"""recbole_unirep.scoring.score_features: features added to the scores of all (user, item) pairs at ranking time.
 
-Each feature is a number of a pair, its weight a setting chosen on validation; the model is trained without them. A
-learned weight was smaller and worse: the model then learns less of what the feature says already.
+A feature gives one number per pair. Its weight is a setting chosen on validation; training does not use it. Learned
+weights came out smaller and ranked worse, because the model then learns less of what the feature already says.
 
-A feature offers
-    block(items): its numbers of all rows and of items [N], up to rounding, shape: [B, N], float32;
-    pairs(row, item): its numbers of single pairs [K], float64;
-    largest: a bound of its numbers;
-    n_terms: products that a number sums.
+A feature has
+    block(items): its values for all rows and the items [N], up to rounding, shape: [B, N], float32;
+    pairs(row, item): its values for single pairs [K], float64;
+    largest: an upper bound of its absolute values;
+    n_terms: number of products summed in one value.
 
 Shapes: B rows of L places, N items, D dimensions.
 """
@@ -18,16 +18,16 @@ import torch
 
 
 class HistorySimilarity:
-    """Cosine of an item and the item most like it among those that a row has read.
+    """Cosine similarity between an item and the most similar item that the row has read.
 
     Reference:
         Khattab and Zaharia, "ColBERT: Efficient and Effective Passage Search via Contextualized Late Interaction over
-            BERT", SIGIR 2020 (the maximum of similarities, where a mean would lose the nearest one).
+            BERT", SIGIR 2020 (the maximum of the similarities; a mean would hide the nearest item).
 
     Args:
-        directions (callable): item ids to vectors of length 1, zeros for 0; [...] to [..., D].
+        directions (callable): item ids to unit vectors, item 0 to zeros; [...] to [..., D].
         rows (Tensor): item ids, shape: [B, L], int64.
-        last (Tensor): the last place that a row has read, shape: [B], int64.
+        last (Tensor): index of the last item read in each row, shape: [B], int64.
     """
 
     largest = 1.0
@@ -35,7 +35,7 @@ class HistorySimilarity:
     def __init__(self, directions, rows, last):
         is_read = torch.arange(rows.size(1), device=rows.device) <= last[:, None]
         self.directions = directions
-        self.read = directions(torch.where(is_read, rows, rows[:, :1]))  # [B, L, D], the first one in place of padding
+        self.read = directions(torch.where(is_read, rows, rows[:, :1]))  # [B, L, D], the first item replaces padding
         self.n_terms = self.read.size(2)
 
     def block(self, items):
@@ -53,10 +53,10 @@ class HistorySimilarity:
 
 
 class Popularity:
-    """Logarithm of one and how often an item stands in training.
+    """log(1 + number of training interactions) of an item.
 
     Args:
-        counts (Tensor): of each item id, shape: [n_items], float32.
+        counts (Tensor): training interactions per item id, shape: [n_items], float32.
     """
 
     n_terms = 1
@@ -73,30 +73,30 @@ class Popularity:
 
 
 class ScoreFeatures(NamedTuple):
-    """Features and their weights.
+    """Weighted sum of features.
 
     Attributes:
-        weights (list of float): F of them.
-        features (list): F of them.
+        weights (list of float): one per feature.
+        features (list): the features.
     """
 
     weights: list
     features: list
 
     def block(self, items):
-        """What is added to the scores of all rows and items [N], up to rounding, shape: [B, N] or [1, N]."""
+        """Returns the sum for all rows and the items [N], up to rounding, shape: [B, N] or [1, N]."""
         return sum(weight * feature.block(items) for weight, feature in zip(self.weights, self.features))
 
     def pairs(self, row, item):
-        """What is added to scores of pairs, float64, shape: [K]."""
+        """Returns the sum for single pairs, float64, shape: [K]."""
         return sum(weight * feature.pairs(row, item) for weight, feature in zip(self.weights, self.features))
 
     @property
     def n_terms(self):
-        """Products that a number sums at most."""
+        """Largest number of products summed in one value of a feature."""
         return max(feature.n_terms for feature in self.features)
 
     @property
     def largest(self):
-        """A bound of what is added."""
+        """Upper bound of the absolute value of the sum."""
         return sum(abs(weight) * feature.largest for weight, feature in zip(self.weights, self.features))

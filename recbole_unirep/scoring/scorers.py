@@ -1,33 +1,36 @@
-"""recbole_unirep.scoring.scorers: scores of one batch of users, never more at once than asked for.
+"""recbole_unirep.scoring.scorers: scores of one batch of users, within a limit on the scores held at once.
 
-Five kinds of model: a causal one is its last state times the item table, a factorization machine a user's side times
-an item's, a generative one finds some items and is asked for candidates, any other is asked by its own
-`full_sort_predict`, and one without it by `predict` on pairs.
+There are five ways to score, by kind of model:
+    causal: the last state times the item table;
+    factorization machine: a vector of the user times a vector of the item;
+    generative: the items found by search, and given candidates;
+    any other model: its own `full_sort_predict`;
+    a model without `full_sort_predict`: `predict` on pairs.
 """
 
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_unirep.scoring.model_contract import sequence_states, trimmed
+from recbole_unirep.scoring.model_contract import Generative, ranking_bias, sequence_states, trimmed
 from recbole_unirep.scoring.scores import GeneratedScores, GivenScores, PairScores, TableScores, columns_of_block
 
 
 def make_scorer(model, data, *, whole, batch_size, scores_at_once, device):
-    """The way to score that a model offers.
+    """Returns the scorer for a kind of model.
 
     Args:
         model (recbole AbstractRecommender): in evaluation mode.
-        data (HeldOut): what is ranked.
-        whole (bool): whether the whole catalogue is asked for, or pairs alone.
-        batch_size (int): users of one forward.
-        scores_at_once (int): the most scores to hold.
-        device (torch.device): where the model is.
+        data (HeldOut): the split to rank.
+        whole (bool): True if the whole catalogue is ranked, False if only given pairs are scored.
+        batch_size (int): maximum number of users per forward pass.
+        scores_at_once (int): maximum number of scores held in memory.
+        device (torch.device): device of the model.
 
     Returns:
-        callable: row numbers [B], at most its `batch_size`, to TableScores, GeneratedScores, GivenScores or
-        PairScores.
+        callable: maps row numbers [B] to TableScores, GeneratedScores, GivenScores or PairScores. B must not exceed
+        its attribute `batch_size`.
     """
-    if hasattr(model, "candidate_scores"):
+    if isinstance(model, Generative):
         return _GenerativeScorer(model, data, batch_size, scores_at_once, device)
     states = sequence_states(model)
     if states is not None:
@@ -38,16 +41,16 @@ def make_scorer(model, data, *, whole, batch_size, scores_at_once, device):
 
 
 class _TableScorer:
-    """Last state of a causal model, sequences trimmed to the batch's longest.
+    """Scores of a causal model by its last state. Sequences are trimmed to the longest one of the batch.
 
-    Padding stands on the right, where no state up to the last item sees it: RecBole's `full_sort_predict` reads all of
-    it and gives the same states up to rounding.
+    Padding is on the right, so no state up to the last item depends on it. RecBole's `full_sort_predict` processes all
+    of the padding and gives the same states up to rounding.
     """
 
     def __init__(self, model, states, data, batch_size, scores_at_once, device):
         self.states, self.device = states, device
-        self.table = model.item_embedding.weight[: len(data.item_tokens)]  # some have rows of special tokens
-        self.score_bias = getattr(model, "score_bias", None)
+        self.table = model.item_embedding.weight[: len(data.item_tokens)]  # without rows of special tokens
+        self.score_bias = ranking_bias(model)
         self.longest = self.table[1:].norm(dim=1).max()
         self.item_seq = data.interactions[model.ITEM_SEQ]
         self.length = data.interactions[model.ITEM_SEQ_LEN]
@@ -64,23 +67,23 @@ class _TableScorer:
 
 
 class _FactorizationScorer:
-    """A factorization machine's score as a product, where RecBole asks it pair by pair.
+    """Scores of a factorization machine as a dot product; RecBole computes them pair by pair.
 
-    S(u, i), the sum of all fields' embeddings, and the first order add up from a side of the user and one of the item,
-    so that for any user v and item j the score (Rendle, "Factorization Machines", ICDM 2010, equations 1 and 5) is
+    S(u, i) is the sum of the embeddings of all fields. S and the first-order term are sums of a user part and an item
+    part. For any user v and item j the score (Rendle, "Factorization Machines", ICDM 2010, equations 1 and 5) is thus
 
-        f(u, i) = <S(u, j) - S(v, j), S(v, i)> + f(v, i) + what is the same for all items.
+        f(u, i) = <S(u, j) - S(v, j), S(v, i)> + f(v, i) + a term that is the same for all items.
 
-    RecBole's `predict` is the sigmoid of it, in the same order.
+    RecBole's `predict` is the sigmoid of f, which ranks items in the same order.
     """
 
     def __init__(self, model, data, batch_size, scores_at_once, device):
         self.model, self.data, self.device = model, data, device
         items = torch.arange(1, len(data.item_tokens))
-        of_items = [self._sides(torch.zeros_like(part), part) for part in items.split(data.config["pair_batch_size"])]
-        self.origin = of_items[0][0][:1]  # S(v, j), v the user of the first row and j item 1: [1, D]
-        of_items = torch.cat([torch.cat([summed, score[:, None]], dim=1) for summed, score in of_items])
-        self.table = torch.nn.functional.pad(of_items, (0, 0, 1, 0))  # [n_items, D + 1]
+        parts = [self._sides(torch.zeros_like(part), part) for part in items.split(data.config["pair_batch_size"])]
+        self.origin = parts[0][0][:1]  # S(v, j), v the user of the first row and j item 1: [1, D]
+        item_sides = torch.cat([torch.cat([summed, score[:, None]], dim=1) for summed, score in parts])
+        self.table = torch.nn.functional.pad(item_sides, (0, 0, 1, 0))  # [n_items, D + 1]
         self.longest = self.table.norm(dim=1).max()
         self.batch_size = min(batch_size, scores_at_once)
         self.n_columns = columns_of_block(self.batch_size, scores_at_once)
@@ -91,13 +94,13 @@ class _FactorizationScorer:
         return TableScores(states, self.table, self.longest, self.n_columns)
 
     def _sides(self, rows, items):
-        """Sums of the fields' embeddings [P, D] and scores [P] of pairs."""
+        """Returns the sums of the fields' embeddings [P, D] and the scores [P] of pairs."""
         pairs = _pairs(self.data, self.data.interactions[rows], items).to(self.device)
         return self.model.concat_embed_input_fields(pairs).sum(dim=1), self.model(pairs)
 
 
 class _GenerativeScorer:
-    """A generative model's memory of the users."""
+    """Scores of a generative model, from its encoding of the users' histories."""
 
     def __init__(self, model, data, batch_size, scores_at_once, device):
         self.model, self.data, self.device = model, data, device
@@ -108,7 +111,7 @@ class _GenerativeScorer:
 
 
 class _ModelScorer:
-    """The model's own `full_sort_predict`; `predict` on every pair where it has none."""
+    """Scores of the model's own `full_sort_predict`, or of `predict` on every pair if the model lacks it."""
 
     def __init__(self, model, data, whole, batch_size, scores_at_once, device):
         self.model, self.data, self.device = model, data, device
@@ -116,8 +119,8 @@ class _ModelScorer:
         self.pair_batch_size = data.config["pair_batch_size"]
         self.has_full_scores = self._has_full_scores()
         self.is_whole = whole or self.has_full_scores
-        # Added items do not count, so that users are scored together as before.
-        at_once = scores_at_once // getattr(model, "n_items", self.n_items) if self.is_whole else scores_at_once
+        # Items added after training do not count, so the batches of users stay the same.
+        at_once = scores_at_once // data.n_own_items if self.is_whole else scores_at_once
         self.batch_size = max(1, min(batch_size, at_once))
 
     def __call__(self, rows):
@@ -133,7 +136,7 @@ class _ModelScorer:
         return GivenScores(self._predict(batch, row, items).view(len(rows), -1))
 
     def _has_full_scores(self):
-        """Whether the model has a `full_sort_predict`: NotImplementedError is RecBole's sign of one that has not."""
+        """True if the model has a `full_sort_predict`; RecBole's models without one raise NotImplementedError."""
         try:
             self.model.full_sort_predict(self.data.interactions[torch.arange(1)].to(self.device))
         except NotImplementedError:
@@ -141,14 +144,14 @@ class _ModelScorer:
         return True
 
     def _predict(self, batch, rows, items):
-        """Scores of pairs, made a part at a time: with features they are wide."""
+        """Returns the scores of pairs, computed in parts: rows with features take much memory."""
         parts = zip(rows.split(self.pair_batch_size), items.split(self.pair_batch_size))
         pairs = (_pairs(self.data, batch[row], item).to(self.device) for row, item in parts)
         return torch.cat([self.model.predict(part).view(-1) for part in pairs])
 
 
 def _pairs(data, rows, items):
-    """RecBole's rows [P] with these items [P] and their features in place of their own."""
+    """Returns RecBole's rows [P], with their items and item features replaced by those of `items` [P]."""
     rows = Interaction({field: rows[field] for field in rows})
     rows.update(Interaction({data.dataset.iid_field: items}))
     return data.dataset.join(rows)

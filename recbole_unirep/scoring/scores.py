@@ -1,47 +1,47 @@
-"""recbole_unirep.scoring.scores: what is known of the scores of B users, by blocks of the catalogue or by pairs."""
+"""recbole_unirep.scoring.scores: scores of B users, by blocks of the catalogue or for given (user, item) pairs."""
 
 from functools import cached_property
 
 import torch
 
-BLOCK = 2048  # items that are scored and counted at a time, so that they stay in the processor's cache
-PRODUCTS = 65536  # numbers that pairs multiply at a time, for the same reason
-# What a matrix product may lose beside float32's rounding, by torch.get_float32_matmul_precision(): TF32, bfloat16.
+BLOCK = 2048  # items scored and counted at a time; a block fits into the processor's cache
+PRODUCTS = 65536  # numbers multiplied at a time for pairs, for the same reason
+# Error of a matrix product beyond float32's rounding, by torch.get_float32_matmul_precision(): TF32, bfloat16.
 REDUCED_PRECISION = {"highest": 0.0, "high": 2.0**-9, "medium": 2.0**-6}
 
 
 def columns_of_block(n_users, scores_at_once):
-    """Items of a block, so that the scores of so many users are no more than asked for."""
+    """Returns the number of items per block that keeps the scores of n_users within scores_at_once."""
     return min(BLOCK, scores_at_once // n_users)
 
 
 class Scores:
-    """Scores of B users; a subclass gives `pairs`: rows and items [P] to scores [P]."""
+    """Scores of B users. A subclass defines `pairs`: rows and items [P] to scores [P]."""
 
     def of_candidates(self, items):
-        """Scores of each user's candidates [B, C], shape: [B, C]."""
+        """Returns the scores of each user's candidates; items [B, C] to scores [B, C]."""
         rows = torch.arange(len(items), device=items.device)[:, None].expand_as(items)
         return self.pairs(rows.reshape(-1), items.reshape(-1)).view(items.shape)
 
 
 class TableScores(Scores):
-    """States times the item table.
+    """Scores of the form states times item table.
 
-    The score of a pair is defined as its product in float64 (where each term of float32 numbers is exact), plus what
-    `additions` and `features` hold for it, rounded to the table's precision, whatever the shape in which it is
-    computed: `pairs` gives it, `blocks` gives it up to `slack`. A matrix product alone does not: its last bits depend
-    on shapes, threads and device, so that equal items could differ and a target could beat itself.
+    The score of a pair is its dot product in float64 (each product of two float32 numbers is exact there), plus its
+    `additions` and `features`, rounded to the table's precision. This value does not depend on the shape of the
+    computation. `pairs` returns it exactly, `blocks` returns it up to `slack`. A plain matrix product is not enough:
+    its last bits depend on shapes, threads and device, so equal items could differ and a target could beat itself.
 
     Args:
         states (Tensor): shape: [B, H].
         table (Tensor): shape: [n_items, H].
         longest (Tensor): largest norm of a row of the table, shape: [].
-        n_columns (int): items of a block.
-        additions (ScoreAdditions or None): added to few scores, every pair once.
+        n_columns (int): items per block.
+        additions (ScoreAdditions or None): added to the scores of a few pairs, each pair at most once.
         features (ScoreFeatures or None): added to all scores.
 
     Raises:
-        ValueError: a state or the table holds NaN or infinity.
+        ValueError: a state or the table contains NaN or infinity.
     """
 
     def __init__(self, states, table, longest, n_columns, additions=None, features=None):
@@ -55,7 +55,7 @@ class TableScores(Scores):
         check_finite(self.slack)
 
     def blocks(self):
-        """First item id and scores [B, C] of each part of the catalogue; a part is gone when the next one comes."""
+        """Yields the first item id and the scores [B, C] of each block; the next block overwrites the buffer."""
         scores = self.table.new_empty(len(self.states), self.n_columns)
         for first in range(1, len(self.table), self.n_columns):
             part = self.table[first : first + self.n_columns]
@@ -70,7 +70,7 @@ class TableScores(Scores):
             yield first, scores[:, : len(part)]
 
     def pairs(self, rows, items):
-        """Scores of pairs, shape: [P]."""
+        """Returns the scores of pairs, shape: [P]."""
         n_pairs = max(1, PRODUCTS // self.table.size(1))
         parts = zip(rows.split(n_pairs), items.split(n_pairs))
         scores = torch.cat([self._products(row, item) for row, item in parts])
@@ -79,25 +79,26 @@ class TableScores(Scores):
         return scores.to(self.table.dtype)
 
     def _products(self, rows, items):
-        """Products of pairs and their features, float64, shape: [P]."""
+        """Returns the dot products of pairs plus their features, float64, shape: [P]."""
         products = self.table.index_select(0, items).double().mul_(self.states.index_select(0, rows)).sum(dim=-1)
         return products if self.features is None else products + self.features.pairs(rows, items)
 
 
 def _rounding(n_terms, dtype):
-    """What the product of so many terms may be off by, in proportion to the product of the norms.
+    """Returns the largest error of a dot product of n_terms terms, relative to the product of the norms.
 
-    Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1: n products in any order are off by at most
-    n u / (1 - n u) times the product of the norms; eps is 2 u, and 8 covers this line and what is added.
+    Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1: summing n products in any order has an error
+    of at most n u / (1 - n u) times the product of the norms. eps is 2 u; the 8 extra terms cover the rounding of this
+    bound and of the additions.
     """
     return (n_terms + 8) * torch.finfo(dtype).eps + REDUCED_PRECISION[torch.get_float32_matmul_precision()]
 
 
 class GivenScores(Scores):
-    """Scores that a model gave.
+    """Scores computed by the model itself.
 
     Args:
-        scores (Tensor): column 0 is padding's and nobody's, shape: [B, n_items].
+        scores (Tensor): column 0 is padding and is ignored, shape: [B, n_items].
 
     Raises:
         ValueError: a score is NaN.
@@ -106,24 +107,24 @@ class GivenScores(Scores):
     def __init__(self, scores):
         self.scores = scores
         self.slack = scores.new_zeros(len(scores))
-        check_numbers(scores[:, 1:].amax(dim=1))  # the largest of numbers and NaN is NaN
+        check_numbers(scores[:, 1:].amax(dim=1))  # amax returns NaN if any value is NaN
 
     def blocks(self):
-        """First item id and scores [B, C] of each part of the catalogue."""
+        """Yields the first item id and the scores [B, C] of each block of the catalogue."""
         for first in range(1, self.scores.size(1), BLOCK):
             yield first, self.scores[:, first : first + BLOCK]
 
     def pairs(self, rows, items):
-        """Scores of pairs, shape: [P]."""
+        """Returns the scores of pairs, shape: [P]."""
         return self.scores[rows, items]
 
 
 class GeneratedScores(Scores):
-    """Scores of a model that spells out items: of the catalogue those it finds, of candidates any.
+    """Scores of a model that generates semantic IDs: of the items it finds in the catalogue, and of given candidates.
 
     Args:
         model (GenerativeRecommender): in evaluation mode.
-        memory: what it remembers of B users.
+        memory: the model's encoding of the histories of B users, see `Generative.memory_of`.
     """
 
     def __init__(self, model, memory):
@@ -131,7 +132,7 @@ class GeneratedScores(Scores):
 
     @cached_property
     def of_catalogue(self):
-        """GivenScores of what is found, -inf elsewhere."""
+        """GivenScores of the catalogue, -inf for items that the search did not find."""
         return GivenScores(self.model.catalogue_scores(self.memory))
 
     @property
@@ -140,15 +141,15 @@ class GeneratedScores(Scores):
         return self.of_catalogue.slack
 
     def blocks(self):
-        """As GivenScores."""
+        """Same as `GivenScores.blocks`."""
         return self.of_catalogue.blocks()
 
     def pairs(self, rows, items):
-        """As GivenScores."""
+        """Same as `GivenScores.pairs`."""
         return self.of_catalogue.pairs(rows, items)
 
     def of_candidates(self, items):
-        """Scores of each user's candidates [B, C], found or not, shape: [B, C].
+        """Returns the scores of each user's candidates, found or not; items [B, C] to scores [B, C].
 
         Raises:
             ValueError: a score is NaN.
@@ -161,7 +162,7 @@ class GeneratedScores(Scores):
 
 
 class PairScores(Scores):
-    """Scores of pairs alone, by the model's `predict`.
+    """Scores of pairs only, by the model's `predict`.
 
     Args:
         predict (callable): rows and items [P] to scores [P].
@@ -171,7 +172,7 @@ class PairScores(Scores):
         self.predict = predict
 
     def pairs(self, rows, items):
-        """Scores of pairs, shape: [P].
+        """Returns the scores of pairs, shape: [P].
 
         Raises:
             ValueError: a score is NaN.
@@ -182,14 +183,14 @@ class PairScores(Scores):
 
 
 def check_numbers(scores):
-    """Raises ValueError where a score is NaN."""
+    """Raises ValueError if a score is NaN."""
     if torch.isnan(scores).any():
-        raise ValueError("the model's scores hold NaN, so nothing can be ranked: training has diverged")
+        raise ValueError("the model's scores contain NaN and cannot be ranked: training has diverged")
 
 
 def check_finite(slack):
-    """Raises ValueError where the model's numbers hold NaN or infinity, so that scores could."""
+    """Raises ValueError if the model's states or item table contain NaN or infinity, which makes `slack` not finite."""
     if not torch.isfinite(slack).all():
         raise ValueError(
-            "the model's states or item table hold NaN or infinity, so nothing can be ranked: training has diverged"
+            "the model's states or item table contain NaN or infinity and cannot be ranked: training has diverged"
         )

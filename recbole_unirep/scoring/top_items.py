@@ -1,4 +1,4 @@
-"""recbole_unirep.scoring.top_items: the best items of each user, in the order in which targets are ranked."""
+"""recbole_unirep.scoring.top_items: the best items of each user, in the same order that ranks targets."""
 
 from typing import NamedTuple
 
@@ -8,17 +8,17 @@ from torch.nn import functional
 
 from recbole_unirep.scoring.scores import GeneratedScores
 
-COLUMNS = 128  # candidates of a generative model whose likelihoods are computed at a time
-MARGIN = 32  # items beyond the ones asked for that are looked at, so that rounding can't hide one of them
+COLUMNS = 128  # candidates per batch when a generative model computes likelihoods
+MARGIN = 32  # extra items in the pool, so that rounding cannot hide one of the best n_top
 
 
 def in_order(scores, items, priority, n_top):
-    """The first items by falling score, equal scores by priority.
+    """Returns the first n_top items by descending score, ties by priority.
 
     Args:
         scores (Tensor): shape: [..., C].
         items (Tensor): item ids, shape: [..., C], int64.
-        priority (Tensor): place of each item id among equals, shape: [n_items].
+        priority (Tensor): order of each item id among ties, shape: [n_items].
         n_top (int): at most C.
 
     Returns:
@@ -30,12 +30,13 @@ def in_order(scores, items, priority, n_top):
 
 
 class Pool(NamedTuple):
-    """Items of each row among which its best ones are looked for.
+    """Preselected items of each row, from which its best items are chosen.
 
     Attributes:
-        best (Tensor): scores up to their slack, -inf where an item is no candidate, shape: [B, P].
+        best (Tensor): scores up to their slack, -inf if an item is not a candidate, shape: [B, P].
         items (Tensor): item ids, shape: [B, P], int64.
-        bound (Tensor): no candidate outside has more than this and its slack; -inf to look no further, shape: [B].
+        bound (Tensor): upper bound of the scores of candidates outside the pool, up to slack; -inf if the items outside
+            are to be ignored, shape: [B].
     """
 
     best: Tensor
@@ -44,41 +45,42 @@ class Pool(NamedTuple):
 
 
 def top_items(scores, priority, n_top, hidden, is_candidate=None):
-    """The best items of the catalogue for each row.
+    """Returns the best items of the catalogue for each row.
 
     Args:
         scores (TableScores or GivenScores): B rows.
-        priority (Tensor): place of each item id among equals, shape: [n_items].
-        n_top (int): how many, at most the candidates.
-        hidden (tuple[Tensor, Tensor]): rows and items that are no candidates, shape: [P] each.
-        is_candidate (Tensor or None): of each item id, shape: [n_items], bool; None for the whole catalogue.
+        priority (Tensor): order of each item id among ties, shape: [n_items].
+        n_top (int): number of items per row, at most the number of candidates.
+        hidden (tuple[Tensor, Tensor]): rows and items of pairs that are not candidates, shape: [P] each.
+        is_candidate (Tensor or None): True for item ids that are candidates, shape: [n_items], bool; None for the whole
+            catalogue.
 
     Returns:
-        Tensor: item ids, best first, 0 where a row has no more candidates, shape: [B, n_top], int64.
+        Tensor: item ids, best first, 0 if a row has no more candidates, shape: [B, n_top], int64.
     """
     pool = _pool(scores, n_top + MARGIN, hidden, is_candidate)
     return top_of_pool(scores, pool, priority, n_top, hidden, is_candidate)
 
 
 def top_of_pool(scores, pool, priority, n_top, hidden, is_candidate=None):
-    """The best items of each row by exact scores, looked for in a pool first; arguments as in `top_items`.
+    """Returns the best items of each row by exact scores, searching a pool first; other arguments as in `top_items`.
 
     Args:
-        pool (Pool): of the rows; where an item outside of it may be as good, the whole catalogue is looked at.
+        pool (Pool): of the same rows. If an item outside the pool may score as high, the whole catalogue is searched.
     """
     best, items, bound = pool
     rows = torch.arange(len(items), device=items.device)[:, None].expand_as(items)
     exact = scores.pairs(rows.reshape(-1), items.reshape(-1)).view(items.shape)
-    exact = exact.masked_fill(best == -torch.inf, -torch.inf)  # the hidden ones, where candidates are few
+    exact = exact.masked_fill(best == -torch.inf, -torch.inf)  # hidden items, in the pool if candidates are few
     top = in_order(exact, items, priority, n_top)
     last = exact.sort(dim=1, descending=True).values[:, n_top - 1]
-    for row in (last <= bound + scores.slack).nonzero()[:, 0].tolist():  # an item outside may be as good
+    for row in (last <= bound + scores.slack).nonzero()[:, 0].tolist():  # an item outside may score as high
         top[row] = _exact_top(scores, row, priority, n_top, hidden, is_candidate)
     return top
 
 
 def _pool(scores, size, hidden, is_candidate):
-    """Scores up to their slack and items of each row's best, block by block, in falling order."""
+    """Returns the Pool of each row's `size` best items by block scores, in descending order."""
     best = items = None
     for first, block in scores.blocks():
         inside = (hidden[1] >= first) & (hidden[1] < first + block.size(1))
@@ -96,7 +98,7 @@ def _pool(scores, size, hidden, is_candidate):
             continue
         n_better = (block > best[:, -1:]).sum(dim=1, dtype=torch.int32)
         rows = n_better.nonzero()[:, 0]
-        if len(rows):  # after some blocks few rows have one, and few of them several
+        if len(rows):  # after some blocks only few rows find better items, and few of those find several
             found, column = block[rows].topk(min(size, int(n_better.max())), dim=1)
             best[rows], place = torch.cat([best[rows], found], dim=1).topk(size, dim=1)
             items[rows] = torch.cat([items[rows], column + first], dim=1).gather(1, place)
@@ -104,7 +106,7 @@ def _pool(scores, size, hidden, is_candidate):
 
 
 def _exact_top(scores, row, priority, n_top, hidden, is_candidate):
-    """The best items of one row, by the exact scores of the whole catalogue, 0 behind the last, shape: [n_top]."""
+    """Returns one row's best items by exact scores of the whole catalogue, padded with 0, shape: [n_top]."""
     is_left = torch.ones(len(priority), dtype=torch.bool, device=priority.device)
     is_left[0] = False
     is_left[hidden[1][hidden[0] == row]] = False
@@ -114,21 +116,21 @@ def _exact_top(scores, row, priority, n_top, hidden, is_candidate):
 
 
 def best_items(scores, n_rows, priority, n_top, hidden, is_candidate, index):
-    """The best items of each row.
+    """Returns the best items of each row and their scores.
 
     Args:
         scores (TableScores, GivenScores or GeneratedScores): B rows.
         n_rows (int): B.
-        priority (Tensor): place of each item id among equals, shape: [n_items].
-        n_top (int): how many, at most the candidates.
-        hidden (tuple[Tensor, Tensor]): rows and items that are no candidates, shape: [P] each.
-        is_candidate (Tensor or None): of each item id, shape: [n_items], bool; None for the whole catalogue. A
-            generative model is asked for the likelihood of each of them, found or not.
-        index (ItemIndex or None): where items are looked for; scores are TableScores then.
+        priority (Tensor): order of each item id among ties, shape: [n_items].
+        n_top (int): number of items per row, at most the number of candidates.
+        hidden (tuple[Tensor, Tensor]): rows and items of pairs that are not candidates, shape: [P] each.
+        is_candidate (Tensor or None): True for item ids that are candidates, shape: [n_items], bool; None for the whole
+            catalogue. A generative model computes the likelihood of each candidate, found by its search or not.
+        index (ItemIndex or None): index to search; requires TableScores.
 
     Returns:
-        tuple[Tensor, Tensor]: item ids, best first, shape: [B, n_top], int64; their scores, -inf where a row has no
-        more candidates or its model found no more, shape: [B, n_top].
+        tuple[Tensor, Tensor]: item ids, best first, shape: [B, n_top], int64; their scores, -inf if a row has no more
+        candidates or the model found no more items, shape: [B, n_top].
     """
     if is_candidate is not None and isinstance(scores, GeneratedScores):
         return _of_candidates(scores, n_rows, priority, n_top, hidden, is_candidate)
@@ -143,7 +145,7 @@ def best_items(scores, n_rows, priority, n_top, hidden, is_candidate, index):
 
 
 def _of_candidates(scores, n_rows, priority, n_top, hidden, is_candidate):
-    """As `best_items`, by the scores of candidates."""
+    """Same as `best_items`, by the scores of all candidates."""
     candidates = is_candidate.nonzero()[:, 0]
     parts = [scores.of_candidates(part.expand(n_rows, -1)) for part in candidates.split(COLUMNS)]
     values = torch.cat(parts, dim=1)  # [B, C]
@@ -156,7 +158,7 @@ def _of_candidates(scores, n_rows, priority, n_top, hidden, is_candidate):
 
 
 def _found(index, states, size, hidden):
-    """Pool of an index: as many items more as the longest history hides."""
+    """Returns the Pool that an index finds. It is larger by the number of items that the longest history hides."""
     rows, items = hidden
     n_items = len(index)
     n_hidden = int(torch.bincount(rows, minlength=1).max()) if len(rows) else 0

@@ -4,7 +4,6 @@ A run that fits a tokenizer keeps it in its folder as a bundle, `tokenizer/`, an
 of a model are tied to the codes that it was trained with, and k-means may give other codes on another machine.
 """
 
-import copy
 from pathlib import Path
 from typing import NamedTuple, Optional
 
@@ -17,10 +16,12 @@ from recbole_unirep.semantic_ids.catalogue import TEXT_SETTINGS, collaborative_g
 from recbole_unirep.semantic_ids.collisions import catalogue_codes, resolve
 from recbole_unirep.semantic_ids.fitting import FittedCodes, assign_codes, fit_codes
 from recbole_unirep.semantic_ids.ids import SemanticIds, is_numbered, read_record
+from recbole_unirep.settings.with_keys import with_keys
 from recbole_unirep.tokenizer import TOKENIZERS, is_collaborative
 from recbole_unirep.tokenizer.base import shipped_defaults
 
 FITTED = "tokenizer"  # its folder within a run
+KEPT_IN = "kept_tokenizers"  # a key that no yaml declares, so that no user can set it: folder of the run that is read
 UNKNOWN = "items_without_vector"  # key in the record of a run's bundle
 
 
@@ -122,7 +123,7 @@ def fit_tokenizer(config, dataset) -> FittedCodes:
         asked, found = config[key], kept.get(key)
         if (list(asked) if isinstance(asked, tuple) else asked) != found:
             raise ValueError(
-                f"{key}={asked} is asked for, {Path(config.fitted_in) / FITTED} was made with {found}: give the "
+                f"{key}={asked} is asked for, {Path(config[KEPT_IN]) / FITTED} was made with {found}: give the "
                 f"settings of that run's config.yaml"
             )
     return fitted
@@ -185,14 +186,12 @@ def of_run(config, folder):
         config (Config): ours.
         folder (str, Path or None): of the run that is read back or resumed; None for a new run.
     """
-    changed = copy.copy(config)
-    changed.fitted_in = folder  # not a key: users cannot set it
-    return changed
+    return with_keys(config, **{KEPT_IN: None if folder is None else str(folder)})
 
 
 def has_kept(config, name=FITTED):
-    """Whether the config belongs to a run that has kept a tokenizer under this name."""
-    folder = getattr(config, "fitted_in", None)
+    """True if the config belongs to a run that has kept a tokenizer under this name."""
+    folder = config[KEPT_IN]
     return folder is not None and (Path(folder) / name).is_dir()
 
 
@@ -207,20 +206,20 @@ def load_fitted(config, name) -> FittedCodes:
         ValueError: a file of the bundle is not the one that was written.
         FileNotFoundError: a file of it is missing.
     """
-    semantic_ids, tokenizer, record = load_bundle(Path(config.fitted_in) / name)
+    semantic_ids, tokenizer, record = load_bundle(Path(config[KEPT_IN]) / name)
     return FittedCodes(semantic_ids, tokenizer, record["settings"], record, None)
 
 
-def keep_fitted(model, folder):
+def keep_fitted(fitted, folder):
     """Saves the tokenizers behind a model in its run's folder.
 
     Args:
-        model (AbstractRecommender): its `fitted_codes`, if it has any, is a dict of FittedCodes by folder name.
+        fitted (dict[str, FittedCodes or None]): by the folder's name, see `BuiltOnTokenizers.take_fitted`.
         folder (Path): the run's.
     """
-    for name, fitted in getattr(model, "fitted_codes", {}).items():
-        if fitted is not None and parallel.is_main() and not (folder / name).exists():
-            save_bundle(folder / name, fitted.semantic_ids, fitted.tokenizer, fitted.settings, fitted.record)
+    for name, codes in fitted.items():
+        if codes is not None and parallel.is_main() and not (folder / name).exists():
+            save_bundle(folder / name, codes.semantic_ids, codes.tokenizer, codes.settings, codes.record)
 
 
 def codes_of(fitted, items):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from recbole_unirep.data.item_text import load_item_text
 from recbole_unirep.data.new_item_text import new_item_text, read_rows, vectors_of_files
-from recbole_unirep.model.backbone import with_keys
 from recbole_unirep.model.new_items import NewItems, check_takes_items, check_text, embed_new_items, id_fallback_of
 from recbole_unirep.model.textknn import TextKNN
 from recbole_unirep.quick_start import load_data_and_model
@@ -16,6 +15,7 @@ from recbole_unirep.semantic_ids.frozen_codes import has_frozen_codes
 from recbole_unirep.semantic_ids.new_item_codes import frozen_tokenizer, with_unused_levels
 from recbole_unirep.serving.added_items import ADDED, AddedItems, append_added, check_new, read_added
 from recbole_unirep.settings.values import split_arguments
+from recbole_unirep.settings.with_keys import with_keys
 
 OPTIONS = ("vectors", "id_fallback", "data_path")
 SETTINGS = ("use_gpu", "gpu_id", "text_device", "text_batch_size")

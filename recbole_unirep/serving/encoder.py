@@ -8,12 +8,11 @@ number of rows.
 
 import io
 import warnings
-from contextlib import contextmanager
 
 import torch
 from torch import nn
 
-from recbole_unirep.scoring.model_contract import sequence_states
+from recbole_unirep.scoring.model_contract import sequence_states, with_item_table
 
 try:
     import onnx  # noqa: F401  torch's exporter asks for it
@@ -30,13 +29,13 @@ class SequenceEncoder(nn.Module):
     """Items read, state out. The table of item vectors is an input, so that the graph holds no item.
 
     Args:
-        model (recbole SequentialRecommender): causal, in evaluation mode; its item table is replaced while it is
-            exported (`_without_table`).
+        model (recbole SequentialRecommender): causal, in evaluation mode; left as it is.
     """
 
     def __init__(self, model):
         super().__init__()
-        self.model = model
+        self.table = _GivenRows()
+        self.model = with_item_table(model, self.table)
 
     def forward(self, item_vectors, item_seq, length):
         """State behind the last item of each history.
@@ -49,7 +48,7 @@ class SequenceEncoder(nn.Module):
         Returns:
             Tensor: shape: [B, H], float32.
         """
-        _owner(self.model).item_embedding.rows = [item_vectors]
+        self.table.rows = [item_vectors]
         states = sequence_states(self.model)(item_seq)
         last = (length - 1)[:, None, None].expand(-1, 1, states.size(-1))
         return states.gather(1, last)[:, 0]
@@ -79,7 +78,7 @@ def onnx_encoder(model, item_vectors, max_length):
     length = (item_seq > 0).sum(dim=1)
     axes = {"item_vectors": {0: "n_items"}, "item_seq": {0: "n_rows"}, "length": {0: "n_rows"}, "state": {0: "n_rows"}}
     file = io.BytesIO()
-    with torch.no_grad(), warnings.catch_warnings(), _without_table(model):
+    with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter is the older one, a GRU's rows are free, ...
         torch.onnx.export(
             SequenceEncoder(model).eval(),
@@ -92,18 +91,3 @@ def onnx_encoder(model, item_vectors, max_length):
             dynamo=False,
         )
     return file.getvalue()
-
-
-@contextmanager
-def _without_table(model):
-    owner = _owner(model)
-    table, owner.item_embedding = owner.item_embedding, _GivenRows()
-    try:
-        yield
-    finally:
-        owner.item_embedding = table
-
-
-def _owner(model):
-    """Who has the item table: UniRep's backbone, or the model."""
-    return getattr(model, "backbone", model)

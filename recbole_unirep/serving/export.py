@@ -25,7 +25,7 @@ from recbole_unirep.files.whole import write_yaml
 from recbole_unirep.model.item_codes import model_codes
 from recbole_unirep.runs.environment import environment
 from recbole_unirep.runs.log import RunLog
-from recbole_unirep.scoring.model_contract import sequence_states
+from recbole_unirep.scoring.model_contract import ranking_bias, scores_by_table
 from recbole_unirep.semantic_ids.bundle import save_bundle
 from recbole_unirep.semantic_ids.catalogue import TEXT_SETTINGS
 from recbole_unirep.semantic_ids.ids import SemanticIds
@@ -101,14 +101,14 @@ def export_run(run, out, data_path=None, overwrite=False):
         "model": config["model"],
         "dataset": config["dataset"],
         "n_items": len(recommender.item_tokens) - 1,
-        "n_trained_items": model.n_training_items - 1,
-        "first_added_item": getattr(model, "first_added_item", len(recommender.item_tokens)),
+        "n_trained_items": recommender.read_items.n_trained - 1,
+        "first_added_item": recommender.read_items.first_added,
         "max_length": config["MAX_ITEM_LIST_LENGTH"],
     }
     with written_folder(out) as folder:
         record["shared_weights"] = _write_weights(folder, model)
         record["levels"] = _write_codes(folder, recommender)
-        if hasattr(model, "candidate_scores") or sequence_states(model) is None:
+        if not scores_by_table(model):
             record.update(encoder=None, additions={}, scores=_no_scores(config["model"]))
         else:
             additions = _write_scores(folder, recommender)
@@ -129,7 +129,7 @@ def export_run(run, out, data_path=None, overwrite=False):
 
 def _compare(exported, recommender):
     """Raises ValueError where an export scores otherwise than its run."""
-    trained = recommender.item_tokens[1 : recommender.model.n_training_items].tolist()
+    trained = recommender.item_tokens[1 : recommender.read_items.n_trained].tolist()
     histories = [trained[:1], trained[: 2 * recommender.config["MAX_ITEM_LIST_LENGTH"]]]
     best = recommender.recommend(items=histories, k=min(COMPARED, len(trained)), keep_earlier=True)
     for row, scores in zip(best, exported.scores(histories)):
@@ -208,7 +208,7 @@ def _write_scores(folder, recommender):
     order = recommender.priority.cpu().numpy()
     arrays = {"item_vectors": item_vectors.numpy(), "tie_order": order}
     (folder / "items.safetensors").write_bytes(save(arrays))
-    score_bias = getattr(model, "score_bias", None)
+    score_bias = ranking_bias(model)
     if score_bias is None:
         return {}
     (folder / "additions.safetensors").write_bytes(save(_additions(score_bias, n_items)))

@@ -62,6 +62,16 @@ class ExportedRecommender:
         encoder = (self.folder / self.manifest["encoder"]["file"]).read_bytes()
         self._encoder = onnxruntime.InferenceSession(encoder, options, providers=["CPUExecutionProvider"])
 
+    @property
+    def model_name(self):
+        """Name of the run's model."""
+        return self.manifest["model"]
+
+    @property
+    def dataset_name(self):
+        """Name of the run's dataset."""
+        return self.manifest["dataset"]
+
     def weights(self):
         """The model's state, names that share their numbers included.
 

@@ -13,6 +13,7 @@ from recbole.utils import ModelType
 
 from recbole_unirep.data.behaviours import BEHAVIOUR
 from recbole_unirep.data.sequences import UserSequences
+from recbole_unirep.scoring.model_contract import Generative
 
 
 class Asked(NamedTuple):
@@ -37,6 +38,24 @@ class Asked(NamedTuple):
             yield Asked(histories, np.arange(len(histories.offsets) - 1), users)
 
 
+class ReadItems(NamedTuple):
+    """Item ids that a model reads: those that took part in training, and those that were added since.
+
+    Attributes:
+        n_trained (int): ids below it took part in training; padding is one of them.
+        first_added (int): ids from here on were added.
+    """
+
+    n_trained: int
+    first_added: int
+
+    def part_of(self, sequences):
+        """Histories without the other items, which evaluation shows to no model."""
+        is_read = (sequences.items < self.n_trained) | (sequences.items >= self.first_added)
+        n_read = np.append(0, np.cumsum(is_read))
+        return sequences.part(is_read, n_read[sequences.offsets])
+
+
 class Histories:
     """What `make_scorer` asks of data, for B rows.
 
@@ -45,19 +64,21 @@ class Histories:
         dataset (recbole Dataset): the training part.
         model (recbole AbstractRecommender): of the run.
         asked (Asked): a part of it, whose rows are its sequences.
+        read_items (ReadItems): items that the model reads.
     """
 
-    def __init__(self, config, dataset, model, asked):
+    def __init__(self, config, dataset, model, asked, read_items):
         self.config, self.dataset, self.asked = config, dataset, asked
+        self.n_own_items = read_items.first_added
         self.item_tokens = dataset.field2id_token[dataset.iid_field]
         is_sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
         histories = asked.sequences
-        read = read_part(histories, model) if is_sequential else histories
+        read = read_items.part_of(histories) if is_sequential else histories
         self.length = torch.from_numpy(np.diff(read.offsets))
         columns = {}
         if asked.users is not None:
             columns[dataset.uid_field] = torch.from_numpy(asked.users)
-        elif hasattr(model, "candidate_scores"):  # has a token for names that nobody has
+        elif isinstance(model, Generative):  # has a token for names that nobody has
             columns[dataset.uid_field] = torch.zeros_like(self.length)
         if is_sequential:
             width = config["MAX_ITEM_LIST_LENGTH"]
@@ -95,14 +116,6 @@ def gathered(sequences, rows):
     offsets = np.append(0, np.cumsum(size))
     place = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], size)
     return sequences.part(place, offsets)
-
-
-def read_part(sequences, model):
-    """Histories without the items that took no part in training, which evaluation shows no model; added ones stay."""
-    first_added = getattr(model, "first_added_item", np.inf)
-    is_read = (sequences.items < model.n_training_items) | (sequences.items >= first_added)
-    n_read = np.append(0, np.cumsum(is_read))
-    return sequences.part(is_read, n_read[sequences.offsets])
 
 
 def _padded(values, offsets, width):

@@ -9,16 +9,16 @@ import torch
 from recbole.utils import ModelType
 
 from recbole_unirep.data.candidates import tie_priority
+from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.data.item_file import item_titles
 from recbole_unirep.data.sequences import UserSequences
-from recbole_unirep.model.new_items import extend
 from recbole_unirep.quick_start import load_data_and_model
 from recbole_unirep.runs.folder import BEST
-from recbole_unirep.scoring.model_contract import sequence_states
+from recbole_unirep.scoring.model_contract import Generative, ranking_bias, scores_by_table
 from recbole_unirep.scoring.scorers import make_scorer
 from recbole_unirep.scoring.top_items import best_items
 from recbole_unirep.serving.added_items import extended_dataset, read_added
-from recbole_unirep.serving.histories import Asked, Histories, read_part
+from recbole_unirep.serving.histories import Asked, Histories, ReadItems
 from recbole_unirep.serving.index import INDEXES, ItemIndex
 from recbole_unirep.serving.output import check_out, recommendation_file
 from recbole_unirep.serving.recommendation import Recommendation, ids_of
@@ -45,18 +45,29 @@ class Recommender:
 
     def __init__(self, config, model, dataset, index="exact", added=None):
         if added is not None:
-            extend(model, added.embedded, [batch["n_items"] for batch in added.batches])
+            model.add_items(added.embedded, [batch["n_items"] for batch in added.batches])
             dataset = extended_dataset(dataset, added)
         self.config, self.model, self.dataset = config, model, dataset
         self.item_tokens, self.user_tokens = (dataset.field2id_token[f] for f in (dataset.iid_field, dataset.uid_field))
         self.item_ids, self.user_ids = (dataset.field2token_id[f] for f in (dataset.iid_field, dataset.uid_field))
-        self.sequences = getattr(dataset, "whole_sequences", dataset.sequences)
+        self.sequences = dataset.whole_sequences
         n_own = len(self.item_tokens) - len(added.items if added else ())
+        self.read_items = ReadItems(n_training_items(dataset), n_own)
         self.titles = np.append(item_titles(config, self.item_tokens[:n_own]), added.titles if added else ())
         priority = tie_priority(self.item_tokens[:n_own], config["candidates_seed"])  # added items come behind
         self.priority = torch.cat([priority, torch.arange(n_own, len(self.item_tokens))]).to(config["device"])
         self._lock = Lock()
         self.index = None if index == "exact" else self._index(index)
+
+    @property
+    def model_name(self):
+        """Name of the run's model."""
+        return self.config["model"]
+
+    @property
+    def dataset_name(self):
+        """Name of the run's dataset."""
+        return self.config["dataset"]
 
     @classmethod
     def load(cls, run, data_path=None, index="exact", **keys):
@@ -160,7 +171,7 @@ class Recommender:
 
     def _ranked(self, asked, k, is_candidate, keep_earlier, index):
         """Item ids [n, k], int64, and their scores [n, k] of the rows."""
-        histories = Histories(self.config, self.dataset, self.model, asked)
+        histories = Histories(self.config, self.dataset, self.model, asked, self.read_items)
         ids, scores = np.zeros((len(histories), k), dtype=np.int64), np.full((len(histories), k), -np.inf, np.float32)
         nothing = torch.zeros(0, dtype=torch.int64)
         sizes = {"batch_size": self.config["eval_batch_size"], "scores_at_once": self.config["scores_at_once"]}
@@ -187,7 +198,7 @@ class Recommender:
         is_sequential = self.config["MODEL_TYPE"] == ModelType.SEQUENTIAL
         if items is None:
             if user_ids is None:
-                read = read_part(self.sequences, self.model) if is_sequential else self.sequences
+                read = self.read_items.part_of(self.sequences) if is_sequential else self.sequences
                 user_ids = np.flatnonzero(np.diff(read.offsets))
             asked = Asked(self.sequences, user_ids, user_ids)
         else:
@@ -211,7 +222,7 @@ class Recommender:
         """Raises ValueError where a model of sequences would have nothing to read."""
         for histories, what in (
             (asked.sequences, "is empty"),
-            (read_part(asked.sequences, self.model), "has no item that took part in training"),
+            (self.read_items.part_of(asked.sequences), "has no item that took part in training"),
         ):
             empty = np.flatnonzero(np.diff(histories.offsets)[asked.rows] == 0)
             if len(empty):
@@ -233,16 +244,16 @@ class Recommender:
             is_candidate = is_candidate.to(self.config["device"])
         if k > n_candidates:
             raise ValueError(f"k={k} is more than the {n_candidates} {of_what}: lower k")
-        n_beams = None if getattr(self.model, "exact_ranking", True) or candidates is not None else self.model.num_beams
-        if n_beams is not None and k > n_beams:
+        is_searched = isinstance(self.model, Generative) and not self.model.exact_ranking and candidates is None
+        if is_searched and k > self.model.num_beams:
             raise ValueError(
-                f"k={k} is more than num_beams={n_beams} finds: raise num_beams, or set exact_ranking=True"
+                f"k={k} is more than num_beams={self.model.num_beams} finds: raise num_beams, or set exact_ranking=True"
             )
         return int(k), is_candidate
 
     def _index(self, kind):
-        name, added = self.config["model"], getattr(self.model, "score_bias", None)
-        if hasattr(self.model, "candidate_scores") or sequence_states(self.model) is None:
+        name, added = self.config["model"], ranking_bias(self.model)
+        if not scores_by_table(self.model):
             raise ValueError(
                 f"index={kind} needs a model whose scores are a state times a table of items, such as SASRec, GRU4Rec, "
                 f"HSTU or UniRep over them; {name} of this run is none: leave index=exact"

@@ -106,8 +106,7 @@ def app(recommender):
 
 def model_name(recommender):
     """Model and dataset, for a reader."""
-    known = recommender.manifest if hasattr(recommender, "manifest") else recommender.config
-    return f"{known['model']} on {known['dataset']}"
+    return f"{recommender.model_name} on {recommender.dataset_name}"
 
 
 def _item(token, title):

@@ -1,1 +1,1 @@
-"""Config keys: names, values, shipped yaml files and their layers."""
+"""Config keys: known names, values, shipped yaml files and the layers of defaults."""

@@ -1,28 +1,28 @@
-"""What a dataset's folder tells where no yaml does: a folder NAME with NAME.inter in it is a dataset."""
+"""Derives config keys from the columns of a dataset without a yaml: any folder NAME with NAME.inter is a dataset."""
 
 from pathlib import Path
 
 from recbole_unirep.settings.known_keys import nearest, recbole_datasets
 
 TEXT_COLUMNS = ("title", "name", "brand", "categories", "price")
-NAMES_OF_ITEMS = ("title", "name", "description")  # as features they would be one token an item
+NAMES_OF_ITEMS = ("title", "name", "description")  # not used as features: nearly every item has its own
 FEATURE_KEYS = ("selected_features", "item_attribute")
 BUNDLED = "ml-100k"
 
 
 def interaction_file(dataset, settings):
-    """The file that holds a dataset's interactions.
+    """Returns the file of a dataset's interactions.
 
     Args:
         dataset (str): name of the dataset.
-        settings (mapping): the layered keys; ``data_path`` and ``benchmark_filename`` are read.
+        settings (mapping): layered keys; ``data_path`` and ``benchmark_filename`` are read.
 
     Returns:
-        Path or None: None where RecBole brings the dataset itself, by download or in its wheel.
+        Path or None: None if RecBole provides the dataset, by download or in its wheel.
 
     Raises:
-        ValueError: neither a folder nor a download has that name.
-        FileNotFoundError: the folder lies there without its interactions.
+        ValueError: there is neither a folder nor a download of that name.
+        FileNotFoundError: the folder exists, but its interactions are missing.
     """
     folder = Path(settings["data_path"], dataset)
     if dataset == BUNDLED:
@@ -38,10 +38,10 @@ def interaction_file(dataset, settings):
     parts = settings["benchmark_filename"]
     file = folder / (f"{dataset}.{parts[0]}.inter" if parts else f"{dataset}.inter")
     if not file.is_file() and dataset in recbole_datasets():
-        left = ", ".join(sorted(path.name for path in folder.iterdir())[:3]) or "nothing"
+        found = ", ".join(sorted(path.name for path in folder.iterdir())[:3]) or "nothing"
         raise FileNotFoundError(
-            f"dataset '{dataset}' has no {file}, its folder holds {left}, as an unfinished download leaves it: remove "
-            f"the folder, and it is downloaded anew, or put the interactions there"
+            f"dataset '{dataset}' has no {file}, its folder holds {found}, perhaps from an unfinished download: remove "
+            f"the folder to download it again, or put the interactions there"
         )
     if not file.is_file():
         raise FileNotFoundError(f"dataset '{dataset}' has no {file}: put the interactions there or remove the folder")
@@ -49,18 +49,18 @@ def interaction_file(dataset, settings):
 
 
 def columns_layer(dataset, file, settings):
-    """Keys for a dataset that has no yaml: its columns decide.
+    """Derives the keys of a dataset without a yaml from its columns.
 
     Args:
         dataset (str): name of the dataset.
         file (Path or None): its interactions; None before the download.
-        settings (mapping): the layered keys; the names of the fields are read.
+        settings (mapping): layered keys; the names of the fields are read.
 
     Returns:
-        tuple: the keys (dict) and a line for the log (str).
+        tuple[dict, str]: the keys, and a line for the log.
 
     Raises:
-        ValueError: there is no column of users or of items.
+        ValueError: the column of users or items is missing.
     """
     user, item, time = (settings[f"{name}_FIELD"] for name in ("USER_ID", "ITEM_ID", "TIME"))
     if file is None:
@@ -76,38 +76,39 @@ def columns_layer(dataset, file, settings):
     loaded = [field for field in (user, item, time) if field in columns]
     layer = {
         "load_col": {"inter": loaded},
-        "user_inter_num_interval": "[1,inf)",  # no k-core; an item without interactions is in nobody's vocabulary
+        "user_inter_num_interval": "[1,inf)",  # no k-core; items without interactions are dropped
         "item_inter_num_interval": "[1,inf)",
         "text_fields": text_fields,
     }
-    text = ", ".join(text_fields) if text_fields else "the usual columns" if file is None else "no column that we know"
+    text = ", ".join(text_fields) if text_fields else "the usual columns" if file is None else "no known column"
     note = f"no yaml for dataset {dataset}: columns {', '.join(loaded)} are loaded, no k-core, item text from {text}"
     return layer, note
 
 
 def features_layer(dataset, file, settings, keys):
-    """Keys that give a model its item features: the columns are loaded that it is told to read.
+    """Derives the keys that load the item features a model reads.
 
     Args:
         dataset (str): name of the dataset.
-        file (Path or None): its interactions, the items lie beside; None before the download.
-        settings (mapping): the keys of the user, then those of the dataset's yaml; nothing below them.
-        keys (set of str): those of FEATURE_KEYS that the model reads.
+        file (Path or None): its interactions, in the folder of the `.item` file; None before the download.
+        settings (mapping): only the keys of the user and, below them, those of the dataset's yaml.
+        keys (set of str): keys of FEATURE_KEYS that the model reads.
 
     Returns:
-        dict: `load_col` of the items, and `keys`; features that nobody names are all tokens of the `.item` file.
+        dict: `load_col` of the items, and values for `keys`. Without named features, all token columns of the `.item`
+        file are features.
 
     Raises:
-        ValueError: a feature is no column of the items, or the items have none.
+        ValueError: a feature is not a column of the `.item` file, or the file has no features.
     """
-    asked = [settings[key] for key in sorted(keys) if settings[key] is not None]
-    asked = list(dict.fromkeys(name for value in asked for name in ([value] if isinstance(value, str) else value)))
+    named = [settings[key] for key in sorted(keys) if settings[key] is not None]
+    named = list(dict.fromkeys(name for value in named for name in ([value] if isinstance(value, str) else value)))
     items, item_id = file and file.parent / f"{dataset}.item", settings["ITEM_ID_FIELD"]
     if items is None:
-        types = dict.fromkeys(asked, "token")
+        types = dict.fromkeys(named, "token")
     else:
         types = _column_types(items, settings) if items.is_file() else {}
-    features = asked or [
+    features = named or [
         name
         for name, kind in types.items()
         if kind in ("token", "token_seq") and name not in (item_id, *NAMES_OF_ITEMS)
@@ -116,8 +117,8 @@ def features_layer(dataset, file, settings, keys):
     if keys and (missing or not features):
         found = ", ".join(types) or "no columns"
         raise ValueError(
-            f"{' and '.join(sorted(keys))} ask for item features {', '.join(missing)}: {items} has {found}: "
-            f"name columns of it, or take a model without item features"
+            f"{' and '.join(sorted(keys))}: {items} has no item features {', '.join(missing) or 'at all'}, found "
+            f"{found}: name columns of this file, or use a model without item features"
         )
     if not features:
         return {}
@@ -135,30 +136,30 @@ def _text_fields(file, settings):
 
 
 def _columns(file, settings):
-    """Names in the first line of an atomic file, without their types."""
+    """Reads the column names from the header of an atomic file, without their types."""
     return list(_column_types(file, settings))
 
 
 def _column_types(file, settings):
-    """Names in the first line of an atomic file, with their types.
+    """Reads the column names and types from the header of an atomic file.
 
     Raises:
-        ValueError: the file is no text, or a name has no type.
+        ValueError: the file is not UTF-8 text, or a column has no type.
     """
     try:
         with open(file, encoding="utf-8") as lines:
             header = lines.readline().rstrip("\r\n")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is no UTF-8 text ({error}): save it so") from error
+        raise ValueError(f"{file} is not UTF-8 text ({error}): save it as UTF-8") from error
     if header.startswith("\ufeff"):
-        raise ValueError(f"{file} begins with a byte order mark, part of a name to RecBole: save it as UTF-8 without")
+        raise ValueError(f"{file} begins with a byte order mark, which RecBole reads as text: save it as UTF-8 without")
     types = {}
     for column in header.split(settings["field_separator"]):
         name, colon, kind = column.partition(":")
         if not colon and header:
             raise ValueError(
-                f"{file} has no column 'name:type' in its first line but {column!r}: write its columns there, such as "
-                f"user_id:token, with {settings['field_separator']!r} between them"
+                f"{file} has {column!r} in its first line instead of 'name:type': name the columns there, such as "
+                f"user_id:token, separated by {settings['field_separator']!r}"
             )
         types[name] = kind
     return types

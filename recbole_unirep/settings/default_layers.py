@@ -1,5 +1,7 @@
-"""The layers of defaults between RecBole's own and the user's, weakest first: overall, model, backbone, tokenizer,
-dataset, preset.
+"""Layers of defaults between RecBole's keys and the user's.
+
+Weakest first: overall, model, backbone, tokenizer, dataset, preset. A model class may build on the yaml files of other
+models: it names them in `base_settings`, a tuple of str, weakest first.
 """
 
 from collections import ChainMap
@@ -16,18 +18,18 @@ RECBOLE_LOSSES = ("CE", "BPR")
 
 
 def lay_defaults(config, model, model_class, dataset):
-    """Lay our defaults over RecBole's in ``config.internal_config_dict``.
+    """Puts our defaults over RecBole's in ``config.internal_config_dict``.
 
-    The user's keys stay in ``config.external_config_dict``; here they only choose preset, tokenizer and backbone.
+    The user's keys stay in ``config.external_config_dict``; they only choose preset, tokenizer and backbone here.
 
     Args:
-        config (recbole Config): RecBole's or ours, its internal keys loaded.
+        config (recbole Config): RecBole's or ours, with loaded internal keys.
         model (str): name of the model.
         model_class (type): its class.
         dataset (str): name of the dataset.
 
     Returns:
-        tuple: keys that model, backbone and tokenizer know (set of str), and lines for the log (list of str).
+        tuple: keys of model, backbone and tokenizer (set of str), and lines for the log (list of str).
 
     Raises:
         ValueError: a preset, tokenizer, backbone or dataset is unknown, or a column is missing.
@@ -38,7 +40,7 @@ def lay_defaults(config, model, model_class, dataset):
     own = _model_layer(model_class, loader)
     settings = ChainMap(user, overall, internal)
     data, data_for_model, notes = _dataset_layer(settings, model, model_class, dataset, loader)
-    # Other files that RecBole loads for a kind of model, such as a knowledge graph, are still loaded.
+    # Keeps the other files that RecBole loads for a kind of model, such as a knowledge graph.
     data["load_col"] = {**internal["load_col"], **data.get("load_col", {})}
     data.update(data_for_model)
     preset = _preset_layer(ChainMap(user, data, own, overall)["preset"], model, loader)
@@ -52,7 +54,7 @@ def lay_defaults(config, model, model_class, dataset):
         backbone = _backbone_layer(chosen["backbone"], loader)
     if "tokenizer" in own:
         tokenizer = _named_layer("tokenizer", chosen["tokenizer"], loader)
-    # RecBole's loss_type of the backbone and the like never overwrite what the model itself sets.
+    # The backbone's keys, such as RecBole's loss_type, never overwrite those of the model.
     filling = {key: value for key, value in backbone.items() if key not in own}
 
     recbole_model = _read(RECBOLE / "properties" / "model" / f"{model}.yaml", loader)
@@ -63,15 +65,16 @@ def lay_defaults(config, model, model_class, dataset):
 
 
 def _read(file, loader):
-    """Keys of a yaml file; none where there is no file."""
+    """Reads the keys of a yaml file; a missing file has none."""
     return yaml.load(file.read_text(encoding="utf-8"), Loader=loader) or {} if file.is_file() else {}
 
 
 def _model_layer(model_class, loader):
-    """Keys of a class of ours, and of those of ours that it is made from, weaker."""
+    """Keys of the yaml of a class, over those of the yaml files that it names in `base_settings` and of its bases."""
     layer = {}
     for base in reversed(model_class.__mro__):
-        layer.update(_read(shipped_file("model", f"{base.__name__}.yaml"), loader))
+        for name in (*vars(base).get("base_settings", ()), base.__name__):
+            layer.update(_read(shipped_file("model", f"{name}.yaml"), loader))
     return layer
 
 
@@ -94,7 +97,7 @@ def _preset_layer(name, model, loader):
 
 
 def _backbone_layer(name, loader):
-    """RecBole's keys of the backbone, and ours."""
+    """Keys of the backbone: ours over RecBole's."""
     if name not in recbole_models() and name not in shipped_names("model"):
         raise ValueError(f"backbone '{name}' is unknown: {nearest(name, recbole_models().keys() | {'HSTU'})}")
     recbole = _read(RECBOLE / "properties" / "model" / f"{name}.yaml", loader)
@@ -102,7 +105,7 @@ def _backbone_layer(name, loader):
 
 
 def _dataset_layer(settings, model, model_class, dataset, loader):
-    """Keys of the dataset's yaml, or what its columns say; those for this model alone; lines for the log."""
+    """Keys of the dataset from its yaml or columns, those for this model only, and lines for the log."""
     file = interaction_file(dataset, settings)
     if dataset in shipped_names("dataset"):
         keys = _read(shipped_file("dataset", f"{dataset}.yaml"), loader)
@@ -122,10 +125,10 @@ def _dataset_layer(settings, model, model_class, dataset, loader):
 
 
 def _loss_layer(settings, model_class):
-    """Training negatives and input type that the loss asks for.
+    """Negatives and input type that the loss needs.
 
-    RecBole refuses negatives beside CE in a sequential model, and knows the input type of CE and BPR only. SSM draws
-    its own.
+    RecBole refuses negatives with CE in a sequential model, and knows the input type of CE and BPR only. SSM draws its
+    own negatives.
     """
     loss, sequential = settings.get("loss_type"), model_class.type == ModelType.SEQUENTIAL
     layer = {"train_neg_sample_args": None if sequential and loss in ("CE", "SSM") else dict(UNIFORM_NEGATIVES)}

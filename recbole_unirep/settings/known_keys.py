@@ -22,14 +22,14 @@ READ_KEY = re.compile(r"""config\w*(?:\[|\.get\()\s*["'](\w+)["']""")
 
 
 def nearest(name, names):
-    """The end of an error's sentence: what a user may have meant.
+    """Returns the end of an error message: the closest known names.
 
     Args:
-        name (str): what was asked for.
-        names (iterable of str): what there is.
+        name (str): the unknown name.
+        names (iterable of str): all known names.
 
     Returns:
-        str: "did you mean 'SASRec'?", or all names where none is near.
+        str: "did you mean 'SASRec'?", or all names if none is close.
     """
     return _near(name, names) or "known are " + (", ".join(sorted(names)) or "none")
 
@@ -48,7 +48,7 @@ def keys_in(file):
 
 @functools.cache
 def recbole_models():
-    """Files of RecBole's models by name: the class that is called as its file, in any case."""
+    """Files of RecBole's models by name: of classes named like their file, ignoring case."""
     files = {}
     for file in RECBOLE.glob("model/*_recommender/*.py"):
         for name in re.findall(r"^class (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE):
@@ -59,17 +59,17 @@ def recbole_models():
 
 @functools.cache
 def recbole_datasets():
-    """Names that RecBole can download, and ml-100k, which lies in its wheel."""
+    """Names of the datasets that RecBole can download, and ml-100k, which is in its wheel."""
     return keys_in(RECBOLE / "properties" / "dataset" / "url.yaml") | {"ml-100k"}
 
 
-# Read by RecBole's own code for every model, declared in none of its yaml files.
+# RecBole's code reads these keys for every model, but none of its yaml files declares them.
 UNDECLARED = {
     "MODEL_INPUT_TYPE", "MODEL_TYPE", "convert_token_to_onehot", "dataset", "device", "double_tower", "encoding",
     "eval_type", "ip", "local_rank", "model", "numerical_features", "offset", "port", "single_spec", "tail_ratio",
     "verbose", "world_size",
 }  # fmt: skip
-# RecBole's keys that this command replaces, and by what.
+# RecBole's keys that this package replaces, and what replaces them.
 REPLACED = {
     "checkpoint_dir": "run_dir names the folder of a run",
     "device": "use_gpu and gpu_id choose it",
@@ -86,7 +86,7 @@ REPLACED = {
 
 @functools.cache
 def general_keys():
-    """Keys that every run may use: data, training, evaluation, item text."""
+    """Keys that every run may use, for data, training, evaluation and item text."""
     keys = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments, *UNDECLARED}
     files = [*RECBOLE.glob("properties/quick_start_config/*.yaml"), RECBOLE / "properties" / "overall.yaml"]
     files += [RECBOLE / "properties" / "dataset" / name for name in ("sample.yaml", "ml-100k.yaml")]
@@ -95,34 +95,34 @@ def general_keys():
 
 @functools.cache
 def special_keys():
-    """Keys declared by the yaml of a model or a tokenizer, RecBole's and ours."""
+    """Keys that a yaml of a model or tokenizer declares, RecBole's or ours."""
     files = [*RECBOLE.glob("properties/model/*.yaml")]
     files += [*shipped_file("model").glob("*.yaml"), *shipped_file("tokenizer").glob("*.yaml")]
     return set().union(*map(keys_in, files))
 
 
 def keys_of_class(model_class):
-    """Keys that the source of a model class that has no yaml of ours reads, with its bases."""
+    """Keys that the source of a model class and its base classes reads, except classes of ours, which have a yaml."""
     modules = {base.__module__ for base in model_class.__mro__ if not is_ours(base)}
     files = {getattr(sys.modules.get(module), "__file__", None) for module in modules}
     return set().union(*(keys_in(file) for file in files if file and file.endswith(".py")))
 
 
 def is_ours(model_class):
-    """True for a class of this package, whose yaml declares its keys."""
+    """True for a class of this package; its yaml declares its keys."""
     return model_class.__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def check_keys(keys, own_keys, model):
-    """Stop at keys that nobody knows and tell those that this model leaves unused.
+    """Refuses unknown keys and notes keys that the model does not use.
 
     Args:
-        keys (set of str): what the user set.
-        own_keys (set of str): keys of the run's model, its backbone and its tokenizer.
+        keys (set of str): keys that the user set.
+        own_keys (set of str): keys of the run's model, backbone and tokenizer.
         model (str): name of the model.
 
     Returns:
-        list of str: at most one line to log.
+        list of str: lines for the log, at most one.
 
     Raises:
         ValueError: a key is unknown.
@@ -136,14 +136,14 @@ def check_keys(keys, own_keys, model):
 
 
 def replaced_keys(given, defaults):
-    """Lines for the log about RecBole's keys that this command replaces.
+    """Notes the user's keys of RecBole that this package replaces.
 
     Args:
         given (dict): the user's keys.
-        defaults (dict): the layers below them; a key that says the same is left alone.
+        defaults (dict): the layers below them; keys with their default value are not noted.
 
     Returns:
-        list of str: a line a key.
+        list of str: one line for the log per key.
     """
     changed = sorted(key for key in given.keys() & REPLACED.keys() if given[key] != defaults.get(key))
     return [f"{key} is not used: {REPLACED[key]}" for key in changed]

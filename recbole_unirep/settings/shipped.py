@@ -1,10 +1,10 @@
-"""Where our yaml files of defaults lie: beside the package when installed, in its parent folder in a checkout."""
+"""Finds our yaml files of defaults: inside the package if installed, beside it in a checkout."""
 
 from pathlib import Path
 
 
 def shipped_file(*parts):
-    """Path of one of our yaml files, which need not exist, e.g. ``shipped_file("model", "UniRep.yaml")``.
+    """Returns the path of one of our yaml files, existing or not, e.g. ``shipped_file("model", "UniRep.yaml")``.
 
     Raises:
         FileNotFoundError: the package was installed without its yaml files.
@@ -17,7 +17,7 @@ def shipped_file(*parts):
 
 
 def shipped_names(kind):
-    """Names that have a yaml of ours, e.g. every tokenizer's.
+    """Returns the names with a yaml of ours, e.g. all tokenizers.
 
     Args:
         kind (str): 'dataset', 'model', 'preset' or 'tokenizer'.

@@ -1,9 +1,9 @@
-"""Ranges and forms of config values, as far as a value can be judged alone."""
+"""Ranges and forms of config values that can be checked without other keys."""
 
 import math
 import re
 
-# The least that a number may be; below it means nothing.
+# Smallest valid values.
 LEAST = {
     **dict.fromkeys(
         (
@@ -33,7 +33,7 @@ LEAST = {
         0,
     ),
 }  # fmt: skip
-# The most, of shares and probabilities.
+# Largest valid values, of shares and probabilities.
 MOST = dict.fromkeys(
     ("hidden_dropout_prob", "attn_dropout_prob", "dropout_prob", "mask_ratio", "ft_ratio", "codebook_decay"), 1
 )
@@ -41,19 +41,19 @@ STAGES = ("pretrain", "finetune", "actor_pretrain", "critic_pretrain")
 RANGES = {"hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"), "train_stage": STAGES}
 MAPPINGS = ("eval_args", "train_neg_sample_args", "val_interval", "load_col", "unload_col", "clip_grad_norm")
 INTERVAL = re.compile(r"[\[(][^,;]+,[^,;]+[\])](;[\[(][^,;]+,[^,;]+[\])])*")
-LEARNERS = ("adam", "sgd", "adagrad", "rmsprop", "sparse_adam")  # RecBole takes Adam for any other name
+LEARNERS = ("adam", "sgd", "adagrad", "rmsprop", "sparse_adam")  # for any other name RecBole silently uses Adam
 
 
 def check_values(given, defaults):
-    """Looks at the values that the user gave, as far as they can be judged alone.
+    """Checks each value that the user set, without regard to other keys.
 
     Args:
         given (dict): the user's keys.
         defaults (dict): the layers below them.
 
     Raises:
-        ValueError: a key whose default is a number or a truth value was given something else, a number is out of its
-            range, a form is not that of the key, or the optimizer is unknown.
+        ValueError: the type of a value is not that of a number or bool as default, a number is out of range, a value
+            has not the form of its key, or the optimizer is unknown.
     """
     learner = given.get("learner", "adam")
     if str(learner).lower() not in LEARNERS:
@@ -66,9 +66,9 @@ def check_values(given, defaults):
         if isinstance(default, bool) or not isinstance(default, (int, float)):
             continue
         if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
-            raise ValueError(f"{key}={value} is no number: give one, such as the default {default}")
+            raise ValueError(f"{key}={value} is not a number: give one, such as the default {default}")
         if isinstance(default, int) and not isinstance(value, int):
-            raise ValueError(f"{key}={value} is no whole number: give one, such as the default {default}")
+            raise ValueError(f"{key}={value} is not a whole number: give one, such as the default {default}")
         if value < LEAST.get(key, value):
             raise ValueError(f"{key}={value} is too small: give at least {LEAST[key]}, the default is {default}")
         if value > MOST.get(key, value):
@@ -76,12 +76,12 @@ def check_values(given, defaults):
 
 
 def _check_form(key, value, default):
-    """Raises ValueError where a name is not among those of its key, or a mapping or an interval is none."""
+    """Raises ValueError if a value is not one of the key's names, or not a mapping or interval as the key needs."""
     if key in RANGES and default is not None and value not in RANGES[key]:
         raise ValueError(f"{key}={value} is not known: choose one of {', '.join(RANGES[key])}")
     if key in MAPPINGS and value is not None and not isinstance(value, dict):
-        raise ValueError(f"{key}={value} is no mapping: write it as in yaml, such as {{name: value}}, or leave it out")
+        raise ValueError(f"{key}={value} is not a mapping: write one as in yaml, such as {{name: value}}, or none")
     if key.endswith("_num_interval") and value is not None and not INTERVAL.fullmatch(str(value)):
-        raise ValueError(f"{key}={value} is no interval: write one such as [5,inf)")
-    if key == "teacher" and not str(value).isidentifier():  # KD_DAGFM calls eval on it
-        raise ValueError(f"teacher={value} is no name of a network of KD_DAGFM: give one, such as CrossNet")
+        raise ValueError(f"{key}={value} is not an interval: write one such as [5,inf)")
+    if key == "teacher" and not str(value).isidentifier():  # KD_DAGFM evaluates it as code
+        raise ValueError(f"teacher={value} is not the name of a KD_DAGFM network: give one, such as CrossNet")

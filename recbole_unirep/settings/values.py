@@ -1,10 +1,10 @@
-"""Text into values: what stands behind ``--key=`` and strings in a config_dict. Nothing goes through eval."""
+"""Parses texts after ``--key=`` and strings in a config_dict into values, without eval."""
 
 import ast
 
 import yaml
 
-# Keys whose value is a name, a path or an interval: '2014' is a dataset's name and '[5,10]' an interval, not a list.
+# Keys whose values are names, paths or intervals: '2014' is a dataset's name, '[5,10]' an interval, not a list.
 TEXT_KEYS = {
     "backbone",
     "config_files",
@@ -29,15 +29,15 @@ PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 
 
 def parse_value(key, text, loader):
-    """The value that a text stands for.
+    """Parses a text into a value.
 
-    A Python literal first, as RecBole's own command line reads it (None, tuples, dicts with None, quoted text); then
-    YAML, as its config files read it (true, ~, lists of bare words; yes, no, on and off are booleans there); then the
-    text itself (names, paths, '[5,inf)').
+    Tries a Python literal first, as RecBole's command line does (None, tuples, dicts with None, quoted text); then
+    YAML, as RecBole's config files do (true, ~, lists of bare words; yes, no, on and off are booleans). Otherwise the
+    value is the text itself (names, paths, '[5,inf)').
 
     Args:
-        key (str): name of the parameter; names, paths and intervals stay text whatever they look like.
-        text (str): what was written.
+        key (str): name of the key; values of TEXT_KEYS stay text.
+        text (str): text to parse.
         loader (type): RecBole's YAML loader.
 
     Returns:
@@ -64,21 +64,21 @@ def _yaml_literal(text, loader):
         value = yaml.load(text, Loader=loader)
     except (yaml.YAMLError, ValueError):
         return text
-    # Numbers are Python's: YAML takes 010 for 8 and 1:30 for 90. A text stays whole: YAML cuts 'a #b' and drops ''.
+    # Python reads numbers: YAML reads 010 as 8 and 1:30 as 90. Other texts stay whole: YAML cuts 'a #b' and drops ''.
     return value if isinstance(value, (bool, list, dict)) or (value is None and text.strip()) else text
 
 
 def split_arguments(arguments):
-    """Names and texts of ``--key=value`` arguments; only the first '=' separates.
+    """Splits ``--key=value`` arguments at their first '='.
 
     Args:
-        arguments (iterable of str): the command line without the command's name.
+        arguments (iterable of str): the command line, without the command's name.
 
     Returns:
-        dict: text of each key.
+        dict[str, str]: text of each key.
 
     Raises:
-        ValueError: an argument has another form, or a key comes twice with different values.
+        ValueError: an argument has another form, or a key is given twice with different values.
     """
     texts = {}
     for argument in arguments:

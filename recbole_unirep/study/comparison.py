@@ -231,16 +231,15 @@ def _resampled(runs, protocol, metrics, labels):
     """(means over all users by run, the same over users drawn again) by label and metric."""
     own = [run for run in runs if run.label in labels and (run.folder / RANKS).is_file()]
     kept = [read_ranks(run.folder) for run in own]
-    complete = {label for label in labels if all((run.folder / RANKS).is_file() for run in runs if run.label == label)}
-    if protocol.endswith((" warm", " cold")):  # whose users nobody kept
-        return {}
+    has = {run.folder for run, ranks in zip(own, kept) if protocol in ranks.ranks}  # nobody keeps those of a slice
+    complete = {label for label in labels if all(run.folder in has for run in runs if run.label == label)}
     columns, names = [], []
     for run, ranks in zip(own, kept):
         if not np.array_equal(ranks.users, kept[0].users):
             raise ValueError(f"{run.folder} and {own[0].folder} ranked other users: compare runs on the same data")
-        for metric in metrics:
+        for metric in metrics if run.label in complete else ():
             values = user_values(metric, ranks.ranks[protocol])
-            if values is not None and run.label in complete:
+            if values is not None:
                 columns.append(values)
                 names.append((run.label, metric))
     if not columns:

@@ -95,6 +95,11 @@ class Study(NamedTuple):
         shown = [table.metrics for table in self.tables if table.kind == "quality" and row in table.rows]
         return [metric for metrics in shown for metric in metrics]
 
+    def protocols_of(self, row):
+        """Protocols under which tables of quality show a row (set)."""
+        shown = [table.protocols for table in self.tables if table.kind == "quality" and row in table.rows]
+        return {protocol for protocols in shown for protocol in protocols}
+
 
 def read_study(file, out, settings):
     """A study as its file describes it.

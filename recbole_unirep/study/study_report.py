@@ -1,6 +1,7 @@
 """recbole_unirep.study.study_report: runs the grid of a study file and writes its report.
 
 FOLDER/DATASET/ROW/seed-SEED/   a cell's run
+FOLDER/DATASET/users-HASH.npz   the user tokens that the test ranks of its finished cells share
 FOLDER/report.md, report.html   tables and figures, with the cells that are empty
 """
 
@@ -11,6 +12,8 @@ from recbole_unirep.commands.compare import names
 from recbole_unirep.files.lock import locked
 from recbole_unirep.reports.document import Code, Report, Section, Table
 from recbole_unirep.reports.report import write_report
+from recbole_unirep.runs.folder import RANKS
+from recbole_unirep.scoring.ranks import pack_ranks
 from recbole_unirep.settings.values import split_arguments
 from recbole_unirep.study.codebook_table import codebook_table
 from recbole_unirep.study.comparison import check_comparable, compare_runs
@@ -21,7 +24,7 @@ from recbole_unirep.study.study_file import read_study
 
 
 def study(file, arguments):
-    """Runs what is left of a study, and writes its report.
+    """Runs what is left of a study, writes its report, and packs the test ranks of its finished cells.
 
     Args:
         file (str): the study, YAML.
@@ -57,6 +60,9 @@ def study(file, arguments):
                 print(f"stopped; what is trained lies in {out}; the same command continues", flush=True)
                 raise
         page = write_study_report(out, asked, file, failed)
+        for run in finished_runs(asked.cells):
+            if (run.folder / RANKS).is_file():
+                pack_ranks(run.folder, asked.protocols_of(run.label))
     print(page, flush=True)
     if failed:
         raise ValueError(f"{len(failed)} of {len(to_run)} cells failed: " + "; ".join(map(": ".join, failed.items())))

@@ -1,1 +1,1 @@
-"""Losses, the training engine and the evaluation engine."""
+"""Losses, optimizer steps, checkpoints and the training engine."""

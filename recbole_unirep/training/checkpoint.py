@@ -1,7 +1,7 @@
-"""recbole_unirep.training.checkpoint: checkpoints of tensors and plain values, written whole or not at all.
+"""recbole_unirep.training.checkpoint: checkpoints of tensors and plain values, written completely or not at all.
 
-RecBole pickles its Config into every checkpoint, which torch >= 2.6 refuses to load (RecBole issues 2212, 2215). A
-checkpoint of ours ends with its own SHA-256: torch itself notices no flipped bit.
+RecBole pickles its Config into every checkpoint, which torch >= 2.6 refuses to load (RecBole issues 2212, 2215). Our
+checkpoints end with their own SHA-256, because torch itself does not detect a flipped bit.
 """
 
 import pickle
@@ -15,20 +15,20 @@ from recbole_unirep import parallel
 from recbole_unirep.files.sealed import is_damaged, seal
 from recbole_unirep.files.whole import whole
 
-REMEDY = "restore it or train anew"
+REMEDY = "restore it or train again"
 
 
 def save(state, path):
-    """Writes a checkpoint beside its place and moves it there, so that a kill or a full disk leaves the old one.
+    """Writes a checkpoint to a temporary file and moves it into place. A kill or a full disk leaves the old one intact.
 
-    Of several processes the main one writes.
+    With several processes, only the main one writes.
 
     Args:
         state (dict): tensors and plain values.
         path (pathlib.Path): the file.
 
     Raises:
-        OSError: it can't be written.
+        OSError: the file cannot be written.
     """
     if not parallel.is_main():
         return
@@ -37,17 +37,17 @@ def save(state, path):
             writer = _Writer(file)
             try:
                 torch.save(state, writer)
-            except RuntimeError:  # torch's own, about a place in the file
+            except RuntimeError:  # torch hides the system's error behind a message about a file position
                 raise writer.error or OSError("torch could not write it") from None
         seal(partial)
 
 
 def load(path, device):
-    """A checkpoint that `save` wrote; nothing in it can run code.
+    """Reads a checkpoint that `save` wrote. Loading never runs code.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: the file is not the one that was written, or holds more than tensors and plain values.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is damaged, or holds more than tensors and plain values.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}: the run was stopped before its first epoch ended")
@@ -57,29 +57,28 @@ def load(path, device):
         state = torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f"checkpoint {path} holds more than tensors and plain values, which is not run, so that it can't be read "
-            f"(UnpicklingError): {REMEDY}"
+            f"checkpoint {path} holds more than tensors and plain values and is not loaded (UnpicklingError): {REMEDY}"
         ) from error
     except Exception as error:
-        raise ValueError(f"checkpoint {path} can't be read ({type(error).__name__}): {REMEDY}") from error
+        raise ValueError(f"checkpoint {path} cannot be read ({type(error).__name__}): {REMEDY}") from error
     if not isinstance(state, dict):
-        raise ValueError(f"checkpoint {path} holds a {type(state).__name__}, no checkpoint: {REMEDY}")
+        raise ValueError(f"checkpoint {path} holds a {type(state).__name__}, not a dict: {REMEDY}")
     return state
 
 
 def load_weights(model, path, device):
-    """Reads a checkpoint into a model.
+    """Loads the weights of a checkpoint into a model.
 
     Args:
         model (recbole AbstractRecommender): built from the same config.
         path (pathlib.Path): model.pt or last.pt of a run.
-        device (torch.device): where to.
+        device (torch.device): device of the loaded tensors.
 
     Returns:
         dict: the checkpoint.
 
     Raises:
-        ValueError: it is damaged, or another model's.
+        ValueError: the checkpoint is damaged, or belongs to a different model.
     """
     state = load(path, device)
     try:
@@ -88,13 +87,13 @@ def load_weights(model, path, device):
     except (KeyError, RuntimeError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"checkpoint {path} is none of this {type(model).__name__} ({type(error).__name__}: {reason}): {REMEDY}"
+            f"checkpoint {path} does not fit this {type(model).__name__} ({type(error).__name__}: {reason}): {REMEDY}"
         ) from error
     return state
 
 
 class _Writer:
-    """A file that remembers what the system said, which torch forgets."""
+    """A file that keeps the system's error, which torch discards."""
 
     def __init__(self, file):
         self.file, self.error = file, None
@@ -111,13 +110,13 @@ class _Writer:
 
 
 def random_state(loader):
-    """State of every generator that training draws from, as plain values.
+    """Returns the state of every random generator used in training, as plain values.
 
     Args:
-        loader: the training data; RecBole's loaders own a generator.
+        loader: the training data; RecBole's loaders have their own generator.
 
     Returns:
-        dict: for `set_random_state`.
+        dict: argument of `set_random_state`.
     """
     numpy_state = np.random.get_state()
     state = {
@@ -131,7 +130,7 @@ def random_state(loader):
 
 
 def set_random_state(state, loader):
-    """Puts every generator where `random_state` found it."""
+    """Restores every random generator to the state that `random_state` returned."""
     torch.set_rng_state(state["torch"].cpu())
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *rest))
@@ -144,14 +143,14 @@ def set_random_state(state, loader):
 
 
 def _generators(loader):
-    """Generators of a RecBole loader; that of a knowledge graph model holds two loaders."""
+    """Returns the generators of a RecBole loader; the loader of a knowledge graph model contains two loaders."""
     loaders = [loader, *(getattr(loader, name, None) for name in ("general_dataloader", "kg_dataloader"))]
     return [part.generator for part in loaders if isinstance(getattr(part, "generator", None), torch.Generator)]
 
 
 def plain(value):
-    """RecBole's `other_parameter` values (arrays, sparse matrices) as tensors; `restore` turns them back."""
-    if isinstance(value, dict):  # a module, such as FDSA's feature_embed_layer, is in the state_dict already
+    """Converts RecBole's `other_parameter` values (arrays, sparse matrices) to tensors; `restore` is the inverse."""
+    if isinstance(value, dict):  # modules, such as FDSA's feature_embed_layer, are in the state_dict already
         return {key: plain(part) for key, part in value.items() if not isinstance(part, torch.nn.Module)}
     if scipy.sparse.issparse(value):
         matrix = value.tocoo()

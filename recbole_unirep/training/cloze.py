@@ -1,16 +1,16 @@
-"""recbole_unirep.training.cloze: masked item prediction of RecBole's BERT4Rec in rows of users.
+"""recbole_unirep.training.cloze: masked item prediction of RecBole's BERT4Rec on user sequences.
 
 RecBole masks every prefix of a user's history, in Python, item by item: an epoch reads a history of n items n times.
-Here, as in the paper, an epoch reads each history once, with masks drawn for the whole batch, and scores only what is
-masked.
+Here, as in the paper, an epoch reads each history once. Masks are drawn for the whole batch, and only masked positions
+are scored.
 
-Where this differs from RecBole 1.2.1:
-    - A row without a mask gets one on its last item; in RecBole it teaches nothing.
-    - A mask on the first item counts; RecBole takes its index, 0, for padding.
-    - All masks of a row count; RecBole scores the last mask_ratio * MAX_ITEM_LIST_LENGTH of them.
-    - A user's last training item is read and masked; RecBole's rows end with the item before it.
-    - Padding is no item of the softmax; in RecBole it is one.
-    - Whether only the last item is masked (`ft_ratio`) is drawn a row, in RecBole a batch.
+Differences from RecBole 1.2.1:
+    - A row without a mask gets one on its last item; in RecBole such a row has no loss.
+    - A mask on the first item counts; RecBole mistakes its index, 0, for padding.
+    - All masks of a row count; RecBole scores only the last mask_ratio * MAX_ITEM_LIST_LENGTH of them.
+    - A user's last training item is included and may be masked; RecBole's rows end with the item before it.
+    - Padding is not an item of the softmax; in RecBole it is.
+    - Masking only the last item (`ft_ratio`) is drawn per row; in RecBole per batch.
 
 Reference:
     Sun et al., "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from Transformer",
@@ -25,18 +25,18 @@ from recbole_unirep.training.softmax import cross_entropy
 
 
 def cloze_loss(model, batch, n_items, last_ratio, masks_all):
-    """Softmax cross entropy of the masked items of a batch of training rows.
+    """Returns the softmax cross entropy of the masked items of a batch of training rows.
 
     Args:
         model (recbole BERT4Rec): the model.
         batch (RowBatch): rows of items and their targets.
         n_items (int): number of item ids, padding included.
-        last_ratio (float): RecBole's `ft_ratio`, probability of a row to have its last item masked alone.
-        masks_all (bool): whether every item of a row may be masked, those that other rows mask too.
+        last_ratio (float): RecBole's `ft_ratio`, the probability that only a row's last item is masked.
+        masks_all (bool): True if every item of a row may be masked, including items that other rows mask.
 
     Returns:
-        Tensor: mean over the masked positions, shape: []. Of several processes each has its rows' part, times their
-        number, by its share of the targets.
+        Tensor: mean over the masked positions, shape: []. With several processes, each returns the mean over its own
+        rows, times its share of the targets, times the number of processes.
     """
     share = batch.share(parallel.rank(), parallel.world_size())
     items, may_be_masked = whole_rows(share.batch, model.max_seq_length)
@@ -46,22 +46,23 @@ def cloze_loss(model, batch, n_items, last_ratio, masks_all):
     states = model(items.masked_fill(is_masked, model.mask_token))[is_masked]  # [P, H]
     scored = slice(1, n_items)
     table = torch.cat([model.item_embedding.weight[scored], model.output_bias[scored, None]], dim=1)  # [n, H + 1]
-    states = F.pad(states, (0, 1), value=1.0)  # times the bias
+    states = F.pad(states, (0, 1), value=1.0)  # the added 1 multiplies the bias column
     return cross_entropy(states, table, items[is_masked] - 1) * (share.weight * parallel.world_size())
 
 
 def whole_rows(batch, max_length):
-    """Items of each row, its last target included, and which of them may be masked.
+    """Returns the items of each row, its last target included, and which of them may be masked.
 
     Args:
         batch (RowBatch): B rows.
-        max_length (int): the most items of a row; what is older falls away.
+        max_length (int): maximum number of items per row; older items are cut.
 
     Returns:
-        tuple[Tensor, Tensor]: items, 0 pads on the right, shape: [B, L], int64; bool [B, L], True for the targets and
-            for the first item of a row that opens with a target, False for what other rows mask.
+        tuple[Tensor, Tensor]: items, 0 pads on the right, shape: [B, L], int64; a mask [B, L], bool, True for the
+            targets and for the first item of a row whose first position has a target, False for items that other rows
+            mask.
     """
-    length = (batch.inputs > 0).sum(dim=1, keepdim=True)  # of the inputs, [B, 1]
+    length = (batch.inputs > 0).sum(dim=1, keepdim=True)  # without the last target, [B, 1]
     items = F.pad(batch.inputs, (0, 1)).scatter(1, length, batch.following[:, :1])
     may_be_masked = torch.cat([batch.is_target[:, :1], batch.is_target], dim=1)
     n_columns = min(items.size(1), max_length)
@@ -71,16 +72,16 @@ def whole_rows(batch, max_length):
 
 
 def draw_masks(items, may_be_masked, mask_ratio, last_ratio):
-    """Where a row's items are masked: each with probability `mask_ratio`, or the last one alone.
+    """Draws masks: per row either each item with probability `mask_ratio`, or only the last item.
 
     Args:
         items (Tensor): 0 pads on the right, shape: [B, L].
         may_be_masked (Tensor): shape: [B, L], bool; True for every row's last item.
-        mask_ratio (float): probability of an item.
-        last_ratio (float): that of a row to have its last item masked alone.
+        mask_ratio (float): probability that an item is masked.
+        last_ratio (float): probability that only a row's last item is masked.
 
     Returns:
-        Tensor: shape: [B, L], bool; every row has a mask, its last item where none was drawn.
+        Tensor: shape: [B, L], bool. Every row has at least one mask: the last item if no other was drawn.
     """
     device = items.device
     position = torch.arange(items.size(1), device=device)

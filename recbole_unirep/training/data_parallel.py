@@ -1,9 +1,9 @@
-"""recbole_unirep.training.data_parallel: one batch shared by several processes, by DistributedDataParallel.
+"""recbole_unirep.training.data_parallel: several processes share each batch, with DistributedDataParallel.
 
-Every process draws the whole batch and computes its rows. A loss is a mean over the batch's rows or targets, so each
-process weights its own mean by its share of them, times the number of processes: the mean over processes, which
-DistributedDataParallel takes of the gradients, is then that of the whole batch. What belongs to items and not to rows
-(encoding, quantization, reconstruction) every process computes alike.
+Every process draws the whole batch and computes its own part of the rows. A loss is a mean over the batch's rows or
+targets. Each process therefore weights the mean of its part by its share of the rows or targets, times the number of
+processes. DistributedDataParallel averages gradients over processes, which then gives the gradient of the whole batch.
+Per-item computations (encoding, quantization, reconstruction) are identical in every process.
 """
 
 import inspect
@@ -16,11 +16,11 @@ from recbole_unirep import parallel
 
 
 class Losses(nn.Module):
-    """A model's losses as the forward pass that DistributedDataParallel wants.
+    """Wraps a model's losses as the forward pass that DistributedDataParallel requires.
 
     Args:
         model (nn.Module): holds the parameters.
-        losses (callable): batch to one loss or several.
+        losses (callable): maps a batch to one loss or several.
     """
 
     def __init__(self, model, losses):
@@ -32,32 +32,32 @@ class Losses(nn.Module):
 
 
 def synchronised(model, losses, uses_all):
-    """The losses, with gradients that are averaged over the processes, where there are several.
+    """Returns the losses; with several processes their gradients are averaged over the processes.
 
     Args:
         model (nn.Module): on its device, the same in every process.
-        losses (callable): batch to one loss or several.
-        uses_all (bool): whether every parameter has its part in them.
+        losses (callable): maps a batch to one loss or several.
+        uses_all (bool): True if the losses depend on every parameter.
 
     Returns:
-        callable: the same signature.
+        callable: same signature as `losses`.
     """
     if parallel.world_size() == 1:
         return losses
-    # The second is the first's name since torch 2.13; buffers are the same everywhere, nothing need be sent.
+    # torch 2.13 renamed broadcast_buffers to forward_sync_buffers. Buffers are equal in all processes, so none is sent.
     known = inspect.signature(DistributedDataParallel.__init__).parameters
     no_buffers = {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
     return DistributedDataParallel(Losses(model, losses), find_unused_parameters=not uses_all, **no_buffers)
 
 
 def mean_over_processes(losses):
-    """Means of one number or several, of which every process has its own.
+    """Averages one number or several over the processes.
 
     Args:
-        losses (float or tuple of float): sums of an epoch.
+        losses (float or tuple of float): this process's sums of an epoch.
 
     Returns:
-        float or tuple of float: as given.
+        float or tuple of float: the means, same type as `losses`.
     """
     if parallel.world_size() == 1:
         return losses
@@ -67,7 +67,7 @@ def mean_over_processes(losses):
 
 
 class SharedLoader:
-    """RecBole's loader, of each of whose batches a process gets its rows; in everything else it is the loader.
+    """Proxy of RecBole's loader that yields only this process's rows of each batch.
 
     Args:
         loader (recbole AbstractDataLoader): draws the same batches in every process.
@@ -91,17 +91,17 @@ class SharedLoader:
             yield part
 
     def weighted(self, losses):
-        """Losses of the interaction that was yielded last, by its share of the batch.
+        """Returns a function that weights the losses of the last yielded interaction by its share of the batch.
 
         Args:
-            losses (callable): interaction to one loss or several.
+            losses (callable): maps an interaction to one loss or several.
 
         Returns:
-            callable: the same signature.
+            callable: same signature as `losses`.
         """
 
-        def of(interaction):
+        def weighted_losses(interaction):
             found = losses(interaction)
             return tuple(loss * self.weight for loss in found) if isinstance(found, tuple) else found * self.weight
 
-        return of
+        return weighted_losses

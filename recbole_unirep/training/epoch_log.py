@@ -1,4 +1,4 @@
-"""recbole_unirep.training.epoch_log: what each epoch said, in metrics.jsonl, TensorBoard, W&B and the log."""
+"""recbole_unirep.training.epoch_log: writes each epoch's numbers to metrics.jsonl, TensorBoard, W&B and the log."""
 
 import json
 from logging import getLogger
@@ -11,10 +11,10 @@ from recbole_unirep.files.whole import unwritten, write_text
 
 
 class EpochLog:
-    """Records of epochs; of several processes the main one writes.
+    """Writes one record per epoch. With several processes, only the main one writes.
 
     Args:
-        config (Config): W&B's keys.
+        config (Config): the keys of W&B.
         run_dir (Path): the run's folder.
     """
 
@@ -25,12 +25,12 @@ class EpochLog:
         self.wandb = WandbLogger(config) if self.writes else None
 
     def write(self, record, is_best, verbose):
-        """Adds an epoch.
+        """Adds the record of an epoch.
 
         Args:
-            record (dict): numbers by name, with `epoch`, and `stage` where a run has stages.
-            is_best (bool): whether validation was never better.
-            verbose (bool): whether the log gets a line.
+            record (dict): numbers by name, with `epoch`, and with `stage` if the run has stages.
+            is_best (bool): True if validation was never better.
+            verbose (bool): True to add a line to the log.
         """
         if not self.writes:
             return
@@ -49,7 +49,7 @@ class EpochLog:
             getLogger().info(line + ("  best" if is_best else ""))
 
     def cut(self, stage, epoch):
-        """Drops a stage's lines from an epoch on, which are trained again, and a line that a kill left unfinished."""
+        """Drops the lines of a stage from `epoch` on, which will be trained again, and a line that a kill cut short."""
         if not self.writes or not self.file.is_file():
             return
         lines = [line for line in self.file.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1:] == "\n"]
@@ -58,7 +58,7 @@ class EpochLog:
         write_text(self.file, "".join(kept))
 
     def close(self):
-        """Ends TensorBoard's file."""
+        """Closes TensorBoard's file."""
         if self.writes:
             self.tensorboard.close()
 

@@ -16,7 +16,7 @@ from recbole_unirep.training.softmax import cross_entropy, sampled_cross_entropy
 
 
 def bce(positive, negative):
-    """Binary cross entropy of one positive and one negative a position (equation 2), mean over positions.
+    """Returns the binary cross entropy of one positive and one negative per position (equation 2), mean over positions.
 
     Args:
         positive (Tensor): scores of the next items, shape: [P].
@@ -26,7 +26,7 @@ def bce(positive, negative):
 
 
 def bpr(positive, negative):
-    """Mean of -log sigmoid(positive - negative), shapes as in `bce`."""
+    """Returns the mean of -log sigmoid(positive - negative); shapes as in `bce`."""
     return F.softplus(negative - positive).mean()
 
 
@@ -35,42 +35,42 @@ LOSSES = ("CE", *PAIRWISE, "SSM")
 
 
 def is_row_loss(model, loss_type, trains_rows):
-    """Whether only training in rows of users has this loss for this model.
+    """True if this model has this loss only when it trains on user sequences.
 
     Args:
         model (str): name of the model.
         loss_type (str): name of the loss.
-        trains_rows (bool): whether the run trains so.
+        trains_rows (bool): True if the run trains on user sequences.
 
     Raises:
-        ValueError: it has, and the run does not.
+        ValueError: the loss needs user sequences, but the run does not train on them.
     """
     needs_rows = loss_type == "SSM" or (loss_type == "BCE" and model in CAUSAL)
     if needs_rows and not trains_rows:
         raise ValueError(
-            f"{model} with loss_type={loss_type} trains rows of users: use a model or backbone out of "
-            f"{', '.join(CAUSAL)} with training_rows=user, or CE or BPR"
+            f"{model} with loss_type={loss_type} needs training on user sequences: use one of {', '.join(CAUSAL)} as "
+            f"model or backbone with training_rows=user, or loss_type CE or BPR"
         )
     return needs_rows
 
 
 def has_row_loss(model, loss_type):
-    """Whether rows of users train this model: causal ones, and BERT4Rec with the softmax; names as above."""
+    """True if user sequences can train this model (by name): causal models, and BERT4Rec with loss_type CE."""
     return model in CAUSAL or (model in CLOZE and loss_type == "CE")
 
 
-def row_loss(model, batch, config):
-    """Loss of one of RecBole's models, or of ours with the like table of items, on training rows.
+def row_loss(model, batch, n_items, config):
+    """Returns the loss of a RecBole model, or of our model with a plain item table, on training rows.
 
     Args:
-        model (recbole SequentialRecommender): with `has_row_loss`.
+        model (recbole SequentialRecommender): a model for which `has_row_loss` is True.
         batch (RowBatch): the rows.
+        n_items (int): number of item ids that take part in training, padding included.
         config (Config): ours.
 
     Returns:
-        Tensor: as `recommendation_loss` and `cloze_loss` say, shape: [].
+        Tensor: as returned by `recommendation_loss` or `cloze_loss`, shape: [].
     """
-    n_items = getattr(model, "n_training_items", model.n_items)
     states = sequence_states(model)
     if states is None:
         return cloze_loss(model, batch, n_items, config["ft_ratio"], config["training_rows"] == "target")
@@ -78,19 +78,20 @@ def row_loss(model, batch, config):
 
 
 def recommendation_loss(batch, sequence_states, item_embedding, n_items, loss_type, additions_of=None):
-    """Loss of one batch of training rows.
+    """Returns the recommendation loss of one batch of training rows.
 
     Args:
-        batch (RowBatch): B rows of L positions, P of them targets.
+        batch (RowBatch): B rows of L positions, P of which have a target.
         sequence_states (callable): item ids [B, L] to states [B, L, H], causal.
-        item_embedding (nn.Module): answers a call on ids and `.weight`.
+        item_embedding (nn.Module): maps ids to vectors when called, and has `.weight`.
         n_items (int): number of item ids, padding included; further rows of the table are special tokens.
         loss_type (str): a name in LOSSES; 'SSM' is the sampled softmax.
-        additions_of (callable or None): rows [B, L + WINDOW], row and place [P] to ScoreAdditions; with 'CE' and 'SSM'.
+        additions_of (callable or None): maps rows [B, L + WINDOW], row [P] and place [P] to ScoreAdditions; 'CE' and
+            'SSM' only.
 
     Returns:
-        Tensor: mean over the positions, shape: []. Of several processes each has its rows' part, times their number:
-        the mean of their losses and of their gradients is that of the whole batch.
+        Tensor: mean over the P positions, shape: []. With several processes, each returns the part of its own rows
+        times the number of processes, so the mean over processes is the loss of the whole batch.
     """
     share = batch.share(parallel.rank(), parallel.world_size())
     part = _mean_loss(share.batch, sequence_states, item_embedding, n_items, loss_type, additions_of)
@@ -98,7 +99,7 @@ def recommendation_loss(batch, sequence_states, item_embedding, n_items, loss_ty
 
 
 def _mean_loss(batch, sequence_states, item_embedding, n_items, loss_type, additions_of):
-    """Mean loss over the positions of a batch, shape: []."""
+    """Returns the mean loss over the target positions of a batch, shape: []."""
     states = sequence_states(batch.inputs)[batch.is_target]  # [P, H]
     added = None
     if additions_of is not None:

@@ -1,6 +1,6 @@
-"""recbole_unirep.training.optimization: what one optimizer step does besides the optimizer itself.
+"""recbole_unirep.training.optimization: everything in a training step around the optimizer itself.
 
-Mixed precision, gradient clipping, warm-up and schedule of the learning rate, row-sparse steps, compiled networks.
+Mixed precision, gradient clipping, learning rate warm-up and schedule, row-sparse steps, compiled networks.
 
 Reference:
     Schedules: Vaswani et al., "Attention Is All You Need", NeurIPS 2017 (warm-up, inverse square root);
@@ -16,33 +16,35 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
 from recbole_unirep import parallel
-from recbole_unirep.scoring.model_contract import sequence_states
+from recbole_unirep.scoring.model_contract import id_table
 
 AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-# Share of the learning rate after the warm-up. done: share of the remaining steps; ratio: warm-up steps to steps.
+# Factor of the learning rate after the warm-up. done: finished share of the steps after the warm-up; ratio: number of
+# warm-up steps / number of this step.
 SCHEDULES = {
     "constant": lambda done, ratio: 1.0,
     "linear": lambda done, ratio: 1 - done,
     "cosine": lambda done, ratio: (1 + math.cos(math.pi * done)) / 2,
     "inverse_sqrt": lambda done, ratio: math.sqrt(ratio),
 }
-NETWORKS = (TransformerEncoder, nn.Sequential)  # what torch.compile is given: layers without Python between them
+NETWORKS = (TransformerEncoder, nn.Sequential)  # passed to torch.compile: layers without Python code between them
 
 
 def multiplies_bfloat16():
-    """Whether the processor multiplies matrices of bfloat16 itself; where it does not, float32 is far faster."""
+    """True if the processor multiplies bfloat16 matrices natively; if not, float32 is far faster."""
     return bool(getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)())
 
 
 class Optimization:
-    """The steps of one run.
+    """Runs the optimizer steps of one run.
 
     Args:
         config (Config): keys of `properties/overall.yaml` and RecBole's.
-        model (recbole AbstractRecommender): on its device; sparse tables and compiled networks are set in it.
+        model (recbole AbstractRecommender): on its device. Its ID table becomes sparse and its networks are compiled in
+            place if the config says so.
 
     Raises:
-        ValueError: options that do not go together.
+        ValueError: options that exclude each other.
     """
 
     def __init__(self, config, model):
@@ -52,7 +54,7 @@ class Optimization:
         if self.enable_amp and self.device_type == "cpu" and config["amp_dtype"] == "bfloat16":
             self.enable_amp = multiplies_bfloat16()
         if self.enable_amp != config["enable_amp"]:
-            getLogger().info("enable_amp: this processor would be slower in bfloat16, so float32 is used")
+            getLogger().info("enable_amp is ignored: bfloat16 is slower than float32 on this processor")
         self.scaler = torch.amp.GradScaler(self.device_type, enabled=bool(config["enable_scaler"]))
         self.clip_grad_norm = config["clip_grad_norm"]
         self.lr_schedule, self.warmup_steps = config["lr_schedule"], config["warmup_steps"]
@@ -60,15 +62,15 @@ class Optimization:
         self.n_steps, self.total_steps = 0, None
         self.sparse_optimizer = None
         if config["sparse_id_table"]:
-            table = _id_table(model)
+            table = id_table(model)
             table.sparse = True
             self.sparse_optimizer = torch.optim.SparseAdam([table.weight], lr=config["learning_rate"])
         for network in networks(model) if config["compile_backend"] else ():
-            network.compile(backend=config["compile_backend"], dynamic=True)  # in place: names stay as they are
+            network.compile(backend=config["compile_backend"], dynamic=True)  # in place: parameter names do not change
 
     @property
     def precision(self):
-        """Data type that the products of the run's matrices have: float32, bfloat16 or float16."""
+        """Data type of the run's matrix products: float32, bfloat16 or float16."""
         return str(self.amp_dtype if self.enable_amp else torch.float32).removeprefix("torch.")
 
     @property
@@ -78,14 +80,14 @@ class Optimization:
         return [part for part in self.parameters if id(part) not in sparse]
 
     def autocast(self):
-        """Context of the forward pass."""
+        """Returns the autocast context of the forward pass."""
         return torch.autocast(self.device_type, dtype=self.amp_dtype, enabled=self.enable_amp)
 
     def step(self, optimizer, loss):
-        """Backward pass and one step.
+        """Runs the backward pass and one optimizer step.
 
         Args:
-            optimizer (torch.optim.Optimizer): of the dense parameters; RecBole's special trainers change it.
+            optimizer (torch.optim.Optimizer): optimizer of the dense parameters; RecBole's special trainers replace it.
             loss (Tensor): shape: [].
         """
         optimizers = [optimizer, *([self.sparse_optimizer] if self.sparse_optimizer else [])]
@@ -104,18 +106,18 @@ class Optimization:
         self.n_steps += 1
 
     def report(self, optimizer):
-        """The last step's learning rate for an epoch's record, where it is not the same at every step."""
+        """Returns the last step's learning rate for the epoch's record; empty if the rate is constant."""
         if self.lr_schedule == "constant" and not self.warmup_steps:
             return {}
         return {"learning_rate": optimizer.param_groups[0]["lr"]}
 
     def state_dict(self):
-        """Tensors and plain values, all that the next steps depend on besides the trainer's own optimizer."""
+        """Returns what the next steps need besides the trainer's own optimizer, as tensors and plain values."""
         sparse = self.sparse_optimizer.state_dict() if self.sparse_optimizer else None
         return {"n_steps": self.n_steps, "scaler": self.scaler.state_dict(), "sparse_optimizer": sparse}
 
     def load_state_dict(self, state):
-        """Inverse of `state_dict`."""
+        """Restores a state that `state_dict` returned."""
         self.n_steps = state["n_steps"]
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
@@ -127,16 +129,16 @@ class Optimization:
 
 
 def learning_rate_factor(schedule, step, warmup_steps, total_steps):
-    """Share of the learning rate that a step takes.
+    """Returns the factor of the learning rate at a step.
 
     Args:
         schedule (str): a key of SCHEDULES.
-        step (int): steps before this one.
-        warmup_steps (int): the share grows evenly to 1 over so many steps.
-        total_steps (int): steps of all epochs; 'linear' and 'cosine' come to 0 after them.
+        step (int): number of steps before this one.
+        warmup_steps (int): number of steps over which the factor grows linearly to 1.
+        total_steps (int): number of steps of all epochs; 'linear' and 'cosine' reach 0 after them.
 
     Returns:
-        float: 0 to 1.
+        float: between 0 and 1.
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps
@@ -145,21 +147,21 @@ def learning_rate_factor(schedule, step, warmup_steps, total_steps):
 
 
 def networks(model):
-    """Outermost networks of a model that torch.compile can take whole."""
+    """Returns the outermost networks of a model that torch.compile can compile as a whole."""
     if isinstance(model, NETWORKS):
         return [model]
     return [network for part in model.children() for network in networks(part)]
 
 
 def check_optimization(config, model):
-    """Looks at the options of `Optimization` together.
+    """Checks the options of `Optimization`.
 
     Args:
         config (Config): ours.
         model (recbole AbstractRecommender): the model to train.
 
     Raises:
-        ValueError: one is unknown, or two do not go together.
+        ValueError: an option is unknown, or two options exclude each other.
     """
     for key, known in (("lr_schedule", SCHEDULES), ("amp_dtype", AMP_DTYPES)):
         if config[key] not in known:
@@ -179,25 +181,17 @@ def check_optimization(config, model):
 
 
 def _check_sparse(config, model):
-    asked = "sparse_id_table=True"
+    key = "sparse_id_table=True"
     if parallel.world_size() > 1:
-        raise ValueError(f"{asked} is for one process, {parallel.world_size()} are here: leave nproc at 1")
-    if _id_table(model) is None:
-        raise ValueError(f"{asked}: {config['model']} has no table of IDs that a step reads in part: leave the key out")
+        raise ValueError(f"{key} works in one process, found {parallel.world_size()}: leave nproc at 1")
+    if not isinstance(id_table(model), nn.Embedding):
+        raise ValueError(f"{key}: {config['model']} has no ID table whose rows a step reads in part: leave the key out")
     if config["loss_type"] == "CE" or config["quantization_items"] == "catalogue":
-        raise ValueError(f"{asked}: loss_type=CE and quantization_items=catalogue touch every row: use loss_type=SSM")
+        raise ValueError(f"{key}: loss_type=CE and quantization_items=catalogue touch every row: use loss_type=SSM")
     if config["learner"].lower() != "adam" or config["weight_decay"]:
         raise ValueError(
-            f"{asked} is Adam without weight decay, found learner={config['learner']}, "
+            f"{key} needs Adam without weight decay, found learner={config['learner']}, "
             f"weight_decay={config['weight_decay']}: use learner=adam and weight_decay=0"
         )
     if config["clip_grad_norm"]:
-        raise ValueError(f"{asked}: the norm of all gradients is not known to sparse steps: leave clip_grad_norm out")
-
-
-def _id_table(model):
-    """The table with a learned row an item of a model that trains rows, None where it has none."""
-    if sequence_states(model) is None:
-        return None
-    table = getattr(model.item_embedding, "id_embedding", model.item_embedding)
-    return table if isinstance(table, nn.Embedding) else None
+        raise ValueError(f"{key}: sparse steps do not know the norm of all gradients: leave clip_grad_norm out")

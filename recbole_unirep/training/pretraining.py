@@ -1,4 +1,4 @@
-"""recbole_unirep.training.pretraining: RecBole's pre-training (S3Rec), resumable to the same numbers."""
+"""recbole_unirep.training.pretraining: RecBole's pre-training (S3Rec); a resumed run gives the same numbers."""
 
 from pathlib import Path
 from time import perf_counter
@@ -11,38 +11,38 @@ from recbole_unirep.training.s3rec import LOSSES, PretrainingStep
 
 
 def check_stage(config):
-    """Raises ValueError where a stage of training has no validation and is followed by none here (RaCT's first two)."""
+    """Raises ValueError for stages that have no validation and no following stage here (the first two of RaCT)."""
     if config["train_stage"] in (None, "pretrain", "finetune"):
         return
     if config["model"] != "RaCT":
-        raise ValueError(f"train_stage={config['train_stage']} is of RaCT alone: choose pretrain or finetune")
+        raise ValueError(f"train_stage={config['train_stage']} exists for RaCT only: choose pretrain or finetune")
     raise ValueError(
-        f"train_stage={config['train_stage']} of RaCT is a run of its own, of RecBole itself: here "
-        f"--train_stage=finetune trains on from its file, --pre_model_path=FILE --unsafe_pickle=True"
+        f"train_stage={config['train_stage']} of RaCT is a separate run of RecBole itself: run it there, then continue "
+        f"here from its file with --train_stage=finetune --pre_model_path=FILE --unsafe_pickle=True"
     )
 
 
 class Pretraining:
-    """Mixin over RecBole's PretrainTrainer and our engine, which stands behind it."""
+    """Mixin for RecBole's PretrainTrainer; our engine comes after it in the method resolution order."""
 
     def pretrain(self, train_data, verbose=True, show_progress=False):
-        """Trains the model's first objective for `pretrain_epochs`; continues where it was interrupted.
+        """Trains the pre-training objective for `pretrain_epochs`; continues an interrupted pre-training.
 
         Args:
             train_data: RecBole's loader.
-            verbose (bool): whether to log every epoch.
-            show_progress (bool): progress bar.
+            verbose (bool): True to log every epoch.
+            show_progress (bool): True to show a progress bar.
 
         Returns:
-            tuple: as RecBole's, no score and no result.
+            tuple: initial validation score and no result, as in RecBole.
         """
         step = PretrainingStep(self.model)
-        self.model.loss_names, self.model.loss_weights = LOSSES, step.weights
+        self.loss_names, self.loss_weights = LOSSES, step.weights
         last = self.run_dir / LAST_PRETRAINED
         if last.is_file():
             self._restore(last, train_data, stage="pretrain")
         else:
-            self.epoch_log.cut("pretrain", 0)  # a kill may have left the line of an epoch without its checkpoint
+            self.epoch_log.cut("pretrain", 0)  # a killed run may have logged an epoch whose checkpoint is missing
         for epoch in range(self.start_epoch, self.pretrain_epochs):
             started = perf_counter()
             self._watch(epoch, train_data)
@@ -56,22 +56,22 @@ class Pretraining:
         return self.best_valid_score, self.best_valid_result
 
     def save_pretrained_model(self, epoch, saved_model_file):
-        """Writes the pre-trained model as tensors and plain values, and its cost; RecBole's own pickles its Config."""
+        """Writes the pre-trained model and its training time as tensors and plain values; RecBole would pickle."""
         seconds = self.earlier_seconds + perf_counter() - self.started
         cost = {"train_seconds": self.train_seconds, "seconds": seconds}
         checkpoint.save({**self._model_state(epoch), **cost}, Path(saved_model_file))
 
 
 def hand_over(trainer, train_data, build):
-    """Pre-trains unless an earlier session has, and hands the weights to the fine-tuning.
+    """Pre-trains unless the run has already done so, and passes the weights to the fine-tuning.
 
     Args:
-        trainer (Pretraining): of the first stage.
+        trainer (Pretraining): trainer of the first stage.
         train_data: RecBole's loader.
-        build (callable): a trainer of the same run with keys changed.
+        build (callable): returns a trainer of the same run; takes changed keys.
 
     Returns:
-        tuple: trainer of the fine-tuning, which has counted the seconds so far, and seconds of the epochs before it.
+        tuple: trainer of the fine-tuning, which includes the seconds so far, and seconds of the pre-training epochs.
     """
     path, config = trainer.run_dir / PRETRAINED, trainer.config
     if path.is_file():
@@ -79,7 +79,7 @@ def hand_over(trainer, train_data, build):
     else:
         trainer.fit(train_data, show_progress=config["show_progress"])
         trainer.save_pretrained_model(trainer.pretrain_epochs, str(path))
-    # The same start, whether it was pre-trained now or in an earlier session.
+    # Fine-tuning starts from the same random state, whether pre-training ran just now or before an interruption.
     init_seed(config["seed"], config["reproducibility"])
     train_data.generator.manual_seed(config["seed"])
     finetuning = build(train_stage="finetune", pre_model_path=str(path))

@@ -1,24 +1,25 @@
-"""recbole_unirep.training.s3rec: the pre-training step of RecBole's S3Rec, drawn and counted in tensors.
+"""recbole_unirep.training.s3rec: the pre-training step of RecBole's S3Rec, vectorised.
 
-RecBole builds every batch in Python, with a list of 0 and 1 over all attributes for every position, padding included,
-and encodes and scores the padding too. Here the attributes are rows of one multi-hot matrix, masks and segments are
-drawn for the whole batch, rows of like length are encoded together without their padding, and positions that no loss
-counts are not scored. The objective and the distribution of masks, negatives and segments are RecBole's.
+RecBole builds every batch in Python, with a 0/1 list over all attributes for every position, and also encodes and
+scores the padding. Here the attributes are rows of one multi-hot matrix, and masks and segments are drawn for the whole
+batch. Rows of similar length are encoded together without padding, and only positions that enter a loss are scored. The
+objective and the distribution of masks, negatives and segments are RecBole's.
 
-Where RecBole 1.2.1, and so this, differs from the S3-Rec paper and its authors' code:
+Differences between RecBole 1.2.1 (and thus this module) and the S3-Rec paper and its authors' code:
     - The authors mask the last item of every sequence and the others with `mask_ratio`; RecBole masks every item with
       `mask_ratio`, so a short sequence may have no masked item at all.
-    - The authors take the wrong segment out of all users' items, RecBole out of those of the batch; either may hold
-      the row's own items.
-    - The authors' longest sequence ends with the last training item, RecBole's with the item before it, because its
-      rows are the histories before training targets.
-    - RecBole pre-trains with padding on the left and fine-tunes with padding on the right, so that a position embedding
-      is learned for one place and used for another; the authors pad on the left in both stages.
-    - With an attribute of one value an item (`token`), RecBole gives an item without a value the last attribute; with
-      several (`token_seq`) it gives it none, as the authors do.
-    - Both draw the mask token as a negative item now and then, and both count one negative where the paper's
-      contrastive loss sums over all of them.
-    - RecBole's batch is `train_batch_size` (2048) sequences, the authors' 100; the losses are sums over it in both.
+    - The authors draw the negative segment from the items of all users, RecBole from the items of the batch. Either
+      may contain the row's own items.
+    - The authors' longest sequence ends with the last training item. RecBole's ends with the item before it, because
+      its rows are the histories before training targets.
+    - RecBole pre-trains with padding on the left and fine-tunes with padding on the right. A position embedding is thus
+      learned at one place and used at a different one. The authors pad on the left in both stages.
+    - If the attribute has one value per item (`token`), RecBole gives items without a value the last attribute. With
+      several values (`token_seq`) it gives them none, as the authors do.
+    - Both sometimes draw the mask token as a negative item. Both use one negative, while the paper's contrastive loss
+      sums over all of them.
+    - A batch has `train_batch_size` (2048) sequences in RecBole, 100 in the authors' code; the losses are sums over the
+      batch in both.
 
 Reference:
     Zhou et al., "S3-Rec: Self-Supervised Learning for Sequential Recommendation with Mutual Information Maximization",
@@ -30,14 +31,15 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-ROWS_AT_ONCE = 256  # rows of like length that are encoded together
+ROWS_AT_ONCE = 256  # rows of similar length that are encoded together
 LOSSES = ("associated_attribute", "masked_item", "masked_attribute", "segment")
 
 
 class PretrainingBatch(NamedTuple):
-    """Sequences that end at the last column, 0 pads on the left, each of shape: [B, L], int64.
+    """Sequences that end at the last column, 0 pads on the left, shape of each: [B, L], int64.
 
-    The fields are those of RecBole's `S3Rec.pretrain`, but for its features, which are rows of the attribute matrix.
+    The fields are the arguments of RecBole's `S3Rec.pretrain`, without its features: these are rows of the attribute
+    matrix.
     """
 
     masked_items: torch.Tensor
@@ -49,7 +51,7 @@ class PretrainingBatch(NamedTuple):
 
 
 class PretrainingStep:
-    """The four losses of a batch of RecBole's S3Rec, for its trainer's `loss_func`.
+    """Computes the four losses of RecBole's S3Rec for a batch; used as the trainer's `loss_func`.
 
     Args:
         model (recbole S3Rec): in stage 'pretrain', on its device.
@@ -61,10 +63,10 @@ class PretrainingStep:
         self.weights = (model.aap_weight, model.mip_weight, model.map_weight, model.sp_weight)
 
     def __call__(self, interaction):
-        """Weighted losses of one of RecBole's batches.
+        """Returns the weighted losses of one of RecBole's batches.
 
         Args:
-            interaction (Interaction): item ids with padding on the right, and their number.
+            interaction (Interaction): item ids with padding on the right, and sequence lengths.
 
         Returns:
             tuple[Tensor, ...]: in the order of LOSSES, each of shape: [].
@@ -74,7 +76,7 @@ class PretrainingStep:
         return tuple(weight * loss for weight, loss in zip(self.weights, losses))
 
     def losses(self, batch):
-        """Losses before weighting, sums over the batch as RecBole's.
+        """Returns the losses before weighting, summed over the batch as in RecBole.
 
         Args:
             batch (PretrainingBatch): B sequences.
@@ -106,12 +108,12 @@ class PretrainingStep:
         return associated, item, masked, _contrast(model.sp_norm(context), right, wrong)
 
     def _attribute_loss(self, states, items):
-        """Cross entropy of every attribute at every state; states [n, H], items [n]."""
+        """Returns the binary cross entropy of every attribute at every state; states [n, H], items [n]."""
         scores = states @ self.model.feature_embedding.weight.T  # [n, n_attributes]
         return functional.binary_cross_entropy_with_logits(scores, self.attributes[items].float(), reduction="sum")
 
     def _states(self, sequences):
-        """RecBole's bidirectional forward of sequences that were cut on the left; [n, L] to [n, L, H]."""
+        """Runs RecBole's bidirectional encoder on sequences whose left padding was cut; [n, L] to [n, L, H]."""
         model = self.model
         place = torch.arange(model.max_seq_length - sequences.size(1), model.max_seq_length, device=sequences.device)
         hidden = model.dropout(model.LayerNorm(model.item_embedding(sequences) + model.position_embedding(place)))
@@ -120,32 +122,32 @@ class PretrainingStep:
 
 
 def attribute_matrix(model):
-    """Which attributes an item has, as RecBole's S3Rec counts them.
+    """Returns which attributes each item has, as RecBole's S3Rec encodes them.
 
     Args:
-        model (recbole S3Rec): holds the column of attributes, `item_attribute`.
+        model (recbole S3Rec): holds the attribute column, `item_attribute`.
 
     Returns:
         Tensor: shape: [n_items, n_attributes], bool; the row of the padding item is empty.
     """
-    codes = model.item_feat[model.FEATURE_FIELD].long()  # 0 is no attribute
+    codes = model.item_feat[model.FEATURE_FIELD].long()  # 0 means no attribute
     matrix = torch.zeros(len(codes), model.n_features + 1, dtype=torch.bool)
     matrix.scatter_(1, codes.reshape(len(codes), -1), True)
     matrix = matrix[:, 1:]
     if codes.dim() == 1:
-        matrix[codes == 0, -1] = True  # RecBole's features[0 - 1] = 1
+        matrix[codes == 0, -1] = True  # as RecBole does: features[0 - 1] = 1
     matrix[0] = False
     return matrix
 
 
 def draw_batch(item_seq, length, mask_token, mask_ratio):
-    """Masks items and segments at random, by torch's generator.
+    """Masks items and segments at random, with torch's global generator.
 
     Args:
         item_seq (Tensor): item ids, 0 pads on the right, shape: [B, L], int64.
-        length (Tensor): items of each row, at least 1, shape: [B], int64.
-        mask_token (int): the id that masks; one more than the largest item id.
-        mask_ratio (float): probability of an item to be masked.
+        length (Tensor): number of items per row, at least 1, shape: [B], int64.
+        mask_token (int): id of the mask, one more than the largest item id.
+        mask_ratio (float): probability that an item is masked.
 
     Returns:
         PretrainingBatch: B sequences.
@@ -157,13 +159,13 @@ def draw_batch(item_seq, length, mask_token, mask_ratio):
     neg_items = items.clone()
     neg_items[is_masked] = _other_items(items[is_masked.nonzero()[:, 0]], mask_token)
 
-    in_batch = items[is_item]  # every row's items one after the other
+    in_batch = items[is_item]  # items of all rows, concatenated
     size = 1 + _below(length // 2)
     start = _below(length - size + 1)[:, None]
     source = (_below(len(in_batch) - size + 1)[:, None] + place - start).clamp(0, len(in_batch) - 1)
     in_segment = (place >= start) & (place < start + size[:, None])
     is_context = is_item & ~in_segment
-    is_short = length[:, None] < 2  # one item has no context: it stays as it is, in all three
+    is_short = length[:, None] < 2  # a single item has no context: all three segments keep it unchanged
 
     def segments(inside, outside):
         return torch.where(is_short, items, torch.where(in_segment, inside, outside))
@@ -180,7 +182,7 @@ def draw_batch(item_seq, length, mask_token, mask_ratio):
 
 
 def _other_items(rows, largest):
-    """An id of 1..largest that is not in the row, for each row of [n, L], shape: [n]."""
+    """Draws for each row of [n, L] an id of 1..largest that is not in the row, shape: [n]."""
     drawn = torch.randint(1, largest + 1, (len(rows),), device=rows.device)
     again = (rows == drawn[:, None]).any(dim=1).nonzero()[:, 0]
     while len(again):
@@ -190,11 +192,11 @@ def _other_items(rows, largest):
 
 
 def _below(bound):
-    """A whole number of 0..bound-1 for each bound, 0 where the bound is 0, shape and type as the bound's."""
+    """Draws an integer of 0..bound-1 for each bound, 0 for bound 0; shape and dtype of `bound`."""
     return (torch.rand(bound.shape, dtype=torch.float64, device=bound.device) * bound).long()
 
 
 def _contrast(states, right, wrong):
-    """How surely each state prefers the right vector, each of shape: [n, H]."""
+    """Returns the contrastive loss of states against right and wrong vectors, shape of each: [n, H]."""
     difference = torch.sigmoid((states * right).sum(dim=-1)) - torch.sigmoid((states * wrong).sum(dim=-1))
     return functional.binary_cross_entropy_with_logits(difference, torch.ones_like(difference), reduction="sum")

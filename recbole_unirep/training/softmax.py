@@ -1,6 +1,6 @@
 """recbole_unirep.training.softmax: full and sampled softmax cross entropy without [positions, n_items] logits.
 
-Positions go through in chunks; of each only what it adds to the gradients is kept.
+Positions are processed in chunks. Each chunk adds its part to the gradients, then its logits are discarded.
 
 Reference:
     Bengio and Senecal, "Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language Model",
@@ -13,13 +13,13 @@ Shapes: P positions, N rows of the table, S sampled negatives, H hidden_size.
 
 import torch
 
-CHUNK_CELLS = {"cpu": 2**21, "cuda": 2**27}  # logits held at once: what a CPU's cache holds, what a GPU can spare
+CHUNK_CELLS = {"cpu": 2**21, "cuda": 2**27}  # logits held at once: fits a CPU's cache, is little memory on a GPU
 
 
 class _FusedSoftmax(torch.autograd.Function):
-    """Mean of -log(e^p / (e^p + sum of e^(s + w))), p a position's own score, s its scores of a table's rows.
+    """Mean of -log(e^p / (e^p + sum of e^(s + w))), where p is a position's target score and s its scores of the rows.
 
-    `added_own` is part of p; `added` of s, at the pairs of position and row that `pairs` names.
+    w is `log_weights`. `added_own` is part of p. `added` is part of s, at the (position, row) pairs in `pairs`.
     """
 
     @staticmethod
@@ -29,7 +29,7 @@ class _FusedSoftmax(torch.autograd.Function):
             positive += added_own
             first_pair = torch.searchsorted(pairs[0], torch.arange(len(states) + 1, device=states.device))
             added_gradient = torch.empty_like(added)
-        positive_share = torch.empty_like(positive)  # probability of the position's own item
+        positive_share = torch.empty_like(positive)  # probability of the position's target
         states_gradient, table_gradient = torch.empty_like(states), torch.zeros_like(table)
         buffer = states.new_empty(min(chunk_rows, len(states)), len(table))
         loss = states.new_zeros(())
@@ -44,7 +44,7 @@ class _FusedSoftmax(torch.autograd.Function):
                 at = pairs[0][part] - start, pairs[1][part]
                 scores.index_put_(at, added[part], accumulate=True)
             has_own = (own[rows] >= 0).nonzero()[:, 0]
-            scores[has_own, own[rows][has_own]] = -torch.inf  # counted once, as the position's own
+            scores[has_own, own[rows][has_own]] = -torch.inf  # the target counts once, through `positive`
             top = torch.maximum(scores.amax(dim=-1), positive[rows])  # [C]
             scores.sub_(top[:, None]).exp_()
             own_mass = (positive[rows] - top).exp()
@@ -70,43 +70,42 @@ class _FusedSoftmax(torch.autograd.Function):
 
 
 def cross_entropy(states, table, targets, additions=None):
-    """Softmax cross entropy over the rows of a table.
+    """Returns the softmax cross entropy over all rows of a table.
 
     Args:
         states (Tensor): shape: [P, H].
-        table (Tensor): one row an item, shape: [N, H].
-        targets (Tensor): row of each position's next item, shape: [P], int64.
-        additions (SoftmaxAdditions or None): what is added to scores; columns are rows of the table.
+        table (Tensor): one row per item, shape: [N, H].
+        targets (Tensor): table row of each position's target, shape: [P], int64.
+        additions (SoftmaxAdditions or None): values added to scores; its columns are rows of the table.
 
     Returns:
-        Tensor: mean over positions, float32 at least, shape: [].
+        Tensor: mean over positions, float32 or wider, shape: [].
     """
     return _softmax_loss(states, torch.nn.functional.embedding(targets, table), table, None, targets, additions)
 
 
 def sampled_cross_entropy(states, positives, negatives, log_weights, own, additions=None):
-    """Softmax cross entropy whose normaliser is estimated from negatives that all positions share.
+    """Returns the softmax cross entropy whose normaliser is estimated from negatives shared by all positions.
 
-    A negative counts e^score / (expected count), so that the sum over negatives is an unbiased estimate of the sum
-    over the catalogue. The position's own item is always there, so it is not corrected, and not counted again where
-    it was drawn too.
+    A drawn negative counts e^score / (expected count), so the sum over negatives is an unbiased estimate of the sum
+    over the catalogue. The target is always included without correction. If it was drawn too, it is not counted again.
 
     Args:
         states (Tensor): shape: [P, H].
-        positives (Tensor): rows of the next items, shape: [P, H].
-        negatives (Tensor): rows of the drawn items, each once, shape: [S, H].
+        positives (Tensor): vectors of the targets, shape: [P, H].
+        negatives (Tensor): vectors of the drawn items, each item once, shape: [S, H].
         log_weights (Tensor): log(times drawn / expected times) of each drawn item, shape: [S], float32.
-        own (Tensor): place of each position's next item among the negatives, -1 where it is not, shape: [P], int64.
-        additions (SoftmaxAdditions or None): what is added to scores; columns are places among the negatives.
+        own (Tensor): index of each position's target among the negatives, -1 if it was not drawn, shape: [P], int64.
+        additions (SoftmaxAdditions or None): values added to scores; its columns are indices of the negatives.
 
     Returns:
-        Tensor: mean over positions, float32 at least, shape: [].
+        Tensor: mean over positions, float32 or wider, shape: [].
     """
     return _softmax_loss(states, positives, negatives, log_weights, own, additions)
 
 
 def _softmax_loss(states, positives, table, log_weights, own, additions):
-    dtype = torch.promote_types(states.dtype, torch.float32)  # mixed precision would lose the small probabilities
+    dtype = torch.promote_types(states.dtype, torch.float32)  # half precision would lose small probabilities
     if log_weights is not None:
         log_weights = log_weights.to(dtype)
     with torch.autocast(states.device.type, enabled=False):
@@ -119,6 +118,6 @@ def _softmax_loss(states, positives, table, log_weights, own, additions):
 
 
 def _chunk_rows(table):
-    """Positions of a chunk: its logits take no more than CHUNK_CELLS or than the table itself does."""
+    """Returns the number of positions per chunk; its logits are at most as large as CHUNK_CELLS or as the table."""
     cells = CHUNK_CELLS.get(table.device.type, CHUNK_CELLS["cuda"])
     return max(cells // len(table), table.size(1), 1)

@@ -1,8 +1,8 @@
-"""recbole_unirep.training.trainer: RecBole's trainers with our engine.
+"""recbole_unirep.training.trainer: our training engine, a subclass of RecBole's Trainer.
 
-One row a user where the model is causal, validation by full ranking with one forward a user, checkpoints that resume
-to the same numbers. `trainer_class` lays it under the trainer that RecBole has for a model, so that its special
-trainers (pre-training, knowledge graphs) keep their training steps.
+It trains causal models on user sequences, validates by full ranking with one forward pass per user, and writes
+checkpoints from which a resumed run gives the same numbers. `recbole_trainers` combines it with RecBole's special
+trainers.
 """
 
 from logging import getLogger
@@ -14,13 +14,20 @@ import torch
 from recbole.data.dataloader import AbstractDataLoader, KnowledgeBasedDataLoader
 from recbole.data.interaction import Interaction
 from recbole.evaluator import Collector, Evaluator
-from recbole.trainer import NCLTrainer, PretrainTrainer, Trainer
+from recbole.trainer import Trainer
 from recbole.utils import early_stopping
 from tqdm import tqdm
 
 from recbole_unirep import parallel
 from recbole_unirep.runs.folder import BEST, LAST
-from recbole_unirep.scoring.model_contract import sequence_states
+from recbole_unirep.scoring.model_contract import (
+    Clusters,
+    HasCodes,
+    NamedLosses,
+    RowTrained,
+    WeightedLosses,
+    sequence_states,
+)
 from recbole_unirep.scoring.protocols import RECBOLE, evaluate_protocols
 from recbole_unirep.training import checkpoint
 from recbole_unirep.training.data_parallel import SharedLoader, mean_over_processes, synchronised
@@ -28,16 +35,15 @@ from recbole_unirep.training.epoch_log import EpochLog
 from recbole_unirep.training.finite import Finite
 from recbole_unirep.training.losses import row_loss
 from recbole_unirep.training.optimization import Optimization
-from recbole_unirep.training.pretraining import Pretraining
 
 RECBOLE_LOADERS = (AbstractDataLoader, KnowledgeBasedDataLoader)
 
 
 class EngineTrainer(Finite, Trainer):
-    """RecBole's Trainer with row training, rank evaluation and resumable checkpoints.
+    """RecBole's Trainer with training on user sequences, evaluation by ranks and resumable checkpoints.
 
     Args:
-        config (Config): `run_dir` is the run's folder, which exists.
+        config (Config): `run_dir` is the run's folder and must exist.
         model (recbole AbstractRecommender): on its device.
     """
 
@@ -59,20 +65,23 @@ class EngineTrainer(Finite, Trainer):
         self.valid_metric_bigger = config["valid_metric_bigger"]
         self.test_batch_size = config["eval_batch_size"]
         self.device = config["device"]
-        self.clip_grad_norm, self.enable_amp = config["clip_grad_norm"], config["enable_amp"]  # RecBole's NCL has its
-        self.enable_scaler = config["enable_scaler"]  # own loop, which reads them
+        self.clip_grad_norm, self.enable_amp = config["clip_grad_norm"], config["enable_amp"]  # these three are read
+        self.enable_scaler = config["enable_scaler"]  # by the training loop of RecBole's NCL
         self.gpu_available = self.device.type == "cuda"
         self.start_epoch = self.cur_step = 0
         self.best_valid_score = -np.inf if self.valid_metric_bigger else np.inf
         self.best_valid_result = self.best_epoch = None
         self.train_loss_dict = {}
-        self.train_seconds = self.earlier_seconds = 0.0  # the latter: of the sessions before this one
+        self.loss_names = model.loss_names if isinstance(model, NamedLosses) else None
+        self.loss_weights = model.loss_weights if isinstance(model, WeightedLosses) else None
+        self.n_training_items = None  # number of item ids in our training rows, padding included
+        self.train_seconds = self.earlier_seconds = 0.0  # earlier_seconds: of the run before it was resumed
         self.started = perf_counter()
         self.has_stopped = False
         self.optimization = Optimization(config, model)
         self.optimizer = self._build_optimizer(params=self.optimization.dense_parameters)
         if parallel.world_size() > 1 and type(self) is not EngineTrainer:
-            raise ValueError(f"{config['model']} ({type(self).__name__}) trains in one process: leave nproc at 1")
+            raise ValueError(f"{config['model']} ({type(self).__name__}) trains in one process only: leave nproc at 1")
         is_causal = sequence_states(model) is not None
         self.losses = synchronised(model, self._losses, uses_all=is_causal and config["training_rows"] != "prefix")
         self.eval_type = config["eval_type"]
@@ -81,16 +90,16 @@ class EngineTrainer(Finite, Trainer):
         self.item_tensor = self.tot_item_num = None
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
-        """Trains until validation has not improved for `stopping_step` evaluations, or `epochs` are over.
+        """Trains until validation has not improved for `stopping_step` evaluations, or for `epochs` epochs.
 
         Args:
             train_data (TrainingRows or RecBole's loader): the training data.
-            valid_data (HeldOut or None): without it the last epoch is the chosen one.
-            verbose (bool): whether to log every epoch.
-            saved (bool): whether to write checkpoints.
-            show_progress (bool): progress bar.
+            valid_data (HeldOut or None): validation split; None keeps the last epoch.
+            verbose (bool): True to log every epoch.
+            saved (bool): True to write checkpoints.
+            show_progress (bool): True to show a progress bar.
             callback_fn (callable or None): called with epoch and validation score after each evaluation; training
-                ends where it answers True.
+                stops if it returns True.
 
         Returns:
             tuple[float, dict]: best validation score and result.
@@ -101,7 +110,7 @@ class EngineTrainer(Finite, Trainer):
             if self.has_stopped:
                 break
             started = perf_counter()
-            if hasattr(self.model, "e_step") and epoch % self.num_m_step == 0:  # RecBole's NCL clusters anew
+            if isinstance(self.model, Clusters) and epoch % self.num_m_step == 0:
                 self.model.e_step()
             self._watch(epoch, train_data, valid_data)
             losses = self._train_epoch(train_data, epoch, show_progress=show_progress)
@@ -109,9 +118,9 @@ class EngineTrainer(Finite, Trainer):
             train_seconds = round(perf_counter() - started, 3)
             record = {"epoch": epoch, "train_seconds": train_seconds, **self._named(losses, len(train_data))}
             record.update(self.optimization.report(self.optimizer))
-            is_best = valid_data is None or self.eval_step <= 0  # without validation the last epoch is the chosen one
-            is_unchosen_end = epoch + 1 == self.epochs and self.best_valid_result is None  # such as Pop's one epoch
-            if not is_best and ((epoch + 1) % self.eval_step == 0 or is_unchosen_end):
+            is_best = valid_data is None or self.eval_step <= 0  # without validation, the last epoch is kept
+            is_end_unvalidated = epoch + 1 == self.epochs and self.best_valid_result is None  # such as Pop's one epoch
+            if not is_best and ((epoch + 1) % self.eval_step == 0 or is_end_unvalidated):
                 is_best = self._validate(valid_data, record, show_progress)
             self.train_seconds += train_seconds
             self.epoch_log.write(record, is_best and "valid_score" in record, verbose)
@@ -121,13 +130,13 @@ class EngineTrainer(Finite, Trainer):
                 self._save_last(epoch, train_data, self.run_dir / LAST)
             if callback_fn and "valid_score" in record and callback_fn(epoch, record["valid_score"]):
                 break
-        if saved and not Path(self.saved_model_file).is_file():  # resumed to end before the first validation
+        if saved and not Path(self.saved_model_file).is_file():  # a resumed run that ends before its first validation
             self._save_checkpoint(self.start_epoch - 1)
         self.epoch_log.close()
         return self.best_valid_score, self.best_valid_result
 
     def _validate(self, valid_data, record, show_progress):
-        """Evaluates, updates early stopping and the epoch's record; True where this is the best epoch so far."""
+        """Validates, updates early stopping and the epoch's record; returns True if this is the best epoch so far."""
         started = perf_counter()
         score, result = self._valid_epoch(valid_data, show_progress)
         self.best_valid_score, self.cur_step, self.has_stopped, is_best = early_stopping(
@@ -136,12 +145,12 @@ class EngineTrainer(Finite, Trainer):
         if is_best:
             self.best_valid_result = result
         record.update(valid_seconds=round(perf_counter() - started, 3), valid_score=score, **result)
-        if hasattr(self.model, "codebook_report"):
+        if isinstance(self.model, HasCodes):
             record.update(self.model.codebook_report())
         return is_best
 
     def _valid_epoch(self, valid_data, show_progress=False):
-        """Validation score and metrics by full ranking, or by RecBole's evaluation under protocol recbole."""
+        """Returns validation score and metrics, by full ranking or by RecBole's evaluation under protocol recbole."""
         (result,) = self.evaluate(valid_data, load_best_model=False).values()
         return result[self.valid_metric], result
 
@@ -154,21 +163,21 @@ class EngineTrainer(Finite, Trainer):
         protocols=("full",),
         ranks_file=None,
     ):
-        """Metrics of a split under each protocol.
+        """Returns the metrics of a split under each protocol.
 
         Args:
-            eval_data (HeldOut or RecBole's loader): the split; of a loader RecBole's own evaluation is the protocol.
-            load_best_model (bool): whether to read the chosen checkpoint first.
-            model_file (str or None): another checkpoint to read.
-            show_progress (bool): unused, as in RecBole's signature.
-            protocols (sequence of str): names out of `evaluation.PROTOCOLS`.
-            ranks_file (Path or None): file that gets every user's ranks.
+            eval_data (HeldOut or RecBole's loader): the split; a loader is evaluated by RecBole's own evaluation.
+            load_best_model (bool): True to load the best checkpoint first.
+            model_file (str or None): checkpoint to load instead of the best one.
+            show_progress (bool): unused; part of RecBole's signature.
+            protocols (sequence of str): names in `evaluation.PROTOCOLS`.
+            ranks_file (Path or None): file for the rank of every user's target.
 
         Returns:
             dict[str, dict[str, float]]: protocol to metrics.
         """
         if load_best_model:
-            with parallel.main_first():  # which has written it
+            with parallel.main_first():  # the main process has written the file
                 state = checkpoint.load_weights(self.model, Path(model_file or self.saved_model_file), self.device)
             self.best_epoch = state["epoch"]
         self.model.eval()
@@ -178,7 +187,7 @@ class EngineTrainer(Finite, Trainer):
         return evaluate_protocols(self.model, eval_data, protocols, self.config, ranks_file)
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        """Sum over the batches of an epoch of every part of the loss, as RecBole's trainers expect it of each other."""
+        """Trains one epoch; returns each part of the loss summed over the batches, the form RecBole's trainers use."""
         if isinstance(train_data, RECBOLE_LOADERS):
             loss_func = loss_func or self.model.calculate_loss
             if parallel.world_size() > 1:
@@ -186,6 +195,7 @@ class EngineTrainer(Finite, Trainer):
                 loss_func = train_data.weighted(self.losses)
         else:
             loss_func, train_data.epoch = self.losses, epoch_idx
+            self.n_training_items = train_data.n_items
         self.model.train()
         self.optimization.total_steps = self.epochs * len(train_data)
         total = 0.0
@@ -201,24 +211,25 @@ class EngineTrainer(Finite, Trainer):
         return mean_over_processes(tuple(total.tolist()) if isinstance(losses, tuple) else total.item())
 
     def _losses(self, batch):
-        """Losses of one of RecBole's batches, or of training rows."""
+        """Returns the losses of one of RecBole's batches or of a batch of training rows."""
         if isinstance(batch, Interaction):
             return self.model.calculate_loss(batch)
-        if hasattr(self.model, "row_losses"):
+        if isinstance(self.model, RowTrained):
             return self.model.row_losses(batch)
-        return (row_loss(self.model, batch, self.config),)
+        return (row_loss(self.model, batch, self.n_training_items, self.config),)
 
     def _named(self, losses, n_batches):
-        """The mean training loss of a batch and its parts by name, those of our models as they are before weighting."""
+        """Returns the mean training loss per batch and its parts by name; parts with known weights are unweighted."""
         losses = [loss / n_batches for loss in _flat(losses)]
         self.train_loss_dict[len(self.train_loss_dict)] = sum(losses)
-        names = getattr(self.model, "loss_names", [f"part_{place + 1}" for place in range(len(losses))])
-        weights = getattr(self.model, "loss_weights", [1] * len(losses))
+        names, weights = self.loss_names, self.loss_weights
+        names = [f"part_{place + 1}" for place in range(len(losses))] if names is None else names
+        weights = [1] * len(losses) if weights is None else weights
         parts = zip(names, losses, weights) if len(losses) > 1 else ()
         return {"train_loss": sum(losses), **{f"{name}_loss": loss / (weight or 1) for name, loss, weight in parts}}
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
-        """Writes the chosen model: weights and RecBole's other parameters."""
+        """Writes the best model: weights and RecBole's other parameters."""
         checkpoint.save(self._model_state(epoch), Path(kwargs.get("saved_model_file", self.saved_model_file)))
 
     def _model_state(self, epoch):
@@ -229,7 +240,7 @@ class EngineTrainer(Finite, Trainer):
         }
 
     def _save_last(self, epoch, train_data, path):
-        """Writes all that continuing takes: weights, optimizer, early stopping and random states."""
+        """Writes everything that a resumed run needs: weights, optimizer, early stopping and random states."""
         state = {
             **self._model_state(epoch),
             "optimizer": self.optimizer.state_dict(),
@@ -245,22 +256,22 @@ class EngineTrainer(Finite, Trainer):
         checkpoint.save(state, path)
 
     def resume(self, train_data):
-        """Continues where `_save_last` was written; the following epochs give the numbers of an uninterrupted run.
+        """Restores the last saved epoch. The following epochs give the same numbers as an uninterrupted run.
 
         Args:
-            train_data: the training data, whose generator is set.
+            train_data: the training data; its generator is restored.
         """
         self._restore(self.run_dir / LAST, train_data, stage=None)
 
     def _restore(self, path, train_data, stage):
-        """Reads what `_save_last` wrote and drops the lines of metrics.jsonl that came after it."""
+        """Reads the file of `_save_last` and drops the later lines of metrics.jsonl."""
         state = checkpoint.load_weights(self.model, path, self.device)
         self.optimizer.load_state_dict(state["optimizer"])
         self.optimization.load_state_dict(state["optimization"])
         if len(state["random"]) != parallel.world_size():
             raise ValueError(
-                f"{path} was written by {len(state['random'])} processes, {parallel.world_size()} are here: "
-                f"start as many"
+                f"{path} was written by {len(state['random'])} processes, found {parallel.world_size()}: resume it "
+                f"with {len(state['random'])} processes"
             )
         checkpoint.set_random_state(state["random"][parallel.rank()], train_data)
         self.start_epoch = state["epoch"] + 1
@@ -272,29 +283,8 @@ class EngineTrainer(Finite, Trainer):
         self.epoch_log.cut(stage, self.start_epoch)
 
 
-def trainer_class(recbole_trainer):
-    """A class with RecBole's special training steps, if any, over our engine.
-
-    Args:
-        recbole_trainer (type): what RecBole's `get_trainer` returns.
-
-    Returns:
-        type: a subclass of EngineTrainer.
-
-    Raises:
-        ValueError: the trainer is of another kind (decision trees).
-    """
-    if recbole_trainer is Trainer:
-        return EngineTrainer
-    if not issubclass(recbole_trainer, Trainer):
-        raise ValueError(f"{recbole_trainer.__name__} does not train by gradients: run this model with RecBole itself")
-    bases = (Pretraining,) if issubclass(recbole_trainer, PretrainTrainer) else ()
-    own_fit = {"fit": EngineTrainer.fit} if recbole_trainer is NCLTrainer else {}  # RecBole's is Trainer's, and e_step
-    return type(recbole_trainer.__name__, (*bases, recbole_trainer, EngineTrainer), own_fit)
-
-
 def _flat(losses):
-    """Losses of RecBole's trainers, which nest tuples or return none at all, as one tuple of float."""
+    """Flattens the losses of RecBole's trainers (nested tuples, a number or None) to one tuple of float."""
     if isinstance(losses, (tuple, list)):
         return tuple(part for loss in losses for part in _flat(loss))
     return () if losses is None else (float(losses),)

@@ -13,7 +13,7 @@ from recbole_unirep.analysis.codebook import (
     unique_item_coverage,
 )
 
-# Five items, two levels of four codes: the second and third share a semantic ID.
+# Five items, two levels with four codes each; the second and third item share a semantic ID.
 CODES = np.array([[0, 0], [0, 1], [0, 1], [0, 2], [0, 3]])
 
 
@@ -26,18 +26,18 @@ def test_statistics_by_hand(codes):
     assert collision_rate(codes) == 2 / 5
 
 
-def test_levels_may_have_sizes_of_their_own_and_ids_may_end_early():
+def test_levels_may_have_different_sizes_and_ids_may_end_early():
     codes = np.array([[0, 0], [1, -1], [1, 2], [0, 2]])
     assert codebook_usage(codes, [2, 4]) == [1.0, 0.5]
-    assert entropy(codes, [2, 4]) == pytest.approx([1.0, 0.9182958])  # of shares 1/3 and 2/3
+    assert entropy(codes, [2, 4]) == pytest.approx([1.0, 0.9182958])  # shares 1/3 and 2/3
     assert unique_item_coverage(codes) == 1.0
 
 
-def test_a_level_that_no_item_uses_has_no_entropy():
+def test_a_level_that_no_item_uses_has_entropy_zero():
     assert entropy(np.array([[0, -1]]), [2, 4]) == [0.0, 0.0]
 
 
-def test_even_use_of_all_codes_has_the_perplexity_of_their_number():
+def test_perplexity_of_evenly_used_codes_is_their_number():
     codes = np.arange(8).reshape(8, 1)
     assert perplexity(codes, 8) == pytest.approx([8.0])
     assert unique_item_coverage(codes) == 1.0
@@ -66,5 +66,5 @@ def test_report_has_flat_names_and_plain_floats():
 
 
 def test_a_code_outside_its_codebook_is_an_error():
-    with pytest.raises(ValueError, match="codes reach from 0 to 3 at level 2, codebook_size is 3"):
+    with pytest.raises(ValueError, match="codes range from 0 to 3 at level 2, codebook_size is 3"):
         codebook_report(CODES, 3)

@@ -1,4 +1,4 @@
-"""Health of semantic IDs, by hand."""
+"""Health of semantic IDs: statistics, purity and advice, by hand."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ THRESHOLDS = Thresholds(usage=0.5, perplexity=0.3, coverage=0.9)
 EVEN = np.stack([np.arange(64) // 8, np.arange(64) % 8], axis=1)
 
 
-def test_numbers_of_a_level():
+def test_statistics_of_a_level():
     codes = np.array([[0, 0], [0, -1], [1, 1], [1, 1]])
     first, second = level_report(codes, [2, 4])
     assert first == {
@@ -24,25 +24,25 @@ def test_numbers_of_a_level():
     assert (second["items"], second["dead_codes"], second["usage"]) == (3, 2, 0.5)
 
 
-def test_a_prefix_that_tells_the_label_is_pure_and_chance_is_not():
+def test_a_prefix_that_determines_the_label_is_pure_and_shuffled_labels_are_not():
     labels = [f"kind {code}" for code in EVEN[:, 0]]
     first, second = prefix_purity(EVEN, labels)
     assert (first["prefixes"], first["purity"]) == (8, 1.0)
     assert first["chance"] < 0.5
-    assert second["purity"] == second["chance"] == 1.0  # a prefix an item
+    assert second["purity"] == second["chance"] == 1.0  # one prefix per item
 
 
-def test_purity_by_hand_leaves_out_what_is_unknown():
+def test_purity_leaves_out_items_with_unknown_label():
     codes = np.array([[0], [0], [0], [1], [1], [1]])
     (report,) = prefix_purity(codes, ["a", "a", "b", "b", None, None])
     assert report["purity"] == 3 / 4
 
 
-def test_healthy_codes_are_without_findings():
+def test_healthy_codes_have_no_findings():
     assert findings(EVEN, [8, 8], THRESHOLDS, ()) == []
 
 
-def test_more_codes_than_items_can_fill_are_no_illness():
+def test_more_codes_than_items_are_not_a_problem():
     assert findings(np.arange(10)[:, None], [1000], THRESHOLDS, ()) == []
 
 
@@ -54,17 +54,17 @@ def test_more_codes_than_items_can_fill_are_no_illness():
             np.array([[0, i] for i in range(60)] + [[i, 60] for i in range(1, 8)]),
             [8, 61],
             1,
-            "level 1 has the perplexity",
+            "level 1 has perplexity",
         ),
         (
             np.repeat(EVEN, 2, axis=0),
             [8, 8],
             0,
-            "50.0% distinct semantic IDs an item, 100.0% of 128 items share theirs",
+            "unique item coverage is 50.0%, 100.0% of 128 items share their semantic ID",
         ),
     ],
 )
-def test_an_illness_is_named_with_its_remedy(codes, sizes, level, message):
+def test_a_problem_is_reported_with_its_remedy(codes, sizes, level, message):
     (finding,) = findings(codes, sizes, THRESHOLDS, {"codebook_init"})
     assert finding.level == level
     assert finding.message.startswith(message)
@@ -78,6 +78,6 @@ def test_an_illness_is_named_with_its_remedy(codes, sizes, level, message):
         ({"fit_dead_code_steps"}, "try fit_dead_code_steps: 30 or fewer codes"),
     ],
 )
-def test_advice_names_settings_that_are_there(settings, advice):
+def test_advice_names_only_available_settings(settings, advice):
     (finding,) = findings(EVEN, [64, 8], THRESHOLDS, settings)
     assert finding.message.endswith(advice)

@@ -1,4 +1,4 @@
-"""Figures show the numbers they are given: read back from what is drawn."""
+"""Figures show the given numbers, read back from the drawn figure."""
 
 import subprocess
 import sys
@@ -33,13 +33,13 @@ def points_of(collection):
     return np.asarray(collection.get_offsets()).tolist()
 
 
-def test_bars_are_the_counts_and_ticks_what_all_items_would_give():
+def test_bars_are_the_counts_and_ticks_have_the_shares_of_all_items():
     figure = plots.codes_by_category(COUNTS, ["level 1 (cosine)", "level 2 (cosine)"], "Title")
     assert figure.get_suptitle() == "Title"
     first, second = figure.axes
     assert [[bar.get_width() for bar in bars] for bars in first.containers] == [[6, 2], [1, 3]]
     assert [[bar.get_width() for bar in bars] for bars in second.containers] == [[4, 4], [2, 0]]
-    assert [line.get_xdata().tolist() for line in first.lines] == [[6, 2], [3, 1]]  # 3/4 and 1/4 of 8 and of 4
+    assert [line.get_xdata().tolist() for line in first.lines] == [[6, 2], [3, 1]]  # 3/4 and 1/4 of 8 and 4 items
     assert [label.get_text() for label in first.get_yticklabels()] == ["soap (15)", "brush (5)"]
     assert legend_texts(first.get_legend()) == ["code 4 (8 items)", "code 1 (4 items)", "as in all items"]
     assert first.get_title() == "level 1 (cosine)"
@@ -61,12 +61,12 @@ def test_item_maps_draw_each_item_once_in_its_colour():
     assert legend.get_title().get_text() == "first-level code (items shown)"
 
 
-def test_codebook_maps_draw_dead_codes_as_rings_and_colour_the_others_by_items():
+def test_codebook_maps_draw_dead_codes_as_rings_and_colour_other_codes_by_number_of_items():
     figure = plots.codebook_maps([("level 1", POINTS)], np.array([[0, 5, 1, 0, 9, 2]]), "Title")
     dead, used = figure.axes[0].collections
     assert points_of(dead) == POINTS[[0, 3]].tolist()
     assert len(dead.get_facecolor()) == 0
-    assert points_of(used) == POINTS[[4, 1, 5, 2]].tolist()  # the fullest lies lowest
+    assert points_of(used) == POINTS[[4, 1, 5, 2]].tolist()  # the fullest is drawn first
     assert used.get_array().tolist() == [9, 5, 2, 1]
     assert (np.diff(used.get_sizes()) < 0).all()
     assert figure.axes[0].get_title() == "level 1\n4 codes used, 2 dead (rings)"
@@ -141,19 +141,19 @@ def test_title_legend_and_panels_do_not_cover_each_other(draw):
     ("draw", "message"),
     [
         (lambda: plots.item_maps([("a", POINTS)], [0], ["x"], legend="", title=""), "'a' has 6 points for 1 groups"),
-        (lambda: plots.item_maps([], [], ["x"] * 10, legend="", title=""), "10 groups are asked for: name at most 9"),
+        (lambda: plots.item_maps([], [], ["x"] * 10, legend="", title=""), "10 groups were requested: name at most 9"),
         (lambda: plots.quality_by_id_dimension([0, 8], {"MRR": [[0.1], []]}, ""), r"MRR has values of \[1, 0\] seeds"),
-        (lambda: plots.learning_curves({}, "MRR", ""), "0 learning curves are asked for"),
-        (lambda: plots.codes_by_category(COUNTS._replace(counts=np.ones((1, 6, 2))), [], ""), "6 codes a level"),
+        (lambda: plots.learning_curves({}, "MRR", ""), "0 learning curves were requested"),
+        (lambda: plots.codes_by_category(COUNTS._replace(counts=np.ones((1, 6, 2))), [], ""), "6 codes per level"),
     ],
 )
-def test_what_can_not_be_drawn_is_an_error(draw, message):
+def test_unusable_arguments_are_errors(draw, message):
     with pytest.raises(ValueError, match=message):
         draw()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
-def test_the_same_numbers_give_the_same_bytes_whatever_the_users_settings(tmp_path, suffix):
+def test_equal_numbers_give_equal_bytes_under_any_user_settings(tmp_path, suffix):
     first, second = tmp_path / f"first{suffix}", tmp_path / f"second{suffix}"
     plots.save(plots.learning_curves(CURVES, "MRR", "Title"), first)
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "grid.color": "blue", "savefig.dpi": 30}):
@@ -161,7 +161,7 @@ def test_the_same_numbers_give_the_same_bytes_whatever_the_users_settings(tmp_pa
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_matplotlib_missing_is_one_clear_line():
+def test_missing_matplotlib_gives_one_clear_line():
     code = "import sys; sys.modules['matplotlib'] = None; import recbole_unirep.analysis.plots"
     answer = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True)
     assert answer.returncode == 1

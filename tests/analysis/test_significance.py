@@ -1,4 +1,4 @@
-"""Significance against values known by hand and against what chance must give."""
+"""Significance tests: values by hand, and rates of false positives on simulated data."""
 
 import numpy as np
 import pytest
@@ -18,11 +18,11 @@ def test_user_values_by_hand():
 
 
 @pytest.mark.parametrize("metric", ["gauc", "itemcoverage@10", "hit"])
-def test_a_metric_that_ranks_do_not_decide_has_no_user_values(metric):
+def test_a_metric_that_does_not_follow_from_ranks_has_no_user_values(metric):
     assert user_values(metric, np.array([1, 2])) is None
 
 
-def test_resampled_means_vary_as_the_mean_of_users_does():
+def test_resampled_means_have_the_standard_error_of_the_mean():
     values = np.random.default_rng(1).normal(size=(400, 2))
     means = resampled_means(values, n_resamples=4000, seed=3)
     assert means.shape == (4000, 2)
@@ -37,7 +37,7 @@ def test_the_same_users_are_drawn_for_every_column_and_call():
     assert np.allclose(both[:, :1], resampled_means(values, n_resamples=20, seed=5))
 
 
-def test_draws_in_parts_are_the_draws_at_once(monkeypatch):
+def test_draws_in_parts_equal_draws_at_once(monkeypatch):
     values = np.random.default_rng(1).normal(size=(50, 1))
     at_once = resampled_means(values, n_resamples=20, seed=5)
     monkeypatch.setattr("recbole_unirep.analysis.significance.USERS_AT_ONCE", 150)
@@ -52,17 +52,17 @@ def drawn(generator, n_seeds, n_users=300, user_spread=0.2, seed_spread=0.05, sh
     ]
 
 
-def test_models_that_do_not_differ_are_seldom_told_apart():
+def test_equal_models_are_seldom_significantly_different():
     generator, p_values = np.random.default_rng(7), []
     for _ in range(200):
         found = compared(drawn(generator, 3), drawn(generator, 3))
         p_values.append(found.p_value)
-    # Users of the two sides are independent here; with 3 seeds the test may be a little too keen, not much.
+    # Users of the two models are independent here. With 3 seeds a little over 5 % false positives is acceptable.
     assert np.mean(np.array(p_values) < 0.05) < 0.13
     assert np.mean(np.array(p_values) < 0.5) == pytest.approx(0.5, abs=0.12)
 
 
-def test_without_seeds_resampled_luck_of_seeds_would_be_taken_for_a_difference():
+def test_intervals_over_users_only_mistake_seed_noise_for_a_difference():
     generator, users_alone, both = np.random.default_rng(7), [], []
     for _ in range(100):
         ours = drawn(generator, 3, user_spread=0.01)

@@ -50,7 +50,7 @@ CASES = [
         f"tokenize {LEXICAL} --codebook_size=4 --collaborative=gone",
         "collaborative=gone is for tokenizer=Fused or LETTER",
     ),
-    (f"tokenize {LEXICAL} --n_levels=x", "n_levels=x is no number"),
+    (f"tokenize {LEXICAL} --n_levels=x", "n_levels=x is not a number"),
     ("tokenize --vectors=gone.npy", "gone.npy is missing: give vectors [n_items, dimensions] saved by numpy.save"),
     ("tokenize --vectors=alone.npy", "alone.json is missing, alone.npy lies there"),
     ("encode-items", "encode-items reads a bundle: write unirep encode-items BUNDLE, its folder first"),

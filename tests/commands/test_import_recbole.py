@@ -25,7 +25,7 @@ def test_an_old_checkpoint_is_ranked_as_the_model_it_was_saved_from(shell, monke
 
     code, lines = shell("import-recbole", "old.pth")
     assert code == 2 and shell.said(lines).startswith("unirep: old.pth holds more than tensors and plain values")
-    assert shell.said(lines).endswith("if you trust who made it, add --unsafe_pickle=True")
+    assert shell.said(lines).endswith("if you trust its source, add --unsafe_pickle=True")
     data = f"--data_path={shell.data['data_path']}"
     assert shell("import-recbole", "old.pth", "--unsafe_pickle=True", "--run_dir=new", data)[0] == 0
     assert read_result(Path("new"))["test_result"] == read_result(Path("run"))["test_result"]

@@ -142,7 +142,7 @@ def test_a_trained_models_items_are_joined(shell, tmp_path):
         (["--vectors="], 'vectors is empty: write --vectors="A.npy B.npy"'),
         (["--vectors=a.npy", "--n_level=3"], "RQKMeans has no key n_level: n_levels"),
         (["--vectors=a.npy"], "a.npy is missing: give vectors"),
-        (["--vectors=a.npy", "--codebook_size=many"], "codebook_size=many is no number"),
+        (["--vectors=a.npy", "--codebook_size=many"], "codebook_size=many is not a number"),
         (
             ["--dataset=tiny", "--collaborative=graph"],
             "collaborative=graph is for tokenizer=Fused or LETTER, found RQKMeans",

@@ -1,4 +1,4 @@
-"""Each workaround for RecBole 1.2.1 mends its fault and nothing else."""
+"""Each workaround for RecBole 1.2.1 fixes its bug and changes nothing else."""
 
 import logging
 import types
@@ -17,25 +17,25 @@ from recbole_unirep.compat import workarounds
 
 
 @pytest.fixture(autouse=True)
-def _mended():
+def _workarounds():
     workarounds.apply()
 
 
-def test_a_missing_recbole_is_one_line_that_says_what_to_do(monkeypatch):
+def test_a_missing_recbole_is_reported_with_the_install_command(monkeypatch):
     monkeypatch.setattr(workarounds.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"^RecBole is not installed .*: pip install --no-deps recbole==1.2.1$"):
         workarounds.require_recbole()
 
 
-def test_another_recbole_is_named(monkeypatch):
+def test_an_unsupported_version_of_recbole_is_an_error(monkeypatch):
     monkeypatch.setattr(recbole, "__version__", "1.1.1")
     with pytest.raises(ImportError, match="RecBole 1.2.1 is needed, found 1.1.1: pip install"):
         workarounds.require_recbole()
 
 
-def test_numpy_has_the_names_that_recbole_and_ray_read(monkeypatch):
+def test_numpy_gets_the_names_that_recbole_and_ray_use(monkeypatch):
     for name in ("float_", "complex_", "unicode_", "bool8"):
-        if name in vars(np):  # numpy 1.26 serves bool8 without holding it
+        if name in vars(np):  # numpy 1.26 provides bool8 dynamically
             monkeypatch.delattr(np, name)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -46,7 +46,7 @@ def test_numpy_has_the_names_that_recbole_and_ray_read(monkeypatch):
     assert names == (np.float64, np.complex128, np.str_, np.bool_)
 
 
-def test_numpy_names_that_are_there_are_left(monkeypatch):
+def test_existing_numpy_names_are_not_replaced(monkeypatch):
     monkeypatch.setattr(np, "float_", "numpy's own", raising=False)
     workarounds.add_numpy_names()
     assert np.float_ == "numpy's own"
@@ -54,7 +54,7 @@ def test_numpy_names_that_are_there_are_left(monkeypatch):
 
 @pytest.fixture
 def download(tmp_path, monkeypatch):
-    """A dataset whose download comes from a file: (the dataset, folders seen while it ran)."""
+    """A dataset with a fake download, and a list that records whether the folder existed during the download."""
     seen = []
 
     def fetch(url, folder):
@@ -81,7 +81,7 @@ def download(tmp_path, monkeypatch):
 def test_one_process_downloads_without_a_process_group(download, tmp_path):
     dataset, seen = download
     recbole_dataset.Dataset._download(dataset)
-    assert seen == [False]  # the folder appears when it is complete
+    assert seen == [False]  # the folder appears only when it is complete
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["shop"]
     assert [path.name for path in (tmp_path / "data" / "shop").iterdir()] == ["shop.inter"]
     assert dataset.dataset_path == str(tmp_path / "data" / "shop")
@@ -101,13 +101,13 @@ def test_an_interrupted_download_leaves_no_folder(download, tmp_path):
     assert torch.distributed.barrier is barrier
 
 
-def test_recboles_graph_models_can_fill_their_matrix():
+def test_dok_matrix_has_the_update_that_recboles_graph_models_call():
     matrix = dok_matrix((2, 2))
     matrix._update({(0, 1): 3.0})
     assert matrix.toarray().tolist() == [[0.0, 3.0], [0.0, 0.0]]
 
 
-def test_future_warnings_of_recbole_alone_are_hidden():
+def test_only_future_warnings_of_recbole_are_hidden():
     with warnings.catch_warnings(record=True) as shown:
         warnings.resetwarnings()
         warnings.simplefilter("always")
@@ -118,7 +118,7 @@ def test_future_warnings_of_recbole_alone_are_hidden():
     assert [warning.filename for warning in shown] == ["recbole_unirep.model.unirep.py", "pandas.py", "recbole.py"]
 
 
-def test_anomaly_detection_is_off_although_recbole_turns_it_on():
+def test_anomaly_detection_is_off_after_importing_recboles_models():
     source = (Path(recbole.__file__).parent / "model" / "sequential_recommender" / "sine.py").read_text(
         encoding="utf-8"
     )

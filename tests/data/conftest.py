@@ -1,4 +1,4 @@
-"""Small datasets written for a test, and configs that read them."""
+"""Fixtures that write small datasets and configure models on them."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from recbole_unirep.config import Config
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes atomic files of a dataset named 'made': rows of each file, its header as `name:type` words."""
+    """Writes atomic files of a dataset named 'made' from rows and headers; a header is `name:type` words."""
 
     def write_files(header, rows, item_header=None, item_rows=()):
         folder = tmp_path / "data" / "made"
@@ -22,7 +22,7 @@ def write(tmp_path):
 
 @pytest.fixture
 def configure(tmp_path):
-    """Config of a model on the dataset that `write` wrote."""
+    """Makes the config of a model on the dataset that `write` wrote."""
 
     def make_config(model, **keys):
         return Config(model, "made", config_dict={"data_path": str(tmp_path / "data"), **keys})

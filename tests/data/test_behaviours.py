@@ -1,4 +1,4 @@
-"""Behaviours of interactions: tokens and cut numbers, in rows, histories and shares, and named errors."""
+"""Behaviours of interactions, from tokens or cut numbers: in rows, histories and shares of batches; error messages."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ KINDS = ["view", "cart", "buy"]
 
 @pytest.fixture
 def kinds(tiny):
-    """The tiny dataset with a kind and a rating for each interaction: kind by user, item and tab, as written."""
+    """Adds a kind and a rating to each interaction of the tiny dataset; returns the kind by user and item token."""
     path, known = tiny / "tiny.inter", {}
     lines = path.read_text(encoding="utf-8").splitlines()
     with open(path, "w", encoding="utf-8") as file:
@@ -36,7 +36,7 @@ def load(tiny, kinds):
 
 
 def names(data):
-    """Function from a behaviour's number to its name."""
+    """Names of the behaviours by number."""
     return data.train.field2id_token[BEHAVIOUR]
 
 
@@ -47,20 +47,17 @@ def names(data):
         ({"behaviour_field": "rating", "behaviour_cuts": [3]}, ["below 3", "3 and more", "3 and more"]),
         ({"behaviour_field": "rating", "behaviour_cuts": [2.5, 4]}, ["below 2.5", "2.5 to below 4", "4 and more"]),
         (
-            {
-                "behaviour_field": "rating",
-                "behaviour_cuts": [2.5, 4],
-                "normalize_all": True,
-            },  # as RecBole's ml-100k has
+            # RecBole's yaml of ml-100k sets normalize_all.
+            {"behaviour_field": "rating", "behaviour_cuts": [2.5, 4], "normalize_all": True},
             ["below 2.5", "2.5 to below 4", "4 and more"],
         ),
     ],
 )
-def test_rows_histories_and_targets_hold_what_each_interaction_was(load, kinds, keys, expected):
+def test_rows_histories_and_targets_hold_the_behaviour_of_each_interaction(load, kinds, keys, expected):
     data = load(**keys)
     train, users, items = data.train, *(data.train.field2id_token[field] for field in ("user_id", "item_id"))
 
-    def of(user, ids, numbers):
+    def check(user, ids, numbers):
         found = [names(data)[number] for number in numbers.tolist()]
         assert found == [expected[kinds[users[user], items[item]]] for item in ids.tolist()]
         return len(found)
@@ -71,15 +68,15 @@ def test_rows_histories_and_targets_hold_what_each_interaction_was(load, kinds, 
         row = batch.is_target.nonzero()[:, 0]
         for place, user in enumerate(batch.users.tolist()):
             is_item = batch.inputs[place] > 0
-            n_checked += of(user, batch.inputs[place][is_item], batch.behaviours[place][is_item])
-            of(user, batch.targets[row == place], batch.target_behaviours[row == place])
+            n_checked += check(user, batch.inputs[place][is_item], batch.behaviours[place][is_item])
+            check(user, batch.targets[row == place], batch.target_behaviours[row == place])
     assert n_checked > 100
     assert train.sequences.behaviours.shape == train.sequences.items.shape
     for held_out in (data.valid, data.test):
         interactions, length = held_out.interactions, held_out.interactions["item_length"]
         for place, user in enumerate(interactions["user_id"].tolist()):
             history, listed = interactions["item_id_list"][place], interactions[f"{BEHAVIOUR}_list"][place]
-            of(user, history[: length[place]], listed[: length[place]])
+            check(user, history[: length[place]], listed[: length[place]])
             assert (listed[length[place] :] == 0).all()
 
 
@@ -92,7 +89,7 @@ def test_a_share_of_a_batch_keeps_its_behaviours(load):
     assert torch.equal(share.target_behaviours, batch.target_behaviours[is_mine[row]])
 
 
-def test_cold_items_leave_the_others_theirs(load, kinds):
+def test_behaviours_stay_with_their_interactions_if_cold_items_are_dropped(load, kinds):
     data = load(behaviour_field="kind", split="cold_items", cold_item_share=0.2)
     sequences, items = data.train.sequences, data.train.field2id_token["item_id"]
     users = data.train.field2id_token["user_id"]
@@ -102,7 +99,7 @@ def test_cold_items_leave_the_others_theirs(load, kinds):
         assert found == [KINDS[kinds[users[user], items[item]]] for item in sequences.items[part]]
 
 
-def test_without_the_key_there_are_none(load):
+def test_without_the_key_there_are_no_behaviours(load):
     data = load("SASRec")
     assert data.train.sequences.behaviours is None and next(iter(data.train_data)).behaviours is None
     assert BEHAVIOUR not in data.test.interactions
@@ -111,31 +108,31 @@ def test_without_the_key_there_are_none(load):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"behaviour_field": "action"}, "behaviour_field=action is no column of tiny.inter"),
+        ({"behaviour_field": "action"}, "behaviour_field=action is not a column of tiny.inter"),
         ({"behaviour_field": "rating"}, "behaviour_cuts=None: rating is a column of numbers"),
-        ({"behaviour_field": "rating", "behaviour_cuts": [4, 3]}, r"behaviour_cuts=\[4, 3\].*give rising ones"),
-        ({"behaviour_field": "rating", "behaviour_cuts": ["a"]}, r"behaviour_cuts=\['a'\].*give rising ones"),
-        ({"behaviour_field": "rating", "behaviour_cuts": 4}, "behaviour_cuts=4.*give rising ones"),
-        ({"behaviour_field": "kind", "behaviour_cuts": [4]}, r"behaviour_cuts=\[4\] cut numbers, kind is a column of"),
+        ({"behaviour_field": "rating", "behaviour_cuts": [4, 3]}, r"behaviour_cuts=\[4, 3\].*rising cuts"),
+        ({"behaviour_field": "rating", "behaviour_cuts": ["a"]}, r"behaviour_cuts=\['a'\].*rising cuts"),
+        ({"behaviour_field": "rating", "behaviour_cuts": 4}, "behaviour_cuts=4.*rising cuts"),
+        ({"behaviour_field": "kind", "behaviour_cuts": [4]}, r"behaviour_cuts=\[4\] needs numbers, kind is a column"),
     ],
 )
-def test_bad_options_are_named(load, keys, message):
+def test_bad_options_are_errors(load, keys, message):
     with pytest.raises(ValueError, match=message):
         load(**keys)
 
 
-def test_interactions_without_behaviour_are_counted(load, tiny):
+def test_interactions_without_behaviour_are_an_error_with_their_number(load, tiny):
     with open(tiny / "tiny.inter", "a", encoding="utf-8") as file:
         file.write("u1\ti3\t1400000000\t\t3.0\n")
-    with pytest.raises(ValueError, match="behaviour_field=kind: 1 interactions have nothing in it"):
+    with pytest.raises(ValueError, match="behaviour_field=kind is empty for 1 interactions"):
         load(behaviour_field="kind")
     with open(tiny / "tiny.inter", "a", encoding="utf-8") as file:
         file.write("u2\ti3\t1400000000\tview\t\n")
-    with pytest.raises(ValueError, match="behaviour_field=rating: 1 interactions have nothing in it"):
+    with pytest.raises(ValueError, match="behaviour_field=rating is empty for 1 interactions"):
         load(behaviour_field="rating", behaviour_cuts=[4])
 
 
-def test_ratings_of_ml_100k_are_cut_as_they_are():
+def test_ratings_of_ml_100k_are_cut_before_they_are_scaled():
     config = Config("MBGen", "ml-100k", config_dict={"behaviour_field": "rating", "behaviour_cuts": [4]})
     behaviours = load_data(config, one_row_a_user=True).train.sequences.behaviours
-    assert np.bincount(behaviours).tolist() == [0, 44_625, 55_375]  # of 100,000 ratings 55,375 are 4 and more
+    assert np.bincount(behaviours).tolist() == [0, 44_625, 55_375]  # 55,375 of 100,000 ratings are 4 or 5

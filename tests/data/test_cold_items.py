@@ -1,11 +1,11 @@
-"""Cold items: chosen by token, kept out of all that trains, ranked among all items."""
+"""Cold items: chosen by token, excluded from training, ranked among all items."""
 
 import numpy as np
 import pytest
 import torch
 
 from recbole_unirep.config import Config
-from recbole_unirep.data.cold_items import ColdItems, is_left
+from recbole_unirep.data.cold_items import ColdItems, kept_interactions
 from recbole_unirep.data.split import load_data
 from recbole_unirep.model.build import build_model, trains_rows
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
@@ -29,7 +29,7 @@ KEYS = {
 
 @pytest.fixture
 def load(tiny):
-    """Data of the tiny dataset as a model gets them; further keys override."""
+    """Loads config and data of a model on the tiny dataset; keyword arguments override KEYS."""
 
     def load_with(model="SASRec", **keys):
         config = Config(model, "tiny", config_dict={"data_path": str(tiny.parent), **KEYS, **keys})
@@ -42,7 +42,7 @@ def tokens_of(data, items):
     return set(data.train.field2id_token["item_id"][items].tolist())
 
 
-def test_cold_items_follow_from_seed_and_tokens_alone():
+def test_cold_items_depend_only_on_seed_and_tokens():
     tokens = np.array(["[PAD]", *(f"i{number}" for number in range(200))])
     chosen = set(tokens[ColdItems(0.1, 1).among(tokens)])
     assert len(chosen) == 20 and "[PAD]" not in chosen
@@ -52,20 +52,20 @@ def test_cold_items_follow_from_seed_and_tokens_alone():
 
 
 @pytest.mark.parametrize(("share", "n_cold"), [(0.0, 0), (1.0, 20), (0.01, 0)])
-def test_a_share_without_cold_or_without_warm_items_is_an_error(share, n_cold):
+def test_a_share_without_cold_or_warm_items_is_an_error(share, n_cold):
     with pytest.raises(ValueError, match=f"cold_item_share={share} makes {n_cold} of 20 items cold: give a share"):
         ColdItems(share, 1).among(np.array([str(item) for item in range(21)]))
 
 
-def test_cold_interactions_stay_where_they_are_tested_alone():
+def test_cold_interactions_are_kept_only_as_test_targets():
     users = np.array([1, 2, 1, 1, 2, 1, 2, 3, 3, 4, 4, 4])
     items = np.array([1, 9, 9, 2, 1, 9, 9, 9, 1, 1, 9, 9])  # 9 is cold
-    left = is_left(users, items, 9)
-    # User 1 keeps 1, 2 and the last; 2 and 4 have a single warm item, so that their last one would be trained.
-    assert left.tolist() == [True, False, False, True, True, True, False, False, True, True, False, False]
+    is_kept = kept_interactions(users, items, 9)
+    # User 1 keeps items 1, 2 and the last one. Users 2 and 4 have a single warm item: their last one would be trained.
+    assert is_kept.tolist() == [True, False, False, True, True, True, False, False, True, True, False, False]
 
 
-def test_nothing_that_trains_sees_a_cold_item(load):
+def test_training_sees_no_cold_item(load):
     for loss in ("BCE", "SSM", "CE"):
         keys = {"loss_type": loss, "shared_negatives": 500}
         _, data = load(**keys)
@@ -83,7 +83,7 @@ def test_nothing_that_trains_sees_a_cold_item(load):
         assert (data.test.targets.items >= n_warm).sum() >= 5
 
 
-def test_cold_targets_are_users_last_items_and_candidates_know_all_interactions(load, tiny):
+def test_cold_targets_are_last_items_and_candidates_exclude_all_interactions(load, tiny):
     whole = load(split="leave_one_out")[1]
     data = load()[1]
     cold = tokens_of(data, np.arange(data.train.n_training_items, data.train.item_num))
@@ -103,7 +103,7 @@ def test_cold_targets_are_users_last_items_and_candidates_know_all_interactions(
     row, item = data.test.earlier_of(rows)
     for place, user in enumerate(data.test.user_tokens[data.test.targets.users]):
         earlier = set(data.test.item_tokens[item[row == place]].tolist())
-        assert earlier == set(items_of[user][:-1])  # those that were left out too
+        assert earlier == set(items_of[user][:-1])  # including the dropped ones
     for user, candidates in zip(data.test.user_tokens[data.test.targets.users], data.test.candidates):
         tokens = set(data.test.item_tokens[candidates].tolist())
         assert len(tokens) == 99 and not set(items_of[user]) & tokens
@@ -112,7 +112,7 @@ def test_cold_targets_are_users_last_items_and_candidates_know_all_interactions(
 
 
 def trained(config, data, **keys):
-    """A model after two epochs."""
+    """Trains a model for two epochs."""
     torch.manual_seed(0)
     model = build_model(config, data.train)
     config["run_dir"] = "."
@@ -121,7 +121,7 @@ def trained(config, data, **keys):
 
 
 @pytest.mark.parametrize("loss", ["CE", "SSM", "BCE"])
-def test_an_id_models_cold_rows_stay_untrained(load, loss):
+def test_cold_rows_of_an_id_model_stay_untrained(load, loss):
     config, data = load(loss_type=loss)
     torch.manual_seed(0)
     first = build_model(config, data.train).item_embedding.weight.detach().clone()
@@ -131,11 +131,11 @@ def test_an_id_models_cold_rows_stay_untrained(load, loss):
     assert (first[1:n_warm] != last[1:n_warm]).any(dim=1).all()
 
 
-def test_a_masked_model_s_softmax_is_over_warm_items(load):
+def test_the_softmax_of_a_masked_model_is_over_warm_items(load):
     config, data = load("BERT4Rec")
     model = build_model(config, data.train)
-    row_loss(model, next(iter(data.train_data)), config).backward()
     n_warm = data.train.n_training_items
+    row_loss(model, next(iter(data.train_data)), n_warm, config).backward()
     assert not model.output_bias.grad[n_warm:].any()
     assert not model.item_embedding.weight.grad[n_warm : model.n_items].any()
     assert model.item_embedding.weight.grad[1:n_warm].any(dim=1).all()
@@ -153,7 +153,7 @@ def test_a_masked_model_s_softmax_is_over_warm_items(load):
         {"representation": "text_id"},
     ],
 )
-def test_the_text_of_cold_items_reaches_no_parameter(load, tiny, keys):
+def test_the_text_of_cold_items_does_not_change_any_parameter(load, tiny, keys):
     states = []
     for _ in range(2):
         config, data = load("UniRep", **keys)
@@ -166,7 +166,7 @@ def test_the_text_of_cold_items_reaches_no_parameter(load, tiny, keys):
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_the_id_part_of_cold_items_is_what_was_asked_for(load):
+def test_the_id_part_of_cold_items_follows_cold_id_embedding(load):
     ids = {}
     for fallback in ("untrained", "mean", "zero", "nearest"):
         config, data = load("UniRep", cold_id_embedding=fallback)
@@ -187,7 +187,7 @@ def test_the_id_part_of_cold_items_is_what_was_asked_for(load):
     assert ids["untrained"][n_warm:].std() > 0
 
 
-def test_a_run_has_slices_that_make_up_the_whole(tiny):
+def test_metrics_of_warm_and_cold_targets_average_to_those_of_all(tiny):
     keys = {"data_path": str(tiny.parent), **KEYS, "run_dir": "run", "metric_decimal_place": 10}
     result = run_recbole("UniRep", "tiny", config_dict=keys)
     assert result["split"] == "cold_items" and result["cold_item_seed"] == 2020
@@ -209,13 +209,13 @@ def test_a_run_has_slices_that_make_up_the_whole(tiny):
         ({"training_rows": "prefix"}, "split=cold_items: RecBole's own training of UniRep takes negatives"),
         ({"split": "cold"}, "split=cold is not known: choose one of leave_one_out, cold_items"),
         ({"protocol": "recbole"}, "split=cold_items: protocol=recbole keeps RecBole's split: leave the key out"),
-        ({"eval_args": {"split": {"RS": [8, 1, 1]}}}, "split=cold_items takes cold items out of leave-one-out"),
-        ({"representation": "id", "cold_id_embedding": "nearest"}, "cold_id_embedding=nearest goes by text"),
+        ({"eval_args": {"split": {"RS": [8, 1, 1]}}}, "split=cold_items needs leave-one-out, eval_args splits by"),
+        ({"representation": "id", "cold_id_embedding": "nearest"}, "cold_id_embedding=nearest needs item text"),
         ({"cold_id_embedding": "none"}, "cold_id_embedding=none is not known: choose one of mean, zero, nearest"),
         ({"cold_item_share": 2}, "cold_item_share=2 makes 236 of 118 items cold"),
     ],
 )
-def test_what_can_not_be_is_refused(tiny, keys, message):
+def test_unsupported_settings_are_errors(tiny, keys, message):
     with pytest.raises(ValueError, match=message):
         run_recbole(
             keys.get("model", "UniRep"),

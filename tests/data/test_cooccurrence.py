@@ -1,4 +1,4 @@
-"""Counts of what followed what in training."""
+"""Counts of items that follow each other in training."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from recbole_unirep.data.split import load_data
 SEQUENCES = UserSequences.from_arrays(np.array([1, 1, 1, 1, 1, 2, 2, 3]), np.array([4, 2, 5, 1, 3, 2, 5, 5]), 4)
 
 
-def test_training_pairs_count_at_one_over_their_distance():
+def test_training_pairs_are_weighted_by_one_over_their_distance():
     counts = following_counts(SEQUENCES, np.array([0, 5, 2, 1]), 6, window=3).toarray()
     expected = {(4, 2): 1, (4, 5): 1 / 2, (4, 1): 1 / 3, (2, 5): 1 + 1, (2, 1): 1 / 2, (2, 3): 1 / 3, (5, 1): 1}
     expected |= {(5, 3): 1 / 2, (1, 3): 1}
@@ -24,7 +24,7 @@ def test_held_out_items_do_not_count():
 
 
 @pytest.mark.parametrize("one_row_a_user", [True, False])
-def test_followers_are_scaled_by_all_that_followed(tiny, one_row_a_user):
+def test_followers_are_scaled_by_the_root_of_the_items_total_count(tiny, one_row_a_user):
     config = Config("SASRec", "tiny", config_dict={"data_path": str(tiny.parent)})
     train = load_data(config, one_row_a_user).train
     transitions = item_transitions(train)
@@ -38,6 +38,6 @@ def test_followers_are_scaled_by_all_that_followed(tiny, one_row_a_user):
     np.testing.assert_allclose(transitions.scale, 1 / np.sqrt(total.clip(1)), rtol=1e-6)
 
 
-def test_recboles_own_dataset_is_refused():
-    with pytest.raises(ValueError, match="transition_bias is made of.*use run_recbole of recbole_unirep"):
+def test_a_stock_recbole_dataset_is_an_error():
+    with pytest.raises(ValueError, match="transition_bias needs each user's items.*use run_recbole of recbole_unirep"):
         item_transitions(object())

@@ -1,4 +1,4 @@
-"""RecBole's datasets with exact time order, one catalogue, and an augmentation that writes RecBole's own rows."""
+"""Our datasets have exact time order and one catalogue; the fast augmentation writes the same rows as RecBole's."""
 
 import random
 from pathlib import Path
@@ -19,7 +19,7 @@ ITEM = "item_id:token categories:token_seq"
 
 
 class RecBoleAugmentation(TimeOrdered, SequentialDataset):
-    """The same interactions in the same order, augmented by RecBole's own loop."""
+    """The same interactions in the same order, but augmented by RecBole's loop."""
 
 
 def assert_equal_rows(ours, recboles):
@@ -33,7 +33,7 @@ def assert_equal_rows(ours, recboles):
 
 @pytest.fixture(scope="module")
 def ml_100k_cut(tmp_path_factory):
-    """The interactions of ml-100k's users 1 to 40."""
+    """Writes a dataset of the interactions of users 1 to 40 of ml-100k."""
     folder = tmp_path_factory.mktemp("data") / "cut"
     folder.mkdir()
     header, *lines = BUNDLED.read_text(encoding="utf-8").splitlines()
@@ -52,7 +52,7 @@ def test_augmentation_writes_recboles_rows_of_ml_100k(ml_100k_cut, max_length):
         assert_equal_rows(part, recboles_part)
 
 
-def test_training_in_rows_has_the_same_split_and_writes_held_out_histories_alone(ml_100k_cut, monkeypatch):
+def test_build_for_rows_has_the_same_split_and_writes_only_held_out_histories(ml_100k_cut, monkeypatch):
     monkeypatch.setattr(dataset, "CHUNK_ROWS", 17)
     config = Config("SASRec", "cut", config_dict={"data_path": str(ml_100k_cut.parent), "load_col": {"inter": "*"}})
     parts, whole = create_dataset(config).build_for_rows(), create_dataset(config).build()
@@ -86,12 +86,12 @@ def test_augmentation_writes_recboles_rows_of_lists_and_numbers(write, configure
 @pytest.mark.parametrize(
     ("field", "message"),
     [
-        ("tags", "numerical_features names tags, a column of type token_seq: known are mood, timestamp"),
-        ("age", "numerical_features names age, no column that is read: known are mood, timestamp"),
-        ("timestamp", "numerical_features names timestamp, by which interactions are ordered"),
+        ("tags", "numerical_features names tags, a column of type token_seq; columns of numbers: mood, timestamp"),
+        ("age", "numerical_features names age, which is not loaded; columns of numbers: mood, timestamp"),
+        ("timestamp", "numerical_features names timestamp, which orders the interactions"),
     ],
 )
-def test_numerical_features_are_columns_of_numbers(write, configure, field, message):
+def test_numerical_features_must_be_columns_of_numbers(write, configure, field, message):
     write(f"{INTER} tags:token_seq mood:float", [("u1", f"i{time}", time, "a b", 0.5) for time in range(6)])
     with pytest.raises(ValueError, match=message):
         create_dataset(configure("SASRec", load_col={"inter": "*"}, numerical_features=[field], normalize_all=True))
@@ -106,7 +106,7 @@ def test_padding_is_zero_even_where_a_value_is_infinite(write, configure):
 @pytest.mark.parametrize("model", ["SASRec", "BPR"])
 @pytest.mark.parametrize("unit", [1, 1000, 10**9], ids=["seconds", "milliseconds", "nanoseconds"])
 def test_times_beyond_float32_keep_their_order(write, configure, model, unit):
-    times = [1_318_896_000 * unit + tick for tick in range(12)]  # 10**9: beyond float64's 2**53 too
+    times = [1_318_896_000 * unit + tick for tick in range(12)]  # with 10**9 also beyond 2**53, the integers of float64
     assert len(set(map(np.float32, times))) < len(times)
     rows = [(f"u{user}", f"i{(place + user) % 12}", time) for user in range(4) for place, time in enumerate(times)]
     random.Random(1).shuffle(rows)
@@ -130,7 +130,7 @@ def test_equal_times_keep_the_order_of_the_file(write, configure):
 
 
 @pytest.mark.parametrize("model", ["SASRec", "BPR", "Pop"])
-def test_without_a_column_of_times_the_rows_of_the_file_stand_in_order_of_time(write, configure, caplog, model):
+def test_without_a_column_of_times_the_order_of_rows_is_the_order_of_time(write, configure, caplog, model):
     rows = [(user, f"i{(place * 7 + 3) % 10}") for place in range(6) for user in ("u2", "u1")]
     write("user_id:token item_id:token", rows)
     dataset = create_dataset(configure(model))
@@ -155,7 +155,7 @@ def test_without_a_column_of_times_the_rows_of_the_file_stand_in_order_of_time(w
         ("", []),
     ],
 )
-def test_quoted_lists_are_read_as_lists_and_others_as_recbole_reads_them(write, configure, cell, tokens):
+def test_quoted_lists_are_read_as_lists_and_other_cells_as_recbole_reads_them(write, configure, cell, tokens):
     write(INTER, [("u1", f"i{time}", time) for time in range(4)], ITEM, [("i0", cell), ("i1", "'x'")])
     keys = {"load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "categories"]}}
     dataset = create_dataset(configure("FDSA", selected_features=["categories"], **keys))
@@ -178,14 +178,15 @@ def test_the_catalogue_does_not_depend_on_item_features(write, configure, interv
     assert tokens == plain.field2id_token["item_id"].tolist()
     assert tokens == ["[PAD]", *(f"i{time}" for time in range(5)), *(["rare"] if interval != "[2,inf)" else [])]
     assert featured.item_feat["item_id"].tolist() == list(range(len(tokens)))
-    assert "b" not in featured.field2id_token["categories"]  # of an item that nobody has
-    assert len(featured.item_feat["categories"][featured.token2id("item_id", "i4")]) == 0  # no row, and it stays
+    assert "b" not in featured.field2id_token["categories"]  # only of an item without interactions
+    # i4 has no row in the .item file, but stays in the catalogue.
+    assert len(featured.item_feat["categories"][featured.token2id("item_id", "i4")]) == 0
 
 
 @pytest.mark.parametrize(
     ("users", "items"), [("[5,inf)", "[5,inf)"), ("[20,60];[100,400]", "(2,inf)"), (None, "[10,40)"), ("[0,inf)", None)]
 )
-def test_filtering_keeps_what_recboles_own_loop_keeps(ml_100k_cut, users, items):
+def test_filtering_keeps_the_same_interactions_as_recboles_loop(ml_100k_cut, users, items):
     keys = {"data_path": str(ml_100k_cut.parent), "user_inter_num_interval": users, "item_inter_num_interval": items}
     config = Config("BPR", "cut", config_dict=keys)
     ours, recboles = create_dataset(config), recbole.data.dataset.Dataset(config)
@@ -196,7 +197,7 @@ def test_filtering_keeps_what_recboles_own_loop_keeps(ml_100k_cut, users, items)
 
 
 @pytest.mark.parametrize("model", ["SASRec", "BPR"])
-def test_filters_that_leave_nothing_are_named(write, configure, model):
+def test_filters_that_leave_no_interaction_are_an_error(write, configure, model):
     write(INTER, [("u1", f"i{time}", time) for time in range(6)])
     with pytest.raises(ValueError, match=r"no interaction of made is left .*\[9,inf\).*loosen the filters"):
         create_dataset(configure(model, user_inter_num_interval="[9,inf)"))

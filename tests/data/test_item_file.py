@@ -1,4 +1,4 @@
-"""Which of an item's category names counts, and that items find theirs."""
+"""Categories of items: which of an item's names is chosen, and how cells are parsed."""
 
 from types import SimpleNamespace
 
@@ -23,27 +23,27 @@ def write(folder, *lines):
     (folder / "tiny.item").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def test_of_a_path_the_name_after_the_root_counts():
+def test_in_paths_the_name_after_the_root_is_chosen():
     names, rule = telling_names(PATHS)
     assert names == ["Skin Care", "Makeup", "Beauty", "none", "Skin Care"]
     assert rule == "the first name of the list after Beauty"
 
 
-def test_where_the_order_is_lost_the_most_common_name_counts():
+def test_without_path_order_the_most_common_name_is_chosen():
     names, rule = telling_names([[*names[1:], *names[:1]] for names in PATHS])
-    # Skin Care and Face are had by two items each: of equals the last in the alphabet.
+    # Two items each have Skin Care and Face: of equally common names the alphabetically last one is chosen.
     assert names == ["Skin Care", "Face", "Beauty", "none", "Skin Care"]
-    assert rule == "the item's most common name but Beauty"
+    assert rule == "the item's most common name except Beauty"
 
 
-def test_without_a_shared_name_the_first_counts():
+def test_without_a_shared_name_the_first_one_is_chosen():
     assert telling_names([["Drama", "War"], ["War"], ["Comedy"]]) == (
         ["Drama", "War", "Comedy"],
         "the first of the list",
     )
 
 
-def test_items_find_their_category_by_token(tmp_path):
+def test_categories_are_matched_by_item_token(tmp_path):
     rows = [
         "b\t'Beauty', 'Fragrance', \"Women's\"",
         "a\t'Beauty', 'Bath &amp;  Body'",
@@ -69,8 +69,8 @@ def test_a_dataset_without_categories_has_none(tmp_path):
     assert load_item_categories(config(tmp_path), dataset("a")) is None
 
 
-def test_a_column_that_is_asked_for_and_missing_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"category_field=kind asks for a column of .*tiny\.item"):
+def test_a_requested_column_that_is_missing_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"category_field=kind needs .*tiny\.item"):
         load_item_categories(config(tmp_path), dataset("a"), field="kind")
     write(tmp_path, "item_id:token\ttitle:token", "a\tSoap")
     with pytest.raises(ValueError, match="no column 'kind', it has item_id, title: set category_field"):
@@ -78,7 +78,7 @@ def test_a_column_that_is_asked_for_and_missing_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "first", "n_items"), [("amazon-beauty", "Skin Care", 3814)])
-def test_the_second_name_of_the_amazon_data_counts(shared_datasets, name, first, n_items):
+def test_the_name_after_the_root_is_chosen_in_amazon_data(shared_datasets, name, first, n_items):
     folder = shared_datasets / name
     tokens = [line.split("\t")[0] for line in (folder / f"{name}.item").read_text(encoding="utf-8").splitlines()[1:]]
     found = load_item_categories(config(folder, dataset=name), dataset(*tokens))

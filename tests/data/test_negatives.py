@@ -1,4 +1,4 @@
-"""Negatives of a step: outside the user's items, or shared by all positions and weighted for their probability."""
+"""Negatives: one per target outside the user's items, or shared by a step and weighted by probability."""
 
 import numpy as np
 import pytest
@@ -8,11 +8,11 @@ from recbole_unirep.data.negatives import SharedNegatives, TargetNegatives, make
 from recbole_unirep.data.sequences import UserSequences
 
 SEQUENCES = UserSequences.from_arrays(np.array([1, 1, 1, 1, 2, 2, 2]), np.array([1, 2, 2, 3, 2, 1, 4]), 3)
-TRAINING = np.array([0, 3, 2])  # 1, 2, 2 and 2, 1: of items 1 to 5 two, three, none, none, none
+TRAINING = np.array([0, 3, 2])  # items 1, 2, 2 and 2, 1: counts 2, 3, 0, 0, 0 of items 1 to 5
 
 
 def drawn(negatives, times):
-    """Numbers of draws of each item and sums of their weights, over many steps."""
+    """Sums draws and weights of each item over many steps."""
     generator = torch.Generator().manual_seed(0)
     total, weight = torch.zeros(6), torch.zeros(6)
     for _ in range(times):
@@ -25,7 +25,7 @@ def drawn(negatives, times):
 
 
 def expected(negatives):
-    """Expected draws of each item in one step."""
+    """Expected number of draws of each item per step."""
     return torch.cat([torch.zeros(1), negatives.count * negatives.probability.float()])
 
 
@@ -33,7 +33,7 @@ def expected(negatives):
     ("distribution", "probability"),
     [("uniform", [0.2] * 5), ("popularity", [0.3, 0.4, 0.1, 0.1, 0.1])],
 )
-def test_shared_negatives_come_by_their_distribution_and_weigh_1_in_the_mean(distribution, probability):
+def test_shared_negatives_follow_their_distribution_and_have_mean_weight_1(distribution, probability):
     negatives = SharedNegatives(SEQUENCES, TRAINING, 6, 4, distribution)
     assert negatives.probability.tolist() == pytest.approx(probability)
     total, weight = drawn(negatives, 4000)
@@ -46,12 +46,12 @@ def test_the_weight_of_a_shared_negative_by_hand():
     negatives = SharedNegatives(SEQUENCES, TRAINING, 6, 1000, "popularity")
     items, log_weights = negatives.draw(torch.tensor([1]), torch.Generator().manual_seed(0))
     assert items.tolist() == [1, 2, 3, 4, 5]
-    times = log_weights.exp() * torch.tensor([300, 400, 100, 100, 100])  # expected of 1000 draws
+    times = log_weights.exp() * torch.tensor([300, 400, 100, 100, 100])  # expected draws of 1000
     assert times.sum().item() == pytest.approx(1000)
     torch.testing.assert_close(times, times.round(), atol=1e-3, rtol=0)
 
 
-def test_an_unknown_distribution_is_named():
+def test_an_unknown_distribution_is_an_error():
     with pytest.raises(ValueError, match="negative_distribution=zipf is not known: choose one of uniform, popularity"):
         SharedNegatives(SEQUENCES, TRAINING, 6, 4, "zipf")
 
@@ -64,7 +64,7 @@ def test_a_user_with_every_item_is_an_error():
     assert items.tolist() == [4, 4]
 
 
-def test_only_one_uniform_negative_a_target():
-    asked = {"distribution": "popularity", "sample_num": 1, "dynamic": False}
+def test_only_one_uniform_negative_per_target_is_supported():
+    sampling = {"distribution": "popularity", "sample_num": 1, "dynamic": False}
     with pytest.raises(ValueError, match="leave the key out, or use training_rows=prefix"):
-        make_negatives({"loss_type": "BPR", "train_neg_sample_args": asked}, SEQUENCES, TRAINING, 6)
+        make_negatives({"loss_type": "BPR", "train_neg_sample_args": sampling}, SEQUENCES, TRAINING, 6)

@@ -1,4 +1,4 @@
-"""Atomic files by the fast parser: the table that RecBole's own call gives, and whole times as integers."""
+"""The fast parser returns the same table as RecBole's call, but integer times as int64."""
 
 import numpy as np
 import pandas
@@ -20,7 +20,7 @@ def read(file, rows, separator="\t"):
         return recbole_dataset.pd.read_csv(file, delimiter=separator, **options), expected
 
 
-def test_the_table_is_pandas_own_with_whole_times(tmp_path):
+def test_the_table_equals_that_of_pandas_with_integer_times(tmp_path):
     table, expected = read(tmp_path / "file", ROWS)
     assert table["timestamp:float"].dtype == np.int64
     pandas.testing.assert_frame_equal(table.astype({"timestamp:float": float}), expected, check_exact=True)
@@ -29,13 +29,13 @@ def test_the_table_is_pandas_own_with_whole_times(tmp_path):
 
 
 @pytest.mark.parametrize("time", ["0.5", "1e30", "99999999999999999999"])
-def test_times_that_are_not_whole_are_floats(tmp_path, time):
+def test_times_that_are_not_integers_are_floats(tmp_path, time):
     table, expected = read(tmp_path / "file", [*ROWS, f"u5\ti5\t{time}\t1"])
     assert table["timestamp:float"].dtype == np.float64
     pandas.testing.assert_frame_equal(table, expected, check_exact=True)
 
 
-def test_a_separator_of_several_characters_is_read_too(tmp_path):
+def test_a_separator_may_have_several_characters(tmp_path):
     table, expected = read(tmp_path / "file", ["u1\ti1\t17\t0.1"], separator="::")
     pandas.testing.assert_frame_equal(table, expected, check_exact=True)
 
@@ -45,7 +45,7 @@ def test_numbers_are_exact(tmp_path):
     assert table["rating:float"][0] == 0.30000000000000004
 
 
-def test_a_time_that_is_no_number_is_an_error(tmp_path):
+def test_a_time_that_is_not_a_number_is_an_error(tmp_path):
     file = tmp_path / "file"
     file.write_text("user:token\ttimestamp:float\nu1\tnoon\n", encoding="utf-8")
     options = {"usecols": ["user:token", "timestamp:float"], "encoding": "utf-8", "engine": "python"}

@@ -1,4 +1,4 @@
-"""One row a user: every target that RecBole would make, once an epoch, with the right context and negatives."""
+"""User sequences as training rows: every target of RecBole once per epoch, with the right context and negatives."""
 
 import hashlib
 import random
@@ -17,7 +17,7 @@ LENGTHS = [2, 3, 4, 5, 9, 10, 11, 12, 40, 61]  # items of users 1, 2, ...
 
 
 def made_sequences(lengths=LENGTHS, n_items=80):
-    """Distinct items for each user, so that an item tells its place."""
+    """Makes sequences of distinct items per user, so an item determines its place."""
     draw = random.Random(0)
     items = [draw.sample(range(1, n_items), length) for length in lengths]
     users = np.repeat(1 + np.arange(len(lengths)), lengths)
@@ -35,6 +35,7 @@ def made_rows(max_length=10, rows_per_batch=4, needs_negatives=True, seed=1, n_h
         negatives=TargetNegatives(sequences, n_training, n_items) if needs_negatives else NoNegatives(),
         seed=seed,
         one_target=one_target,
+        n_items=n_items,
     )
 
 
@@ -47,7 +48,7 @@ def trained_targets(rows):
 
 
 @pytest.mark.parametrize("n", [0, 1, 10_000])
-def test_rows_are_grouped_as_by_a_stable_sort(n):
+def test_grouped_order_equals_a_stable_sort(n):
     groups = np.random.default_rng(n).integers(0, 300, n)
     assert grouped_order(groups, 301).tolist() == np.argsort(groups, kind="stable").tolist()
 
@@ -57,7 +58,7 @@ def test_sequences_hold_each_users_items_in_order():
     assert [sequences.of(user).tolist() for user in range(4)] == [[], [6], [5, 7, 5], []]
 
 
-def test_fingerprint_depends_on_tokens_and_order_alone(monkeypatch):
+def test_fingerprint_depends_only_on_tokens_and_order(monkeypatch):
     users, items = np.array(["[PAD]", "ann", "bob"]), np.array(["[PAD]", "x", "y", "z"])
     print_of = UserSequences.from_arrays(np.array([1, 1, 2]), np.array([1, 2, 3]), 3).fingerprint(users, items)
     rows_moved = UserSequences.from_arrays(np.array([2, 1, 1]), np.array([3, 1, 2]), 3)
@@ -76,7 +77,7 @@ def test_fingerprint_depends_on_tokens_and_order_alone(monkeypatch):
 
 @pytest.mark.parametrize("epoch", [0, 7])
 @pytest.mark.parametrize("max_length", [1, 2, 5, 50])
-def test_rows_train_recboles_targets_once(write, configure, max_length, epoch):
+def test_rows_train_each_of_recboles_targets_once(write, configure, max_length, epoch):
     sequences, _ = made_sequences()
     places = [(user, place) for user, length in enumerate(LENGTHS) for place in range(length)]
     random.Random(2).shuffle(places)
@@ -92,7 +93,7 @@ def test_rows_train_recboles_targets_once(write, configure, max_length, epoch):
 
 
 @pytest.mark.parametrize("max_length", [1, 2, 3, 50])
-def test_rows_of_one_target_are_recboles_augmentation(write, configure, max_length):
+def test_rows_of_one_target_equal_recboles_augmentation(write, configure, max_length):
     sequences, _ = made_sequences()
     rows = [
         (f"u{user}", f"i{item}", time)
@@ -123,7 +124,7 @@ def test_rows_of_one_target_are_recboles_augmentation(write, configure, max_leng
 
 @pytest.mark.parametrize("epoch", range(4))
 @pytest.mark.parametrize("max_length", [1, 2, 3, 4, 10, 50, 100])
-def test_inputs_targets_and_context_are_the_users_own(max_length, epoch):
+def test_inputs_targets_and_context_are_parts_of_the_users_history(max_length, epoch):
     sequences, rows = made_rows(max_length, n_held_out=2)
     rows.epoch = epoch
     n_rows = Counter()
@@ -137,15 +138,15 @@ def test_inputs_targets_and_context_are_the_users_own(max_length, epoch):
             first = is_target.index(True)
             assert is_target == [first <= position < length for position in range(len(inputs))]
             assert [next(targets) for _ in range(first, length)] == own[start + first + 1 : start + length + 1]
-            assert first == (max_length // 2 if start else 0)  # its first target reads half the limit and one more
-            assert start + length < len(own) - 2  # the held-out items are nobody's target
+            assert first == (max_length // 2 if start else 0)  # context: half the limit
+            assert start + length < len(own) - 2  # held-out items are never targets
             n_rows[user] += 1
         assert next(targets, None) is None
     assert set(n_rows) == {user for user, length in enumerate(LENGTHS, start=1) if length - 2 > 1}
     assert len(rows) == -(-sum(n_rows.values()) // 4)
 
 
-def test_a_long_historys_targets_are_read_at_every_position_in_some_epoch():
+def test_targets_of_a_long_history_occur_at_every_position_over_the_epochs():
     sequences, rows = made_rows(max_length=10)
     user = len(LENGTHS)
     own, seen = sequences.of(user).tolist(), {}
@@ -160,7 +161,7 @@ def test_a_long_historys_targets_are_read_at_every_position_in_some_epoch():
     assert all(seen[place] == {place} for place in range(5))
 
 
-def test_negatives_are_outside_the_users_training_items_and_reach_all_others():
+def test_negatives_cover_all_items_outside_the_users_training_items():
     sequences, rows = made_rows(n_held_out=1)
     drawn = {user: set() for user in range(1, len(LENGTHS) + 1)}
     for epoch in range(80):
@@ -176,18 +177,18 @@ def test_negatives_are_outside_the_users_training_items_and_reach_all_others():
 
 
 @pytest.mark.parametrize("lengths", [[2] * 30 + [60], [60] * 3 + [2], [3], [2, 60], list(range(2, 62)), [2] * 400])
-def test_steps_have_about_as_many_targets_and_none_is_empty(lengths):
-    sequences, _ = made_sequences(lengths)
+def test_steps_have_about_equal_numbers_of_targets_and_none_is_empty(lengths):
+    sequences, n_items = made_sequences(lengths)
     n_training = np.diff(sequences.offsets)
     keys = {"max_length": 100, "rows_per_batch": 4, "negatives": NoNegatives(), "seed": 1, "one_target": False}
-    rows = TrainingRows(sequences=sequences, n_training=n_training, **keys)
+    rows = TrainingRows(sequences=sequences, n_training=n_training, n_items=n_items, **keys)
     sizes = [len(batch.targets) for batch in rows]
     assert len(sizes) == len(rows) == -(-len(lengths) // 4)
     assert min(sizes) > 0 and sum(sizes) == sum(length - 1 for length in lengths)
     assert max(sizes) <= sum(sizes) / len(sizes) + max(lengths)
 
 
-def test_no_negatives_where_the_loss_needs_none():
+def test_a_loss_without_negatives_draws_none():
     _, rows = made_rows(needs_negatives=False)
     assert all(len(batch.negatives) == len(batch.log_weights) == 0 for batch in rows)
 

@@ -1,4 +1,4 @@
-"""The prepared Amazon data come out as the paper's Table 3 says, under the names that RecBole downloads."""
+"""The prepared Amazon datasets have the sizes of the paper's Table 3."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from recbole_unirep.data.dataset import create_dataset
         ("amazon-toys-games", 19_412, 11_924, 167_597),
     ],
 )
-def test_table_3(shared_datasets, dataset, n_users, n_items, n_interactions):
+def test_sizes_of_table_3(shared_datasets, dataset, n_users, n_items, n_interactions):
     config = Config("SASRec", dataset, config_dict={"data_path": str(shared_datasets)})
     built = create_dataset(config)
     assert (built.user_num - 1, built.item_num - 1, built.inter_num) == (n_users, n_items, n_interactions)

@@ -1,4 +1,4 @@
-"""One split for every kind of model: the same users, items, targets and candidates."""
+"""All kinds of models share one split: the same users, items, targets and candidates."""
 
 import random
 
@@ -12,11 +12,12 @@ from recbole_unirep.data.sequences import TrainingRows
 from recbole_unirep.data.split import load_data
 
 HEADER = "user_id:token item_id:token timestamp:float"
-KINDS = {"SASRec": True, "GRU4Rec": False, "BPR": False, "FM": False}  # sequential, general, context; rows or a loader
+# Sequential, general and context-aware models: True trains on our rows, False on those of RecBole's loader.
+KINDS = {"SASRec": True, "GRU4Rec": False, "BPR": False, "FM": False}
 
 
 def held_out(part):
-    """User token to item token and number of earlier items, of every target."""
+    """Returns user token, item token and number of earlier items of every target."""
     tokens = zip(part.user_tokens[part.targets.users.numpy()], part.item_tokens[part.targets.items.numpy()])
     return {(user, item, n) for (user, item), n in zip(tokens, part.targets.positions.tolist())}
 
@@ -28,10 +29,10 @@ def ml_100k():
     }
 
 
-def test_every_kind_of_model_shares_split_and_candidates(ml_100k):
+def test_all_kinds_of_models_share_split_and_candidates(ml_100k):
     sasrec = ml_100k["SASRec"]
     assert len(sasrec.valid) == len(sasrec.test) == 943
-    assert sasrec.train_data.n_targets == 100_000 - 3 * 943  # a user's first item, validation and test item are none
+    assert sasrec.train_data.n_targets == 100_000 - 3 * 943  # all but each user's first, validation and test item
     for data in (ml_100k["BPR"], ml_100k["FM"]):
         assert data.fingerprint == sasrec.fingerprint
         assert data.train.item_num == sasrec.train.item_num == 1683
@@ -41,7 +42,7 @@ def test_every_kind_of_model_shares_split_and_candidates(ml_100k):
     assert sasrec.valid.candidates_hash != sasrec.test.candidates_hash
 
 
-def test_targets_are_the_last_two_and_all_earlier_items_count(ml_100k):
+def test_targets_are_the_last_two_items_and_earlier_items_are_all_before(ml_100k):
     sequences = ml_100k["BPR"].train.sequences
     for data, from_end in ((ml_100k["BPR"].valid, 2), (ml_100k["BPR"].test, 1)):
         rows, items = data.earlier_of(torch.arange(len(data)))
@@ -60,14 +61,14 @@ def test_batches_hold_every_row_once(ml_100k):
 
 
 def short_histories(write):
-    """Users u1 .. u7 with as many items each."""
+    """Writes users u1 to u7; user un has n items."""
     rows = [(f"u{user}", f"i{(3 * user + time) % 8}", time) for user in range(1, 8) for time in range(user)]
     random.Random(0).shuffle(rows)
     write(HEADER, rows)
 
 
 @pytest.mark.parametrize("model", KINDS)
-def test_users_with_few_interactions_are_held_out_alike(write, configure, model):
+def test_short_histories_are_split_alike_for_all_models(write, configure, model):
     short_histories(write)
     data = load_data(configure(model), one_row_a_user=KINDS[model])
     assert isinstance(data.train_data, TrainingRows) == KINDS[model]
@@ -78,7 +79,7 @@ def test_users_with_few_interactions_are_held_out_alike(write, configure, model)
 
 
 @pytest.mark.parametrize("model", ["SASRec", "BPR"])
-def test_leave_one_out_is_recboles_where_users_have_enough(write, configure, model):
+def test_leave_one_out_equals_recboles_for_long_enough_histories(write, configure, model):
     write(
         HEADER, [(f"u{user}", f"i{(3 * user + time) % 9}", time) for user in range(6) for time in range(4 + user % 3)]
     )
@@ -90,13 +91,13 @@ def test_leave_one_out_is_recboles_where_users_have_enough(write, configure, mod
 
 
 @pytest.mark.parametrize("model", ["SASRec", "BPR"])
-def test_targets_that_are_not_the_latest_are_an_error(write, configure, model):
+def test_targets_that_are_not_the_last_are_an_error(write, configure, model):
     write(HEADER, [(f"u{user}", f"i{(3 * user + time) % 29}", time) for user in range(9) for time in range(12)])
     split = {"split": {"RS": [0.6, 0.2, 0.2]}, "group_by": "user", "mode": "full"}
     in_order = load_data(configure(model, eval_args={**split, "order": "TO"}), one_row_a_user=KINDS[model])
     assert len(in_order.test) == 18
-    if model == "BPR":  # RecBole itself refuses it for sequential models
-        with pytest.raises(ValueError, match="not each user's latest: use split"):
+    if model == "BPR":  # for sequential models RecBole itself raises an error
+        with pytest.raises(ValueError, match="not each user's last: use split"):
             load_data(configure(model, eval_args={**split, "order": "RO"}), one_row_a_user=False)
 
 
@@ -106,7 +107,7 @@ def test_too_little_data_is_an_error(write, configure):
         load_data(configure("SASRec"), one_row_a_user=True)
 
 
-def test_a_split_made_of_files_is_an_error(write, configure, tmp_path):
+def test_a_split_given_as_files_is_an_error(write, configure, tmp_path):
     short_histories(write)
     for part in ("train", "valid", "test"):
         (tmp_path / "data" / "made" / f"made.{part}.inter").write_bytes(
@@ -117,7 +118,7 @@ def test_a_split_made_of_files_is_an_error(write, configure, tmp_path):
 
 
 @pytest.mark.parametrize("negatives", [{"distribution": "popularity", "sample_num": 1}, {"sample_num": 3}])
-def test_negatives_that_rows_do_not_draw_are_an_error(write, configure, negatives):
+def test_negatives_that_our_rows_do_not_support_are_an_error(write, configure, negatives):
     short_histories(write)
     config = configure("SASRec", loss_type="BPR", train_neg_sample_args=negatives)
     with pytest.raises(ValueError, match="one uniform negative.*training_rows=prefix"):
@@ -125,7 +126,7 @@ def test_negatives_that_rows_do_not_draw_are_an_error(write, configure, negative
     assert len(load_data(config, one_row_a_user=False).train_data) == 1
 
 
-def test_a_general_model_gets_no_negative_out_of_its_users_training_items(write, configure):
+def test_negatives_of_a_general_model_are_outside_the_users_training_items(write, configure):
     write(HEADER, [(f"u{user}", f"i{(user + time) % 9}", time) for user in range(9) for time in range(7)])
     data = load_data(configure("BPR"), one_row_a_user=False)
     trained = set(zip(data.train.inter_feat["user_id"].tolist(), data.train.inter_feat["item_id"].tolist()))

@@ -1,4 +1,4 @@
-"""Simultaneous interactions: in file order or shuffled by tokens alone, before the split, for every kind of model."""
+"""Simultaneous interactions are in file order or shuffled by tokens, before the split, for all kinds of models."""
 
 import hashlib
 import random
@@ -18,23 +18,23 @@ DAYS = [
     ("u2", "b"),
     ("u2", "def"),
     ("u3", "abcdefg"),
-]  # a word is a day
-KINDS = {"SASRec": True, "GRU4Rec": False, "BPR": False, "FM": False}  # rows of users or RecBole's loader
+]  # one word per day
+KINDS = {"SASRec": True, "GRU4Rec": False, "BPR": False, "FM": False}  # our rows or RecBole's loader
 
 
 def rows():
-    """Interactions of DAYS, a user's days one after the other."""
+    """Interactions of DAYS, in order of the days."""
     return [(user, item, day) for day, (user, items) in enumerate(DAYS) for item in items]
 
 
 def held_out(data):
-    """User token to the token of the test item."""
+    """Returns the token of the test item by user token."""
     users, items, _ = data.test.targets
     return dict(zip(data.test.user_tokens[users.numpy()], data.test.item_tokens[items.numpy()]))
 
 
 def orders(data):
-    """Item tokens of every user in order, as one word."""
+    """Returns the item tokens of every user in order, as one word."""
     tokens = data.test.item_tokens
     return {
         token: "".join(tokens[data.train.sequences.of(user)])
@@ -44,7 +44,7 @@ def orders(data):
 
 
 def by_hand(seed):
-    """The shuffled order, from the definition: 64 bits of each token, mixed as SplitMix64 does."""
+    """Computes the shuffled order from its definition: 64 bits of each token, mixed as in SplitMix64."""
 
     def bits(token):
         return int.from_bytes(hashlib.blake2b(f"{seed}\0ties\0{token}".encode(), digest_size=8).digest(), "little")
@@ -61,7 +61,7 @@ def by_hand(seed):
     return words
 
 
-def test_file_order_is_that_of_the_rows(write, configure):
+def test_file_order_is_the_order_of_the_rows(write, configure):
     write(HEADER, rows())
     data = load_data(configure("SASRec"), one_row_a_user=True)
     assert orders(data) == {"u1": "habcdef", "u2": "abdef", "u3": "abcdefg"}
@@ -72,20 +72,20 @@ def test_file_order_is_that_of_the_rows(write, configure):
 
 
 @pytest.mark.parametrize("model", KINDS)
-def test_shuffled_order_decides_who_is_held_out_for_every_kind_of_model(write, configure, model):
+def test_shuffled_order_decides_the_held_out_items_for_all_kinds_of_models(write, configure, model):
     expected = by_hand(7)
     last = {user: word[-1] for user, word in expected.items()}
     assert last != {"u1": "f", "u2": "f", "u3": "g"}
     for seed in range(3):
         shuffled = rows()
-        random.Random(seed).shuffle(shuffled)  # other row order, other numbering
+        random.Random(seed).shuffle(shuffled)  # another order of rows, other ids
         write(HEADER, shuffled)
         data = load_data(configure(model, tie_order="shuffled", tie_seed=7), one_row_a_user=KINDS[model])
         assert orders(data) == expected
         assert held_out(data) == last
 
 
-def test_the_fingerprint_changes_with_the_order_and_only_with_it(write, configure):
+def test_the_fingerprint_changes_with_the_order_and_nothing_else(write, configure):
     def fingerprint(**keys):
         return load_data(configure("SASRec", **keys), one_row_a_user=True).fingerprint
 
@@ -106,11 +106,11 @@ def test_the_log_states_order_and_ties(write, configure, caplog):
         load_data(configure("BPR", tie_order="shuffled", tie_seed=7), one_row_a_user=False)
         load_data(configure("BPR"), one_row_a_user=False)
     lines = [line for line in caplog.messages if line.startswith("tie_order")]
-    ties = "16 of 19 interactions share their time with another one of the same user"
+    ties = "16 of 19 interactions have the same time as another one of their user"
     assert lines == [f"tie_order shuffled (seed 7): {ties}", f"tie_order file: {ties}"]
 
 
-def test_times_come_first_and_ties_are_counted():
+def test_times_are_sorted_before_ties_and_ties_are_counted():
     times, users = np.array([2.0, 1.0, 2.0, 1.0, 2.0]), np.array([1, 1, 1, 2, 2])
     assert time_order(times, "file", None).tolist() == [1, 3, 0, 2, 4]
     keys = np.array([5, 0, 4, 9, 3], dtype=np.uint64)
@@ -125,12 +125,12 @@ def test_keys_are_uniform_and_differ_between_users():
     users, items = (side.ravel() for side in np.indices((300, 300)))
     keys = shuffling_keys(users, items, tokens, tokens, 2020).reshape(300, 300)
     assert len(np.unique(keys)) == 90_000
-    is_before = keys[:, :-1] < keys[:, 1:]  # items i and i + 1 of every user
+    is_before = keys[:, :-1] < keys[:, 1:]  # items i and i + 1 of each user
     assert abs(is_before.mean() - 0.5) < 4 * 0.5 / 299**0.5 / 300**0.5
     assert np.abs(is_before.mean(axis=0) - 0.5).max() < 4.5 * 0.5 / 300**0.5
 
 
-def test_another_order_is_an_error(write, configure):
+def test_an_unknown_order_is_an_error(write, configure):
     write(HEADER, rows())
     with pytest.raises(ValueError, match="tie_order=random is not known: choose file or shuffled"):
         load_data(configure("BPR", tie_order="random"), one_row_a_user=False)

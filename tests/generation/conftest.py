@@ -1,16 +1,16 @@
-"""A decoder whose logits hang on the prefix alone, by a table, so that every likelihood can be computed by hand."""
+"""A decoder whose logits depend on user and prefix alone, so that every likelihood can be computed by hand."""
 
 import pytest
 import torch
 
 
 class TableDecoder:
-    """Logits drawn once for each user and prefix.
+    """Logits drawn once per user and prefix.
 
     Args:
         n_users (int): B.
         codebook_sizes (list of int): codes of each level.
-        noise (float): by how much equal prefixes differ from place to place, as the last bits of a product do.
+        noise (float): difference between equal prefixes at different places, as in the last bits of a product.
     """
 
     def __init__(self, n_users, codebook_sizes, noise=0.0):
@@ -21,7 +21,7 @@ class TableDecoder:
         return self.n_users
 
     def logits_of(self, user, prefix):
-        """Logits of what follows a prefix, shape: [K]."""
+        """Logits of the code after a prefix, shape: [K]."""
         seed = hash((user, *prefix)) % 2**31
         return 2 * torch.randn(self.sizes[len(prefix)], generator=torch.Generator().manual_seed(seed))
 
@@ -43,7 +43,7 @@ class TableDecoder:
         return torch.stack(logits) + self.noise * place * torch.linspace(0, 1, self.sizes[len(self.prefixes[0][0])])
 
     def log_likelihood(self, user, codes, n_real):
-        """Of an ID's first `n_real` codes, by hand."""
+        """Log-likelihood of the first `n_real` codes of an ID, by hand."""
         parts = [self.logits_of(user, tuple(codes[:level])).log_softmax(-1)[codes[level]] for level in range(n_real)]
         return sum(parts)
 

@@ -1,4 +1,4 @@
-"""Beams and likelihoods against every ID of a small catalogue, one by one."""
+"""Beam search and likelihoods, checked against every ID of a small catalogue."""
 
 import pytest
 import torch
@@ -42,7 +42,7 @@ def test_the_catalogue_has_the_likelihoods_of_its_items(case, n_at_once):
     torch.testing.assert_close(found[:, trie.leaf], expected)
 
 
-def test_a_prefix_is_read_once_for_all_ids_that_begin_with_it(case):
+def test_a_prefix_is_read_once_for_all_ids_that_start_with_it(case):
     model, _, trie, _ = case
     catalogue_log_likelihoods(model, trie, 1000)
     assert model.steps == sum(len(level.code) for level in trie.levels[:-1])
@@ -74,7 +74,7 @@ def test_beams_that_cover_every_level_are_the_best_of_all_ids_in_order(case):
 
 @pytest.mark.parametrize("n_beams", [1, 4, 10])
 def test_few_beams_are_those_of_a_search_by_hand(case, n_beams):
-    """The prefixes of each level, all of them spelled out and sorted, cut after n_beams."""
+    """All prefixes of each level are listed, sorted and cut after n_beams."""
     model, closed, trie, expected = case
     leaf, score = beam_search(model, trie, n_beams)
     n_real = (~closed.is_past_end).sum(dim=1).tolist()
@@ -94,7 +94,7 @@ def test_few_beams_are_those_of_a_search_by_hand(case, n_beams):
 
 
 def _prefix(model, user, prefix, lengths):
-    """Log-probability of a prefix: of as many codes as are not certain in any ID that begins with it."""
+    """Log-probability of a prefix, without the codes that are certain in every ID that starts with it."""
     return model.log_likelihood(user, prefix, min(len(prefix), max(lengths))).item()
 
 

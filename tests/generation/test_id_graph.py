@@ -1,4 +1,4 @@
-"""The graph of similar IDs and the search along it, against all pairs and all IDs."""
+"""The graph of similar IDs and its search, checked against all pairs and all IDs."""
 
 import torch
 
@@ -22,7 +22,7 @@ def test_neighbours_are_the_ids_of_largest_product_level_by_level():
     assert id_graph(vectors, TOKENS, 100).shape == (7, 6)
 
 
-def test_a_graph_that_joins_all_finds_the_likeliest_of_all_at_once():
+def test_a_complete_graph_finds_the_likeliest_ids_in_one_step():
     draw = torch.Generator().manual_seed(1)
     log_p = torch.randn(4, 7, generator=draw).index_fill(1, torch.tensor([0]), 0)
     graph = id_graph(torch.randn(7, 5, generator=draw), TOKENS, 6)
@@ -33,8 +33,8 @@ def test_a_graph_that_joins_all_finds_the_likeliest_of_all_at_once():
     torch.testing.assert_close(score, best[:, :3])
 
 
-def test_the_search_walks_along_the_graph_and_keeps_no_id_twice():
-    """A ring: each step reaches one more place to either side, the likeliest is three places away."""
+def test_the_search_follows_the_graph_and_keeps_no_id_twice():
+    """On a ring, each step reaches one more place to either side; the likeliest ID is three places away."""
     n_ids = 11
     tokens = torch.arange(1, n_ids + 1)[:, None]
     ring = torch.stack([(torch.arange(n_ids) + 1) % n_ids, (torch.arange(n_ids) - 1) % n_ids], dim=1)

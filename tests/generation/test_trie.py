@@ -1,4 +1,4 @@
-"""The trie against the IDs it was made of."""
+"""The trie, checked against the IDs it was built from."""
 
 import torch
 
@@ -9,7 +9,7 @@ CODES = torch.tensor([[2, 0, 1], [0, 1, -1], [2, 0, 1], [0, -1, -1], [2, 0, 0], 
 SIZES = [3, 4, 3]
 
 
-def test_ids_that_end_early_get_a_code_for_the_end():
+def test_ids_that_stop_early_get_a_code_that_ends_them():
     closed = close_codes(CODES, SIZES)
     assert closed.codebook_sizes == [3, 5, 4]  # nothing ends before the second level
     assert closed.codes[[1, 3]].tolist() == [[0, 1, 3], [0, 4, 3]]
@@ -17,21 +17,21 @@ def test_ids_that_end_early_get_a_code_for_the_end():
     assert not closed.is_past_end[[0, 2, 4, 5, 6]].any()
 
 
-def test_a_number_behind_an_end_is_no_certainty():
-    """As collisions=append leaves it where IDs end early: what tells them apart is trained and scored."""
+def test_a_number_after_the_end_is_not_certain():
+    """collisions=append puts a number after IDs that stop early; it is trained and scored."""
     closed = close_codes(torch.tensor([[1, -1, 0], [1, -1, 1], [0, 1, 0], [1, 0, 0]]), [2, 2, 2])
     assert closed.codebook_sizes == [2, 3, 2]
     assert closed.codes.tolist() == [[1, 2, 0], [1, 2, 1], [0, 1, 0], [1, 0, 0]]
     assert not closed.is_past_end.any()
 
 
-def test_ids_of_one_length_stay_as_they_are():
+def test_ids_of_one_length_are_unchanged():
     codes = torch.tensor([[1, 0], [0, 1]])
     closed = close_codes(codes, [2, 2])
     assert torch.equal(closed.codes, codes) and closed.codebook_sizes == [2, 2] and not closed.is_past_end.any()
 
 
-def test_children_are_what_follows_a_prefix_and_nothing_else():
+def test_children_are_the_codes_that_follow_a_prefix():
     trie = PrefixTrie(close_codes(CODES, SIZES))
     assert trie.n_leaves == 6 and trie.n_levels == 3
     node = torch.tensor([0])
@@ -60,7 +60,7 @@ def test_every_path_down_spells_the_ids_and_items_of_one_id_share_a_leaf():
     assert torch.equal(trie.leaf[:, None] == trie.leaf, same_id)
 
 
-def test_a_part_holds_the_nodes_above_its_leaves():
+def test_a_part_is_the_nodes_above_its_leaves():
     trie = PrefixTrie(close_codes(CODES, SIZES))
     assert trie.part(0, 0, 2) == slice(0, 1) and trie.part(0, 2, 3) == slice(0, 2)
     assert trie.part(1, 2, 3) == slice(1, 3) and trie.part(2, 2, 3) == slice(2, 4)

@@ -1,4 +1,4 @@
-"""ActionPiece: what its tokens hold, likelihoods under one order and over all, losses against them, and runs."""
+"""ActionPiece: the features behind its tokens, likelihoods under one order and over all, losses, and runs."""
 
 import json
 import math
@@ -45,11 +45,11 @@ def features_of(model, token):
 
 
 def tokens_of(model, users, items):
-    """Tokens of histories without the opening one, a list a row."""
+    """Tokens of histories without the opening one, one list per row."""
     seen = []
-    model.tokens.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    model._history(users, items)
-    model.tokens._forward_pre_hooks.clear()
+    model.transformer.tokens.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    model.embedded(users, items)
+    model.transformer.tokens._forward_pre_hooks.clear()
     return [[token for token in row[1:] if token] for row in seen[0].tolist()]
 
 
@@ -69,7 +69,7 @@ def test_a_history_s_tokens_hold_its_items_features(case):
 
 
 @torch.no_grad()
-def test_orders_are_drawn_anew_in_training_and_stand_still_in_ranking(prepare):
+def test_orders_are_drawn_anew_in_training_and_fixed_in_ranking(prepare):
     data, model = prepare()
     batch = data.test.interactions[torch.arange(12)]
     users, items = batch[model.USER_ID], batch[model.ITEM_SEQ]
@@ -82,10 +82,10 @@ def test_orders_are_drawn_anew_in_training_and_stand_still_in_ranking(prepare):
 def test_written_ids_tell_items_apart_by_their_features(case):
     _, model = case
     features = model.features[1:]
-    assert model.trie.n_leaves == len(features.unique(dim=0))
-    for item, tokens in enumerate(model.tokens_of(torch.arange(1, model.n_items)).tolist(), start=1):
-        ends = tokens.index(model.n_id_tokens) if model.n_id_tokens in tokens else len(tokens)
-        assert set(tokens[ends:]) <= {model.n_id_tokens}
+    assert model.ids.trie.n_leaves == len(features.unique(dim=0))
+    for item, tokens in enumerate(model.ids.tokens_of(torch.arange(1, model.n_items)).tolist(), start=1):
+        ends = tokens.index(model.ids.n_tokens) if model.ids.n_tokens in tokens else len(tokens)
+        assert set(tokens[ends:]) <= {model.ids.n_tokens}
         held = sorted(int(part) for token in tokens[:ends] for part in features_of(model, token))
         assert held == features_by_item(model, torch.tensor([item]))
 
@@ -106,7 +106,7 @@ def test_the_vocabulary_is_learned_from_training_interactions_alone(prepare, mon
 
 @pytest.fixture
 def asked(case):
-    """Some users of the test and the log-likelihoods of all items, the mean of each order's probabilities."""
+    """Some test users and the log-likelihoods of all items, by the mean probability over orders."""
     data, model = case
     interaction = data.test.interactions[torch.arange(6)]
     model.exact_ranking, orders, each = True, model.orders, []
@@ -139,7 +139,7 @@ def test_enough_beams_rank_as_the_whole_catalogue(case, asked):
 
 
 @torch.no_grad()
-def test_what_the_beams_of_any_order_find_has_its_exact_score(case, asked):
+def test_items_that_the_beams_of_any_order_find_have_exact_scores(case, asked):
     _, model = case
     interaction, expected = asked
     found = model.full_sort_predict(interaction)[:, 1:]
@@ -148,7 +148,7 @@ def test_what_the_beams_of_any_order_find_has_its_exact_score(case, asked):
     assert (is_found.sum(dim=1) >= model.num_beams).all()
 
 
-def test_codes_of_a_bundle_whose_ids_are_unique_are_its_features(prepare, tiny):
+def test_features_are_the_codes_of_a_bundle_with_unique_ids(prepare, tiny):
     arguments = ["--dataset=tiny", f"--data_path={tiny.parent}", "--text_encoder=lexical", "--lexical_dim=16"]
     sizes = ["--tokenizer=RQKMeans", "--n_levels=3", "--codebook_size=40", "--collisions=nearest_free", "--out=ids"]
     tokenize([*arguments, *sizes])
@@ -167,7 +167,7 @@ def test_the_loss_is_the_likelihood_of_the_targets_under_the_order_they_were_rea
     (loss,) = model.row_losses(batch)
     asked = Interaction({model.USER_ID: batch.users, model.ITEM_SEQ: batch.inputs})
     asked.update(Interaction({model.ITEM_SEQ_LEN: (batch.inputs > 0).sum(dim=1), model.ITEM_ID: batch.targets}))
-    close(loss, -model.predict(asked).mean() / model.n_levels)
+    close(loss, -model.predict(asked).mean() / model.ids.n_levels)
 
 
 def test_a_run_learns_ranks_all_protocols_and_reads_back_alike(generative):
@@ -183,7 +183,7 @@ def test_a_run_learns_ranks_all_protocols_and_reads_back_alike(generative):
     assert result["item_table_parameters"] == 110 * 16
 
 
-def test_numbers_of_equal_ids_are_drawn_from_buckets():
+def test_numbers_that_tell_equal_ids_apart_are_drawn_from_buckets():
     codes = torch.tensor([[-1, -1, -1], *[[1, 2, number] for number in range(4)], *[[3, row, 0] for row in range(30)]])
     drawn = scattered(codes, 40)
     assert torch.equal(drawn[:, :2], codes[:, :2]) and torch.equal(drawn, scattered(codes, 40))
@@ -208,7 +208,7 @@ def test_bad_options_are_named(prepare, keys, message):
         prepare(**keys)
 
 
-def test_probabilities_are_a_mean():
+def test_scores_are_the_log_of_a_mean_probability():
     model = actionpiece.ActionPiece.__new__(actionpiece.ActionPiece)
     torch.nn.Module.__init__(model)
     model.orders = torch.zeros(2, 1, 1)

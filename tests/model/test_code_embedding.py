@@ -117,8 +117,8 @@ def test_codes_of_a_bundle_are_matched_by_item_token(prepare, tmp_path):
         ({"tokenizer": "RQKMeans", "collisions": "drop"}, "collisions=drop is not known: choose one of leave, append"),
         ({"collisions": "append"}, "collisions=append is for a tokenizer that is fitted here .* found tokenizer=RQVAE"),
         ({"semantic_ids": "ids", "split": "cold_items"}, "semantic_ids=ids were learned from cold items too"),
-        ({"tokenizer": "RQKMeans", "cold_id_embedding": "nearest"}, "cold_id_embedding=nearest goes by encoded text"),
-        ({"level_metrics": None}, "level_metrics=None is no list"),
+        ({"tokenizer": "RQKMeans", "cold_id_embedding": "nearest"}, "cold_id_embedding=nearest needs encoded text"),
+        ({"level_metrics": None}, "level_metrics=None is not a list"),
         ({"tokenizer": "RQKMeans", "kmeans_iterations": 0}, "kmeans_iterations=0 is too small: give at least 1"),
         ({"tokenizer": "CategoricalIDs", "id_columns": ["colour"]}, "there is no column colour: the .item file has"),
         ({"tokenizer": "RandomIDs", "collisions": "sinkhorn"}, "bundles and this tokenizer do not have"),
@@ -169,7 +169,7 @@ def test_pieces_that_only_cold_items_have_add_nothing(prepare):
 
 
 def test_pieces_of_codes_that_are_trained_along_are_refused(prepare):
-    with pytest.raises(ValueError, match="code_pieces=ngram is for codes that stand still, tokenizer=RQVAE"):
+    with pytest.raises(ValueError, match="code_pieces=ngram needs frozen codes, tokenizer=RQVAE"):
         prepare(code_pieces="ngram")
-    with pytest.raises(ValueError, match="code_pieces=ngram is for codes, representation=id has none"):
+    with pytest.raises(ValueError, match="code_pieces=ngram needs codes, representation=id has none"):
         prepare(code_pieces="ngram", tokenizer="RQKMeans", representation="id")

@@ -1,4 +1,4 @@
-"""EAGER: scores of both streams against whole IDs written out, their losses, what behaviour codes know, and runs."""
+"""EAGER: both streams' scores against IDs written out whole, losses, what behaviour codes depend on, and runs."""
 
 import json
 from pathlib import Path
@@ -29,27 +29,27 @@ def close(found, expected):
 
 
 def written_out(model, users, items):
-    """Log-likelihoods of all items after each history by both streams, each ID written as a training sequence."""
+    """Log-likelihoods of all items after each history by both streams, each ID a training sequence of its own."""
     targets, of_streams = torch.arange(1, model.n_items), []
-    for stream in (model, model.behaviour):
+    for stream in model.streams:
         rows = []
         for user, history in zip(users, items):
-            x, is_read = model._history(user[None], history[history > 0][None])
-            encoded = model.encoder(x, is_read)
+            x, is_read = model.embedded(user[None], history[history > 0][None])
+            encoded = model.transformer.encoder(x, is_read)
             n = len(targets)
             states = stream.written_states(encoded.expand(n, -1, -1), is_read.expand(n, -1), targets)
             parts = [
-                stream.logits(states[:, level], level).log_softmax(-1).gather(1, stream.codes[targets, level, None])
-                for level in range(stream.n_levels)
+                stream.logits(states[:, level], level).log_softmax(-1).gather(1, stream.ids.codes[targets, level, None])
+                for level in range(stream.ids.n_levels)
             ]
-            rows.append((torch.cat(parts, dim=1) * ~stream.is_past_end[targets]).sum(dim=1))
+            rows.append((torch.cat(parts, dim=1) * ~stream.ids.is_past_end[targets]).sum(dim=1))
         of_streams.append(torch.stack(rows))
     return of_streams
 
 
 @pytest.fixture
 def asked(case):
-    """Some users of the test and the mean of both streams' probabilities of all items."""
+    """Some test users and the mean of both streams' probabilities of all items."""
     data, model = case
     interaction = data.test.interactions[torch.arange(6)]
     with torch.no_grad():
@@ -62,7 +62,7 @@ def asked(case):
 def test_scores_are_the_mean_of_both_streams_probabilities(case, asked):
     _, model = case
     interaction, expected = asked
-    model.exact_ranking = model.behaviour.exact_ranking = True
+    model.exact_ranking = True
     found = model.full_sort_predict(interaction)
     assert (found[:, 0] == -torch.inf).all()
     close(found[:, 1:], expected)
@@ -75,17 +75,18 @@ def test_scores_are_the_mean_of_both_streams_probabilities(case, asked):
 def test_enough_beams_rank_as_the_whole_catalogue(case, asked):
     _, model = case
     interaction, expected = asked
-    model.num_beams = model.behaviour.num_beams = model.n_items
+    model.num_beams = model.n_items
     close(model.full_sort_predict(interaction)[:, 1:], expected)
 
 
 @torch.no_grad()
-def test_what_either_stream_finds_has_its_exact_score(case, asked):
+def test_items_that_either_stream_finds_have_exact_scores(case, asked):
     _, model = case
     interaction, expected = asked
     found = model.full_sort_predict(interaction)[:, 1:]
-    semantic = super(type(model), model).catalogue_scores(model.memory_of(interaction).semantic)[:, 1:]
-    behaviour = model.behaviour.catalogue_scores(model.memory_of(interaction).behaviour)[:, 1:]
+    memory = model.memory_of(interaction)
+    semantic = model.transformer.beam_scores(memory.semantic, model.num_beams)[:, 1:]
+    behaviour = model.behaviour.beam_scores(memory.behaviour, model.num_beams)[:, 1:]
     in_one, in_other = semantic > -torch.inf, behaviour > -torch.inf
     assert torch.equal(found > -torch.inf, in_one | in_other)
     assert (in_one & ~in_other).any() and (in_other & ~in_one).any()
@@ -97,29 +98,26 @@ def test_the_losses_are_the_likelihoods_of_the_targets_by_each_stream(case):
     data, model = case
     batch = next(iter(data.train_data))
     losses = model.row_losses(batch)
-    for loss, stream, scores in zip(
-        losses, (model, model.behaviour), written_out(model, batch.users, batch.inputs), strict=True
-    ):
+    expected = written_out(model, batch.users, batch.inputs)
+    for loss, stream, scores in zip(losses, model.streams, expected, strict=True):
         own = scores.gather(1, batch.targets[:, None] - 1)
-        close(loss, -own.mean() / stream.n_levels)
+        close(loss, -own.mean() / stream.ids.n_levels)
 
 
 def test_both_streams_and_the_shared_encoder_are_trained(case):
     data, model = case
     sum(model.train().row_losses(next(iter(data.train_data)))).backward()
-    parts = {"encoder": model.encoder, "semantic": model.stack, "behaviour": model.behaviour.stack}
-    for part in (*parts.values(), model.tokens, model.behaviour.tokens):
-        assert all(weight.grad.any() for weight in part.parameters())
+    assert all(weight.grad.any() for weight in model.parameters())
     assert model.behaviour.encoder is None
 
 
-def test_behaviour_codes_know_nothing_of_text_and_semantic_ones_nothing_of_behaviour(prepare):
-    first, other_text, other_graph = (prepare(**keys)[1] for keys in ({}, {"lexical_dim": 9}, {"behaviour_dim": 5}))
-    assert torch.equal(first.behaviour.codes, other_text.behaviour.codes)
-    assert not torch.equal(first.codes, other_text.codes)
-    assert torch.equal(first.codes, other_graph.codes)
-    assert not torch.equal(first.behaviour.codes, other_graph.behaviour.codes)
-    assert first.behaviour.trie.n_leaves == first.n_items - 1
+def test_behaviour_codes_do_not_depend_on_text_nor_semantic_codes_on_behaviour(prepare):
+    first, other_text, other_graph = (prepare(**keys)[1] for keys in ({}, {"lexical_dim": 2}, {"behaviour_dim": 5}))
+    assert torch.equal(first.behaviour.ids.codes, other_text.behaviour.ids.codes)
+    assert not torch.equal(first.ids.codes, other_text.ids.codes)
+    assert torch.equal(first.ids.codes, other_graph.ids.codes)
+    assert not torch.equal(first.behaviour.ids.codes, other_graph.behaviour.ids.codes)
+    assert first.behaviour.ids.trie.n_leaves == first.n_items - 1
 
 
 def test_a_run_learns_ranks_all_protocols_and_reads_back_alike(generative):
@@ -130,15 +128,15 @@ def test_a_run_learns_ranks_all_protocols_and_reads_back_alike(generative):
     assert {"semantic", "behaviour"} <= {name.removeprefix("train_").removesuffix("_loss") for name in lines[0]}
     config, model, data = load_data_and_model("run")
     assert evaluate_protocols(model, data.test, list(result["test_result"]), config, None) == result["test_result"]
-    n_codes = sum(model.codebook_sizes) + sum(model.behaviour.codebook_sizes)
+    n_codes = sum(model.ids.codebook_sizes) + sum(model.behaviour.ids.codebook_sizes)
     assert result["item_table_parameters"] == 16 * n_codes
 
 
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"decoder_only": True}, "decoder_only=True has one stack, EAGER has two decoders: leave it out"),
-        ({"behaviour_codebook_size": 500}, "behaviour_codebook_size=500 is more than the .* items that training holds"),
+        ({"decoder_only": True}, "decoder_only=True has one stack, EAGER needs two decoders: leave it out"),
+        ({"behaviour_codebook_size": 500}, "behaviour_codebook_size=500 is more than the .* items in training"),
         ({"behaviour_levels": 0}, "behaviour_levels=0 is too small: give at least 1"),
     ],
 )

@@ -80,7 +80,7 @@ def test_reading_a_run_back_fits_nothing(settings, monkeypatch):
         raise AssertionError("a tokenizer was fitted")
 
     monkeypatch.setattr(frozen_codes, "_fit", fit)
-    monkeypatch.setattr("recbole_unirep.model.eager.Behaviour._fit", fit)
+    monkeypatch.setattr("recbole_unirep.model.eager.fit_behaviour", fit)
     load_data_and_model("run")
 
 
@@ -178,8 +178,8 @@ def test_changed_data_are_named_before_the_tokenizer(settings, tiny):
 
 
 def test_users_cannot_set_where_the_tokenizer_lies(settings):
-    with pytest.raises(ValueError, match="unknown key 'fitted_in'"):
-        run_recbole("RPG", "tiny", config_dict=settings("RPG", fitted_in="elsewhere"))
+    with pytest.raises(ValueError, match="unknown key 'kept_tokenizers'"):
+        run_recbole("RPG", "tiny", config_dict=settings("RPG", kept_tokenizers="elsewhere"))
 
 
 def test_new_items_get_their_codes_from_the_kept_tokenizer(settings, monkeypatch, tiny):

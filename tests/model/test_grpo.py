@@ -1,4 +1,4 @@
-"""GRPO: rewards and advantages by hand, the loss against its formula, where it begins, and runs."""
+"""GRPO: rewards and advantages by hand, the loss against its formula, the weights it starts from, and runs."""
 
 import json
 import math
@@ -21,7 +21,7 @@ def kind(request):
 
 @pytest.fixture
 def train(generative):
-    """Trains TIGER for an epoch: settings of a run that goes on from it."""
+    """Trains TIGER for two epochs; returns the settings of a run that continues from it."""
 
     def run(**keys):
         settings = {**generative.settings, **keys}
@@ -48,7 +48,7 @@ def test_advantages_by_hand():
     torch.testing.assert_close(found, torch.tensor([[(reward - mean) / spread for reward in rewards]]))
 
 
-def test_a_group_without_target_teaches_nothing_and_what_is_not_found_has_no_part():
+def test_a_group_without_target_and_places_without_id_have_no_advantage():
     none = advantages(torch.zeros(1, 3, dtype=torch.bool), torch.tensor([[True, True, False]]))
     torch.testing.assert_close(none, torch.zeros(1, 3))
     two = advantages(torch.tensor([[False, True, False]]), torch.tensor([[True, True, False]]))
@@ -57,17 +57,17 @@ def test_a_group_without_target_teaches_nothing_and_what_is_not_found_has_no_par
     torch.testing.assert_close(alone, torch.zeros(1, 2))
 
 
-def test_the_first_step_begins_with_the_run(train, prepare, kind):
+def test_training_starts_from_the_run_s_weights(train, prepare, kind):
     settings = train(**kind)
     data, model = prepare(settings)
     tiger = load_data_and_model("tiger")[1]
-    assert not torch.equal(model.tokens.weight, tiger.tokens.weight)
+    assert not torch.equal(model.transformer.tokens.weight, tiger.transformer.tokens.weight)
     batch = next(iter(data.train_data))
     policy, divergence = model.train().row_losses(batch)
     for name, part in tiger.state_dict().items():
         assert torch.equal(part, model.state_dict()[name]), name
     assert divergence.item() == pytest.approx(0, abs=1e-9) and model.training and bool(model.is_begun)
-    assert policy.item() == pytest.approx(0, abs=1e-5)  # advantages of a group add up to 0 where IDs are as long
+    assert policy.item() == pytest.approx(0, abs=1e-5)  # with IDs of one length, the advantages of a group add up to 0
 
 
 def test_the_loss_is_the_formula_of_each_group(train, prepare, kind):
@@ -101,19 +101,19 @@ def test_the_loss_is_the_formula_of_each_group(train, prepare, kind):
 
 
 def of_codes(model, asked, items):
-    """Log-likelihood of each code of some items after one history, by whole sequences."""
+    """Log-likelihood of each code of some items after one history, from whole sequences, [items, V]."""
     history = asked[model.ITEM_SEQ][:, : int(asked[model.ITEM_SEQ_LEN])].expand(len(items), -1)
     is_target = torch.zeros_like(history, dtype=torch.bool)
     is_target[:, -1] = True
-    states = model._states_of_row(asked[model.USER_ID].expand(len(items)), history, is_target, items)
+    states = model.target_states(asked[model.USER_ID].expand(len(items)), history, is_target, items)
     parts = [
-        model.logits(states[:, level], level).log_softmax(-1).gather(1, model.codes[items, level, None])
-        for level in range(model.n_levels)
+        model.transformer.logits(states[:, level], level).log_softmax(-1).gather(1, model.ids.codes[items, level, None])
+        for level in range(model.ids.n_levels)
     ]
     return torch.cat(parts, dim=1)
 
 
-def test_a_run_goes_on_ranks_all_protocols_resumes_and_reads_back_alike(train, kind):
+def test_a_run_ranks_all_protocols_and_resumes_and_reads_back_unchanged(train, kind):
     settings = train(**kind)
     result = run_recbole("GRPO", "tiny", config_dict={**settings, "run_dir": "run", "epochs": 2})
     lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
@@ -121,7 +121,7 @@ def test_a_run_goes_on_ranks_all_protocols_resumes_and_reads_back_alike(train, k
     run_recbole("GRPO", "tiny", config_dict={**settings, "run_dir": "part", "epochs": 1})
     resumed = run_recbole(arguments=["--resume=part", "--epochs=2"])
     assert resumed["test_result"] == result["test_result"]
-    for file in Path("tiger").iterdir():  # it is needed no more
+    for file in Path("tiger").iterdir():  # it is no longer needed
         if file.is_file():
             file.unlink()
     config, model, data = load_data_and_model("run")

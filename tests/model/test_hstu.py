@@ -1,4 +1,4 @@
-"""HSTU: equations 1 to 3 by hand, causality, RecBole's losses, named errors."""
+"""HSTU: equations 1 to 3 by hand, causality, RecBole's losses, errors."""
 
 import math
 
@@ -15,7 +15,7 @@ from recbole_unirep.training.losses import row_loss
 
 @pytest.fixture
 def prepare(tiny):
-    """Data and model of the given keys."""
+    """Builds data and model with the given keys."""
 
     def prepare_with(**keys):
         config = Config("HSTU", "tiny", config_dict={"data_path": str(tiny.parent), "hidden_size": 8, **keys})
@@ -42,7 +42,7 @@ def mapped(linear, x):
 
 @torch.no_grad()
 def test_a_block_by_hand():
-    """One head of two dimensions, two positions: sums over those seen, divided by the longest row."""
+    """One head of two dimensions, two positions: sums over the positions seen, divided by the maximum length."""
     torch.manual_seed(0)
     block = Block(size=2, n_heads=1, max_length=5, dropout=0.0, attention_dropout=0.0)
     x = torch.tensor([[1.0, -0.5], [0.3, 0.9]])
@@ -64,7 +64,7 @@ def test_a_block_by_hand():
 
 @torch.no_grad()
 def test_heads_see_their_own_dimensions():
-    """What the second head reads does not depend on the first one's queries and keys."""
+    """The second head's output does not depend on the queries of the first head."""
     block = Block(size=4, n_heads=2, max_length=3, dropout=0.0, attention_dropout=0.0)
     block.found_norm = torch.nn.Identity()
     with torch.no_grad():
@@ -79,7 +79,7 @@ def test_heads_see_their_own_dimensions():
 
 
 @torch.no_grad()
-def test_later_items_change_nothing(prepare):
+def test_states_do_not_depend_on_later_items(prepare):
     model = prepare()[1].eval()
     one, other = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 5, 4]])
     states = model.states(torch.stack([one, other]))
@@ -88,7 +88,7 @@ def test_later_items_change_nothing(prepare):
 
 
 @pytest.mark.parametrize("loss_type", ["CE", "BPR"])
-def test_recboles_own_rows_train_it(prepare, loss_type):
+def test_recboles_own_rows_train_every_parameter(prepare, loss_type):
     data, model = prepare(loss_type=loss_type, training_rows="prefix")
     model.calculate_loss(next(iter(data.train_data))).backward()
     assert all(part.grad is not None and part.grad.any() for part in model.parameters())
@@ -103,18 +103,18 @@ def test_predict_agrees_with_full_sort_predict(prepare):
 
 
 @pytest.mark.parametrize("loss_type", ["CE", "BPR", "BCE", "SSM"])
-def test_rows_of_users_train_it_as_they_train_sasrec(prepare, loss_type):
+def test_user_sequences_train_every_parameter_with_every_loss(prepare, loss_type):
     data, model = prepare(loss_type=loss_type, shared_negatives=20)
     batch = next(iter(data.train_data))
-    row_loss(model, batch, {"loss_type": loss_type}).backward()
+    row_loss(model, batch, data.train_data.n_items, {"loss_type": loss_type}).backward()
     assert batch.is_target.sum() > len(batch.users)
     assert all(part.grad is not None and part.grad.any() for part in model.parameters())
 
 
-def test_bad_options_are_named(prepare):
+def test_bad_options_are_an_error(prepare):
     with pytest.raises(ValueError, match="n_heads=3 does not divide hidden_size=8"):
         prepare(n_heads=3)
     with pytest.raises(ValueError, match="loss_type=TOP1 is not known: choose one of CE"):
         prepare(loss_type="TOP1")
-    with pytest.raises(ValueError, match="HSTU with loss_type=SSM trains rows of users"):
+    with pytest.raises(ValueError, match="HSTU with loss_type=SSM needs training on user sequences"):
         prepare(loss_type="SSM", training_rows="prefix")

@@ -1,4 +1,4 @@
-"""LIGER ranks what the beams find and what is new by cosine, is trained by both losses, and never sees its target."""
+"""LIGER ranks found and new items by cosine, is trained by both losses, and never reads the text of its target."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,6 @@ from recbole.utils import init_seed
 from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
 from recbole_unirep.model.build import build_model, trains_rows
-from recbole_unirep.model.tiger import TIGER
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
 from recbole_unirep.scoring.protocols import evaluate_protocols
 
@@ -50,7 +49,7 @@ def case(request, tiny):
 
 
 def cosines(model, data, rows):
-    """Of the states that predict the first code, each history a training row of its own, shape: [B, n_items]."""
+    """Cosines with the states that predict the first code, each history a row of its own, shape: [B, n_items]."""
     interaction = data.test.interactions[rows]
     items = model.item_side(model.text)
     found = []
@@ -58,18 +57,18 @@ def cosines(model, data, rows):
         history = history[history > 0][None]
         is_target = torch.zeros_like(history, dtype=torch.bool)
         is_target[:, -1] = True
-        states = model._states_of_row(user[None], history, is_target, torch.tensor([1]))
+        states = model.target_states(user[None], history, is_target, torch.tensor([1]))
         found.append(torch.cosine_similarity(model.user_side(states[:, 0]), items) / model.temperature)
     return torch.stack(found)
 
 
 @torch.no_grad()
-def test_what_is_found_and_what_is_new_is_ranked_by_cosine_and_nothing_else(case):
+def test_found_and_new_items_are_ranked_by_cosine_and_no_others(case):
     _, data, model = case
     rows = torch.arange(6)
     memory = model.memory_of(data.test.interactions[rows])
     scores, expected = model.catalogue_scores(memory), cosines(model, data, rows)
-    is_ranked = TIGER.catalogue_scores(model, memory.remembered) > -torch.inf
+    is_ranked = model.transformer.beam_scores(memory.remembered, model.num_beams) > -torch.inf
     is_ranked[:, model.n_training_items :] = True
     assert torch.equal(scores > -torch.inf, is_ranked)
     assert not is_ranked[:, 1:].all()
@@ -81,7 +80,7 @@ def test_what_is_found_and_what_is_new_is_ranked_by_cosine_and_nothing_else(case
 
 
 @torch.no_grad()
-def test_kept_vectors_follow_weights_and_text(case):
+def test_kept_vectors_are_recomputed_when_weights_or_text_change(case):
     _, data, model = case
     memory = model.memory_of(data.test.interactions[torch.arange(3)])
     items = torch.randint(1, model.n_items, (3, 9))
@@ -94,20 +93,20 @@ def test_kept_vectors_follow_weights_and_text(case):
 
 
 @torch.no_grad()
-def test_a_history_s_text_is_read_and_the_target_s_is_not(case):
-    """The states that write an ID are those of one without text behind it; text of the history changes them."""
+def test_the_text_of_a_history_is_read_and_that_of_its_target_is_not(case):
+    """Changing the target's text leaves the states that write its ID alone; changing the history's does not."""
     _, data, model = case
     batch = next(iter(data.train_data))
     last_target = batch.following[:, 0]
-    row = (batch.inputs != last_target[:, None]).all(dim=1).nonzero()[:1, 0]  # whose last target is no input as well
+    row = (batch.inputs != last_target[:, None]).all(dim=1).nonzero()[:1, 0]  # its last target is not an input too
     users, items, is_target = batch.users[row], batch.inputs[row], batch.is_target[row]
     targets = batch.targets[batch.is_target.nonzero()[:, 0] == row]
-    before = model._states_of_row(users, items, is_target, targets)
+    before = model.target_states(users, items, is_target, targets)
     model.text[last_target[row]] += 1
-    after = model._states_of_row(users, items, is_target, targets)
+    after = model.target_states(users, items, is_target, targets)
     assert torch.equal(before, after)
     model.text[items[0, 0]] += 1
-    assert not torch.equal(model._states_of_row(users, items, is_target, targets), after)
+    assert not torch.equal(model.target_states(users, items, is_target, targets), after)
 
 
 @torch.no_grad()
@@ -116,11 +115,11 @@ def test_the_dense_loss_is_a_softmax_over_all_items_of_training(case):
     batch = next(iter(data.train_data))
     parts = batch.users, batch.inputs, batch.is_target, batch.targets
     of_codes, dense = model.losses(*parts)
-    states = model._states_of_row(*parts)[:, 0]
+    states = model.target_states(*parts)[:, 0]
     items = model.item_side(model.text[1 : model.n_training_items])
     scores = torch.cosine_similarity(model.user_side(states)[:, None], items, dim=-1) / model.temperature
     torch.testing.assert_close(dense, torch.nn.functional.cross_entropy(scores, batch.targets - 1))
-    torch.testing.assert_close(of_codes, TIGER.id_loss(model, *parts))
+    torch.testing.assert_close(of_codes, model.id_loss(*parts))
 
 
 @pytest.mark.parametrize("keys", [{}, DECODER], ids=["encoder and decoder", "decoder only"])

@@ -1,4 +1,4 @@
-"""MBGen: rows of items under behaviours, likelihoods under any behaviour or one, losses, runs, recommending."""
+"""MBGen: IDs of items under behaviours, likelihoods under any or one behaviour, losses, runs, recommendations."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ KINDS = {
 
 @pytest.fixture
 def kinds(tiny):
-    """Gives each interaction of the tiny dataset a kind: buy, or view where the item's number is odd or a multiple."""
+    """Gives each interaction of the tiny dataset a kind: every third is buy, the others are view."""
     path = tiny / "tiny.inter"
     lines = path.read_text(encoding="utf-8").splitlines()
     rows = [f"{line}\t{'view' if number % 3 else 'buy'}" for number, line in enumerate(lines[1:])]
@@ -56,12 +56,12 @@ def written_out(model, users, items, behaviours):
         history = (history + (kinds - 1) * n)[known].expand(len(targets), -1)
         is_target = torch.zeros_like(history, dtype=torch.bool)
         is_target[:, -1] = True
-        states = model._states_of_row(user.expand(len(targets)), history, is_target, targets)
+        states = model.target_states(user.expand(len(targets)), history, is_target, targets)
         behaviour, item = (targets - 1) // n, 1 + (targets - 1) % n
         codes = torch.cat([behaviour[:, None], model.open_codes[item - 1]], dim=1)
         parts = [
-            model.logits(states[:, level], level).log_softmax(-1).gather(1, codes[:, level, None])
-            for level in range(model.n_levels)
+            model.transformer.logits(states[:, level], level).log_softmax(-1).gather(1, codes[:, level, None])
+            for level in range(model.ids.n_levels)
         ]
         rows.append(torch.cat(parts, dim=1).sum(dim=1).view(n_behaviours, n))
     return torch.stack(rows)
@@ -69,7 +69,7 @@ def written_out(model, users, items, behaviours):
 
 @pytest.fixture
 def asked(case):
-    """Some users of the test and the log-likelihood of each item, under the behaviour asked for or any."""
+    """Some test users and the log-likelihood of each item, under the target behaviour or any."""
     data, model = case
     interaction = data.test.interactions[torch.arange(6)]
     parts = (interaction[name] for name in (model.USER_ID, model.ITEM_SEQ, f"{BEHAVIOUR}_list"))
@@ -101,7 +101,7 @@ def test_enough_beams_rank_as_the_whole_catalogue(case, asked):
 
 
 @torch.no_grad()
-def test_what_the_beams_find_under_any_behaviour_has_its_exact_score(case, asked):
+def test_items_found_under_any_behaviour_have_exact_scores(case, asked):
     _, model = case
     interaction, expected = asked
     found = model.full_sort_predict(interaction)[:, 1:]
@@ -122,7 +122,7 @@ def test_the_loss_is_the_likelihood_of_behaviour_and_item(prepare):
         read = slice(row, row + 1), slice(place + 1)
         scores = written_out(model, batch.users[read[0]], batch.inputs[read], batch.behaviours[read])
         likelihoods.append(scores[0, kind - 1, target - 1])
-    close(loss, -torch.stack(likelihoods).mean() / model.n_levels)
+    close(loss, -torch.stack(likelihoods).mean() / model.ids.n_levels)
 
 
 @torch.no_grad()
@@ -132,11 +132,11 @@ def test_a_batch_of_recbole_has_the_loss_of_its_targets(prepare):
     parts = (batch[name] for name in (model.USER_ID, model.ITEM_SEQ, f"{BEHAVIOUR}_list"))
     scores = written_out(model, *parts)
     own = scores[torch.arange(20), batch[BEHAVIOUR] - 1, batch[model.POS_ITEM_ID] - 1]
-    close(model.calculate_loss(batch), -own.mean() / model.n_levels)
+    close(model.calculate_loss(batch), -own.mean() / model.ids.n_levels)
 
 
 @torch.no_grad()
-def test_what_a_history_was_changes_what_follows(prepare):
+def test_the_behaviours_of_a_history_change_the_scores(prepare):
     data, model = prepare()
     interaction = data.test.interactions[torch.arange(6)]
     before = model.full_sort_predict(interaction)

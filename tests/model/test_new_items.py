@@ -1,4 +1,4 @@
-"""New items are embedded as a run embeds items that took no part in its training."""
+"""New items are embedded exactly like cold items of a run."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_new_item_has_what_a_cold_one_of_its_text_has(prepare, case):
+def test_a_new_item_gets_the_vectors_of_a_cold_item_with_the_same_text(prepare, case):
     config, data, model = prepare(**COLD, **CASES[case])
     table = model.eval().item_embedding
     check_takes_items(config, model)
@@ -54,7 +54,7 @@ def test_a_new_item_has_what_a_cold_one_of_its_text_has(prepare, case):
     assert (new.ids is None) == (fallback is None) and len(cold) > 20
 
 
-def test_a_level_that_told_trained_items_apart_is_unused(prepare):
+def test_the_level_added_for_collisions_is_unused(prepare):
     config, data, model = prepare(**FIXED, tokenizer="RQKMeans", collisions="append", representation="semantic")
     table = model.eval().item_embedding
     frozen = frozen_tokenizer(config, data.train, table.code_embedding.codes)
@@ -67,7 +67,7 @@ def test_a_level_that_told_trained_items_apart_is_unused(prepare):
     assert torch.allclose(new.rows, by_hand, atol=1e-6)
 
 
-def test_another_text_or_other_codes_than_the_checkpoints_are_refused(prepare):
+def test_changed_text_vectors_or_codes_are_an_error(prepare):
     config, data, model = prepare(lexical_dim=16)
     text = load_item_text(config, data.train).vectors
     text[5] = text[5].flip(0)

@@ -1,4 +1,4 @@
-"""RPG's scores and losses by hand, both ways to rank, and runs."""
+"""RPG: scores and losses by hand, exact and graph ranking, and runs."""
 
 import pytest
 import torch
@@ -38,21 +38,21 @@ def case(request, tiny):
     init_seed(config["seed"], config["reproducibility"])
     data = load_data(config, trains_rows(config))
     model = build_model(config, data.train).eval()
-    torch.nn.init.normal_(model.head_weight, std=0.1)  # they begin as 0
+    torch.nn.init.normal_(model.head_weight, std=0.1)  # its initial value is 0
     return data, model
 
 
 def by_hand(model, history):
-    """Log-likelihood of every item behind one history, level by level, shape: [n_items - 1]."""
+    """Log-likelihood of every item after one history, level by level, shape: [n_items - 1]."""
     state = model._states(history[None])[0, -1]
     total = torch.zeros(model.n_items - 1)
     first = 1
-    for level, size in enumerate(model.codebook_sizes):
+    for level, size in enumerate(model.ids.codebook_sizes):
         head = state + functional.silu(state @ model.head_weight[level] + model.head_bias[level, 0])
         vectors = model.tokens.weight[first : first + size]
         logits = functional.cosine_similarity(head[None], vectors, dim=-1) / model.temperature
-        of_items = logits.log_softmax(dim=0)[model.codes[1:, level]]
-        total += of_items.masked_fill(model.is_past_end[1:, level], 0)
+        of_items = logits.log_softmax(dim=0)[model.ids.codes[1:, level]]
+        total += of_items.masked_fill(model.ids.is_past_end[1:, level], 0)
         first += size
     return total
 
@@ -68,7 +68,7 @@ def test_exact_ranking_and_predict_sum_the_levels(case):
         expected = by_hand(model, history[history > 0])
         torch.testing.assert_close(scores[row, 1:], expected, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(pairs[row], expected, rtol=1e-4, atol=1e-4)
-    same_id = model.trie.leaf[:, None] == model.trie.leaf
+    same_id = model.ids.trie.leaf[:, None] == model.ids.trie.leaf
     assert (scores[:, 1:, None] == scores[:, None, 1:])[:, same_id].all()
 
 
@@ -81,8 +81,8 @@ def test_the_graph_finds_ids_with_their_exact_scores(case):
     found = model.full_sort_predict(batch)
     is_found = found > -torch.inf
     torch.testing.assert_close(found[is_found], exact[is_found])
-    n_ids = [len(model.trie.leaf[row[1:]].unique()) for row in is_found]
-    assert n_ids == [min(model.num_beams, model.trie.n_leaves)] * 5
+    n_ids = [len(model.ids.trie.leaf[row[1:]].unique()) for row in is_found]
+    assert n_ids == [min(model.num_beams, model.ids.trie.n_leaves)] * 5
     model.num_beams = model.n_items
     torch.testing.assert_close(model.full_sort_predict(batch), exact)
 
@@ -95,7 +95,7 @@ def test_the_loss_is_the_likelihood_of_the_targets(case):
     likelihoods = []
     for (row, place), target in zip(batch.is_target.nonzero().tolist(), batch.targets):
         likelihoods.append(by_hand(model, batch.inputs[row, : place + 1])[target - 1])
-    torch.testing.assert_close(loss, -torch.stack(likelihoods).mean() / model.n_levels, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(loss, -torch.stack(likelihoods).mean() / model.ids.n_levels, rtol=1e-4, atol=1e-4)
 
 
 def test_an_item_is_read_as_the_mean_of_its_codes(case):
@@ -107,7 +107,7 @@ def test_an_item_is_read_as_the_mean_of_its_codes(case):
     torch.testing.assert_close(model._states(torch.tensor([[3]]))[0, 0], model.norm(kept))
 
 
-def test_the_graph_is_made_anew_once_the_vectors_have_moved(case):
+def test_the_graph_is_rebuilt_after_training(case):
     data, model = case
     model.exact_ranking = False
     batch = data.test.interactions[torch.arange(2)]
@@ -127,7 +127,7 @@ def test_a_run_learns_ranks_all_protocols_and_reads_back_alike(tiny, exact):
     result = run_recbole("RPG", "tiny", config_dict={**keys, "exact_ranking": exact})
     assert set(result["test_result"]) == {"uni99", "full", "full_unseen"}
     config, model, data = load_data_and_model("run")
-    assert result["item_table_parameters"] == 8 * sum(model.codebook_sizes)
+    assert result["item_table_parameters"] == 8 * sum(model.ids.codebook_sizes)
     assert evaluate_protocols(model, data.test, list(result["test_result"]), config, None) == result["test_result"]
 
 

@@ -1,4 +1,4 @@
-"""What UniRep adds to its backbone's reading and scores: local convolution, projection, cosine, repeats."""
+"""UniRep's changes to the backbone's input and scores: local convolution, projection, cosine, score bias."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def interaction(data):
 
 
 @pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec", "HSTU"])
-def test_an_output_projection_maps_what_the_backbone_says(prepare, backbone):
+def test_an_output_projection_maps_the_backbones_states(prepare, backbone):
     _, data, model = prepare(backbone=backbone, output_projection=True, MAX_ITEM_LIST_LENGTH=6)
     _, _, plain = prepare(backbone=backbone, MAX_ITEM_LIST_LENGTH=6)
     missing = plain.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("output_")})
@@ -33,7 +33,7 @@ def test_an_output_projection_maps_what_the_backbone_says(prepare, backbone):
 
 @torch.no_grad()
 @pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec", "HSTU"])
-def test_a_local_convolution_adds_the_items_just_before(prepare, backbone):
+def test_a_local_convolution_adds_the_previous_items(prepare, backbone):
     _, data, model = prepare(backbone=backbone, local_convolution=2, MAX_ITEM_LIST_LENGTH=6)
     _, _, plain = prepare(backbone=backbone, MAX_ITEM_LIST_LENGTH=6)
     model.eval(), plain.eval()
@@ -52,7 +52,7 @@ def test_a_local_convolution_adds_the_items_just_before(prepare, backbone):
     changed = item_seq.clone()
     changed[:, -1] = 1 + changed[:, -1] % 5
     states = model.sequence_states(item_seq)
-    torch.testing.assert_close(model.sequence_states(changed)[:, :-1], states[:, :-1])  # none sees what follows it
+    torch.testing.assert_close(model.sequence_states(changed)[:, :-1], states[:, :-1])  # no state sees later items
     for parameter in convolution.parameters():
         parameter.zero_()
     plain.load_state_dict({k: v for k, v in model.state_dict().items() if "local_convolution" not in k})
@@ -62,7 +62,7 @@ def test_a_local_convolution_adds_the_items_just_before(prepare, backbone):
 
 @torch.no_grad()
 @pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec", "HSTU"])
-def test_cosine_similarity_goes_by_direction_alone(prepare, backbone):
+def test_cosine_similarity_depends_on_directions_only(prepare, backbone):
     keys = {"backbone": backbone, "MAX_ITEM_LIST_LENGTH": 6, "output_projection": True}
     _, data, model = prepare(similarity="cosine", temperature=0.5, **keys)
     model.eval()
@@ -82,16 +82,16 @@ def test_cosine_similarity_goes_by_direction_alone(prepare, backbone):
 
 
 @pytest.mark.parametrize("loss_type", ["CE", "BPR"])
-def test_recbole_s_own_loader_trains_an_output_projection(prepare, loss_type):
+def test_recboles_own_loader_trains_an_output_projection(prepare, loss_type):
     _, data, model = prepare(output_projection=True, loss_type=loss_type, training_rows="prefix")
     sum(model.calculate_loss(next(iter(data.train_data)))).backward()
     assert model.output_projection.weight.grad.abs().sum() > 0
 
 
-def test_rows_and_prefixes_have_the_same_loss_under_an_output_projection(prepare):
-    still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "users_per_batch": 1000, "train_batch_size": 10000}
-    _, rows, model = prepare(output_projection=True, **still)
-    _, prefixes, same = prepare(output_projection=True, training_rows="prefix", **still)
+def test_user_sequences_and_prefixes_have_the_same_loss_with_an_output_projection(prepare):
+    keys = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "users_per_batch": 1000, "train_batch_size": 10000}
+    _, rows, model = prepare(output_projection=True, **keys)
+    _, prefixes, same = prepare(output_projection=True, training_rows="prefix", **keys)
     same.load_state_dict(model.state_dict())
     by_row, by_prefix = (
         model.row_losses(next(iter(rows.train_data))),
@@ -108,10 +108,10 @@ def without_bias(model):
     "keys",
     [{}, {"output_projection": True, "local_convolution": 3}, {"similarity": "cosine"}, {"representation": "id"}],
 )
-def test_what_a_sequence_has_read_gets_a_number_in_every_score_and_loss(prepare, keys):
-    still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "users_per_batch": 1000, "train_batch_size": 10000}
-    _, rows, model = prepare(repeat_bias=True, **keys, **still)
-    _, prefixes, same = prepare(repeat_bias=True, training_rows="prefix", **keys, **still)
+def test_the_repeat_bias_is_added_to_items_of_the_sequence_in_every_score_and_loss(prepare, keys):
+    fixed = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "users_per_batch": 1000, "train_batch_size": 10000}
+    _, rows, model = prepare(repeat_bias=True, **keys, **fixed)
+    _, prefixes, same = prepare(repeat_bias=True, training_rows="prefix", **keys, **fixed)
     _, _, plain = prepare(**keys)
     bias = model.score_bias
     assert bias.weights == {"repeat_bias": 0}
@@ -120,7 +120,7 @@ def test_what_a_sequence_has_read_gets_a_number_in_every_score_and_loss(prepare,
     by_row = model.row_losses(next(iter(rows.train_data)))[0]
     by_prefix = same.calculate_loss(next(iter(prefixes.train_data)))[0]
     torch.testing.assert_close(by_row, by_prefix)
-    assert torch.autograd.grad(by_row, bias.repeat_level)[0] > 0  # lowers it: nobody takes an item twice
+    assert torch.autograd.grad(by_row, bias.repeat_level)[0] > 0  # a step lowers the bias, as no user repeats an item
 
     model.eval(), plain.eval()
     plain.load_state_dict(without_bias(model))
@@ -136,7 +136,7 @@ def test_what_a_sequence_has_read_gets_a_number_in_every_score_and_loss(prepare,
 
 
 @pytest.mark.parametrize("training_rows", ["user", "target"])
-def test_followers_of_the_last_items_gain_in_every_score_and_learn_by_how_much(prepare, training_rows):
+def test_the_transition_bias_is_added_to_followers_of_the_last_items_and_is_learned(prepare, training_rows):
     keys = {"transition_bias": 2, "repeat_bias": True, "training_rows": training_rows}
     _, data, model = prepare(**keys, users_per_batch=1000, train_batch_size=10000)
     _, _, plain = prepare()
@@ -164,15 +164,15 @@ def test_followers_of_the_last_items_gain_in_every_score_and_learn_by_how_much(p
 
 
 @pytest.mark.parametrize("length", [50, 4])
-def test_followers_count_alike_in_rows_of_users_and_of_targets(prepare, length):
-    """Without dropout; cut rows know what follows them. A row's own future is not counted in either."""
-    still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "users_per_batch": 1000, "train_batch_size": 10000}
-    still |= {"MAX_ITEM_LIST_LENGTH": length, "transition_bias": 3, "dead_code_steps": 0}
+def test_the_transition_bias_has_the_same_gradient_in_both_kinds_of_rows(prepare, length):
+    """A row's own future is not counted, neither in user sequences nor in rows per target, even if a row is cut."""
+    keys = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "users_per_batch": 1000, "train_batch_size": 10000}
+    keys |= {"MAX_ITEM_LIST_LENGTH": length, "transition_bias": 3, "dead_code_steps": 0}
     gradients = []
     for training_rows in ("user", "target"):
-        _, data, model = prepare(training_rows=training_rows, **still)
+        _, data, model = prepare(training_rows=training_rows, **keys)
         model.item_embedding.id_embedding.weight.data.zero_()
-        model.item_embedding.tokenizer.quantizer.codebooks.data.zero_()  # every product is the same
+        model.item_embedding.tokenizer.quantizer.codebooks.data.zero_()  # all dot products are equal
         (batch,) = data.train_data
         gradients.append(torch.autograd.grad(model.row_losses(batch)[0], model.score_bias.transition_level)[0])
     torch.testing.assert_close(*gradients)
@@ -180,7 +180,7 @@ def test_followers_count_alike_in_rows_of_users_and_of_targets(prepare, length):
 
 
 @torch.no_grad()
-def test_items_without_text_are_like_none(prepare, tiny):
+def test_items_without_text_have_zero_directions(prepare, tiny):
     lines = (tiny / "tiny.item").read_text(encoding="utf-8").splitlines()
     empty = [lines[0], *(f"{line.split(chr(9))[0]}\t\t\t" if n < 30 else line for n, line in enumerate(lines[1:]))]
     (tiny / "tiny.item").write_text("\n".join(empty) + "\n", encoding="utf-8")
@@ -195,7 +195,7 @@ def test_items_without_text_are_like_none(prepare, tiny):
 
 
 @torch.no_grad()
-def test_cold_items_without_ids_of_their_own_are_like_none(prepare):
+def test_cold_items_with_untrained_ids_have_zero_directions(prepare):
     _, _, model = prepare(history_similarity=1.0, representation="id", split="cold_items", cold_item_share=0.2)
     length = model.eval().item_embedding.directions(torch.arange(1, model.n_items)).norm(dim=1)
     n_trained = model.n_training_items - 1
@@ -203,7 +203,7 @@ def test_cold_items_without_ids_of_their_own_are_like_none(prepare):
     torch.testing.assert_close(length[:n_trained], torch.ones(n_trained))
 
 
-def test_weights_of_ranking_change_no_loss(prepare):
+def test_ranking_weights_do_not_change_the_loss(prepare):
     losses = []
     for keys in ({}, {"history_similarity": 2.0, "popularity_bias": 0.5}):
         for rows in ("user", "prefix"):
@@ -218,8 +218,8 @@ ALL_BIASES = {"transition_bias": 3, "repeat_bias": True, "history_similarity": 4
 
 
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
-def test_rankings_have_what_is_added_to_scores(prepare, similarity):
-    """The engine's ranks are those of the model's own scores, of all items and of pairs."""
+def test_ranks_include_all_score_additions(prepare, similarity):
+    """The engine's ranks equal those computed from `full_sort_predict`, which agrees with `predict`."""
     config, data, model = prepare(similarity=similarity, **ALL_BIASES)
     model.score_bias.transition_level.data.fill_(0.5)
     model.eval()
@@ -236,7 +236,7 @@ def test_rankings_have_what_is_added_to_scores(prepare, similarity):
 
 @torch.no_grad()
 @pytest.mark.parametrize("representation", ["unified", "id", "text_id"])
-def test_items_like_one_of_the_sequence_and_popular_ones_gain(prepare, representation):
+def test_ranking_adds_similarity_to_the_history_and_popularity(prepare, representation):
     _, data, model = prepare(history_similarity=3, popularity_bias=1.0, representation=representation)
     _, _, plain = prepare(representation=representation)
     model.eval(), plain.eval()
@@ -260,10 +260,10 @@ def test_items_like_one_of_the_sequence_and_popular_ones_gain(prepare, represent
 
 
 @pytest.mark.parametrize("loss_type", ["CE", "SSM"])
-def test_learned_numbers_have_the_gradient_of_the_loss(prepare, loss_type):
-    """Against differences of the loss, in training, where counts of a row's own are taken out."""
-    still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "dead_code_steps": 0}
-    _, data, model = prepare(loss_type=loss_type, shared_negatives=30, **ALL_BIASES, **still)
+def test_learned_numbers_get_the_gradient_of_the_training_loss(prepare, loss_type):
+    """The gradient matches finite differences, including the subtraction of a row's own counts."""
+    keys = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "dead_code_steps": 0}
+    _, data, model = prepare(loss_type=loss_type, shared_negatives=30, **ALL_BIASES, **keys)
     model.double()
     batch = next(iter(data.train_data))
     levels = [model.score_bias.repeat_level, model.score_bias.transition_level]

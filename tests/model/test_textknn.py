@@ -31,7 +31,7 @@ def test_a_score_is_the_weighted_mean_cosine_to_the_history(model):
     torch.testing.assert_close(model.predict(interaction), scores[[0, 1], [7, 8]])
 
 
-def test_a_run_changes_nothing_and_ranks_as_the_model(tiny):
+def test_a_run_trains_nothing_and_ranks(tiny):
     keys = {"data_path": str(tiny.parent), **KEYS, "run_dir": "run", "protocol": "full"}
     result = run_recbole("TextKNN", "tiny", config_dict=keys)
     assert result["best_epoch"] == 0 and result["item_table_parameters"] is None
@@ -39,6 +39,6 @@ def test_a_run_changes_nothing_and_ranks_as_the_model(tiny):
 
 
 @pytest.mark.parametrize("recency", [0, 1.5])
-def test_a_recency_that_is_no_share_is_refused(tiny, recency):
-    with pytest.raises(ValueError, match=f"recency={recency} is no share: give 1, or less above 0"):
+def test_a_recency_out_of_range_is_an_error(tiny, recency):
+    with pytest.raises(ValueError, match=f"recency={recency} is out of range: give a number above 0, at most 1"):
         run_recbole("TextKNN", "tiny", config_dict={"data_path": str(tiny.parent), **KEYS, "recency": recency})

@@ -1,4 +1,4 @@
-"""TIGER's likelihoods against whole sequences written out item by item, its losses against them, and runs."""
+"""TIGER: likelihoods against each item's ID written out as a training sequence, losses, runs, checkpoint names."""
 
 import json
 from pathlib import Path
@@ -11,8 +11,8 @@ from recbole.utils import init_seed
 
 from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
+from recbole_unirep.model.autoregressive import user_tokens
 from recbole_unirep.model.build import build_model, trains_rows
-from recbole_unirep.model.tiger import user_tokens
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
 from recbole_unirep.scoring.protocols import evaluate_protocols
 from recbole_unirep.study.inspection import read_inspected
@@ -57,7 +57,7 @@ def case(request, tiny):
 
 
 def written_out(model, users, items):
-    """Log-likelihood of every item after each history, each ID as a training sequence of its own, [B, n_items - 1]."""
+    """Log-likelihood of every item after each history, each ID a training sequence of its own, [B, n_items - 1]."""
     n = model.n_items - 1
     targets = torch.arange(1, model.n_items)
     rows = []
@@ -65,11 +65,11 @@ def written_out(model, users, items):
         history = history[history > 0].expand(n, -1)
         is_target = torch.zeros_like(history, dtype=torch.bool)
         is_target[:, -1] = True
-        states = model._states_of_row(user.expand(n), history, is_target, targets)
-        codes, counts = model.codes[targets], ~model.is_past_end[targets]
+        states = model.target_states(user.expand(n), history, is_target, targets)
+        codes, counts = model.ids.codes[targets], ~model.ids.is_past_end[targets]
         parts = [
-            model.logits(states[:, level], level).log_softmax(-1).gather(1, codes[:, level, None])[:, 0]
-            for level in range(model.n_levels)
+            model.transformer.logits(states[:, level], level).log_softmax(-1).gather(1, codes[:, level, None])[:, 0]
+            for level in range(model.ids.n_levels)
         ]
         rows.append((torch.stack(parts, dim=1) * counts).sum(dim=1))
     return torch.stack(rows)
@@ -77,7 +77,7 @@ def written_out(model, users, items):
 
 @pytest.fixture
 def asked(case):
-    """Some users of the test, their histories, and the log-likelihoods of all items by hand."""
+    """Some test users, their histories, and the log-likelihoods of all items by hand."""
     _, data, model = case
     interaction = data.test.interactions[torch.arange(6)]
     with torch.no_grad():
@@ -117,8 +117,8 @@ def test_few_beams_have_their_exact_scores_and_all_others_none(case, asked):
     found = model.full_sort_predict(interaction)[:, 1:]
     is_found = found > -torch.inf
     close(found[is_found], expected[is_found])
-    n_ids = [len(model.trie.leaf[row].unique()) for row in is_found]
-    assert n_ids == [min(model.num_beams, model.trie.n_leaves)] * len(n_ids)
+    n_ids = [len(model.ids.trie.leaf[row].unique()) for row in is_found]
+    assert n_ids == [min(model.num_beams, model.ids.trie.n_leaves)] * len(n_ids)
 
 
 @torch.no_grad()
@@ -130,7 +130,7 @@ def test_the_loss_is_the_likelihood_of_the_targets(case):
     for (row, place), target in zip(batch.is_target.nonzero().tolist(), batch.targets):
         history = batch.inputs[row : row + 1, : place + 1]
         likelihoods.append(written_out(model, batch.users[row : row + 1], history)[0, target - 1])
-    close(loss, -torch.stack(likelihoods).mean() / model.n_levels)
+    close(loss, -torch.stack(likelihoods).mean() / model.ids.n_levels)
 
 
 @torch.no_grad()
@@ -139,7 +139,7 @@ def test_a_batch_of_recbole_has_the_loss_of_its_targets(tiny):
     batch = next(iter(data.train_data))[torch.arange(20)]
     likelihoods = written_out(model, batch[model.USER_ID], batch[model.ITEM_SEQ])
     own = likelihoods.gather(1, batch[model.POS_ITEM_ID][:, None] - 1)
-    close(model.calculate_loss(batch), -own.mean() / model.n_levels)
+    close(model.calculate_loss(batch), -own.mean() / model.ids.n_levels)
 
 
 @pytest.mark.parametrize("keys", [KINDS["decoder only"], {}], ids=["decoder only", "encoder and decoder"])
@@ -151,14 +151,14 @@ def test_a_run_learns_ranks_all_protocols_and_reads_back_alike(tiny, keys):
     assert set(result["test_result"]) == {"uni99", "full", "full_unseen"}
     config, model, data = load_data_and_model("run")
     inspected = read_inspected("run")
-    assert np.array_equal(inspected.codes, model.codes[1:].numpy())
-    assert [len(part) for part in read_run("run").codebooks.vectors] == model.codebook_sizes
-    assert result["item_table_parameters"] == 16 * sum(model.codebook_sizes)
+    assert np.array_equal(inspected.codes, model.ids.codes[1:].numpy())
+    assert [len(part) for part in read_run("run").codebooks.vectors] == model.ids.codebook_sizes
+    assert result["item_table_parameters"] == 16 * sum(model.ids.codebook_sizes)
     assert evaluate_protocols(model, data.test, list(result["test_result"]), config, None) == result["test_result"]
 
 
 def test_uni99_of_few_beams_is_exact(tiny):
-    """The candidates' ranks do not depend on the beams."""
+    """The ranks of candidates do not depend on the beams."""
     settings = {"data_path": str(tiny.parent), **SMALL, "epochs": 1, "protocol": "uni99", "decoder_only": True}
     settings["training_rows"] = "user"
     few, all_ = (
@@ -172,8 +172,11 @@ def test_uni99_of_few_beams_is_exact(tiny):
     ("keys", "message"),
     [
         ({"num_beams": 9}, "num_beams=9 finds fewer items than topk=10 asks for: raise num_beams, or lower topk"),
-        ({"training_rows": "user"}, "use training_rows=target, or decoder_only=True"),
-        ({"loss_type": "BPR"}, "loss_type=BPR is asked for, TIGER has CE alone: leave it out"),
+        (
+            {"training_rows": "user"},
+            "the encoder would see the later ones: use training_rows=target, or decoder_only=True",
+        ),
+        ({"loss_type": "BPR"}, "loss_type=BPR is not supported, TIGER has only CE: leave it out"),
         ({"distance_buckets": 2}, "give at least 4 buckets"),
         ({"max_distance": 16}, "max_distance=16 do not go together"),
         ({"n_user_tokens": -1}, "n_user_tokens=-1 is too small"),
@@ -185,7 +188,7 @@ def test_options_that_do_not_go_together_are_refused(tiny, keys, message):
         run_recbole("TIGER", "tiny", config_dict={"data_path": str(tiny.parent), **SMALL, **keys})
 
 
-def test_the_same_user_name_has_the_same_token_whatever_its_number():
+def test_a_user_s_token_depends_on_the_name_alone():
     class Dataset:
         uid_field = "user_id"
 

@@ -1,4 +1,4 @@
-"""UniRep: gradients by loss and setting, true RecBole behaviour, parameter counts, named errors."""
+"""UniRep: gradients by loss and setting, RecBole's interface, parameter counts, errors."""
 
 import pytest
 import torch
@@ -6,9 +6,9 @@ from recbole.data.utils import get_dataloader
 
 from recbole_unirep.config import Config
 from recbole_unirep.data.dataset import create_dataset
-from recbole_unirep.model.backbone import with_keys
 from recbole_unirep.model.build import build_model
-from recbole_unirep.runs.result import measures
+from recbole_unirep.scoring.measures import measures
+from recbole_unirep.settings.with_keys import with_keys
 
 
 def interaction(data):
@@ -29,7 +29,7 @@ def test_predict_agrees_with_full_sort_predict(prepare, backbone, fusion):
 
 @pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec", "Caser", "BERT4Rec", "NARM", "HSTU"])
 @pytest.mark.parametrize("loss_type", ["CE", "BPR"])
-def test_recbole_s_own_loader_trains_every_backbone(prepare, backbone, loss_type):
+def test_recboles_own_loader_trains_every_backbone(prepare, backbone, loss_type):
     config, data, model = prepare(
         backbone=backbone, loss_type=loss_type, training_rows="prefix", MAX_ITEM_LIST_LENGTH=6
     )
@@ -68,7 +68,7 @@ def test_each_loss_reaches_its_parts(prepare, loss, codebook_gradient, reached, 
     assert {name for name, gradient in gradients.items() if gradient is not None and gradient.any()} == reached
 
 
-def test_quantization_losses_are_those_of_the_batch_s_items_by_hand(prepare):
+def test_quantization_losses_of_a_batch_by_hand(prepare):
     _, data, model = prepare(quantization_weighting="occurrence", quantization_weight=1.0, users_per_batch=1000)
     model.eval()
     batch = next(iter(data.train_data))
@@ -83,7 +83,7 @@ def test_quantization_losses_are_those_of_the_batch_s_items_by_hand(prepare):
     assert not has_text.all()
 
 
-def test_the_sampled_softmax_encodes_the_items_of_its_step_alone(prepare):
+def test_the_sampled_softmax_encodes_only_the_items_of_its_step(prepare):
     _, data, model = prepare(loss_type="SSM", shared_negatives=5, users_per_batch=4)
     batch, encoded = next(iter(data.train_data)), []
     encode = model.item_embedding._encode
@@ -94,9 +94,9 @@ def test_the_sampled_softmax_encodes_the_items_of_its_step_alone(prepare):
     assert len(encoded[0]) < model.n_items / 2
 
 
-def test_recboles_loader_has_no_shared_negatives(prepare):
+def test_the_sampled_softmax_rejects_recboles_loader(prepare):
     _, data, model = prepare(loss_type="SSM")
-    with pytest.raises(ValueError, match="SSM shares negatives.*training_rows=user"):
+    with pytest.raises(ValueError, match="SSM needs training on user sequences.*training_rows=user"):
         model.calculate_loss(interaction(data))
 
 
@@ -110,10 +110,10 @@ def test_an_item_without_text_has_a_zero_text_vector_and_learns_an_id(prepare):
     assert table.id_embedding.weight.grad[without - 1].any()
 
 
-def test_rows_and_prefixes_have_the_same_loss_without_dropout(prepare):
-    still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "users_per_batch": 1000, "train_batch_size": 10000}
-    _, rows, model = prepare(**still)
-    _, prefixes, same = prepare(training_rows="prefix", **still)
+def test_user_sequences_and_prefixes_have_the_same_loss_without_dropout(prepare):
+    keys = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "users_per_batch": 1000, "train_batch_size": 10000}
+    _, rows, model = prepare(**keys)
+    _, prefixes, same = prepare(training_rows="prefix", **keys)
     by_row = model.row_losses(next(iter(rows.train_data)))[0]
     with torch.no_grad():
         same.load_state_dict(model.state_dict())
@@ -136,7 +136,7 @@ def test_dead_codes_move_after_the_given_steps(prepare):
     assert not model.code_is_used.any()
 
 
-def test_ema_codebooks_move_in_training_alone(prepare):
+def test_ema_codebooks_move_only_in_training(prepare):
     _, data, model = prepare(codebook_update="ema", dead_code_steps=0)
     quantizer = model.item_embedding.tokenizer.quantizer
     batch, before = next(iter(data.train_data)), quantizer.codebooks.clone()
@@ -144,7 +144,7 @@ def test_ema_codebooks_move_in_training_alone(prepare):
     assert torch.equal(quantizer.codebooks, before)
     loss = sum(model.train().row_losses(batch))
     assert not torch.equal(quantizer.codebooks, before)
-    loss.backward()  # which does not need the codebooks as they were
+    loss.backward()  # works although the codebooks have changed since the forward pass
     assert not quantizer.codebooks.requires_grad
 
 
@@ -166,7 +166,7 @@ def test_ema_codebooks_count_as_parameters(prepare):
     assert sizes[0] == sizes[1] > averaged.n_ema_parameters > trained.n_ema_parameters == 0
 
 
-def test_the_codebook_report_is_over_all_items(prepare):
+def test_the_codebook_report_covers_all_items(prepare):
     _, _, model = prepare()
     report = model.codebook_report()
     codes = model.item_embedding.codes()
@@ -181,23 +181,23 @@ def test_the_codebook_report_is_over_all_items(prepare):
         ({"backbone": "Caser", "loss_type": "BCE"}, "loss_type=BCE.*Caser.*CE or BPR"),
         ({"similarity": "angle"}, "similarity=angle is not known: choose one of dot, cosine"),
         ({"backbone": "NARM", "similarity": "cosine"}, "similarity=cosine.*SASRec or GRU4Rec.*NARM"),
-        ({"temperature": 0}, "temperature=0 is no number above 0"),
+        ({"temperature": 0}, "temperature=0 is not a number above 0"),
         ({"backbone": "Caser", "local_convolution": 3}, "local_convolution=3.*SASRec or GRU4Rec.*Caser"),
-        ({"local_convolution": -1}, "local_convolution=-1 is no number of items: give 3, or 0"),
+        ({"local_convolution": -1}, "local_convolution=-1 is not a number of items: give 3, or 0"),
         ({"backbone": "NARM", "repeat_bias": True}, "repeat_bias=True.*SASRec or GRU4Rec.*NARM"),
         ({"loss_type": "BCE", "repeat_bias": True}, "repeat_bias=True.*softmax.*BCE.*use CE or SSM"),
         ({"loss_type": "BPR", "transition_bias": 3}, "transition_bias=3.*softmax.*BPR.*use CE or SSM"),
         ({"backbone": "Caser", "transition_bias": 3}, "transition_bias=3.*SASRec or GRU4Rec.*Caser"),
         ({"transition_bias": -1}, "transition_bias=-1.*give 3, or 0"),
         ({"transition_bias": 2, "training_rows": "prefix"}, "transition_bias=2.*use run_recbole.*training_rows=user"),
-        ({"history_similarity": float("inf")}, "history_similarity=inf is no weight: give a number"),
+        ({"history_similarity": float("inf")}, "history_similarity=inf is not a finite number: give a number"),
         ({"backbone": "BERT4Rec", "popularity_bias": 0.5}, "popularity_bias=0.5.*SASRec or GRU4Rec.*BERT4Rec"),
         ({"backbone": "NARM", "output_projection": True}, "output_projection=True.*SASRec or GRU4Rec.*NARM"),
         (
             {"backbone": "Caser", "loss_type": "SSM", "training_rows": "prefix"},
-            "loss_type=SSM.*Caser|SSM.*out of SASRec",
+            "loss_type=SSM.*Caser|SSM.*use one of SASRec",
         ),
-        ({"loss_type": "SSM", "training_rows": "prefix"}, "SSM trains rows of users.*training_rows=user"),
+        ({"loss_type": "SSM", "training_rows": "prefix"}, "SSM needs training on user sequences.*training_rows=user"),
         ({"loss_type": "SSM", "negative_distribution": "zipf"}, "negative_distribution=zipf.*uniform, popularity"),
         ({"loss_type": "TOP1"}, "loss_type=TOP1.*CE, BCE, BPR"),
         ({"representation": "ids"}, "representation=ids.*unified, semantic, id"),
@@ -208,7 +208,7 @@ def test_the_codebook_report_is_over_all_items(prepare):
         ({"quantization_items": "all"}, "quantization_items=all.*batch, catalogue"),
     ],
 )
-def test_an_option_out_of_range_is_named(prepare, keys, message):
+def test_an_option_out_of_range_is_an_error(prepare, keys, message):
     with pytest.raises(ValueError, match=message):
         prepare(**keys)
 
@@ -221,7 +221,7 @@ def test_an_option_out_of_range_is_named(prepare, keys, message):
         ("amazon-toys-games", {"id": 763_136, "semantic": 49_152, "unified": 144_544}),
     ],
 )
-def test_item_table_parameters_are_table_5_s(shared_datasets, dataset, expected):
+def test_item_table_parameters_equal_table_5_of_the_paper(shared_datasets, dataset, expected):
     keys = {"data_path": str(shared_datasets), "text_encoder": "minilm", "codebook_init": "normal"}
     config = Config("UniRep", dataset, config_dict=keys)
     data = create_dataset(config)

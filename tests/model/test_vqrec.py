@@ -1,4 +1,4 @@
-"""VQRec's items by hand, its settings, and a run."""
+"""VQRec: item vectors by hand, settings, and a run."""
 
 import pytest
 import torch
@@ -23,11 +23,11 @@ KEYS = {
 }
 
 
-def test_an_item_is_the_sum_of_its_codes_vectors(tiny):
+def test_an_item_is_the_sum_of_the_vectors_of_its_codes(tiny):
     config = Config("VQRec", "tiny", config_dict={"data_path": str(tiny.parent), **KEYS})
     data = load_data(config, trains_rows(config))
     model = build_model(config, data.train).eval()
-    codes = model.item_embedding.codes()  # of the items without padding
+    codes = model.item_embedding.codes()  # without padding
     vectors = model.item_embedding.code_embedding.vectors.weight[1:].unflatten(0, (4, 8))
     summed = sum(vectors[level, codes[:, level]] for level in range(4))
     table = model.item_embedding.weight[1 : model.n_items]
@@ -36,7 +36,7 @@ def test_an_item_is_the_sum_of_its_codes_vectors(tiny):
     assert model.item_table_parameters == 4 * 8 * 6
 
 
-def test_its_settings_lie_over_those_of_unirep(tiny):
+def test_its_settings_override_those_of_unirep(tiny):
     mine, base = (Config(name, "tiny", config_dict={"data_path": str(tiny.parent)}) for name in ("VQRec", "UniRep"))
     assert (mine["tokenizer"], mine["representation"], mine["similarity"]) == ("OPQ", "semantic", "cosine")
     assert (base["tokenizer"], base["representation"], base["similarity"]) == ("RQVAE", "unified", "dot")
@@ -51,11 +51,11 @@ def test_a_run_learns_and_ranks(tiny):
     assert result["test_result"]["full"]["hit@10"] > 0 and result["codebook"]["codebook_usage_4"] > 0
 
 
-def test_a_tokenizer_that_is_trained_along_is_refused(tiny):
-    with pytest.raises(ValueError, match="tokenizer=RQVAE is trained along, VQRec's codes stand still"):
+def test_a_jointly_trained_tokenizer_is_an_error(tiny):
+    with pytest.raises(ValueError, match="tokenizer=RQVAE is trained jointly, VQRec needs frozen codes"):
         run_recbole("VQRec", "tiny", config_dict={"data_path": str(tiny.parent), "tokenizer": "RQVAE"})
 
 
-def test_a_preset_of_unirep_is_not_its_own(tiny):
+def test_a_preset_of_unirep_is_an_error(tiny):
     with pytest.raises(ValueError, match="preset 'best' is asked for, VQRec has none: leave it out"):
         Config("VQRec", "tiny", config_dict={"data_path": str(tiny.parent), "preset": "best"})

@@ -1,4 +1,4 @@
-"""Targets and scores made for a test."""
+"""Synthetic targets, models and scores for the tests of this folder."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from recbole_unirep.scoring.score_additions import repeats
 
 
 class MadeTargets(HeldOut):
-    """Each user's last item as target; `interactions` are the users' numbers."""
+    """Held-out split whose target is each user's last item; `interactions` holds only the user ids."""
 
     def __init__(self, sequences, n_users, n_items):
         self.config, self.split, self._candidates = {"candidates_seed": 2020}, "test", None
@@ -31,7 +31,7 @@ class MadeTargets(HeldOut):
 
 
 class Users(dict):
-    """Columns by name and rows by number, as RecBole's Interaction."""
+    """Minimal stand-in for RecBole's Interaction: columns by name, rows by index."""
 
     def __getitem__(self, key):
         return super().__getitem__(key) if isinstance(key, str) else Users({k: v[key] for k, v in self.items()})
@@ -41,7 +41,7 @@ class Users(dict):
 
 
 class TableOfScores(torch.nn.Module):
-    """Answers with a row of a table, as a model with `full_sort_predict`."""
+    """A model with `full_sort_predict` that returns one row of a table per user."""
 
     def __init__(self, scores):
         super().__init__()
@@ -52,16 +52,16 @@ class TableOfScores(torch.nn.Module):
 
 
 class StatesAndItems(torch.nn.Module):
-    """A causal model whose state is a row of a table; each user has read the item of the user's number."""
+    """A causal model whose state is a row of a table. The history of user n is item n."""
 
     ITEM_SEQ, ITEM_SEQ_LEN = "item_id_list", "item_length"
 
     def __init__(self, states, table, repeat_bias=None):
         super().__init__()
-        self.score_bias = None
+        self.ranking_bias = None
         if repeat_bias is not None:
             bias = torch.as_tensor(repeat_bias)
-            self.score_bias = lambda rows, last: (repeats(bias, rows, torch.arange(len(rows)), last).summed(), None)
+            self.ranking_bias = lambda rows, last: (repeats(bias, rows, torch.arange(len(rows)), last).summed(), None)
         self.sequence_states = states.__getitem__
         self.n_items = len(table)
         self.item_embedding = torch.nn.Embedding.from_pretrained(table)
@@ -69,7 +69,7 @@ class StatesAndItems(torch.nn.Module):
 
 @pytest.fixture
 def make_targets():
-    """Targets of made histories: repeated items, the target among them now and then; or of given ones."""
+    """Builds targets from given histories, or from random ones with repeated items, sometimes the target itself."""
 
     def make(n_users=41, n_items=160, users=None, items=None):
         if users is None:
@@ -84,7 +84,7 @@ def make_targets():
 
 @pytest.fixture
 def rank():
-    """Ranks targets by scores [n_users, n_items], by (states, item table[, repeat_bias]), or by a model."""
+    """Ranks targets by a score table [n_users, n_items], by (states, item table[, repeat_bias]), or by a model."""
 
     def rank_by(model, data, protocols=PROTOCOLS, batch_size=7, scores_at_once=100_000, n_top=0):
         if isinstance(model, tuple):

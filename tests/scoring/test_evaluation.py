@@ -1,4 +1,4 @@
-"""Ranks of held-out targets against a naive loop, for every kind of scorer, in parts of any size."""
+"""Ranks of held-out targets match a naive loop, for every kind of scorer and any block size."""
 
 from collections import Counter
 from fractions import Fraction
@@ -16,12 +16,12 @@ N_USERS, N_ITEMS = 41, 160
 
 def draw_scores(n_levels, shape=(N_USERS, N_ITEMS)):
     scores = torch.randint(n_levels, shape, generator=torch.Generator().manual_seed(n_levels)).float()
-    scores[:, 0] = 1e9  # padding is nobody's candidate
+    scores[:, 0] = 1e9  # padding is never a candidate
     return scores
 
 
 def draw_factors(shape=(N_USERS, N_ITEMS), dim=24, seed=0):
-    """States and an item table in which every fifth item is the same as another."""
+    """Random states and an item table in which every fifth item equals another item."""
     generator = torch.Generator().manual_seed(seed)
     states, table = torch.randn(shape[0], dim, generator=generator), torch.randn(shape[1], dim, generator=generator)
     table[5::5] = table[3::5][: len(table[5::5])]
@@ -29,25 +29,25 @@ def draw_factors(shape=(N_USERS, N_ITEMS), dim=24, seed=0):
 
 
 def exact_scores(states, table):
-    """Products of state and item, rounded once, by Python's fractions."""
+    """Dot products of state and item in exact fractions, rounded once."""
     rows, columns = ([[Fraction(x) for x in row] for row in part.tolist()] for part in (states, table))
     scores = [[float(sum(a * b for a, b in zip(row, column))) for column in columns] for row in rows]
     return torch.tensor(scores, dtype=torch.float64).float()
 
 
 def candidates_of(data, protocol, row):
-    """Item ids that a row's target is ranked among, the target too."""
+    """Item ids among which a row's target is ranked, target included."""
     user, target, n_earlier = (part[row].item() for part in data.targets)
-    everything = set(range(1, len(data.item_tokens)))
+    catalogue = set(range(1, len(data.item_tokens)))
     return {
         "uni99": {target, *data.candidates[row].tolist()},
-        "full": everything,
-        "full_unseen": (everything - set(data.sequences.of(user)[:n_earlier].tolist())) | {target},
+        "full": catalogue,
+        "full_unseen": (catalogue - set(data.sequences.of(user)[:n_earlier].tolist())) | {target},
     }[protocol]
 
 
 def assert_naive(rankings, data, scores, n_top):
-    """That candidates sorted by falling score, then by priority, give these rankings."""
+    """Asserts that sorting the candidates by descending score, then by priority, gives these rankings."""
     for protocol, ranking in rankings.items():
         for row, (user, target, _) in enumerate(zip(*(part.tolist() for part in data.targets))):
             items = candidates_of(data, protocol, row)
@@ -68,30 +68,31 @@ def assert_same(found, expected):
 
 
 @pytest.mark.parametrize("n_levels", [1, 3, 40, 100_000])
-def test_rankings_are_those_of_a_naive_loop(make_targets, rank, n_levels):
+def test_rankings_match_a_naive_loop(make_targets, rank, n_levels):
     data, scores = make_targets(), draw_scores(n_levels)
     assert_naive(rank(scores, data, n_top=20), data, scores, 20)
 
 
 @pytest.mark.parametrize("n_levels", [1, 3, 100_000])
-def test_target_and_negatives_of_a_candidate_row_may_change_places(make_targets, rank, n_levels):
-    """Whichever of a row's 100 items is called the target: each has a place of its own, and the best stay the best."""
+def test_the_order_of_a_candidate_row_does_not_depend_on_which_item_is_the_target(make_targets, rank, n_levels):
+    """Each of a row's 100 items is the target once: the ranks are 1 to 100, and the best items stay the same."""
     data, scores = make_targets(), draw_scores(n_levels)
     rows = torch.cat([data.targets.items[:, None], data.candidates], dim=1)  # [n, 100]
-    places, best = [], []
+    target_ranks, best = [], []
     for column in range(rows.size(1)):
         swapped = rows.roll(-column, dims=1)
         data.targets, data._candidates = data.targets._replace(items=swapped[:, 0]), swapped[:, 1:]
         ranking = rank(scores, data, ["uni99"], n_top=20)["uni99"]
-        places.append(ranking.ranks)
+        target_ranks.append(ranking.ranks)
         best.append(ranking.items)
-    assert torch.equal(torch.stack(places).sort(dim=0).values, torch.arange(1, 101)[:, None].expand(-1, len(rows)))
+    found = torch.stack(target_ranks).sort(dim=0).values
+    assert torch.equal(found, torch.arange(1, 101)[:, None].expand(-1, len(rows)))
     assert all(torch.equal(items, best[0]) for items in best)
 
 
 @pytest.mark.parametrize("block", [1, 7, 2048])
-def test_a_causal_model_s_rankings_are_those_of_exact_products(make_targets, rank, monkeypatch, block):
-    """Equal items tie and the target never beats itself, which float32 products of other shapes do not give."""
+def test_a_causal_model_is_ranked_by_exact_dot_products(make_targets, rank, monkeypatch, block):
+    """Equal items tie and the target never beats itself; float32 products of varying shapes do not ensure this."""
     monkeypatch.setattr("recbole_unirep.scoring.scores.BLOCK", block)
     data, (states, table) = make_targets(), draw_factors()
     rankings = rank((states, table), data, n_top=20)
@@ -101,7 +102,7 @@ def test_a_causal_model_s_rankings_are_those_of_exact_products(make_targets, ran
 
 @pytest.mark.parametrize("block", [1, 7, 2048])
 @pytest.mark.parametrize("bias", [-3.0, 0.37])
-def test_what_a_user_has_read_counts_with_the_model_s_number(make_targets, rank, monkeypatch, block, bias):
+def test_the_repeat_bias_is_added_to_items_of_the_history(make_targets, rank, monkeypatch, block, bias):
     monkeypatch.setattr("recbole_unirep.scoring.scores.BLOCK", block)
     data, (states, table), bias = make_targets(), draw_factors(), torch.tensor(bias)
     rankings, plain = rank((states, table, bias), data, n_top=20), rank((states, table), data, n_top=20)
@@ -115,7 +116,7 @@ def test_what_a_user_has_read_counts_with_the_model_s_number(make_targets, rank,
 
 @pytest.mark.parametrize("protocols", [["uni99"], ["full"], ["full_unseen", "uni99"]])
 @pytest.mark.parametrize("model", [draw_scores(9), draw_factors()], ids=["scores", "factors"])
-def test_a_protocol_ranks_alike_alone_and_beside_others(make_targets, rank, model, protocols):
+def test_a_protocol_gives_the_same_ranks_alone_and_with_others(make_targets, rank, model, protocols):
     data = make_targets()
     expected = rank(model, data, n_top=5)
     found = rank(model, data, protocols, batch_size=50, n_top=5)
@@ -129,7 +130,7 @@ def test_a_protocol_ranks_alike_alone_and_beside_others(make_targets, rank, mode
     [draw_scores(3), draw_scores(100_000), draw_factors(), (torch.ones(N_USERS, 3), torch.ones(N_ITEMS, 3))],
     ids=["many ties", "no ties", "factors", "constant"],
 )
-def test_parts_of_any_size_give_the_same(make_targets, rank, monkeypatch, model, scores_at_once):
+def test_ranks_do_not_depend_on_block_sizes(make_targets, rank, monkeypatch, model, scores_at_once):
     data = make_targets()
     expected = rank(model, data, batch_size=N_USERS, scores_at_once=10**6, n_top=20)
     monkeypatch.setattr("recbole_unirep.scoring.scores.BLOCK", 13)
@@ -138,8 +139,8 @@ def test_parts_of_any_size_give_the_same(make_targets, rank, monkeypatch, model,
 
 
 @pytest.mark.parametrize("scale", [1e-18, 1.0, 1e12])
-def test_near_ties_are_decided_by_the_exact_product(make_targets, rank, scale):
-    """Items that differ from each other by single bits, in products that cancel."""
+def test_near_ties_are_decided_by_the_exact_dot_product(make_targets, rank, scale):
+    """The items differ by single bits, and the terms of their dot products cancel."""
     data, generator = make_targets(), torch.Generator().manual_seed(1)
     states = torch.randn(N_USERS, 32, generator=generator)
     table = torch.randn(32, generator=generator).expand(N_ITEMS, 32) * scale
@@ -149,7 +150,7 @@ def test_near_ties_are_decided_by_the_exact_product(make_targets, rank, scale):
 
 
 class Largest(TorchDispatchMode):
-    """Elements of the largest tensor that any operation makes."""
+    """Records the number of elements of the largest tensor that any operation creates."""
 
     def __init__(self):
         super().__init__()
@@ -183,7 +184,7 @@ def test_memory_does_not_grow_with_users_times_items(make_targets, rank, monkeyp
     assert 3 * n_items <= largest.n_elements < 6 * n_items
 
 
-def test_constant_scores_hit_by_chance(make_targets, rank):
+def test_constant_scores_give_the_hit_rate_of_chance(make_targets, rank):
     n_users = 1501
     items = 1 + np.random.RandomState(0).permutation(4000)[: n_users - 1]
     data = make_targets(n_users, 4001, users=np.arange(1, n_users), items=items)
@@ -201,7 +202,7 @@ def test_infinite_scores_are_ranked(make_targets, rank):
 
 
 @pytest.mark.parametrize("protocols", [["uni99"], ["full"]])
-def test_numbers_that_are_none_are_an_error(make_targets, rank, protocols):
+def test_nan_scores_are_an_error(make_targets, rank, protocols):
     data, scores, (states, table) = make_targets(), torch.zeros(N_USERS, N_ITEMS), draw_factors()
     scores[3, data.candidates[2, 5]] = float("nan")
     with pytest.raises(ValueError, match="NaN"):
@@ -217,16 +218,16 @@ def test_numbers_that_are_none_are_an_error(make_targets, rank, protocols):
 
 def test_more_top_items_than_candidates_are_an_error(make_targets, rank):
     data, scores = make_targets(), draw_scores(40)
-    with pytest.raises(ValueError, match="best 101 items, protocol uni99 has 100 for user u"):
+    with pytest.raises(ValueError, match="best 101 items, protocol uni99 has 100 candidates for user u"):
         rank(scores, data, n_top=101)
     most = max(len(set(data.sequences.of(user)[:-1]) - {data.sequences.of(user)[-1]}) for user in range(1, N_USERS))
     assert rank(scores, data, ["full_unseen"], n_top=159 - most)
-    with pytest.raises(ValueError, match=f"protocol full_unseen has {159 - most} for user u"):
+    with pytest.raises(ValueError, match=f"protocol full_unseen has {159 - most} candidates for user u"):
         rank(scores, data, ["full_unseen"], n_top=160 - most)
 
 
 @pytest.mark.parametrize("model_name", ["SASRec", "GRU4Rec"])
-def test_the_item_table_ranks_as_full_sort_predict(load, rank, monkeypatch, model_name):
+def test_the_item_table_gives_the_ranks_of_full_sort_predict(load, rank, monkeypatch, model_name):
     _, data, model = load(model_name)
     torch.nn.init.normal_(model.item_embedding.weight)
     model.eval()
@@ -238,7 +239,7 @@ def test_the_item_table_ranks_as_full_sort_predict(load, rank, monkeypatch, mode
 
 
 @pytest.mark.parametrize("pair_batch_size", [97, 100_000])
-def test_a_model_of_pairs_is_ranked_by_predict(load, rank, pair_batch_size):
+def test_a_model_without_full_sort_predict_is_ranked_by_predict(load, rank, pair_batch_size):
     _, data, model = load("FM", pair_batch_size=pair_batch_size)
     model.eval()
     dataset, n_users, n_items = data.test.dataset, data.train.user_num, data.train.item_num

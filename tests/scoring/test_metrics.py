@@ -1,4 +1,4 @@
-"""Every metric of rankings that RecBole has, against its own Collector and Evaluator on whole score tables."""
+"""All of RecBole's ranking metrics match its own Collector and Evaluator on whole score tables."""
 
 from collections import Counter
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from recbole_unirep.scoring.evaluation import PROTOCOLS, Ranking
 from recbole_unirep.scoring.metrics import metric_names, metrics_of, n_top_needed
 
 TOPK = [1, 5, 10, 20]
-OF_RANKINGS = [cls.__name__ for name, cls in metrics_dict.items() if metric_types[name] == EvaluatorType.RANKING]
+RANKING_METRICS = [cls.__name__ for name, cls in metrics_dict.items() if metric_types[name] == EvaluatorType.RANKING]
 SCORES = torch.rand(41, 160, generator=torch.Generator().manual_seed(0))
 
 
@@ -24,7 +24,7 @@ def configure(metrics, **keys):
 
 
 def candidate_table(data, protocol, scores):
-    """RecBole's form: a row a user, -inf where an item is no candidate, padding too."""
+    """Score table in RecBole's format: one row per user, -inf for padding and items that are not candidates."""
     table = torch.full((len(data), scores.size(1)), -torch.inf)
     for row, (user, target, n_earlier) in enumerate(zip(*(part.tolist() for part in data.targets))):
         items = torch.arange(1, scores.size(1))
@@ -37,8 +37,8 @@ def candidate_table(data, protocol, scores):
     return table
 
 
-def recboles(config, table, data):
-    """RecBole's own way, with what its Collector would take from the training data."""
+def recbole_metrics(config, table, data):
+    """RecBole's own metrics, with the item counts that its Collector would read from the training data."""
     collector = Collector(config)
     collector.eval_batch_collect(table, None, torch.arange(len(data)), data.targets.items)
     struct = collector.get_data_struct()
@@ -52,41 +52,41 @@ def recboles(config, table, data):
     return {name: float(value) for name, value in Evaluator(config).evaluate(struct).items()}
 
 
-def test_recbole_has_these_metrics_of_rankings():
-    """A new one would need new information; tried with all of them below."""
-    assert sorted(OF_RANKINGS) == sorted(
+def test_recbole_has_exactly_these_ranking_metrics():
+    """The tests below cover all of them; a new metric might need data that is not collected yet."""
+    assert sorted(RANKING_METRICS) == sorted(
         ["Hit", "MRR", "MAP", "Recall", "NDCG", "Precision", "GAUC", "ItemCoverage", "AveragePopularity"]
         + ["ShannonEntropy", "GiniIndex", "TailPercentage"]
     )
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("metric", OF_RANKINGS)
-def test_a_metric_is_that_of_recbole(make_targets, rank, metric, protocol):
+@pytest.mark.parametrize("metric", RANKING_METRICS)
+def test_a_metric_equals_recboles(make_targets, rank, metric, protocol):
     data, config = make_targets(), configure([metric], tail_ratio=0.3)
     scores = SCORES.clone()
     scores[torch.arange(1, 41), data.targets.items] += 0.4
     ranking = rank(scores, data, [protocol], n_top=n_top_needed(config))[protocol]
     metrics = metrics_of(ranking, config, data)
     assert metrics.pop("mrr") == pytest.approx((1 / ranking.ranks.double()).mean().item(), abs=1e-6)
-    assert metrics == recboles(config, candidate_table(data, protocol, scores), data)
+    assert metrics == recbole_metrics(config, candidate_table(data, protocol, scores), data)
     assert list(metrics) == metric_names(config)
     assert 0 < metrics[metric_names(config)[-1]] != 1
 
 
-def test_gauc_shares_the_rank_of_equal_scores(make_targets, rank):
+def test_gauc_uses_the_mean_rank_of_ties(make_targets, rank):
     data, config = make_targets(), configure(["GAUC"])
     scores = torch.randint(4, SCORES.shape, generator=torch.Generator().manual_seed(0)).float()
     ranking = rank(scores, data, ["full"])["full"]
     metrics = metrics_of(ranking, config, data)
-    assert metrics["gauc"] == recboles(config, candidate_table(data, "full", scores), data)["gauc"]
+    assert metrics["gauc"] == recbole_metrics(config, candidate_table(data, "full", scores), data)["gauc"]
     constant = metrics_of(rank(torch.ones_like(scores), data, ["full"])["full"], config, data)
     assert constant["gauc"] == 0.5
 
 
-def test_all_metrics_together_with_items_only_where_needed(make_targets, rank):
+def test_all_metrics_together_and_best_items_only_if_needed(make_targets, rank):
     data = make_targets()
-    config = configure(OF_RANKINGS)
+    config = configure(RANKING_METRICS)
     assert n_top_needed(config) == 20 and n_top_needed(configure(["Hit", "GAUC"])) == 0
     metrics = metrics_of(rank(SCORES, data, ["full"], n_top=20)["full"], config, data)
     assert list(metrics) == [*metric_names(config), "mrr"]
@@ -105,7 +105,7 @@ def test_metrics_by_hand():
 
 
 def test_item_metrics_by_hand():
-    """Four items, of which the second was trained three times and the third once."""
+    """Of four items, the second has three training interactions and the third has one."""
     config = configure(["ItemCoverage", "AveragePopularity"], topk=[1, 2])
     data = SimpleNamespace(item_tokens=np.array(["[PAD]", "a", "b", "c", "d"]), item_counts=np.array([0, 0, 3, 1, 0]))
     metrics = metrics_of(ranking([1, 2], torch.tensor([[2, 1], [2, 3]])), config, data)
@@ -121,13 +121,13 @@ def test_item_metrics_by_hand():
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [
-        (["AUC", "LogLoss"], "AUC, LogLoss judge labelled pairs, the protocols rank: use --protocol=recbole"),
-        (["Hit", "RMSE"], "metrics RMSE judge labelled pairs and Hit rankings: take one kind a run"),
-        (["Hit", "Hits"], "Hits is not known: take AUC, .*NDCG"),
-        ([], "metrics=\\[\\]: none is not known"),
+        (["AUC", "LogLoss"], "AUC, LogLoss evaluate labelled pairs, the protocols rank items: use --protocol=recbole"),
+        (["Hit", "RMSE"], "metrics RMSE evaluate labelled pairs, Hit evaluate rankings: use one kind per run"),
+        (["Hit", "Hits"], "Hits is not known: choose from AUC, .*NDCG"),
+        ([], "metrics=\\[\\]: no metric is given: choose from AUC, .*NDCG"),
     ],
 )
-def test_metrics_that_can_t_be_had_are_an_error(metrics, message):
+def test_metrics_that_cannot_be_computed_are_an_error(metrics, message):
     with pytest.raises(ValueError, match=message) as caught:
         configure(metrics)
     assert "\n" not in str(caught.value)

@@ -1,8 +1,8 @@
-"""Our ranks against stock RecBole's full scores of ml-100k: equal for every user whose target has no near tie.
+"""Our ranks match stock RecBole's full scores on ml-100k, for every user whose target has no near tie.
 
-Both read the data in RecBole's order. RecBole scores padding as item 0 and sets it to -inf; we never score it. Stock
-reads whole sequences with their padding on the right, we trim them where the model is causal: the same states but for
-rounding, as no position sees what follows it.
+Both sides read the data in RecBole's order. RecBole scores padding as item 0 and sets it to -inf; we never score it.
+RecBole reads whole sequences with padding on the right; we trim the sequences of causal models. The states are the same
+up to rounding, because no position sees later positions.
 """
 
 import pytest
@@ -14,15 +14,15 @@ from recbole.trainer import Trainer
 from recbole.utils import init_seed
 
 from recbole_unirep.config import Config
-from recbole_unirep.data.dataset import FastAugmentation, recbole_class
-from recbole_unirep.data.recbole_split import Recorded
+from recbole_unirep.data import recbole_split
+from recbole_unirep.data.dataset import FastAugmentation, class_for
 from recbole_unirep.data.split import HeldOut
 from recbole_unirep.model.build import build_model
 from recbole_unirep.scoring.evaluation import Ranking
 from recbole_unirep.scoring.metrics import metrics_of
 
 METRICS = ["Hit", "NDCG", "MRR", "MAP", "Recall", "Precision", "GAUC"]
-# RecBole masks earlier items for general and context-aware models alone: their `full` is our full_unseen.
+# RecBole masks seen items for general and context-aware models only: their `full` is our full_unseen.
 PROTOCOL = dict.fromkeys(("SASRec", "GRU4Rec", "Caser", "BERT4Rec", "HGN"), "full") | {"FM": "full_unseen"}
 NEAR = 1e-5
 
@@ -32,31 +32,34 @@ def configure(model):
 
 
 class RecBolesOrder(FastAugmentation):
-    """The augmentation over rows that RecBole sorts, by times in float32."""
+    """Our augmentation, over rows in RecBole's order, which compares times as float32."""
 
     def data_augmentation(self):
         self.sort(by=self.time_field)
         super().data_augmentation()
 
 
+class InRecBolesOrder(RecBolesOrder, recbole_split.SequentialDataset):
+    """RecBole's split and order, with our augmentation."""
+
+
 @pytest.fixture(scope="module")
 def parts():
-    """Whole dataset and its three parts in RecBole's order, by class of dataset."""
+    """Builds the whole dataset and its three parts in RecBole's order, once per class of dataset."""
     built = {}
 
     def build(config):
-        base = recbole_class(config)
-        if base not in built:
-            mixins = (RecBolesOrder, Recorded) if base.__name__ == "SequentialDataset" else (Recorded,)
-            dataset = type(base.__name__, (*mixins, base), {})(config)
-            built[base] = dataset, dataset.build()
-        return built[base]
+        made = class_for(config, {**recbole_split.DATASETS, "SequentialDataset": InRecBolesOrder})
+        if made not in built:
+            dataset = made(config)
+            built[made] = dataset, dataset.build()
+        return built[made]
 
     return build
 
 
 def stock_scores(config, model, loader):
-    """Score table with -inf where an item is no candidate, and targets, as RecBole's Trainer makes them."""
+    """RecBole's Trainer, its score table (-inf for items that are not candidates), and the targets."""
     trainer = Trainer(config, model)
     trainer.tot_item_num = loader._dataset.item_num
     trainer.item_tensor = loader._dataset.get_item_feature()
@@ -67,18 +70,18 @@ def stock_scores(config, model, loader):
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", PROTOCOL)
-def test_ranks_and_metrics_are_stock_s(parts, rank, tmp_path, name):
+def test_ranks_and_metrics_equal_stock_recboles(parts, rank, tmp_path, name):
     config = configure(name)
     dataset, (train, valid, test) = parts(config)
     init_seed(7, True)
     model = build_model(config, train).eval()
     for table in (part for part in model.modules() if isinstance(part, torch.nn.Embedding)):
-        torch.nn.init.normal_(table.weight, std=0.3)  # spread, so that few scores are near each other
+        torch.nn.init.normal_(table.weight, std=0.3)  # large enough that few scores are near ties
 
     sampler = create_samplers(config, dataset, [train, valid, test])[2]
     trainer, scores, targets = stock_scores(config, model, FullSortEvalDataLoader(config, test, sampler))
     n_before = torch.bincount(torch.cat([part.inter_feat["user_id"] for part in (train, valid)])).numpy()
-    n_before[1:] += PROTOCOL[name] == "full"  # a sequential user's first item is no row
+    n_before[1:] += PROTOCOL[name] == "full"  # a user's first item has no row in a sequential dataset
     data = HeldOut(config, test, n_before, None, "test")
     assert torch.equal(data.targets.items, targets)
 

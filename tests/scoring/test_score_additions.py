@@ -1,4 +1,4 @@
-"""Learned numbers added to scores: of which pairs, their softmax. Rankings are in test_evaluation."""
+"""Learned biases of (position, item) pairs: which pairs get them, and their softmax. test_evaluation covers ranking."""
 
 from functools import partial
 
@@ -12,15 +12,15 @@ from recbole_unirep.training.losses import recommendation_loss
 from recbole_unirep.training.softmax import cross_entropy, sampled_cross_entropy
 
 
-def test_an_item_is_read_once_and_from_its_place_on():
+def test_each_item_read_so_far_gets_the_repeat_bias_once():
     inputs = torch.tensor([[5, 2, 5, 9], [4, 0, 0, 0]])
-    read = repeats(torch.tensor(2.0), inputs, torch.tensor([0, 0, 1]), torch.tensor([0, 3, 0]))
-    assert read.position.tolist() == [0, 1, 1, 1, 2]
-    assert read.item.tolist() == [5, 5, 2, 9, 4]
-    assert read.value.tolist() == [2.0] * 5
+    added = repeats(torch.tensor(2.0), inputs, torch.tensor([0, 0, 1]), torch.tensor([0, 3, 0]))
+    assert added.position.tolist() == [0, 1, 1, 1, 2]
+    assert added.item.tolist() == [5, 5, 2, 9, 4]
+    assert added.value.tolist() == [2.0] * 5
 
 
-def test_pairs_add_up():
+def test_values_of_a_repeated_pair_add_up():
     parts = [
         ScoreAdditions(torch.tensor([1, 0]), torch.tensor([3, 7]), torch.tensor([1.0, 2.0])),
         ScoreAdditions(torch.tensor([1, 1]), torch.tensor([3, 2]), torch.tensor([0.5, 4.0])),
@@ -28,10 +28,10 @@ def test_pairs_add_up():
     joined = ScoreAdditions.joined(parts)
     summed = joined.summed()
     assert [part.tolist() for part in summed] == [[0, 1, 1], [7, 2, 3], [2.0, 4.0, 1.5]]
-    asked = torch.tensor([0, 1, 1, 0, 2]), torch.tensor([7, 3, 4, 2, 3])
-    assert summed.of(*asked).tolist() == [2.0, 1.5, 0.0, 0.0, 0.0]
-    nothing = ScoreAdditions(*(part[:0] for part in summed))
-    assert nothing.summed().of(*asked).tolist() == [0.0] * 5
+    pairs = torch.tensor([0, 1, 1, 0, 2]), torch.tensor([7, 3, 4, 2, 3])
+    assert summed.of(*pairs).tolist() == [2.0, 1.5, 0.0, 0.0, 0.0]
+    empty = ScoreAdditions(*(part[:0] for part in summed))
+    assert empty.summed().of(*pairs).tolist() == [0.0] * 5
 
     softmax = joined.among(torch.tensor([7, 3]), torch.tensor([2, 7]))
     assert softmax.own.tolist() == [2.0, 1.5]
@@ -39,7 +39,7 @@ def test_pairs_add_up():
 
 
 def positions():
-    """Seven positions over eleven items, each of which has read some of them, the third and the last its target."""
+    """Seven positions and eleven items. Some positions have read items, the third and the last also their target."""
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(7, 5, generator=generator, dtype=torch.float64) * 3
     table = torch.randn(11, 5, generator=generator, dtype=torch.float64)
@@ -51,13 +51,13 @@ def positions():
 
 
 def as_additions(bias, targets, is_read, items=slice(None)):
-    """Half of the number in an entry of its own, so that entries of one pair add up."""
+    """Splits the bias of each pair into two entries, to test that entries of one pair add up."""
     own = bias * is_read[torch.arange(len(targets)), targets]
     position, column = (part.repeat_interleave(2) for part in is_read[:, items].nonzero(as_tuple=True))
     return SoftmaxAdditions(own, (bias / 2).expand(len(position)), position, column)
 
 
-def test_the_softmax_over_all_items_is_torchs_with_its_gradients(chunk_rows):
+def test_the_full_softmax_and_its_gradients_equal_torchs(chunk_rows):
     states, table, bias, targets, is_read = positions()
     loss = cross_entropy(states, table, targets, as_additions(bias, targets, is_read))
     expected = F.cross_entropy(states @ table.T + bias * is_read, targets)
@@ -66,8 +66,8 @@ def test_the_softmax_over_all_items_is_torchs_with_its_gradients(chunk_rows):
     torch.testing.assert_close(found, torch.autograd.grad(expected, (states, table, bias)))
 
 
-def test_the_sampled_softmax_is_torchs_with_its_gradients(chunk_rows):
-    """Of the drawn items 0, 2, 3 and 10 positions have read some; a target that was drawn too counts once."""
+def test_the_sampled_softmax_and_its_gradients_equal_torchs(chunk_rows):
+    """Some positions have read some of the drawn items 0, 2, 3 and 10. A target that is also drawn counts once."""
     states, table, bias, targets, is_read = positions()
     items, log_weights = torch.tensor([0, 2, 3, 10]), torch.tensor([0.3, -1.0, 0.0, 2.0], dtype=torch.float64)
     own = torch.tensor([items.tolist().index(target) if target in items else -1 for target in targets])
@@ -84,7 +84,7 @@ def test_the_sampled_softmax_is_torchs_with_its_gradients(chunk_rows):
 
 
 @pytest.mark.parametrize("loss_type", ["CE", "SSM"])
-def test_users_who_take_nothing_twice_push_the_number_down_and_others_up(loss_type):
+def test_the_repeat_bias_falls_without_repeats_and_rises_with_them(loss_type):
     item_embedding = torch.nn.Embedding(8, 4)
     bias = torch.zeros((), requires_grad=True)
 

@@ -1,4 +1,4 @@
-"""What ranking adds to every score: single pairs, blocks, and by hand."""
+"""Features added to every score at ranking time: pairs and blocks match a computation by hand."""
 
 import pytest
 import torch
@@ -23,8 +23,8 @@ def by_hand(directions):
     return torch.stack([(part @ directions(torch.arange(N_ITEMS)).T).amax(dim=0) for part in read])
 
 
-def test_the_similarity_is_that_of_the_nearest_item_that_was_read(directions, by_hand):
-    """Neither padding nor what follows the last place counts: the third row is unlike most items."""
+def test_history_similarity_is_the_cosine_to_the_most_similar_item_read(directions, by_hand):
+    """Padding and items after the last place do not count; the third row is dissimilar to most items."""
     similarity, items = HistorySimilarity(directions, ROWS, LAST), torch.tensor([1, 4, 6, 11])
     assert by_hand[2, 1:].min() < 0
     torch.testing.assert_close(similarity.block(items), by_hand[:, items])
@@ -33,7 +33,7 @@ def test_the_similarity_is_that_of_the_nearest_item_that_was_read(directions, by
     assert len(similarity.pairs(row[:0], item[:0])) == 0
 
 
-def test_features_add_up_with_their_weights(directions, by_hand):
+def test_the_sum_weights_each_feature(directions, by_hand):
     counts = torch.arange(N_ITEMS, dtype=torch.float64)
     features = ScoreFeatures([2.0, -0.7], [HistorySimilarity(directions, ROWS, LAST), Popularity(counts)])
     expected = 2 * by_hand - 0.7 * (1 + counts).log()

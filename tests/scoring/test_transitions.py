@@ -1,4 +1,4 @@
-"""Followers of the last items: what is added is what other rows have counted, and what a row's own past has."""
+"""Transition bias: it uses the counts of the other rows and of the row's own past, not of its own future."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ WEIGHTS = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
 def histories():
     draw = np.random.RandomState(1)
     once = [draw.permutation(np.arange(1, N_ITEMS))[: draw.randint(2, 8)].tolist() for _ in range(8)]
-    again = [draw.randint(1, 4, draw.randint(2, 8)).tolist() for _ in range(6)]  # users who take items twice and more
+    again = [draw.randint(1, 4, draw.randint(2, 8)).tolist() for _ in range(6)]  # users who repeat items
     return once + again
 
 
@@ -37,23 +37,23 @@ def padded(histories):
 
 
 @pytest.mark.parametrize("n_last", [1, 2, 3])
-def test_a_row_s_own_future_is_not_counted(histories, n_last):
-    """The counts that are used are those of all rows with this one cut at the place."""
+def test_a_rows_own_future_is_not_counted(histories, n_last):
+    """The expected counts come from all rows, with this row cut after the position's last place."""
     counts = counted(histories)
     transitions, rows = as_transitions(counts), padded(histories)
     row, place = (rows > 0).nonzero(as_tuple=True)
     added = transition_additions(WEIGHTS[:n_last], transitions, 3, rows, row, place)
     found = torch.zeros(len(row), N_ITEMS, dtype=torch.float64)
     found.index_put_((added.position, added.item), added.value, accumulate=True)
-    for position, (of, last) in enumerate(zip(row.tolist(), place.tolist())):
-        known = [*histories[:of], histories[of][: last + 1], *histories[of + 1 :]]
+    for position, (cut, last) in enumerate(zip(row.tolist(), place.tolist())):
+        known = [*histories[:cut], histories[cut][: last + 1], *histories[cut + 1 :]]
         matrix = counted(known).toarray() * transitions.scale[:, None].numpy()
-        read = histories[of][: last + 1][::-1][:n_last]
+        read = histories[cut][: last + 1][::-1][:n_last]
         expected = sum(weight * matrix[item] for weight, item in zip(WEIGHTS.tolist(), read))
         np.testing.assert_allclose(found[position], expected, atol=1e-12)
 
 
-def test_the_weights_have_their_gradient(histories):
+def test_the_weights_get_the_right_gradient(histories):
     transitions, rows = as_transitions(counted(histories)), padded(histories)
     row, place = (rows > 0).nonzero(as_tuple=True)
 
@@ -64,7 +64,7 @@ def test_the_weights_have_their_gradient(histories):
     assert torch.autograd.gradcheck(total, WEIGHTS.clone().requires_grad_())
 
 
-def test_rows_go_on_with_what_follows():
+def test_whole_rows_append_the_following_items():
     batch = RowBatch(
         users=torch.tensor([1, 2]),
         inputs=torch.tensor([[4, 2, 5], [3, 0, 0]]),

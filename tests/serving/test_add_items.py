@@ -110,7 +110,7 @@ def test_the_nearest_text_may_be_a_new_one(run):
 def test_histories_read_added_items_but_no_cold_ones(run):
     folder = run("UniRep", **CASES["cold items"])
     recommender = Recommender.load(folder)
-    cold = recommender.item_tokens[recommender.model.n_training_items]
+    cold = recommender.item_tokens[recommender.read_items.n_trained]
     recbole_unirep.add_items(folder, NEW)
     recommender = Recommender.load(folder)
     warm = recommender.item_tokens[1]

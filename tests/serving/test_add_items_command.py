@@ -36,9 +36,9 @@ BAD = {
     "gone.csv": "gone.csv is missing: name a file of new items, a row each",
     "new.xlsx": "new.xlsx ends in '.xlsx', known are .csv, .tsv, .jsonl: choose one of them",
     "known.csv": "1 of 2 new items are known to the run already (i5): leave these out",
-    "twice.csv": "1 of 1 new items stand there more than once (n1): give each one row",
+    "twice.csv": "1 of 1 new items have several rows (n1): give one row per item",
     "nameless.csv": "1 of 2 rows have no item_id, row 2 first: give tokens",
-    "tokenless.csv": "the new items have no column item_id, found asin, title, categories, price: name it so",
+    "tokenless.csv": "the new items have no column item_id, found asin, title, categories, price: rename",
     "columnless.csv": "the new items have no column categories, price, an item's text is made of title, categories,",
     "textless.csv": "1 of 2 new items have no text in title, categories, price (n2): fill a cell, or leave these items",
     "ragged.csv": "ragged.csv, line 5: 2 cells, the first line names 4: repair it",
@@ -55,8 +55,8 @@ BAD = {
     "new.csv --vectors=gone.npy": "gone.npy is missing: give vectors [n_items, dimensions] saved by numpy.save",
     "new.csv --vectors=few.npy": "few.json lacks 1 of 2 items (n2)",
     "new.csv --vectors=wide.npy": "wide.npy has vectors of 17 dimensions, those of the run (lexical) have 16",
-    "new.csv --vectors=zeros.npy": "2 of 2 new items have vectors of zeros in zeros.npy (n1, n2)",
-    "new.csv --vectors=fit.npy:fit.npy": "vectors names 2 files, the run reads 1 (lexical): give one of each",
+    "new.csv --vectors=zeros.npy": "2 of 2 new items have all-zero vectors in zeros.npy (n1, n2)",
+    "new.csv --vectors=fit.npy:fit.npy": "vectors names 2 files, the run has 1 encoders (lexical): give one file per",
     "new.csv --data_path=gone": "gone",
     "new.csv soap.csv": "argument 'soap.csv' is not understood: write --key=value",
 }
@@ -111,15 +111,15 @@ def test_bad_input_has_one_line_and_writes_nothing(shell, run, files):
 @pytest.mark.parametrize(
     ("model", "keys", "message"),
     [
-        ("SASRec", {}, "SASRec of this run has no embedding that it could make of a new item's text: train UniRep or"),
-        ("BPR", {}, "BPR of this run has no embedding that it could make of a new item's text"),
-        ("TIGER", {"n_layers": 1}, "TIGER of this run finds items along the tree of its trained items' IDs"),
+        ("SASRec", {}, "SASRec of this run cannot embed a new item from its text: train UniRep or"),
+        ("BPR", {}, "BPR of this run cannot embed a new item from its text"),
+        ("TIGER", {"n_layers": 1}, "TIGER of this run searches the tree of its items' IDs"),
         (
             "UniRep",
             {"representation": "id", "code_dim": 16},
-            "representation=id of this run knows items by learned IDs",
+            "representation=id of this run has only learned IDs",
         ),
-        ("UniRep", {"backbone": "BERT4Rec"}, "backbone=BERT4Rec of this run has scores for its own items alone"),
+        ("UniRep", {"backbone": "BERT4Rec"}, "backbone=BERT4Rec of this run can score only its own items"),
         ("UniRep", {"tokenizer": "RandomIDs"}, "tokenizer=RandomIDs of this run reads no text vectors"),
         (
             "UniRep",
@@ -140,9 +140,9 @@ def test_what_a_run_cannot_take_in_is_one_line_with_the_remedy(shell, run, files
 def test_an_id_fallback_is_refused_where_items_have_no_id(shell, run, files):
     folder = run("UniRep", representation="semantic", code_dim=16)
     code, _, error = shell("add-items", folder, "new.csv", "--id_fallback=zero")
-    assert code == 2 and "id_fallback=zero is for items with an ID part, representation=semantic of this run" in error
+    assert code == 2 and "id_fallback=zero needs items with an ID part, representation=semantic of this run" in error
     code, _, error = shell("add-items", run("TextKNN"), "new.csv", "--id_fallback=zero")
-    assert code == 2 and "id_fallback=zero is for items with an ID part, TextKNN of this run has none" in error
+    assert code == 2 and "id_fallback=zero needs items with an ID part, TextKNN of this run has none" in error
 
 
 def test_a_run_on_vectors_of_the_users_takes_vectors(shell, run, files, tiny):

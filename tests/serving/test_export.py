@@ -54,7 +54,7 @@ def exported(run, tmp_path):
 
 def histories(recommender):
     """HISTORIES, of items that the data have and that take part in training."""
-    trained = recommender.item_tokens[1 : recommender.model.n_training_items].tolist()
+    trained = recommender.item_tokens[1 : recommender.read_items.n_trained].tolist()
     return [[item if item in trained else trained[-1 - place] for place, item in enumerate(row)] for row in HISTORIES]
 
 

@@ -1,4 +1,4 @@
-"""What a folder without a yaml of ours tells by its columns."""
+"""Keys of datasets without a yaml, derived from their columns."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from recbole_unirep.config import Config
 
 @pytest.fixture
 def shop(tmp_path):
-    """Writes the dataset dataset/shop with the given columns."""
+    """Writes a dataset 'shop' with the given columns."""
 
     def write(inter="user_id:token\titem_id:token\ttimestamp:float", item=None):
         folder = tmp_path / "dataset" / "shop"
@@ -19,7 +19,7 @@ def shop(tmp_path):
     return write
 
 
-def test_a_folder_without_a_yaml_is_read_by_its_columns(shop):
+def test_keys_of_a_dataset_without_a_yaml_follow_from_its_columns(shop):
     shop(item="item_id:token\tprice:float\ttitle:token\tshelf:token")
     config = Config("UniRep", "shop")
     assert config["load_col"] == {"inter": ["user_id", "item_id", "timestamp"]}
@@ -64,25 +64,35 @@ def test_item_features_follow_from_the_columns(shop):
 @pytest.mark.parametrize(
     ("model", "item", "arguments", "error"),
     [
-        ("FDSA", FEATURES, ["--selected_features=[genre]"], "item features genre: .*shop.item has item_id, title, bra"),
-        ("FDSA", None, [], "selected_features ask for item features.*shop.item has no columns"),
-        ("S3Rec", "item_id:token\ttitle:token", [], "item_attribute ask for item features.*has item_id, title: name"),
+        (
+            "FDSA",
+            FEATURES,
+            ["--selected_features=[genre]"],
+            "shop.item has no item features genre, found item_id, title, bra",
+        ),
+        ("FDSA", None, [], "selected_features: .*shop.item has no item features at all, found no columns"),
+        (
+            "S3Rec",
+            "item_id:token\ttitle:token",
+            [],
+            "item_attribute: .*no item features at all, found item_id, title: name",
+        ),
     ],
 )
-def test_item_features_that_are_not_there_are_named(shop, model, item, arguments, error):
+def test_missing_item_features_are_an_error(shop, model, item, arguments, error):
     shop(item=item)
     with pytest.raises(ValueError, match=error):
         Config(model, "shop", arguments=arguments)
     assert "item" not in Config("FM", "shop", arguments=[])["load_col"] or item == FEATURES
 
 
-def test_a_folder_without_interactions_is_named(tmp_path):
+def test_a_folder_without_interactions_is_an_error(tmp_path):
     (tmp_path / "data" / "amazon-beauty").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match="amazon-beauty.inter"):
         Config("UniRep", "amazon-beauty", arguments=["--data_path=data"])
 
 
-def test_a_near_folder_is_offered(shop):
+def test_an_unknown_dataset_suggests_a_folder_of_similar_name(shop):
     shop()
     with pytest.raises(ValueError, match="'Shop2' is unknown.*did you mean 'shop'"):
         Config("UniRep", "Shop2")

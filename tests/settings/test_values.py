@@ -1,4 +1,4 @@
-"""Values as text: what RecBole's yaml and command line give, ours gives too."""
+"""Texts are parsed into the same values as by RecBole's yaml and command line."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ WRITTEN = re.compile(r"^\s*(\w+)\s*:\s*(.+?)\s*(?:#.*)?$", re.MULTILINE)
 
 
 def written_values():
-    """Each key and the text of its value, as RecBole's yaml files hold them."""
+    """Yields each key and the text of its value in RecBole's yaml files."""
     for file in Path(recbole.__file__).parent.glob("properties/**/*.yaml"):
         if "url" not in file.stem:
             yield from ((key, text) for key, text in WRITTEN.findall(file.read_text()) if not text.startswith("#"))
@@ -25,15 +25,15 @@ def recbole_command_line(text):
     return RecBoleConfig._convert_config_dict(None, {"key": text})["key"]
 
 
-def test_every_value_of_recboles_yaml_files_reads_as_there():
+def test_every_value_of_recboles_yaml_files_is_parsed_as_by_yaml():
     values = list(written_values())
     assert len(values) > 500
-    # A bare None is a text in yaml, which RecBole's command line reads as None: so do we.
+    # Yaml reads a bare None as text, RecBole's command line as None; we follow the command line.
     expected = {text: yaml.load(text, Loader=LOADER) for _, text in values if text != "None"}
     assert {text: parse_value("key", text, LOADER) for text in expected} == expected
 
 
-def test_every_value_of_recboles_yaml_files_reads_as_on_its_command_line():
+def test_every_value_of_recboles_yaml_files_is_parsed_as_on_its_command_line():
     for value in (yaml.load(text, Loader=LOADER) for _, text in written_values()):
         python = repr(value)
         assert parse_value("key", python, LOADER) == value == recbole_command_line(python)
@@ -68,12 +68,12 @@ def test_every_value_of_recboles_yaml_files_reads_as_on_its_command_line():
         ("valid_and_test", "valid_and_test"),
         ("NDCG@10", "NDCG@10"),
         ("binary:logistic", "binary:logistic"),
-        ("sum", "sum"),  # a function to eval, a word to RecBole
+        ("sum", "sum"),  # eval would return a function
         ("sentence-transformers/sentence-t5-base", "sentence-transformers/sentence-t5-base"),
         ("runs/a=b #2", "runs/a=b #2"),
     ],
 )
-def test_a_value_reads_as_on_recboles_command_line(text, value):
+def test_a_value_is_parsed_as_on_recboles_command_line(text, value):
     assert parse_value("key", text, LOADER) == value
     assert recbole_command_line(text) == value
 
@@ -89,7 +89,7 @@ def test_a_value_reads_as_on_recboles_command_line(text, value):
         ("{rating: '[3,inf)'}", {"rating": "[3,inf)"}),
     ],
 )
-def test_what_recboles_command_line_leaves_as_text_reads_as_in_a_config_file(text, value):
+def test_texts_that_recboles_command_line_does_not_parse_are_parsed_as_yaml(text, value):
     assert parse_value("key", text, LOADER) == value == yaml.load(text, Loader=LOADER)
     assert recbole_command_line(text) == text
 
@@ -112,7 +112,7 @@ def test_only_the_first_equals_sign_separates():
 
 
 @pytest.mark.parametrize("argument", ["--model", "model=UniRep", "-m=UniRep", "--=UniRep", "UniRep"])
-def test_an_argument_of_another_form_is_named(argument):
+def test_a_malformed_argument_is_an_error(argument):
     with pytest.raises(ValueError, match=f"argument '{argument}' is not understood"):
         split_arguments(["--dataset=ml-100k", argument])
 

@@ -1,4 +1,4 @@
-"""Checkpoints hold tensors and plain values, give back what was saved, and name what is wrong with them."""
+"""Checkpoints hold only tensors and plain values, load back unchanged, and report damage in one line."""
 
 import random
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from recbole_unirep.runs.folder import BEST
 from recbole_unirep.scoring.evaluation import rank_targets
 from recbole_unirep.training import checkpoint
 from recbole_unirep.training.checkpoint import load_weights
-from recbole_unirep.training.trainer import trainer_class
+from recbole_unirep.training.recbole_trainers import trainer_class
 
 CPU = torch.device("cpu")
 
@@ -23,7 +23,7 @@ def full_ranks(model, data):
     return rank_targets(model, data.test, ["full"], **sizes)["full"].ranks
 
 
-def test_what_is_saved_loads_as_tensors_alone(tmp_path):
+def test_a_checkpoint_loads_with_weights_only(tmp_path):
     state = {"epoch": 3, "weights": torch.arange(3.0), "nested": {"score": 0.5, "none": None, "list": [1, "two"]}}
     checkpoint.save(state, tmp_path / "model.pt")
     loaded = torch.load(tmp_path / "model.pt", weights_only=True)
@@ -32,7 +32,7 @@ def test_what_is_saved_loads_as_tensors_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
 
 
-def test_a_kill_while_saving_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+def test_a_kill_while_saving_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     checkpoint.save({"epoch": 1}, tmp_path / "model.pt")
 
     def killed(state, file):
@@ -61,7 +61,7 @@ def test_a_damaged_file_gives_one_line(tmp_path, damage):
     else:
         path.write_bytes({"cut": path.read_bytes()[:700], "text": b"no checkpoint at all", "empty": b""}[damage])
     with pytest.raises(
-        ValueError, match=r"(can't be read \(\w+|written \(sha256 differs)\): restore it or train anew"
+        ValueError, match=r"(loaded \(\w+|cannot be read \(\w+|written \(sha256 differs)\): restore it or train again"
     ) as caught:
         checkpoint.load(path, CPU)
     assert "\n" not in str(caught.value)
@@ -73,13 +73,13 @@ def drawn(loader):
     return [torch.rand(2).tolist(), np.random.rand(2).tolist(), np.random.randn(), random.random(), *own]
 
 
-def test_random_states_are_put_back(tmp_path):
+def test_random_states_are_restored(tmp_path):
     loader = SimpleNamespace(
         generator=torch.Generator().manual_seed(5),
         kg_dataloader=SimpleNamespace(generator=torch.Generator().manual_seed(6)),
     )
     torch.manual_seed(0), np.random.seed(0), random.seed(0)
-    np.random.randn()  # its twin waits in numpy's state
+    np.random.randn()  # numpy draws normal numbers in pairs and keeps the second one in its state
     checkpoint.save(checkpoint.random_state(loader), tmp_path / "state.pt")
     expected = drawn(loader)
     drawn(loader)
@@ -92,7 +92,7 @@ def test_a_loader_without_a_generator_has_no_state():
 
 
 @pytest.mark.parametrize("form", ["csr", "csc", "lil", "coo"])
-def test_sparse_matrices_come_back_in_their_form(tmp_path, form):
+def test_sparse_matrices_keep_their_format(tmp_path, form):
     matrix = scipy.sparse.random(5, 7, density=0.4, format=form, dtype=np.float32, random_state=0)
     value = {
         "matrix": matrix,
@@ -111,13 +111,13 @@ def test_sparse_matrices_come_back_in_their_form(tmp_path, form):
 
 
 @pytest.mark.parametrize("name", ["ItemKNN", "EASE", "Pop", "FDSA", "LightGCN"])
-def test_models_with_other_parameters_rank_alike_after_loading(load, tmp_path, name):
+def test_models_with_other_parameters_give_the_same_ranks_after_loading(load, tmp_path, name):
     config, data, model = load(name, run_dir=str(tmp_path), epochs=1)
     trainer_class(get_trainer(config["MODEL_TYPE"], name))(config, model).fit(data.train_data, data.valid)
     ranks = full_ranks(model.eval(), data)
     fresh = load(name)[2].eval()
     for parameter in fresh.other_parameter():
-        if name in ("ItemKNN", "EASE"):  # computed when they are built: what they rank by must be what was loaded
+        if name in ("ItemKNN", "EASE"):  # computed in the constructor; cleared, so only loaded values can rank
             setattr(fresh, parameter, None)
     load_weights(fresh, tmp_path / BEST, CPU)
     assert torch.equal(full_ranks(fresh, data), ranks)

@@ -1,4 +1,4 @@
-"""Masked rows of users: RecBole's own loss on the same masks, every item masked as often as asked, padding trimmed."""
+"""BERT4Rec on user sequences: RecBole's loss on the same masks, the configured share of masks, trimmed padding."""
 
 import pytest
 import torch
@@ -27,39 +27,40 @@ def batches(data):
     return list(data.train_data)
 
 
-def recboles(model, items, is_masked):
-    """RecBole's batch with these masks."""
+def recbole_batch(model, items, is_masked):
+    """RecBole's batch with the given masks."""
     index = [row.nonzero()[:, 0] for row in is_masked]
     width = max(map(len, index))
     place, targets = (torch.zeros(len(items), width, dtype=torch.int64) for _ in range(2))
-    for row, (columns, of_row) in enumerate(zip(index, items)):
-        place[row, : len(columns)], targets[row, : len(columns)] = columns, of_row[columns]
+    for row, (columns, row_items) in enumerate(zip(index, items)):
+        place[row, : len(columns)], targets[row, : len(columns)] = columns, row_items[columns]
     names = model.MASK_ITEM_SEQ, model.MASK_INDEX, model.POS_ITEMS, model.NEG_ITEMS = "masked", "index", "pos", "neg"
     masked = items.masked_fill(is_masked, model.mask_token)
     return Interaction(dict(zip(names, (masked, place, targets, targets))))
 
 
-def test_the_loss_is_recboles_on_the_same_masks(bert, monkeypatch):
+def test_the_loss_equals_recboles_on_the_same_masks(bert, monkeypatch):
     config, data, model = bert
     model.eval()
     with torch.no_grad():
         model.output_bias.uniform_(-1, 1)
-        model.output_bias[0] = -1e9  # RecBole has the padding among the softmax's items
+        model.output_bias[0] = -1e9  # RecBole includes padding in the softmax
     batch = batches(data)[0]
     items, may_be_masked = whole_rows(batch, model.max_seq_length)
     is_masked = draw_masks(items, may_be_masked, 0.4, 0.3)
-    is_masked[:, 0] = False  # which RecBole does not count
+    is_masked[:, 0] = False  # RecBole ignores a mask on the first item
     monkeypatch.setattr(cloze, "draw_masks", lambda *_: is_masked)
-    loss, theirs = row_loss(model, batch, config), model.calculate_loss(recboles(model, items, is_masked))
+    loss = row_loss(model, batch, data.train_data.n_items, config)
+    theirs = model.calculate_loss(recbole_batch(model, items, is_masked))
     torch.testing.assert_close(loss, theirs)
     parameters = [parameter for name, parameter in model.named_parameters() if name != "output_bias"]
     ours = torch.autograd.grad(loss, parameters)
-    for gradient, of_recbole in zip(ours, torch.autograd.grad(theirs, parameters)):
-        torch.testing.assert_close(gradient, of_recbole)
+    for gradient, expected in zip(ours, torch.autograd.grad(theirs, parameters)):
+        torch.testing.assert_close(gradient, expected)
 
 
 @pytest.mark.parametrize("training_rows", ["user", "target"])
-def test_every_training_item_may_be_masked_once_an_epoch(load, training_rows):
+def test_every_training_item_may_be_masked_once_per_epoch(load, training_rows):
     _, data, model = load("BERT4Rec", training_rows=training_rows)
     counts = torch.zeros(model.n_items, dtype=torch.int64)
     for batch in batches(data):
@@ -70,38 +71,38 @@ def test_every_training_item_may_be_masked_once_an_epoch(load, training_rows):
         assert may_be_masked[is_last].all()
         counts += torch.bincount(items[may_be_masked], minlength=model.n_items)
     sequences, n_training = data.train_data.sequences, data.train_data.n_training
-    there = torch.from_numpy(sequences.item_counts(n_training, model.n_items))
-    assert (counts <= there).all()
+    in_training = torch.from_numpy(sequences.item_counts(n_training, model.n_items))
+    assert (counts <= in_training).all()
     n_users = int((n_training > 1).sum())
-    assert there.sum() - counts.sum() <= n_users  # the first item of a row that is full has no place
+    assert in_training.sum() - counts.sum() <= n_users  # a full row has no room for its first item
 
 
 @pytest.mark.parametrize(("training_rows", "masks_all"), [("target", True), ("user", False)])
-def test_a_row_of_a_target_masks_what_is_before_it_as_recbole_does(load, training_rows, masks_all):
-    """In rows of users what other rows mask is left alone."""
+def test_rows_per_target_mask_earlier_items_as_recbole_does(load, training_rows, masks_all):
+    """User sequences do not mask the items that other rows mask."""
     config, data, model = load(
         "BERT4Rec", training_rows=training_rows, mask_ratio=1.0, ft_ratio=0.0, MAX_ITEM_LIST_LENGTH=4
     )
     seen = []
     model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     for batch in batches(data):
-        row_loss(model, batch, config)
+        row_loss(model, batch, data.train_data.n_items, config)
     is_masked = [bool(((items == model.mask_token) | (items == 0)).all()) for items in seen]
     assert all(is_masked) == masks_all
 
 
-def test_items_are_masked_as_often_as_asked():
+def test_items_are_masked_with_the_given_probability():
     torch.manual_seed(0)
     is_masked = draw_masks(ITEMS, MAY_BE_MASKED, 0.4, 0.0)
     assert not is_masked[~MAY_BE_MASKED].any()
     assert is_masked.any(dim=1).all()
     share = is_masked.view(N_ROWS, 3, 5).double().mean(dim=0)
-    none = 0.6**3  # rows without a mask, whose last item is masked then
+    none = 0.6**3  # share of rows without a drawn mask; their last item is masked
     expected = torch.tensor([[0, 0, 0.4, 0.4, 0.4 + none], [0.4, 0.4, 0.4 + none, 0, 0], [1, 0, 0, 0, 0]])
     torch.testing.assert_close(share, expected.double(), atol=0.04, rtol=0)
 
 
-def test_the_last_item_alone_is_masked_as_often_as_asked():
+def test_only_the_last_item_is_masked_with_the_given_probability():
     torch.manual_seed(0)
     is_last = torch.tensor([[0, 0, 0, 0, 1], [0, 0, 1, 0, 0], [1, 0, 0, 0, 0]]).bool().repeat(N_ROWS, 1)
     assert torch.equal(draw_masks(ITEMS, MAY_BE_MASKED, 0.4, 1.0), is_last)
@@ -110,7 +111,7 @@ def test_the_last_item_alone_is_masked_as_often_as_asked():
 
 
 @torch.no_grad()
-def test_scores_need_no_padding(bert):
+def test_scores_do_not_depend_on_padding(bert):
     _, data, model = bert
     model.eval()
     short = data.test.interactions[data.test.interactions[model.ITEM_SEQ_LEN] <= 4]
@@ -120,7 +121,7 @@ def test_scores_need_no_padding(bert):
 
 
 @pytest.mark.parametrize("keys", [{"training_rows": "prefix"}, {"loss_type": "BPR"}, {"protocol": ["recbole"]}])
-def test_recboles_own_rows_where_asked(load, keys):
+def test_recboles_own_rows_train_bert4rec_if_configured(load, keys):
     config, data, model = load("BERT4Rec", **keys)
     assert not trains_rows(config)
     assert torch.isfinite(model.calculate_loss(next(iter(data.train_data))))

@@ -1,4 +1,4 @@
-"""Losses at every position, against torch's own and by hand."""
+"""Losses at every position match computations by hand."""
 
 import math
 
@@ -11,7 +11,7 @@ from recbole_unirep.training.losses import bce, bpr, recommendation_loss
 
 def test_bce_and_bpr_by_hand():
     positive, negative = torch.tensor([0.0, math.log(3)]), torch.tensor([0.0, 0.0])
-    # sigmoid: 1/2, 3/4 of the positives, 1/2 of the negatives
+    # sigmoids: 1/2 and 3/4 for the positives, 1/2 for the negatives
     assert bce(positive, negative).item() == pytest.approx((2 * math.log(2) + math.log(4 / 3) + math.log(2)) / 2)
     assert bpr(positive, negative).item() == pytest.approx((math.log(2) + math.log(4 / 3)) / 2)
     assert bce(torch.tensor([200.0]), torch.tensor([-200.0])).item() == 0
@@ -19,8 +19,8 @@ def test_bce_and_bpr_by_hand():
 
 
 @pytest.mark.parametrize("loss_type", ["CE", "SSM", "BCE", "BPR"])
-def test_only_targets_are_trained_and_padding_and_special_rows_are_no_items(loss_type):
-    """Six items and a mask token; three of four positions are targets."""
+def test_only_targets_are_trained_and_padding_and_special_rows_get_no_gradient(loss_type):
+    """Six items and a mask token; three of four positions have targets."""
     item_embedding = torch.nn.Embedding(8, 4, dtype=torch.float64)
     torch.nn.init.normal_(item_embedding.weight, generator=torch.Generator().manual_seed(1))
     batch = RowBatch(
@@ -32,7 +32,7 @@ def test_only_targets_are_trained_and_padding_and_special_rows_are_no_items(loss
         log_weights=torch.tensor([0.5, 0.0, -1.0]),
         following=torch.tensor([[5, 0, 0], [4, 0, 0]]),
     )
-    loss = recommendation_loss(batch, item_embedding, item_embedding, 7, loss_type)  # a state is the item itself
+    loss = recommendation_loss(batch, item_embedding, item_embedding, 7, loss_type)  # state = embedding of the item
     table = item_embedding.weight
     losses = []
     for item, target, negative in ((3, 1, 2), (1, 5, 2), (6, 4, 6)):

@@ -1,4 +1,4 @@
-"""One optimizer step: learning rates by hand, clipping with a scaler, sparse rows, mixed precision, compiled parts."""
+"""Optimizer steps: learning rates by hand, clipping with a scaler, sparse rows, mixed precision, compiled networks."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from recbole.utils import get_trainer
 from recbole_unirep.runs.folder import BEST, LAST
 from recbole_unirep.training import optimization
 from recbole_unirep.training.optimization import SCHEDULES, learning_rate_factor, networks
-from recbole_unirep.training.trainer import trainer_class
+from recbole_unirep.training.recbole_trainers import trainer_class
 
 TEXT = {"text_encoder": "lexical", "lexical_dim": 8, "codebook_size": 4, "code_dim": 8, "encoder_sizes": [8]}
 SHARED = {"loss_type": "SSM", "shared_negatives": 10}
@@ -18,7 +18,7 @@ SHARED = {"loss_type": "SSM", "shared_negatives": 10}
 
 @pytest.fixture
 def make_trainer(load, tmp_path):
-    """A trainer and its data, in a folder of its own."""
+    """Builds a trainer with its own run folder, and its data."""
 
     def make(name="run", model="SASRec", **keys):
         folder = tmp_path / name
@@ -39,13 +39,13 @@ def make_trainer(load, tmp_path):
     ],
 )
 def test_learning_rates_by_hand(schedule, factors):
-    """Two steps of warm-up, four that follow, and one beyond the end."""
+    """Two steps of warm-up, four steps after it, and one step beyond the end."""
     found = [learning_rate_factor(schedule, step, 2, 6) for step in range(7)]
     assert found == pytest.approx([0.5, 1, *factors])
     assert learning_rate_factor(schedule, 0, 0, 6) == 1
 
 
-def test_the_schedule_is_taken_step_by_step(make_trainer, tmp_path):
+def test_the_schedule_sets_the_learning_rate_of_every_step(make_trainer, tmp_path):
     keys = {"learner": "sgd", "learning_rate": 0.5, "warmup_steps": 3, "lr_schedule": "linear", "epochs": 2}
     trainer, data = make_trainer(**keys, users_per_batch=15)
     rates, step = [], trainer.optimizer.step
@@ -83,7 +83,7 @@ def test_a_resumed_run_takes_the_same_steps(make_trainer, tmp_path, model, keys)
 
 
 def _with_epochs(trainer, epochs):
-    """The trainer's epoch, as in a run of so many that is stopped before."""
+    """The trainer's `_train_epoch` with the schedule of `epochs` epochs, although the trainer stops earlier."""
     train_epoch = trainer._train_epoch
 
     def train(*args, **kwargs):
@@ -98,7 +98,7 @@ def _with_epochs(trainer, epochs):
 
 @pytest.mark.parametrize("rows", ["user", "prefix"])
 def test_a_scaled_gradient_is_clipped_by_its_true_norm(make_trainer, rows):
-    """With the scale of 65,536 left in it, every step would be clipped to nothing."""
+    """If clipping saw the gradient times the scale of 65,536, every step would be clipped to almost nothing."""
     keys = {"learner": "sgd", "learning_rate": 1.0, "epochs": 1, "training_rows": rows, "loss_type": "CE"}
     keys.update(users_per_batch=100, train_batch_size=10_000, hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
 
@@ -116,7 +116,7 @@ def test_a_scaled_gradient_is_clipped_by_its_true_norm(make_trainer, rows):
     )
 
 
-def test_the_scaler_is_one_a_run_and_saved(make_trainer, tmp_path):
+def test_a_run_has_one_scaler_and_saves_it(make_trainer, tmp_path):
     trainer, data = make_trainer(epochs=2, enable_scaler=True)
     trainer.optimization.scaler.set_growth_interval(3)
     trainer.fit(data.train_data)
@@ -126,7 +126,7 @@ def test_the_scaler_is_one_a_run_and_saved(make_trainer, tmp_path):
 
 
 @pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "UniRep"])
-def test_bfloat16_is_near_float32_and_leaves_float32_weights(make_trainer, model, monkeypatch):
+def test_bfloat16_gives_nearly_the_loss_of_float32_and_keeps_float32_weights(make_trainer, model, monkeypatch):
     monkeypatch.setattr(optimization, "multiplies_bfloat16", lambda: True)
     keys = {"users_per_batch": 100, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "dropout_prob": 0.0}
     losses = []
@@ -141,10 +141,10 @@ def test_bfloat16_is_near_float32_and_leaves_float32_weights(make_trainer, model
         assert trainer.optimization.precision == ("bfloat16" if enable_amp else "float32")
         assert {part.dtype for part in trainer.model.parameters()} == {torch.float32}
     assert losses[0] != losses[1]
-    assert losses[1] == pytest.approx(losses[0], rel=2**-8)  # what bfloat16 rounds by
+    assert losses[1] == pytest.approx(losses[0], rel=2**-8)  # relative rounding error of bfloat16
 
 
-def test_a_processor_without_bfloat16_trains_in_float32_and_says_so(make_trainer, monkeypatch, caplog):
+def test_a_processor_without_bfloat16_trains_in_float32_and_logs_it(make_trainer, monkeypatch, caplog):
     monkeypatch.setattr(optimization, "multiplies_bfloat16", lambda: False)
     losses = []
     for name, enable_amp in (("full", False), ("mixed", True)):
@@ -153,11 +153,11 @@ def test_a_processor_without_bfloat16_trains_in_float32_and_says_so(make_trainer
         losses.append(trainer._train_epoch(data.train_data, 0)[0])
         assert trainer.optimization.precision == "float32"
     assert losses[0] == losses[1]
-    assert "this processor would be slower in bfloat16, so float32 is used" in caplog.text
+    assert "enable_amp is ignored: bfloat16 is slower than float32 on this processor" in caplog.text
 
 
 @pytest.mark.parametrize("model", ["SASRec", "UniRep"])
-def test_a_sparse_step_moves_the_rows_it_touched_as_adam_does(make_trainer, model):
+def test_a_sparse_step_updates_only_the_rows_it_read_as_adam_does(make_trainer, model):
     moved = []
     for name, sparse in (("dense", False), ("sparse", True)):
         keys = {"users_per_batch": 4, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "epochs": 1, **SHARED}
@@ -170,13 +170,13 @@ def test_a_sparse_step_moves_the_rows_it_touched_as_adam_does(make_trainer, mode
         moved.append(table.weight.detach() - before)
         assert table.weight.grad.is_sparse == sparse
     items = torch.cat([batch.inputs.flatten(), batch.targets, batch.negatives])
-    rows = items[items > 0].unique() - int(model == "UniRep")  # its padding has no row
+    rows = items[items > 0].unique() - int(model == "UniRep")  # UniRep's table has no padding row
     assert moved[1].any(dim=1).nonzero()[:, 0].tolist() == rows.tolist()
-    # Steps of 0.001; the two put epsilon at different places, which shows where a gradient is as small.
+    # Steps are about 0.001. SparseAdam and Adam add epsilon at different places, which matters for tiny gradients.
     torch.testing.assert_close(moved[1], moved[0], rtol=0, atol=5e-5)
 
 
-def test_a_step_that_reads_every_item_is_sparse_too(make_trainer):
+def test_a_step_that_reads_every_item_has_sparse_gradients_too(make_trainer):
     trainer, data = make_trainer("sparse", "UniRep", sparse_id_table=True, loss_type="SSM", shared_negatives=5000)
     batch = next(iter(data.train_data))
     sum(trainer._losses(batch)).backward()
@@ -212,16 +212,16 @@ def test_compiled_networks_give_the_same_loss_and_names(make_trainer, tmp_path, 
         ("SASRec", {"sparse_id_table": True, "weight_decay": 0.1, **SHARED}, "weight_decay=0.1: use learner=adam and"),
         ("SASRec", {"sparse_id_table": True, "learner": "sgd", **SHARED}, "learner=sgd.*use learner=adam"),
         ("SASRec", {"sparse_id_table": True, "clip_grad_norm": {"max_norm": 1}, **SHARED}, "leave clip_grad_norm out"),
-        ("BPR", {"sparse_id_table": True}, "BPR has no table of IDs"),
+        ("BPR", {"sparse_id_table": True}, "BPR has no ID table"),
         ("UniRep", {"sparse_id_table": True, "quantization_items": "catalogue", **SHARED}, "catalogue touch every row"),
         (
             "UniRep",
             {"sparse_id_table": True, "representation": "semantic", "hidden_size": 8, **SHARED},
-            "UniRep has no table of IDs",
+            "UniRep has no ID table",
         ),
     ],
 )
-def test_options_that_do_not_go_together_are_named(make_trainer, model, keys, message):
+def test_options_that_exclude_each_other_are_an_error(make_trainer, model, keys, message):
     with pytest.raises(ValueError, match=message) as caught:
         make_trainer(model=model, **keys)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""S3Rec's pre-training step against RecBole's own: the same losses, the same distribution of what is masked."""
+"""S3Rec's pre-training step matches RecBole's own: the same losses, the same distribution of masks and segments."""
 
 import random
 from statistics import mean
@@ -23,7 +23,7 @@ def make_model(tiny, **keys):
     model = build_model(config, data.train)
     with torch.no_grad():
         for part in model.parameters():
-            part.normal_(std=0.5)  # RecBole's first values are so small that every loss is log 2
+            part.normal_(std=0.5)  # RecBole's initial values are so small that every loss is log 2
     return model, data.train_data
 
 
@@ -33,7 +33,7 @@ def s3rec(tiny):
 
 
 def rows(model, n_rows, seed=0):
-    """Sequences of all lengths, more of them than are encoded together, padded on the right."""
+    """Random sequences of all lengths, padded on the right, and their lengths."""
     draw = torch.Generator().manual_seed(seed)
     length = torch.randint(1, LENGTH + 1, (n_rows,), generator=draw)
     items = torch.stack([torch.randperm(model.n_items - 2, generator=draw)[:LENGTH] + 1 for _ in range(n_rows)])
@@ -41,7 +41,7 @@ def rows(model, n_rows, seed=0):
 
 
 def recbole_loss(model, batch, features, name=None):
-    """RecBole's loss of a batch, of one of its four parts where a weight is named."""
+    """RecBole's loss of a batch; with `name`, only the part that this weight multiplies."""
     kept = {weight: getattr(model, weight) for weight in WEIGHTS}
     for weight in WEIGHTS:
         setattr(model, weight, kept[weight] if name is None else float(weight == name))
@@ -52,7 +52,7 @@ def recbole_loss(model, batch, features, name=None):
 
 
 @pytest.mark.parametrize("attribute", ["token_seq", "token"])
-def test_the_four_losses_are_recbole_s_with_the_same_masks(tiny, attribute):
+def test_the_four_losses_equal_recboles_with_the_same_masks(tiny, attribute):
     item_file = tiny / "tiny.item"
     text = item_file.read_text(encoding="utf-8").replace("categories:token_seq", f"categories:{attribute}")
     item_file.write_text(text, encoding="utf-8")
@@ -71,7 +71,7 @@ def test_the_four_losses_are_recbole_s_with_the_same_masks(tiny, attribute):
     assert len({round(loss.item(), 3) for loss in losses}) == 4
 
 
-def test_our_own_draw_means_the_same_to_recbole(s3rec):
+def test_our_draw_gives_the_same_loss_in_recbole(s3rec):
     model, loader = s3rec
     model.eval()
     step, interaction = PretrainingStep(model), next(iter(loader))
@@ -84,7 +84,7 @@ def test_our_own_draw_means_the_same_to_recbole(s3rec):
     assert sum(losses).item() == pytest.approx(recbole_loss(model, batch, features), rel=1e-5)
 
 
-def test_gradients_are_recbole_s(s3rec):
+def test_gradients_equal_recboles(s3rec):
     model, _ = s3rec
     model.eval()
     features, *parts = model.reconstruct_pretrain_data(*rows(model, 40))
@@ -101,7 +101,7 @@ def test_gradients_are_recbole_s(s3rec):
 
 
 def statistics(batch, mask_token):
-    """What a batch's draw can be told by: shares, mean places and the spread of the negatives."""
+    """Statistics that describe the random draw of a batch: shares, mean places and the spread of the negatives."""
     is_item, is_masked = batch.pos_items != 0, batch.masked_items == mask_token
     in_segment = (batch.masked_segment == mask_token) & is_item
     long_rows = is_item.sum(dim=1) >= 2
@@ -122,7 +122,7 @@ def statistics(batch, mask_token):
     }
 
 
-def test_masks_and_segments_are_distributed_as_recbole_s(s3rec):
+def test_masks_and_segments_are_distributed_as_in_recbole(s3rec):
     model, _ = s3rec
     random.seed(0)
     torch.manual_seed(0)
@@ -139,7 +139,7 @@ def test_masks_and_segments_are_distributed_as_recbole_s(s3rec):
         assert error < 0.01, name
 
 
-def test_a_batch_is_what_it_says(s3rec):
+def test_every_field_of_a_batch_follows_its_definition(s3rec):
     model, _ = s3rec
     item_seq, length = rows(model, 500)
     batch = draw_batch(item_seq, length, model.mask_token, 0.5)
@@ -164,7 +164,7 @@ def test_a_batch_is_what_it_says(s3rec):
             assert place in inside or context[place] == item
 
 
-def test_the_wrong_segment_stands_in_the_batch(s3rec):
+def test_the_wrong_segment_is_taken_from_the_batch(s3rec):
     model, _ = s3rec
     item_seq, length = rows(model, 50)
     in_batch = [item for row, n_items in zip(item_seq.tolist(), length.tolist()) for item in row[:n_items]]

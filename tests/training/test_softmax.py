@@ -1,4 +1,4 @@
-"""Softmax cross entropy in chunks against torch's own; its estimate from negatives against the whole catalogue."""
+"""Chunked softmax cross entropy matches torch's; the sampled version approaches that of the whole catalogue."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def states_and_table():
 
 
 @pytest.mark.parametrize("weight", [1.0, 0.25])
-def test_cross_entropy_is_torchs_with_both_gradients(chunk_rows, weight):
+def test_cross_entropy_and_both_gradients_equal_torchs(chunk_rows, weight):
     states, table, targets = states_and_table()
     loss = weight * cross_entropy(states, table, targets)
     gradients = torch.autograd.grad(loss, (states, table))
@@ -34,7 +34,7 @@ def test_cross_entropy_passes_the_gradient_check(chunk_rows):
     assert torch.autograd.gradcheck(lambda s, t: cross_entropy(s, t, targets), (states, table))
 
 
-def test_cross_entropy_bears_large_scores():
+def test_cross_entropy_is_stable_for_large_scores():
     states = torch.tensor([[1000.0], [-1000.0]], requires_grad=True)
     loss = cross_entropy(states, torch.tensor([[1.0], [-1.0]]), torch.tensor([0, 0]))
     assert loss.item() == 1000  # (0 + 2000) / 2
@@ -42,7 +42,7 @@ def test_cross_entropy_bears_large_scores():
     assert states.grad.flatten().tolist() == [0, -1]
 
 
-def test_cross_entropy_keeps_its_precision_in_mixed_precision():
+def test_cross_entropy_is_computed_in_float32_under_autocast():
     states, table, targets = states_and_table()
     expected = torch.autograd.grad(cross_entropy(states, table, targets), (states, table))
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -52,7 +52,7 @@ def test_cross_entropy_keeps_its_precision_in_mixed_precision():
     torch.testing.assert_close(torch.autograd.grad(loss, (states, table)), expected, rtol=0, atol=0)
 
 
-def test_chunks_give_the_value_of_one_chunk_to_a_millionth(monkeypatch):
+def test_several_chunks_give_the_value_of_one_chunk(monkeypatch):
     generator = torch.Generator().manual_seed(0)
     states, table = torch.randn(100, 8, generator=generator), torch.randn(300, 8, generator=generator)
     targets = torch.randint(300, (100,), generator=generator)
@@ -71,12 +71,12 @@ def test_chunks_give_the_value_of_one_chunk_to_a_millionth(monkeypatch):
     [(41_943, 50), (41_944, 49), (2**21, 16), (2**25, 16), (1, 2**21)],
 )
 def test_a_chunk_is_no_larger_than_its_cells_or_the_table(n_items, rows):
-    """2 ** 21 = 50 * 41,943 + 2 cells; with 16 dimensions the table itself is 16 cells an item."""
+    """2 ** 21 = 50 * 41,943 + 2 cells; with 16 dimensions the table itself has 16 cells per item."""
     assert softmax._chunk_rows(torch.empty(1, 16).expand(n_items, 16)) == rows
 
 
-def test_logits_are_never_held_whole(monkeypatch):
-    """400 positions and 1,000 items: the largest tensor made is a chunk or the table."""
+def test_the_full_logits_are_never_held_in_memory(monkeypatch):
+    """400 positions and 1,000 items: the largest tensor created is a chunk or the table."""
     monkeypatch.setitem(softmax.CHUNK_CELLS, "cpu", 10_000)
     sizes = []
 
@@ -93,7 +93,7 @@ def test_logits_are_never_held_whole(monkeypatch):
 
 
 def catalogue():
-    """Seven positions over eleven items in double precision."""
+    """States of seven positions and a table of eleven items, in double precision."""
     states, table, targets = states_and_table()
     return *(part.detach().double().requires_grad_() for part in (states, table)), targets
 
@@ -104,7 +104,7 @@ def sampled(states, table, targets, items, log_weights):
     return sampled_cross_entropy(states, table[targets], table[items], log_weights, own)
 
 
-def test_all_items_as_negatives_are_the_full_softmax(chunk_rows):
+def test_all_items_as_negatives_give_the_full_softmax(chunk_rows):
     states, table, targets = catalogue()
     loss = sampled(states, table, targets, torch.arange(11), torch.zeros(11))
     expected = F.cross_entropy(states @ table.T, targets)
@@ -114,7 +114,7 @@ def test_all_items_as_negatives_are_the_full_softmax(chunk_rows):
 
 
 def test_sampled_cross_entropy_by_hand():
-    """Own score 1; of the drawn scores 2, 3 and the own item's, which is not counted again, weights 1/2, 1 and 2."""
+    """The target scores 1. The drawn items score 2, 1 and 3 with weights 1/2, 2 and 1; the second is the target."""
     states, positives = torch.ones(1, 1), torch.ones(1, 1)
     negatives, log_weights = torch.tensor([[2.0], [1.0], [3.0]]), torch.tensor([0.5, 2.0, 1.0]).log()
     loss = sampled_cross_entropy(states, positives, negatives, log_weights, torch.tensor([1]))
@@ -128,7 +128,7 @@ def test_sampled_cross_entropy_passes_the_gradient_check(chunk_rows):
     assert torch.autograd.gradcheck(lambda s, t: sampled(s, t, targets, items, log_weights), (states, table))
 
 
-def test_only_an_accidental_hit_drawn_leaves_no_loss():
+def test_the_loss_is_zero_if_only_the_target_was_drawn():
     states, table, _ = catalogue()
     loss = sampled(states[:1], table, torch.tensor([4]), torch.tensor([4]), torch.zeros(1))
     assert loss.item() == 0
@@ -136,8 +136,8 @@ def test_only_an_accidental_hit_drawn_leaves_no_loss():
 
 
 @pytest.mark.parametrize("distribution", ["uniform", "popularity"])
-def test_the_mean_gradient_of_many_draws_nears_the_full_softmaxs(distribution):
-    """The bias falls with the draws of a step; uncorrected popularity would leave it."""
+def test_the_mean_gradient_approaches_the_full_softmaxs_with_more_negatives(distribution):
+    """The bias falls with the number of negatives per step. Without the correction for popularity it would remain."""
     states, table, targets = catalogue()
     full = torch.autograd.grad(F.cross_entropy(states @ table.T, targets), (states, table))
     draw = torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""Training: resumed as if never stopped, stopped early, clipped, recorded; RecBole's special trainers over it."""
+"""The engine: resuming, early stopping, clipping, the epoch log, and RecBole's special trainers combined with it."""
 
 import json
 
@@ -10,12 +10,13 @@ from recbole.utils import get_trainer
 
 from recbole_unirep.runs.folder import BEST, LAST
 from recbole_unirep.training.pretraining import Pretraining
-from recbole_unirep.training.trainer import EngineTrainer, trainer_class
+from recbole_unirep.training.recbole_trainers import trainer_class
+from recbole_unirep.training.trainer import EngineTrainer
 
 
 @pytest.fixture
 def make_trainer(load):
-    """A trainer with its data, in a folder of its own."""
+    """Builds a trainer with its own run folder, and its data."""
 
     def make(folder, model, **keys):
         folder.mkdir(exist_ok=True)
@@ -26,7 +27,7 @@ def make_trainer(load):
 
 
 def records(folder):
-    """Epochs of metrics.jsonl, without what the clock says."""
+    """Records of metrics.jsonl, without the measured seconds."""
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [{key: value for key, value in json.loads(line).items() if "seconds" not in key} for line in lines]
 
@@ -41,7 +42,7 @@ def records(folder):
         ("BPR", {}),
     ],
 )
-def test_a_resumed_run_is_the_uninterrupted_one(make_trainer, tmp_path, model, keys):
+def test_a_resumed_run_equals_an_uninterrupted_one(make_trainer, tmp_path, model, keys):
     whole, data = make_trainer(tmp_path / "whole", model, epochs=4, **keys)
     result = whole.fit(data.train_data, data.valid)
     part, data = make_trainer(tmp_path / "part", model, epochs=2, **keys)
@@ -65,7 +66,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(make_trainer, tmp_path, model, k
 
 
 def scripted(trainer, scores):
-    """Validation that answers with these scores."""
+    """Replaces the trainer's validation by a list of scores."""
     scores = iter(scores)
     trainer._valid_epoch = lambda *_: (lambda score: (score, {"ndcg@10": score}))(next(scores))
     return trainer
@@ -87,7 +88,7 @@ def test_early_stopping_survives_an_interruption(make_trainer, tmp_path):
 
     stopped, data = make_trainer(tmp_path / "part", "SASRec", epochs=9, stopping_step=2)
     stopped.resume(data.train_data)
-    assert scripted(stopped, []).fit(data.train_data, data.valid)[0] == 0.3  # nothing is left to do
+    assert scripted(stopped, []).fit(data.train_data, data.valid)[0] == 0.3  # early stopping had ended the run
 
 
 def test_validation_every_second_epoch_and_none_at_all(make_trainer, tmp_path):
@@ -101,7 +102,7 @@ def test_validation_every_second_epoch_and_none_at_all(make_trainer, tmp_path):
         assert torch.load(tmp_path / name / BEST, weights_only=True)["epoch"] == 1
 
 
-def test_a_run_that_is_resumed_to_end_before_its_first_validation_has_a_checkpoint(make_trainer, tmp_path):
+def test_a_resumed_run_that_ends_before_its_first_validation_has_a_checkpoint(make_trainer, tmp_path):
     part, data = make_trainer(tmp_path / "part", "SASRec", epochs=9, eval_step=5)
     train_epoch = part._train_epoch
 
@@ -132,7 +133,7 @@ def test_gradients_are_clipped(make_trainer, tmp_path):
     assert moved("free") > 0.02
 
 
-def test_an_epoch_leaves_a_line(make_trainer, tmp_path):
+def test_every_epoch_writes_one_line(make_trainer, tmp_path):
     trainer, data = make_trainer(tmp_path / "run", "SASRec", epochs=2, topk=[10], metrics=["NDCG"])
     seen = []
     score, best = trainer.fit(data.train_data, data.valid, callback_fn=lambda *found: seen.append(found))
@@ -145,13 +146,13 @@ def test_an_epoch_leaves_a_line(make_trainer, tmp_path):
     assert score == max(line["valid_score"] for line in lines) == best["ndcg@10"]
     assert trainer.train_seconds == pytest.approx(sum(line["train_seconds"] for line in lines))
     assert trainer.evaluate(data.valid)["full"] == best  # of the chosen checkpoint
-    assert data.train_data.epoch == 1  # an epoch has an order and negatives of its own
+    assert data.train_data.epoch == 1  # the epoch seeds the order and the negatives
     assert lines[trainer.best_epoch]["valid_score"] == score
 
 
 @pytest.mark.parametrize("model", ["GRU4Rec", "FDSA"])
 def test_the_mean_loss_does_not_depend_on_the_engine(make_trainer, tmp_path, model):
-    """Without dropout and steps, one row a user and one row a target give the mean over the same targets."""
+    """With no dropout and learning rate 0, user sequences and prefix rows give the mean over the same targets."""
     keys = {"learning_rate": 0.0, "epochs": 1, "loss_type": "BPR", "dropout_prob": 0.0, "users_per_batch": 100}
     losses = []
     for rows in ("user", "prefix"):
@@ -169,8 +170,8 @@ def test_a_diverged_loss_is_an_error(make_trainer, tmp_path):
         trainer.fit(data.train_data, data.valid)
 
 
-def test_training_that_sums_epochs_works_over_the_engine(make_trainer, tmp_path):
-    """RecBole's RecVAE adds what its epochs return."""
+def test_trainers_that_add_up_epoch_losses_work_with_the_engine(make_trainer, tmp_path):
+    """RecBole's RecVAE trainer sums the return values of its epochs."""
     keys = {"hidden_dimension": 8, "latent_dimension": 4, "n_enc_epochs": 1, "n_dec_epochs": 2}
     trainer, data = make_trainer(tmp_path / "run", "RecVAE", epochs=1, **keys)
     trainer.fit(data.train_data, data.valid)
@@ -178,8 +179,8 @@ def test_training_that_sums_epochs_works_over_the_engine(make_trainer, tmp_path)
     assert np.isfinite(record["train_loss"]) and "valid_score" in record
 
 
-def test_a_model_that_clusters_does_so_every_few_epochs(make_trainer, tmp_path):
-    """RecBole's NCL needs faiss; its step is called as its own trainer calls it."""
+def test_the_clustering_step_runs_every_few_epochs(make_trainer, tmp_path):
+    """RecBole's NCL needs faiss; its `e_step` is called as often as its own trainer calls it."""
     trainer, data = make_trainer(tmp_path / "run", "SASRec", epochs=5)
     calls = []
     trainer.num_m_step, trainer.model.e_step = 2, lambda: calls.append(len(records(tmp_path / "run")) if calls else 0)
@@ -187,7 +188,7 @@ def test_a_model_that_clusters_does_so_every_few_epochs(make_trainer, tmp_path):
     assert calls == [0, 2, 4]
 
 
-def test_recboles_special_trainers_keep_their_steps_and_our_files(make_trainer, tmp_path):
+def test_recboles_special_trainers_keep_their_steps_and_write_our_files(make_trainer, tmp_path):
     assert trainer_class(Trainer) is EngineTrainer
     pretraining = trainer_class(S3RecTrainer)
     assert issubclass(pretraining, EngineTrainer)
