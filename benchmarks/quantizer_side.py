@@ -131,9 +131,9 @@ def train_ours(vectors, peers):
 
     def fit(batches):
         for x in batches:
-            losses = tokenizer(x).losses
+            vectors, _, quantization = tokenizer.quantizer(tokenizer.latent(x))
             optimizer.zero_grad()
-            (losses.quantization + losses.reconstruction).mean().backward()
+            (quantization + tokenizer.reconstruction_loss(x, vectors)).mean().backward()
             optimizer.step()
 
     return fit

@@ -75,6 +75,7 @@ CASES = {
     "LIGER": ["--model=LIGER", *SMALL_T5, *SHORT],
     "EAGER": ["--model=EAGER", *SMALL_T5, *SHORT],
     "ActionPiece": ["--model=ActionPiece", "--vocabulary_size=3000", "--n_segmentations=2", *SMALL_T5, *SHORT],
+    "MBGen": ["--model=MBGen", "--behaviour_field=rating", "--behaviour_cuts=[4]", *SMALL_T5, *SHORT],
     "VQRec": ["--model=VQRec", *SHORT],
     "HSTU": ["--model=HSTU", "--loss_type=SSM", *SHORT],
     "TextKNN": ["--model=TextKNN", *SHORT],

@@ -20,10 +20,12 @@ from recbole_unirep import cli
 
 MADE = Path(__file__).resolve().parent / "made_before"
 EXPECTED = MADE / "expected.json"
-RUNS = ["unirep", "unirep_best", "unirep_frozen_codes", "tiger", "sasrec"]
+CONTINUED = ["unirep", "unirep_best", "unirep_frozen_codes", "tiger", "sasrec"]
+RUNS = [*CONTINUED, "eager", "liger", "actionpiece", "mbgen", "rpg", "vqrec"]
 ADDED_TO = "unirep_frozen_codes"
 BUNDLES = ["ids", "unirep_frozen_codes/tokenizer"]
 HISTORIES = [["i3"], ["i20", "i38", "i7", "i20"], [f"i{number}" for number in range(40, 52)]]
+USERS = ["u0", "u1", "u2"]
 LONGER = 7  # epochs, of runs that were made with 5
 RESULT = [
     "best_valid_score",
@@ -34,18 +36,23 @@ RESULT = [
     "candidates_hash",
 ]
 EVERY_RUN = pytest.mark.parametrize("run", RUNS)
+EVERY_CONTINUED_RUN = pytest.mark.parametrize("run", CONTINUED)
 
 
 def read_all(folder):
     """What is expected of each artefact in a folder; its runs are continued, so it must be a copy."""
     export = recbole_unirep.load_export(folder / "export")
-    runs = {run: {"recommended": recommended(folder, run), "result": result_of(folder / run)} for run in RUNS}
-    added = recommended(folder, ADDED_TO, k=2, candidates=["n1", "n2"])
+    runs = {}
+    for run in RUNS:
+        recommender = load(folder, run)
+        runs[run] = {"recommended": lists_of(recommender), "to_users": lists_to_users(recommender)}
+        runs[run]["result"] = result_of(folder / run)
+    added = lists_of(load(folder, ADDED_TO), k=2, candidates=["n1", "n2"])
     bundles = {
         bundle: {"encoded": encoded(folder, bundle), "levels": inspected(folder, bundle)["levels"]}
         for bundle in BUNDLES
     }
-    for run in RUNS:
+    for run in CONTINUED:
         runs[run]["losses"] = continued(folder, run, LONGER)
     return {"runs": runs, "added": added, "bundles": bundles, "export": lists_of(export)}
 
@@ -60,15 +67,22 @@ def unirep(*arguments):
         return cli.unirep()
 
 
+def load(folder, run):
+    return recbole_unirep.Recommender.load(folder / run, data_path=folder / "data")
+
+
 def lists_of(recommender, k=10, candidates=None):
     """Items and scores for HISTORIES, of a run or an export."""
-    rows = recommender.recommend(HISTORIES, k=k, candidates=candidates)
+    return plain(recommender.recommend(HISTORIES, k=k, candidates=candidates))
+
+
+def lists_to_users(recommender):
+    """Items and scores for known users of a run."""
+    return plain(recommender.recommend(users=USERS, k=10))
+
+
+def plain(rows):
     return [{"items": row.items, "scores": row.scores} for row in rows]
-
-
-def recommended(folder, run, **options):
-    """As `lists_of`, of a run."""
-    return lists_of(recbole_unirep.Recommender.load(folder / run, data_path=folder / "data"), **options)
 
 
 def result_of(run):
@@ -122,16 +136,18 @@ def expected():
 
 @EVERY_RUN
 def test_a_run_recommends_as_it_did(made, expected, run):
-    assert_same(recommended(made, run), expected["runs"][run]["recommended"])
+    recommender = load(made, run)
+    assert_same(lists_of(recommender), expected["runs"][run]["recommended"])
+    assert_same(lists_to_users(recommender), expected["runs"][run]["to_users"])
 
 
 @EVERY_RUN
 def test_a_run_is_found_with_its_data_by_its_own_relative_paths(made, expected, run):
     rows = recbole_unirep.recommend(run, items=HISTORIES, k=10)
-    assert_same([row._asdict() for row in rows], expected["runs"][run]["recommended"])
+    assert_same(plain(rows), expected["runs"][run]["recommended"])
 
 
-@EVERY_RUN
+@EVERY_CONTINUED_RUN
 def test_a_checkpoint_scores_as_it_did_by_the_interface_of_recbole(made, expected, run):
     _, model, data = recbole_unirep.load_data_and_model(made / run)
     number_of = data.train.field2token_id["item_id"]
@@ -147,7 +163,7 @@ def test_a_checkpoint_scores_as_it_did_by_the_interface_of_recbole(made, expecte
         assert found == pytest.approx([score for _, score in pairs], rel=1e-6, abs=1e-6)
 
 
-@EVERY_RUN
+@EVERY_CONTINUED_RUN
 def test_a_finished_run_ranks_the_test_items_as_it_did(made, expected, run):
     kept = recbole_unirep.read_ranks(made / run)
     for name in ("ranks.npz", "result.json"):
@@ -160,7 +176,7 @@ def test_a_finished_run_ranks_the_test_items_as_it_did(made, expected, run):
     assert all((ranked.ranks[protocol] == kept.ranks[protocol]).all() for protocol in kept.ranks)
 
 
-@EVERY_RUN
+@EVERY_CONTINUED_RUN
 def test_a_run_goes_on_where_it_stopped(made, expected, run):
     losses = continued(made, run, LONGER)
     assert len(losses) == LONGER
@@ -196,10 +212,10 @@ def test_items_that_were_added_are_recommended_and_more_can_follow(made, expecte
         "categories": ["Groceries", "Tea"],
         "price": 3,
     }
-    assert_same(recommended(made, ADDED_TO, k=2, candidates=["n1", "n2"]), expected["added"])
+    assert_same(lists_of(load(made, ADDED_TO), k=2, candidates=["n1", "n2"]), expected["added"])
     assert recbole_unirep.add_items(made / ADDED_TO, [new]).items == ["n1", "n2", "n3"]
-    assert_same(recommended(made, ADDED_TO, k=2, candidates=["n1", "n2"]), expected["added"])
-    rows = recommended(made, ADDED_TO, k=3, candidates=["n1", "n2", "n3"])
+    assert_same(lists_of(load(made, ADDED_TO), k=2, candidates=["n1", "n2"]), expected["added"])
+    rows = lists_of(load(made, ADDED_TO), k=3, candidates=["n1", "n2", "n3"])
     assert [sorted(row["items"]) for row in rows] == [["n1", "n2", "n3"]] * len(HISTORIES)
 
 

@@ -7,6 +7,7 @@ import torch
 
 from recbole_unirep.model.generative import GenerativeRecommender
 from recbole_unirep.modules.item_embedding import UnifiedItemEmbedding
+from recbole_unirep.scoring.model_contract import item_table
 
 
 class ModelCodes(NamedTuple):
@@ -26,19 +27,6 @@ class ModelCodes(NamedTuple):
     codebooks: list | None
     level_metrics: list
     tokenizer: Any
-
-
-def item_table(model):
-    """Returns the item table of a model; None if it has none.
-
-    Args:
-        model (recbole AbstractRecommender): ours or RecBole's.
-
-    Returns:
-        UnifiedItemEmbedding, nn.Embedding or None
-    """
-    table = getattr(model, "item_embedding", None)
-    return table if isinstance(table, (UnifiedItemEmbedding, torch.nn.Embedding)) else None
 
 
 @torch.no_grad()

@@ -261,6 +261,19 @@ def ranking_bias(model):
     return model.ranking_bias if isinstance(model, AddsToScores) else None
 
 
+def item_table(model):
+    """The module that looks up the model's items, None where it has none.
+
+    Args:
+        model (recbole AbstractRecommender): ours or RecBole's.
+
+    Returns:
+        nn.Module or None: answers a call on item ids and `.weight`.
+    """
+    table = getattr(model, "item_embedding", None)
+    return table if isinstance(table, nn.Module) else None
+
+
 def id_table(model):
     """Returns a causal model's table with one learned row per item; None if there is none."""
     if sequence_states(model) is None:

@@ -9,8 +9,9 @@ import torch
 from recbole_unirep.config import Config
 from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.data.item_file import load_items, telling_names
-from recbole_unirep.model.item_codes import item_table, model_codes
+from recbole_unirep.model.item_codes import model_codes
 from recbole_unirep.quick_start import load_data_and_model
+from recbole_unirep.scoring.model_contract import item_table
 from recbole_unirep.semantic_ids.bundle import load_bundle
 from recbole_unirep.semantic_ids.catalogue import load_catalogue
 from recbole_unirep.semantic_ids.ids import RECORD, read_record

@@ -14,9 +14,9 @@ import yaml
 from recbole_unirep.analysis.codebook import collision_rate, unique_item_coverage
 from recbole_unirep.config import Config
 from recbole_unirep.data.dataset import create_dataset
-from recbole_unirep.model.item_codes import item_table
 from recbole_unirep.quick_start import load_data_and_model
 from recbole_unirep.runs.log import RunLog
+from recbole_unirep.scoring.model_contract import item_table
 from recbole_unirep.semantic_ids.bundle import load_bundle, save_bundle
 from recbole_unirep.semantic_ids.catalogue import (
     GRAPH,

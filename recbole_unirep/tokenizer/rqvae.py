@@ -1,4 +1,4 @@
-"""RQVAE: an autoencoder of item text embeddings whose middle is a semantic ID.
+"""RQVAE: an autoencoder of item text embeddings whose bottleneck is a semantic ID.
 
 Reference:
     Guanyu Lin, Zhigang Hua, Tao Feng, Shuang Yang, Bo Long, Jiaxuan You.

@@ -51,4 +51,4 @@ def test_what_is_no_such_checkpoint_is_named(shell):
         assert code == 2 and message in shell.said(lines)
     assert not Path("runs").exists()
     code, lines = shell("recommend", "plain.pth", "--items=i1")
-    assert code == 2 and "a checkpoint of RecBole becomes one by unirep import-recbole plain.pth" in shell.said(lines)
+    assert code == 2 and "import a RecBole checkpoint with unirep import-recbole plain.pth" in shell.said(lines)

@@ -28,19 +28,30 @@ TEXT = ["--text_encoder=lexical", "--lexical_dim=16"]
 SMALL = ["--n_layers=1", "--inner_size=32", "--users_per_batch=16", "--learning_rate=0.01", "--show_progress=False"]
 CODES = ["--codebook_size=8", *TEXT]
 RQVAE = ["--code_dim=8", "--encoder_sizes=[16]"]
-T5 = ["--hidden_size=16", "--n_heads=2", "--head_size=8", "--n_user_tokens=20"]
+SIZE = "--hidden_size=16"
+T5 = [SIZE, "--n_heads=2", "--head_size=8", "--n_user_tokens=20", "--train_batch_size=64"]
+OPQ = ["--n_levels=4", SIZE]
 COMMANDS = [
     ["run_recbole", "--model=UniRep", *COMMON, *SMALL, *CODES, *RQVAE, "--run_dir=unirep"],
     ["run_recbole", "--model=UniRep", "--preset=best", *COMMON, *SMALL, *CODES, *RQVAE, "--n_levels=4",
      "--fusion_hidden_units=16", "--run_dir=unirep_best"],
     ["run_recbole", "--model=UniRep", "--tokenizer=RQKMeans", "--code_embedding_size=8", *COMMON, *SMALL, *CODES,
      "--run_dir=unirep_frozen_codes"],
-    ["run_recbole", "--model=TIGER", *COMMON, *SMALL, *CODES, *T5, "--train_batch_size=64", "--run_dir=tiger"],
-    ["run_recbole", "--model=SASRec", "--hidden_size=16", *COMMON, *SMALL, "--run_dir=sasrec"],
+    ["run_recbole", "--model=TIGER", *COMMON, *SMALL, *CODES, *T5, "--run_dir=tiger"],
+    ["run_recbole", "--model=SASRec", SIZE, *COMMON, *SMALL, "--run_dir=sasrec"],
+    ["run_recbole", "--model=EAGER", "--behaviour_codebook_size=8", *COMMON, *SMALL, *CODES, *T5, "--run_dir=eager"],
+    ["run_recbole", "--model=LIGER", *COMMON, *SMALL, *CODES, *T5, "--run_dir=liger"],
+    ["run_recbole", "--model=ActionPiece", "--vocabulary_size=200", "--n_segmentations=2", *COMMON, *SMALL, *CODES, *T5,
+     "--run_dir=actionpiece"],
+    ["run_recbole", "--model=MBGen", "--behaviour_field=rating", "--behaviour_cuts=[4]", *COMMON, *SMALL, *CODES, *T5,
+     "--run_dir=mbgen"],
+    ["run_recbole", "--model=RPG", *COMMON, *SMALL, *CODES, *OPQ, "--run_dir=rpg"],
+    ["run_recbole", "--model=VQRec", "--code_embedding_size=16", *COMMON, *SMALL, *CODES, *OPQ, "--run_dir=vqrec"],
     ["unirep", "tokenize", "--tokenizer=RQKMeans", "--collisions=append", *COMMON[:2], *CODES, "--out=ids"],
     ["unirep", "add-items", "unirep_frozen_codes", "new_items.csv"],
     ["unirep", "export", "unirep_best", "--out=export"],
 ]  # fmt: skip
+NOT_CONTINUED = ["eager", "liger", "actionpiece", "mbgen", "rpg", "vqrec"]
 
 
 def main():
@@ -49,6 +60,9 @@ def main():
         subprocess.run([sys.executable, Path(sys.executable).parent / name, *arguments], cwd=HERE, check=True)
     for events in HERE.glob("*/tensorboard"):  # their names have the machine's
         shutil.rmtree(events)
+    for run in NOT_CONTINUED:  # to keep the folder small
+        for name in ("last.pt", "lock", "log.txt"):
+            (HERE / run / name).unlink()
     with tempfile.TemporaryDirectory() as scratch:
         read_all = runpy.run_path(str(HERE.parent / "test_made_before.py"))["read_all"]
         expected = read_all(shutil.copytree(HERE, Path(scratch) / "copy"))

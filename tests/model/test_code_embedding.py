@@ -66,9 +66,15 @@ def test_codes_of_a_bundle_are_matched_by_item_token(prepare, tmp_path):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"tokenizer": "RQKMeans", "representation": "text_id"}, "text_id is an encoder without its quantization"),
+        (
+            {"tokenizer": "RQKMeans", "representation": "text_id"},
+            "text_id needs the encoder of a jointly trained tokenizer",
+        ),
         ({"tokenizer": "RQKMeans", "collisions": "drop"}, "collisions=drop is not known: choose one of leave, append"),
-        ({"collisions": "append"}, "collisions=append is for a tokenizer that is fitted here .* found tokenizer=RQVAE"),
+        (
+            {"collisions": "append"},
+            "collisions=append needs a tokenizer that is fitted before training, found tokenizer=RQVAE",
+        ),
         ({"semantic_ids": "ids", "split": "cold_items"}, "semantic_ids=ids were learned from cold items too"),
         ({"tokenizer": "RQKMeans", "cold_id_embedding": "nearest"}, "cold_id_embedding=nearest needs encoded text"),
         ({"level_metrics": None}, "level_metrics=None is not a list"),

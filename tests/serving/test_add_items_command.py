@@ -180,7 +180,7 @@ def test_texts_that_changed_since_training_are_noticed(shell, run, files, tiny):
     file.write_text(file.read_text(encoding="utf-8").replace("perfume", "lipstick"), encoding="utf-8")
     (folder / "added_items.safetensors").unlink()
     code, _, error = shell("add-items", folder, "new.csv")
-    assert code == 2 and "items of the run have other text vectors (lexical) than its checkpoint" in error
+    assert code == 2 and "items of the run have other text vectors (lexical) than those the checkpoint" in error
 
 
 def test_a_command_that_is_stopped_leaves_the_items_that_were_there(shell, run, files, monkeypatch):
