@@ -1,4 +1,4 @@
-"""`unirep recommend` and Recommender: what evaluation ranks, for known users and any history of items."""
+"""Recommender ranks as evaluation does, for known users and any history of items."""
 
 import threading
 
@@ -37,7 +37,7 @@ CASES = {
     "UniRep semantic": ("UniRep", {"representation": "semantic", "code_dim": 16}),
     "UniRep id": ("UniRep", {"representation": "id", "code_dim": 16}),
     "UniRep text_id": ("UniRep", {"representation": "text_id"}),
-    "UniRep with all that ranking adds": ("UniRep", ADDED),
+    "UniRep with all score additions": ("UniRep", ADDED),
     "UniRep over BERT4Rec": ("UniRep", {"backbone": "BERT4Rec"}),
     "VQRec": ("VQRec", {"n_levels": 4, "code_embedding_size": 16}),
     "TextKNN": ("TextKNN", {}),
@@ -60,7 +60,7 @@ CASES = {
 
 @pytest.fixture
 def run(tiny, tmp_path):
-    """Trains a model for one epoch: the run's folder."""
+    """Trains a model for one epoch; returns the run's folder."""
 
     def train(model="SASRec", **keys):
         folder = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
@@ -83,7 +83,7 @@ def histories(recommender, users):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_history_without_its_test_item_has_the_top_items_and_scores_of_evaluation(run, case):
+def test_top_items_and_scores_equal_those_of_evaluation(run, case):
     model, keys = CASES[case]
     folder = run(model, **keys)
     config, model, data = load_data_and_model(folder)
@@ -104,17 +104,17 @@ def test_a_history_without_its_test_item_has_the_top_items_and_scores_of_evaluat
     for row, best, values in zip(found, ranking.items, scores):
         n_found = len(row.items)
         assert row.items == data.test.item_tokens[best[:n_found]].tolist()
-        assert n_found == 10 or case in BEAMS  # whose beams may find fewer that are new
+        assert n_found == 10 or case in BEAMS  # beam search may find fewer unseen items
         assert row.scores == values[:n_found].tolist()
 
 
-def test_scores_are_those_of_the_model(sasrec):
+def test_scores_equal_those_of_the_model(sasrec):
     (row,) = sasrec.recommend(users=["u7"], k=5)
     ids = torch.from_numpy(sasrec.sequences.of(sasrec.user_ids["u7"])[-6:])
     item_seq = torch.nn.functional.pad(ids, (0, 6 - len(ids)))[None]
-    asked = {sasrec.model.ITEM_SEQ: item_seq, sasrec.model.ITEM_SEQ_LEN: torch.tensor([len(ids)])}
+    interaction = {sasrec.model.ITEM_SEQ: item_seq, sasrec.model.ITEM_SEQ_LEN: torch.tensor([len(ids)])}
     with torch.no_grad():
-        scores = sasrec.model.full_sort_predict(asked)[0]
+        scores = sasrec.model.full_sort_predict(interaction)[0]
     scores[sasrec.sequences.of(sasrec.user_ids["u7"])] = -torch.inf
     scores[0] = -torch.inf
     best = scores.topk(5)
@@ -122,7 +122,7 @@ def test_scores_are_those_of_the_model(sasrec):
     assert row.scores == pytest.approx(best.values.tolist(), abs=1e-5)
 
 
-def test_a_known_user_is_read_whole_and_earlier_items_are_left_out(sasrec):
+def test_the_whole_history_of_a_known_user_is_read_and_its_items_are_excluded(sasrec):
     (history,) = histories(sasrec, ["u3"])
     (row,) = sasrec.recommend(users=["u3"], k=20)
     assert row == sasrec.recommend(items=[history], k=20)[0]._replace(user="u3")
@@ -133,7 +133,7 @@ def test_a_known_user_is_read_whole_and_earlier_items_are_left_out(sasrec):
     assert [item for item in everything.items if item not in history][:20] == row.items
 
 
-def test_rows_keep_their_order_whatever_is_held_at_once(sasrec, monkeypatch):
+def test_rows_keep_their_order_for_any_number_of_rows_at_once(sasrec, monkeypatch):
     users = [f"u{number}" for number in (9, 3, 58, 3, 0, 41, 17)]
     whole = sasrec.recommend(users=users, k=7)
     assert [row.user for row in whole] == users
@@ -143,14 +143,14 @@ def test_rows_keep_their_order_whatever_is_held_at_once(sasrec, monkeypatch):
 
 
 @pytest.mark.parametrize("scores_at_once", [60, 7000, 30000])
-def test_blocks_of_the_catalogue_change_nothing(sasrec, scores_at_once):
+def test_results_do_not_depend_on_the_block_size(sasrec, scores_at_once):
     whole = sasrec.recommend(k=3)
     sasrec.config["scores_at_once"] = scores_at_once  # blocks of 1, 13 and 58 items
     blocks = sasrec.recommend(k=3)
     assert [row.items for row in blocks] == [row.items for row in whole]
 
 
-def test_equal_scores_stand_in_the_order_of_evaluation(sasrec):
+def test_equal_scores_are_ranked_in_the_order_of_evaluation(sasrec):
     with torch.no_grad():
         sasrec.model.item_embedding.weight.zero_()
     (row,) = sasrec.recommend(items=[["i1", "i2"]], k=118)
@@ -170,14 +170,14 @@ def test_candidates_restrict_what_is_recommended(run, model):
         assert len(row.items) == min(k, 38)  # two of the forty are in the history
 
 
-def test_a_generative_model_scores_candidates_that_its_beams_miss(run):
+def test_a_generative_model_scores_candidates_that_beam_search_misses(run):
     recommender = Recommender.load(run("TIGER", **SLOW))
     listed = recommender.item_tokens[1:61].tolist()
     (row,) = recommender.recommend(items=[["i1", "i2", "i3"]], k=50, candidates=listed)
     assert len(row.items) == 50 and np.isfinite(row.scores).all()
 
 
-def test_a_run_of_recboles_own_protocol_recommends(run):
+def test_a_run_with_protocol_recbole_excludes_seen_items_too(run):
     recommender = Recommender.load(run("SASRec", protocol="recbole", valid_metric="NDCG@10"))
     (history,) = histories(recommender, ["u3"])
     (row,) = recommender.recommend(users=["u3"])
@@ -207,7 +207,7 @@ def test_without_an_item_file_titles_are_empty(run, tiny):
     assert row.user is None and row.titles == ["", "", ""]
 
 
-def test_the_function_gives_what_the_class_gives(run):
+def test_the_function_returns_what_the_class_returns(run):
     folder = run("GRU4Rec")
     recommender = recbole_unirep.Recommender.load(folder)
     given = {"candidates": recommender.item_tokens[1:50].tolist(), "keep_earlier": True}
@@ -234,7 +234,7 @@ def test_threads_share_one_recommender(run):
 
 
 @pytest.mark.parametrize("keep_earlier", [False, True])
-def test_faiss_gives_what_exact_ranking_gives(run, keep_earlier):
+def test_faiss_returns_what_exact_ranking_returns(run, keep_earlier):
     folder = run("UniRep", representation="unified")
     exact = recbole_unirep.recommend(folder, k=30, keep_earlier=keep_earlier)
     assert recbole_unirep.recommend(folder, k=30, keep_earlier=keep_earlier, index="faiss") == exact
@@ -245,11 +245,10 @@ def test_faiss_gives_what_exact_ranking_gives(run, keep_earlier):
     assert len(indexed.index) == len(table) - 1
 
 
-def test_equal_scores_stand_in_the_order_of_evaluation_by_an_index_too(sasrec):
+def test_equal_scores_from_an_index_are_ranked_in_the_order_of_evaluation(sasrec):
     with torch.no_grad():
-        sasrec.model.item_embedding.weight[2:] = sasrec.model.item_embedding.weight[
-            1
-        ]  # more than an index is asked for
+        # more ties than the index is queried for
+        sasrec.model.item_embedding.weight[2:] = sasrec.model.item_embedding.weight[1]
     indexed = Recommender(sasrec.config, sasrec.model, sasrec.dataset, index="faiss")
     order = np.argsort(tie_priority(sasrec.item_tokens, 2020)[1:].numpy()) + 1
     for recommender in (sasrec, indexed):
@@ -257,7 +256,7 @@ def test_equal_scores_stand_in_the_order_of_evaluation_by_an_index_too(sasrec):
         assert row.items == [token for token in sasrec.item_tokens[order] if token not in ("i1", "i2")][:10]
 
 
-def test_hnsw_tells_its_recall_and_its_scores_are_exact(run):
+def test_hnsw_reports_its_recall_and_gives_exact_scores(run):
     folder = run("SASRec")
     exact = {row.user: dict(zip(row.items, row.scores)) for row in recbole_unirep.recommend(folder, k=100)}
     indexed = Recommender.load(folder, index="hnsw")
@@ -269,7 +268,7 @@ def test_hnsw_tells_its_recall_and_its_scores_are_exact(run):
         assert all(exact[row.user].get(item, score) == score for item, score in zip(row.items, row.scores))
 
 
-def test_an_index_that_finds_nothing_has_no_recall(run, monkeypatch):
+def test_an_index_that_finds_wrong_items_has_low_recall(run, monkeypatch):
     indexed = Recommender.load(run("SASRec"), index="hnsw")
     worst = torch.arange(1, 41).expand(60, -1)
     monkeypatch.setattr(indexed.index, "search", lambda states, n: (torch.zeros(len(states), 40), worst))

@@ -1,1 +1,1 @@
-"""Semantic IDs written code by code: a catalogue's prefix tree, beam search in it, the likelihood of given IDs."""
+"""Generates semantic IDs code by code: prefix trie of the catalogue, beam search, likelihoods of given IDs."""

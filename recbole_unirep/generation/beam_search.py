@@ -15,21 +15,21 @@ from recbole_unirep.generation.trie import PrefixTrie
 
 
 class Decoder(Protocol):
-    """Reads prefixes, one code longer at each step; holds what it remembers of B users' histories."""
+    """Extends prefixes by one code per step, given the histories of B users."""
 
-    n_kept: int  # numbers it keeps per prefix, at most
+    n_kept: int  # upper bound on the numbers stored per prefix
 
     def __len__(self) -> int:
         """B."""
 
     def start(self) -> Tensor:
-        """Forgets earlier prefixes. Returns the logits of the first code, shape: [B, 1, K]."""
+        """Discards all prefixes and returns the logits of the first code, shape: [B, 1, K]."""
 
     def step(self, parent: Tensor, code: Tensor) -> Tensor:
-        """Extends prefixes by a code each.
+        """Appends one code to each prefix.
 
         Args:
-            parent (Tensor): indices of the previous step's prefixes, int64, shape: [B, n].
+            parent (Tensor): index of the prefix to extend, among those of the previous step, int64, shape: [B, n].
             code (Tensor): code to append to each, int64, shape: [B, n].
 
         Returns:
@@ -51,18 +51,18 @@ class Beams(NamedTuple):
 
 @torch.no_grad()
 def beam_search(decoder: Decoder, trie: PrefixTrie, n_beams: int) -> Beams:
-    """The `n_beams` most probable IDs among those whose prefixes were kept at every level.
+    """Finds the `n_beams` most probable IDs, keeping the `n_beams` best prefixes at each level.
 
-    The search is exact if there are as many beams as nodes in the largest level before the last.
+    The search is exact if `n_beams` is at least the number of nodes of every level but the last.
 
     Args:
-        decoder (Decoder): of B users.
-        trie (PrefixTrie): the IDs of the catalogue.
+        decoder (Decoder): decoder for B users.
+        trie (PrefixTrie): IDs of the catalogue.
         n_beams (int): prefixes to keep; n is smaller if there are fewer IDs.
 
     Returns:
-        Beams: best first, equal probabilities in the order of IDs. If a tie crosses the last kept place, `torch.topk`
-        decides which of the tied prefixes are kept.
+        Beams: best first, ties in ID order. If the prefixes at the cut-off are tied, `torch.topk` decides which are
+        kept.
     """
     logits = decoder.start()
     score = logits.new_zeros(logits.shape[:2], dtype=torch.float32)  # [B, n]
@@ -80,12 +80,12 @@ def beam_search(decoder: Decoder, trie: PrefixTrie, n_beams: int) -> Beams:
 
 
 def code_log_probabilities(logits: Tensor, code: Tensor, is_past_end: Tensor) -> Tensor:
-    """Log-probability of codes among all codes of their level, 0 where only one code can follow.
+    """Log-probability of codes among all codes of their level; 0 past the end of an ID.
 
     Args:
         logits (Tensor): shape: [..., K].
         code (Tensor): int64, shape: [..., W].
-        is_past_end (Tensor): True where only one code can follow, shape: [..., W], bool.
+        is_past_end (Tensor): True past the end of an ID, where only one code is possible, shape: [..., W], bool.
 
     Returns:
         Tensor: float32, shape: [..., W].
@@ -94,7 +94,7 @@ def code_log_probabilities(logits: Tensor, code: Tensor, is_past_end: Tensor) ->
 
 
 def _in_order(score, node, place):
-    """Beams by descending score, equal scores by node, so that the order is the same on every device."""
+    """Sorts beams by descending score, ties by node; the order is the same on every device."""
     order = node.argsort(dim=1)
     order = order.gather(1, score.gather(1, order).argsort(dim=1, descending=True, stable=True))
     return score.gather(1, order), node.gather(1, order), place.gather(1, order)

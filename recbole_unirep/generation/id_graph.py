@@ -1,4 +1,4 @@
-"""recbole_unirep.generation.id_graph: search for likely IDs in a graph of similar IDs.
+"""recbole_unirep.generation.id_graph: searches likely IDs in a graph of similar IDs.
 
 Reference:
     Yupeng Hou et al. "Generating Long Semantic IDs in Parallel for Recommendation" (RPG), KDD 2025, arXiv:2506.05781,
@@ -17,15 +17,15 @@ PRODUCTS_AT_ONCE = 2**24
 
 @torch.no_grad()
 def id_graph(vectors: Tensor, tokens: Tensor, n_neighbours: int) -> Tensor:
-    """The most similar IDs of each ID, by the sum over levels of the dot products of their codes' vectors.
+    """Finds the most similar IDs of each ID. Similarity: dot product of code vectors, summed over levels.
 
     Args:
-        vectors (Tensor): of the tokens, row 0 is padding, shape: [n_tokens, H].
-        tokens (Tensor): of the IDs, 0 pads, int64, shape: [M, V].
-        n_neighbours (int): G; at most M - 1 are returned.
+        vectors (Tensor): token vectors, row 0 is padding, shape: [n_tokens, H].
+        tokens (Tensor): tokens of the IDs, 0 pads, int64, shape: [M, V].
+        n_neighbours (int): G; at most M - 1 neighbours are returned.
 
     Returns:
-        Tensor: most similar first, without the ID itself, int64, shape: [M, G].
+        Tensor: indices of IDs, most similar first, without the ID itself, int64, shape: [M, G].
     """
     vectors = vectors.index_fill(0, torch.zeros(1, dtype=torch.int64, device=vectors.device), 0)
     concatenated = vectors[tokens].flatten(1)  # [M, V * H]
@@ -39,26 +39,26 @@ def id_graph(vectors: Tensor, tokens: Tensor, n_neighbours: int) -> Tensor:
 
 @torch.no_grad()
 def graph_search(log_p: Tensor, tokens: Tensor, graph: Tensor, n_beams: int, n_steps: int, seed: int) -> tuple:
-    """Likely IDs of each user.
+    """Searches the graph for the likeliest IDs per user.
 
     Args:
         log_p (Tensor): log-probability of every token, 0 for padding, shape: [B, n_tokens].
-        tokens (Tensor): of the IDs, shape: [M, V].
+        tokens (Tensor): tokens of the IDs, shape: [M, V].
         graph (Tensor): neighbours of each ID, shape: [M, G].
-        n_beams (int): IDs to keep; n is smaller if there are fewer.
-        n_steps (int): times that the beams move to their neighbours.
-        seed (int): draws the IDs to start from, the same for every user.
+        n_beams (int): IDs to keep; n is smaller if there are fewer IDs.
+        n_steps (int): number of moves to neighbours.
+        seed (int): seed of the random start IDs, which are the same for every user.
 
     Returns:
-        tuple[Tensor, Tensor]: distinct IDs, best first, int64, shape: [B, n], and their log-likelihoods.
+        tuple[Tensor, Tensor]: distinct IDs, best first, int64, shape: [B, n]; their log-likelihoods, shape: [B, n].
     """
     n_ids = len(tokens)
     start = torch.randperm(n_ids, generator=torch.Generator().manual_seed(seed))[:n_beams].to(tokens.device)
     beams = start.expand(len(log_p), -1)
     for _ in range(n_steps):
         reached = torch.cat([beams, graph[beams].flatten(1)], dim=1).sort(dim=1).values  # [B, n * (1 + G)]
-        is_again = torch.nn.functional.pad(reached[:, 1:] == reached[:, :-1], (1, 0))
-        score = _log_likelihoods(log_p, tokens, reached).masked_fill(is_again, -torch.inf)
+        is_duplicate = torch.nn.functional.pad(reached[:, 1:] == reached[:, :-1], (1, 0))
+        score = _log_likelihoods(log_p, tokens, reached).masked_fill(is_duplicate, -torch.inf)
         beams = reached.gather(1, score.topk(len(start), dim=1).indices)
     score, order = _log_likelihoods(log_p, tokens, beams).sort(dim=1, descending=True, stable=True)
     return beams.gather(1, order), score

@@ -1,6 +1,6 @@
-"""recbole_unirep.generation.likelihood: exact log-likelihoods of given semantic IDs, or of all.
+"""recbole_unirep.generation.likelihood: exact log-likelihoods of given semantic IDs or of the whole catalogue.
 
-Shapes: B users, C candidates of each, L levels, K codes of a level, M nodes of a level.
+Shapes: B users, C candidates per user, L levels, K codes of a level, M nodes of a level.
 """
 
 import torch
@@ -15,8 +15,8 @@ def candidate_log_likelihoods(decoder: Decoder, codes: Tensor, is_past_end: Tens
     """Log-likelihood of each user's candidates; equal IDs get equal values.
 
     Args:
-        decoder (Decoder): of B users.
-        codes (Tensor): closed codes, int64, shape: [B, C, L].
+        decoder (Decoder): decoder for B users.
+        codes (Tensor): codes of candidates from `close_codes`, int64, shape: [B, C, L].
         is_past_end (Tensor): True past the end of an ID, shape: [B, C, L], bool.
 
     Returns:
@@ -24,11 +24,13 @@ def candidate_log_likelihoods(decoder: Decoder, codes: Tensor, is_past_end: Tens
     """
     total = code_log_likelihoods(decoder, codes, is_past_end).sum(dim=-1)
     is_same = (codes[:, :, None] == codes[:, None]).all(dim=-1)  # [B, C, C]
-    return total.gather(1, is_same.int().argmax(dim=-1))  # the first value per ID, so that ties are exact
+    return total.gather(1, is_same.int().argmax(dim=-1))  # equal IDs share one value: ties are exact
 
 
 def code_log_likelihoods(decoder: Decoder, codes: Tensor, is_past_end: Tensor) -> Tensor:
-    """Log-likelihood of each code given the codes before it, with gradients; arguments as above.
+    """Log-likelihood of each code given the codes before it, differentiable.
+
+    Arguments as in `candidate_log_likelihoods`.
 
     Returns:
         Tensor: 0 past the end of an ID, float32, shape: [B, C, L].
@@ -46,12 +48,12 @@ def code_log_likelihoods(decoder: Decoder, codes: Tensor, is_past_end: Tensor) -
 
 @torch.no_grad()
 def catalogue_log_likelihoods(decoder: Decoder, trie: PrefixTrie, n_at_once: int) -> Tensor:
-    """Log-likelihood of every ID for every user; a prefix is read once for all IDs that start with it.
+    """Log-likelihood of every ID for every user; each prefix is decoded once for all IDs that start with it.
 
     Args:
-        decoder (Decoder): of B users.
-        trie (PrefixTrie): the IDs of the catalogue.
-        n_at_once (int): leaves per part; a prefix that spans two parts is read twice.
+        decoder (Decoder): decoder for B users.
+        trie (PrefixTrie): IDs of the catalogue.
+        n_at_once (int): leaves per part; a prefix that spans two parts is decoded twice.
 
     Returns:
         Tensor: float32, shape: [B, n_leaves].

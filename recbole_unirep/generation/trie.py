@@ -1,10 +1,10 @@
-"""recbole_unirep.generation.trie: the semantic IDs of a catalogue as a prefix tree in flat arrays.
+"""recbole_unirep.generation.trie: prefix tree of a catalogue's semantic IDs, stored in flat arrays.
 
 The nodes of a level are sorted by ID, so the children of a node are contiguous and one offset per node marks where they
-start (CSR): looking up what may follow a prefix is one gather. All IDs here have L levels. An ID that stops early gets
-an extra code that ends it, `codebook_size`, and repeats that code at later levels, where nothing else can follow.
+start (CSR). Looking up the children of a prefix is one gather. All IDs here have L levels: a shorter ID gets an end
+code, `codebook_size`, repeated at all remaining levels.
 
-Shapes: B users, n prefixes of each, N items, L levels, M nodes of a level, W maximum number of children in a level.
+Shapes: B users, n prefixes per user, N items, L levels, M nodes of a level, W maximum number of children in a level.
 """
 
 from typing import NamedTuple
@@ -14,12 +14,12 @@ from torch import Tensor
 
 
 class ClosedCodes(NamedTuple):
-    """Codes whose IDs all have L levels.
+    """Codes of IDs that all have L levels; shorter IDs are filled up with end codes.
 
     Attributes:
         codes (Tensor): int64, shape: [N, L].
         is_past_end (Tensor): True past the end of an ID, shape: [N, L], bool.
-        codebook_sizes (list of int): codes per level, counting the one that ends an ID, shape: [L].
+        codebook_sizes (list of int): codes per level, including the end code if the level has one, shape: [L].
     """
 
     codes: Tensor
@@ -28,20 +28,23 @@ class ClosedCodes(NamedTuple):
 
 
 def close_codes(codes: Tensor, codebook_sizes: list) -> ClosedCodes:
-    """Adds a code that ends IDs which stop early.
+    """Fills up IDs that stop early with end codes.
 
     Args:
-        codes (Tensor): unused levels at the end of an ID hold -1; only a number that tells equal IDs apart may follow
-            them, int64, shape: [N, L].
-        codebook_sizes (list of int): codes per level, shape: [L].
+        codes (Tensor): -1 for unused levels at the end of an ID; only the number that makes colliding IDs distinct
+            (`collisions: append`) may follow them, int64, shape: [N, L].
+        codebook_sizes (list of int): codes per level, without an end code, shape: [L].
+
+    Returns:
+        ClosedCodes: codes of L levels per item.
     """
     is_end = codes < 0
     is_past_end = torch.zeros_like(is_end)
-    is_past_end[:, 1:] = is_end[:, :-1] & is_end[:, 1:]  # a number that tells equal IDs apart is not certain
+    is_past_end[:, 1:] = is_end[:, :-1] & is_end[:, 1:]  # an appended number still has to be predicted
     sizes = torch.tensor(codebook_sizes, device=codes.device)
     has_end = is_end.any(dim=0).tolist()
     return ClosedCodes(
-        torch.where(is_end, sizes, codes), is_past_end, [size + more for size, more in zip(codebook_sizes, has_end)]
+        torch.where(is_end, sizes, codes), is_past_end, [size + extra for size, extra in zip(codebook_sizes, has_end)]
     )
 
 
@@ -50,9 +53,9 @@ class Level(NamedTuple):
 
     Attributes:
         code (Tensor): last code of each node, int64, shape: [M].
-        parent (Tensor): index of its parent in the previous level, int64, shape: [M].
-        first_child (Tensor): index of the first child of each node of the previous level, M at the end, int64, shape:
-            [nodes of the previous level + 1].
+        parent (Tensor): index of each node's parent in the previous level, int64, shape: [M].
+        first_child (Tensor): for each node of the previous level, index of its first child in this level; M is
+            appended, int64, shape: [nodes of the previous level + 1].
         is_past_end (Tensor): True where the ID has ended before this level, shape: [M], bool.
         n_most (int): W, the maximum number of children of a node of the previous level.
     """
@@ -65,16 +68,16 @@ class Level(NamedTuple):
 
 
 class PrefixTrie:
-    """Prefix tree of closed codes; the root is node 0 above the first level.
+    """Prefix tree of IDs; the root is node 0 of the level above the first.
 
     Args:
-        closed (ClosedCodes): of N items.
+        closed (ClosedCodes): codes of N items.
 
     Attributes:
         levels (list of Level): shape: [L].
         leaf (Tensor): index of each item's node in the last level, int64, shape: [N].
         n_leaves (int): number of distinct IDs.
-        ids (Tensor): their codes, sorted, int64, shape: [n_leaves, L].
+        ids (Tensor): codes of the distinct IDs, sorted, int64, shape: [n_leaves, L].
         is_past_end (Tensor): True past the end of an ID, shape: [n_leaves, L], bool.
     """
 
@@ -82,7 +85,7 @@ class PrefixTrie:
         self.ids, self.leaf, count = closed.codes.unique(dim=0, return_inverse=True, return_counts=True)
         self.n_leaves = len(count)
         some_item = torch.zeros_like(count).scatter_(0, self.leaf, torch.arange(len(self.leaf), device=count.device))
-        self.is_past_end = closed.is_past_end[some_item]  # the same for all items of an ID
+        self.is_past_end = closed.is_past_end[some_item]  # equal for all items that share an ID
         self.levels, self._node = [], []
         is_first = torch.zeros(self.n_leaves, dtype=torch.bool, device=count.device)
         is_first[:1] = True
@@ -106,15 +109,15 @@ class PrefixTrie:
         return len(self.levels)
 
     def children(self, level: int, node: Tensor) -> tuple:
-        """Children of nodes.
+        """Returns the children of nodes.
 
         Args:
             level (int): level of the children, from 0.
             node (Tensor): nodes of the previous level, int64, shape: [...].
 
         Returns:
-            tuple[Tensor, Tensor]: nodes of `level`, int64, shape: [..., W], and False where there is no such child,
-            bool, shape: [..., W]; those places hold node 0.
+            tuple[Tensor, Tensor]: child nodes in `level`, int64, and True if the child exists, bool, shape: [..., W]
+            each; missing children are filled with node 0.
         """
         here = self.levels[level]
         first = here.first_child[node][..., None]
@@ -123,6 +126,6 @@ class PrefixTrie:
         return torch.where(is_child, child, 0), is_child
 
     def part(self, level: int, first_leaf: int, last_leaf: int) -> slice:
-        """Nodes of a level above the leaves `first_leaf` to `last_leaf`, both included."""
+        """Returns the nodes of a level that are ancestors of leaves `first_leaf` to `last_leaf`, both included."""
         node = self._node[level]
         return slice(int(node[first_leaf]), int(node[last_leaf]) + 1)

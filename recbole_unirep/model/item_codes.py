@@ -1,4 +1,4 @@
-"""recbole_unirep.model.item_codes: a model's item table, the codes of its items, and the vectors of these codes."""
+"""recbole_unirep.model.item_codes: reads item vectors, item codes and codebooks from a model."""
 
 from typing import Any, NamedTuple
 
@@ -59,14 +59,15 @@ def model_codes(model):
 
 @torch.no_grad()
 def item_vectors(model, n_items):
-    """Returns the parts of a model's item table by name, shape: [N, D] each, float32; empty if it has no table.
+    """Returns the parts of a model's item table by name.
 
     Args:
         model (recbole AbstractRecommender): in evaluation mode.
         n_items (int): number of item ids, padding included.
 
     Returns:
-        dict[str, np.ndarray]
+        dict[str, np.ndarray]: vectors per item, without padding, shape: [N, D] each, float32; empty if the model has
+            no item table.
     """
     table, vectors = item_table(model), {}
     if isinstance(table, torch.nn.Embedding):

@@ -1,6 +1,6 @@
 """recbole_unirep.model.new_items: embeds items that a finished model was not trained on, to append them to its table.
 
-The rows of the existing items are not computed again, because a product over more rows may differ in its last bits.
+Rows of existing items are not recomputed: a matrix product over more rows may round differently.
 
 Shapes: M new items, N item ids of the run with padding, D text_dim, H hidden_size, L levels.
 """
@@ -45,7 +45,7 @@ class NewItems(NamedTuple):
 
 
 def check_takes_items(config, model):
-    """Raises ValueError if a run's model does not support new items.
+    """Raises ValueError if a run's model cannot score new items.
 
     Args:
         config (Config): config of the run.
@@ -55,7 +55,7 @@ def check_takes_items(config, model):
     remedy = f"train UniRep or VQRec over {' or '.join(causal_backbones())}, or take TextKNN"
     if isinstance(model, Generative):
         raise ValueError(
-            f"{name} of this run searches the tree of its items' IDs, a new item would change the scores of others: "
+            f"{name} of this run searches the prefix tree of its items' IDs, so a new item would change other scores: "
             f"{remedy}"
         )
     if isinstance(model, TextKNN):
@@ -64,8 +64,8 @@ def check_takes_items(config, model):
         raise ValueError(f"{name} of this run cannot embed a new item from its text: {remedy}")
     if not REPRESENTATIONS[config["representation"]].has_semantic:
         raise ValueError(
-            f"representation={config['representation']} of this run has only learned IDs, a new item has none: train "
-            f"with representation=unified"
+            f"representation={config['representation']} of this run has only learned IDs and a new item has none: "
+            f"train with representation=unified"
         )
     if not is_causal_backbone(config["backbone"]):
         raise ValueError(
@@ -77,12 +77,12 @@ def check_takes_items(config, model):
 
 
 def id_fallback_of(config, id_fallback):
-    """Returns the rule that replaces the ID embeddings of new items; None if items have no ID part.
+    """Returns the rule that fills in ID embeddings of new items; None if items have no ID part.
 
     Args:
         config (Config): config of the run.
-        id_fallback (str or None): one of ID_FALLBACKS; None is the run's rule for cold items, or 'mean' if the run
-            leaves them untrained.
+        id_fallback (str or None): one of ID_FALLBACKS; None uses the run's rule for cold items, or 'mean' if the run
+            leaves cold items untrained.
 
     Raises:
         ValueError: the rule is unknown, or the run's items have no ID part.
@@ -92,7 +92,7 @@ def id_fallback_of(config, id_fallback):
         if id_fallback is not None:
             which = name if representation is None else f"representation={representation}"
             raise ValueError(
-                f"id_fallback={id_fallback} needs items with an ID part, {which} of this run has none: leave it out"
+                f"id_fallback={id_fallback} needs items with an ID part, but {which} of this run has none: leave it out"
             )
         return None
     if id_fallback is None:
@@ -119,21 +119,22 @@ def check_text(model, known_text):
     if n_changed:
         raise ValueError(
             f"{n_changed} of {len(own) - 1} items of the run have other text vectors ({model.text_encoder}) than those "
-            f"the checkpoint was trained with, so new items would not fit: restore the .item file and the vectors, or "
-            f"train again"
+            f"the checkpoint was trained with, so new items would not match: restore the .item file and the vectors, "
+            f"or train again"
         )
 
 
 @torch.no_grad()
 def embed_new_items(table, text, codes=None, id_fallback=None, known_text=None) -> NewItems:
-    """Embeds new items in the same way as the table embeds its own.
+    """Embeds new items as the item table embeds its own items.
 
     Args:
         table (UnifiedItemEmbedding): item table of a model in evaluation mode.
-        text (Tensor): text vectors, none of them zero, shape: [M, D].
+        text (Tensor): nonzero text vectors, shape: [M, D].
         codes (Tensor or None): codes of the new items, required if codes are frozen, int64, shape: [M, L].
         id_fallback (str or None): one of ID_FALLBACKS; None if there is no ID part.
-        known_text (Tensor or None): text vectors of the table's items, row 0 pads, for 'nearest', shape: [N, D].
+        known_text (Tensor or None): text vectors of the table's items, required for 'nearest', row 0 pads, shape:
+            [N, D].
 
     Returns:
         NewItems: on the CPU.

@@ -1,1 +1,1 @@
-"""recbole_unirep.serving: recommendations of a finished run, for known users or any history of items."""
+"""recbole_unirep.serving: recommends items from a finished run, for known users or arbitrary item histories."""

@@ -1,6 +1,7 @@
-"""recbole_unirep.serving.add_items: new items for a finished run, which then recommends them without training.
+"""recbole_unirep.serving.add_items: adds new items to a finished run, which then recommends them without training.
 
-`add_items` reads from top to bottom: the run, the new items, their text vectors, codes, ID fallback, rows, the file.
+Steps of `add_items`: load the run, read the new items, compute their text vectors, codes, ID fallback and rows of the
+item table, write the file.
 """
 
 from pathlib import Path
@@ -17,28 +18,29 @@ from recbole_unirep.settings.with_keys import with_keys
 
 
 def add_items(run, new_items, vectors=None, id_fallback=None, data_path=None, **keys):
-    """Gives new items a text vector, codes and an ID fallback by a finished run, and stores them in its folder.
+    """Embeds new items with the model of a finished run and stores them in the run's folder.
 
-    Whoever loads the run to recommend has them in the catalogue from then on; scores of other items do not change.
+    The new items get a text vector, codes and an ID fallback. `Recommender.load` and `unirep recommend` then include
+    them in the catalogue. Scores of other items do not change.
 
     Args:
         run (str or Path): folder of a run of UniRep or VQRec over a causal backbone, or of TextKNN.
-        new_items (str, Path or sequence of mappings): a file, .csv, .tsv or .jsonl, or rows; with the dataset's item
-            column and the columns that the run's item text is made of.
-        vectors (sequence of str or Path, or None): vectors of the new items, NAME.npy with NAME.json beside it, one
-            for each encoder of the run; None encodes the text by them.
-        id_fallback (str or None): what stands for an ID embedding: 'mean' of the trained items', 'zero', or 'nearest',
-            that of the trained item with the nearest text; None is `cold_id_embedding` of the run.
-        data_path (str or None): where the datasets lie now; None is where the run found them.
-        **keys: settings of text encoding or of the device that should differ from the run's.
+        new_items (str, Path or sequence of mappings): a .csv, .tsv or .jsonl file, or rows; with the dataset's item
+            column and the columns of the run's item text.
+        vectors (sequence of str or Path, or None): vectors of the new items, one NAME.npy per encoder of the run, with
+            NAME.json beside it; None encodes the text with the run's encoders.
+        id_fallback (str or None): substitute for ID embeddings: 'mean' of the trained items, 'zero', or 'nearest', the
+            ID embedding of the trained item with the nearest text; None uses `cold_id_embedding` of the run.
+        data_path (str or None): folder of the datasets; None uses the path stored in the run.
+        **keys: config keys of text encoding or of the device that override those of the run.
 
     Returns:
-        AddedItems: all that were added by now.
+        AddedItems: all items added to the run so far.
 
     Raises:
         FileNotFoundError: the folder holds no run or no checkpoint, or a file is missing.
-        ValueError: the model can't take new items, an item can't be added, or the vectors can't be had as the run's
-            were; nothing has been written then.
+        ValueError: the model does not support new items, an item can't be added, or the vectors can't be computed in
+            the same way as the run's. Nothing is written in these cases.
     """
     config, model, data = load_data_and_model(run, data_path, **keys)
     check_takes_items(config, model)
@@ -56,7 +58,7 @@ def add_items(run, new_items, vectors=None, id_fallback=None, data_path=None, **
 
 
 def _embedded(config, model, dataset, new, vectors, id_fallback):
-    """NewItems of a UniRep."""
+    """Returns NewItems for a UniRep model."""
     table = model.item_embedding
     if not has_frozen_codes(config):
         text, known_text = _text(config, model, dataset, new, vectors)
@@ -72,7 +74,7 @@ def _embedded(config, model, dataset, new, vectors, id_fallback):
 
 
 def _text(config, model, dataset, new, vectors):
-    """Text vectors of new items and of the run's; those are compared with the model's own, where it has any."""
+    """Text vectors of the new items and of the run's items; the latter are checked against `model`, if given."""
     known_text = load_item_text(config, dataset).vectors
     if model is not None:
         check_text(model, known_text)
@@ -80,15 +82,15 @@ def _text(config, model, dataset, new, vectors):
 
 
 def _text_of_files(new, vectors, sources, id_fallback):
-    """Vectors of new items where those of the run's were files that a bundle was made of, and no others."""
+    """Vectors of new items from files, for a run whose semantic IDs were fitted to vectors from files."""
     if vectors is None:
         raise ValueError(
             f"the run's semantic IDs were made of {', '.join(sources)}, which no encoder here has made: give the new "
-            f"items' vectors of the same kind, --vectors=NEW.npy with NEW.json beside it that lists them"
+            f"items' vectors of the same kind, --vectors=NEW.npy, and list the items in NEW.json beside it"
         )
     if id_fallback == "nearest":
         raise ValueError(
-            f"id_fallback=nearest goes by text vectors of the run's items, which it does not have ({sources[0]} of its "
-            f"bundle are not stored): choose mean or zero"
+            f"id_fallback=nearest needs text vectors of the run's items, which the run does not store ({sources[0]} of "
+            f"its bundle): choose mean or zero"
         )
     return vectors_of_files([Path(path) for path in vectors], new.items, dict.fromkeys(sources)), None

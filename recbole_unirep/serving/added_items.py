@@ -1,6 +1,6 @@
-"""recbole_unirep.serving.added_items: the items that were added to a finished run, in one file of its folder.
+"""recbole_unirep.serving.added_items: the file in a run's folder that stores items added after training.
 
-The checkpoint and all other files of the run stay as they are; without the file the run is what it was.
+The checkpoint and all other files of the run do not change. Deleting the file removes the added items.
 """
 
 import copy
@@ -21,17 +21,17 @@ from recbole_unirep.model.new_items import NewItems
 from recbole_unirep.runs.folder import ADDED, BEST
 from recbole_unirep.version import __version__
 
-SECONDS = 60  # to wait for another command, which writes its items in far less
+SECONDS = 60  # to wait for another command; writing items takes far less
 
 
 class AddedItems(NamedTuple):
     """Items that were added to a run.
 
     Attributes:
-        items (list of str): tokens, all different, shape: [M].
-        titles (list of str): "" where there is none, shape: [M].
-        embedded (NewItems): what they have by the run's model.
-        batches (list of dict): how many were added together (n_items), by which `vectors` and `id_fallback`.
+        items (list of str): unique item tokens, shape: [M].
+        titles (list of str): "" if an item has none, shape: [M].
+        embedded (NewItems): vectors and codes from the run's model.
+        batches (list of dict): one per call of `add_items`: number of items (n_items), `vectors` and `id_fallback`.
     """
 
     items: list
@@ -40,7 +40,7 @@ class AddedItems(NamedTuple):
     batches: list
 
     def followed_by(self, others):
-        """These and others."""
+        """Returns these items and then the others."""
         pairs = zip(self.embedded, others.embedded)
         embedded = NewItems(*(None if one is None else torch.cat([one, other]) for one, other in pairs))
         return AddedItems(
@@ -49,13 +49,13 @@ class AddedItems(NamedTuple):
 
 
 def read_added(run):
-    """The items that were added to a run.
+    """Reads the items that were added to a run.
 
     Args:
-        run (str or Path): its folder.
+        run (str or Path): folder of the run.
 
     Returns:
-        AddedItems or None: None where there are none.
+        AddedItems or None: None if no items were added.
 
     Raises:
         ValueError: the file is damaged, or was made for another checkpoint.
@@ -67,30 +67,30 @@ def read_added(run):
     try:
         with safe_open(path, "pt") as file:
             record = json.loads((file.metadata() or {})["record"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         written = record.pop("sha256")
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path} can't be read ({error}): {remedy}") from error
     if _digest(record, tensors) != written:
         raise ValueError(f"{path} is not the file that was written (sha256 differs): restore it, or {remedy}")
     if record["checkpoint_sha256"] != _checkpoint_sha256(run):
-        raise ValueError(f"{path} was made for another {BEST} than the one that lies beside it: {remedy}")
+        raise ValueError(f"{path} was made for a different {BEST} than the one in the folder: {remedy}")
     embedded = NewItems(*(tensors.get(name) for name in NewItems._fields))
     return AddedItems(record["items"], record["titles"], embedded, record["batches"])
 
 
 def append_added(run, added):
-    """Writes further items behind those that were added before, whole or not at all.
+    """Appends items to those added before. If writing fails, the old file is kept.
 
     Args:
-        run (str or Path): its folder.
-        added (AddedItems): the further ones.
+        run (str or Path): folder of the run.
+        added (AddedItems): items to append.
 
     Returns:
-        AddedItems: all of them.
+        AddedItems: items added before, then `added`.
 
     Raises:
-        ValueError: one of them was added in the meantime, another command uses the run, or the file is damaged.
+        ValueError: an item was added before, another command uses the run, or the file is damaged.
         OSError: the folder can't be written.
     """
     path = Path(run) / ADDED
@@ -116,14 +116,14 @@ def append_added(run, added):
 
 
 def extended_dataset(dataset, added):
-    """A dataset whose items are followed by the added ones; the given one is not changed.
+    """Returns a copy of a dataset with the added items after its own; `dataset` itself does not change.
 
     Args:
         dataset (recbole Dataset): the training part of the run's data.
-        added (AddedItems): M items.
+        added (AddedItems): items to append, M of them.
 
     Returns:
-        recbole Dataset: with their tokens and numbers.
+        recbole Dataset: copy whose token and id mappings include the added items.
     """
     extended, field = copy.copy(dataset), dataset.iid_field
     tokens = np.append(dataset.field2id_token[field], np.array(added.items, dtype=object))
@@ -135,13 +135,13 @@ def extended_dataset(dataset, added):
 
 
 def check_new(items, known):
-    """Raises ValueError where some items are among the known ones."""
+    """Raises ValueError if an item is already known."""
     known = set(known)
     taken = [item for item in items if item in known]
     if taken:
         raise ValueError(
-            f"{len(taken)} of {len(items)} new items are known to the run already ({', '.join(taken[:3])}"
-            f"{', ...' if len(taken) > 3 else ''}): leave these out"
+            f"{len(taken)} of {len(items)} new items are already in the run ({', '.join(taken[:3])}"
+            f"{', ...' if len(taken) > 3 else ''}): remove these rows"
         )
 
 

@@ -1,8 +1,8 @@
-"""recbole_unirep.serving.encoder: a causal model's sequence encoder as ONNX.
+"""recbole_unirep.serving.encoder: exports a causal model's sequence encoder as ONNX.
 
-ONNX because a reader of it runs no code that the file brings: it is a graph of known operators and numbers, where
-`torch.export.load` unpickles and evaluates expressions (torch's own documentation warns of files of others). It is
-made by torch.onnx's exporter by tracing, which every torch from 2.5 on has alike; the newer one of torch 2.5 fixes the
+Loading an ONNX file runs no code from the file: it is a graph of known operators and numbers. `torch.export.load`, in
+contrast, unpickles and evaluates expressions, and torch's documentation warns of untrusted files. We use the tracing
+exporter of torch.onnx, which behaves the same in every torch from 2.5 on. The newer exporter of torch 2.5 fixes the
 number of rows.
 """
 
@@ -15,38 +15,38 @@ from torch import nn
 from recbole_unirep.scoring.model_contract import sequence_states, with_item_table
 
 try:
-    import onnx  # noqa: F401  torch's exporter asks for it
+    import onnx  # noqa: F401  torch's exporter imports it
 except ImportError as error:
     raise ImportError(
         f"unirep export needs onnx ({error}): install it with pip install 'recbole-unirep[export]'"
     ) from error
 
 INPUTS, OUTPUTS = ("item_vectors", "item_seq", "length"), ("state",)
-OPSET = 17  # LayerNormalization is one operator from here on
+OPSET = 17  # first opset with LayerNormalization as one operator
 
 
 class SequenceEncoder(nn.Module):
-    """Items read, state out. The table of item vectors is an input, so that the graph holds no item.
+    """Maps item sequences to states. The table of item vectors is an input, so the graph contains no items.
 
     Args:
-        model (recbole SequentialRecommender): causal, in evaluation mode; left as it is.
+        model (recbole SequentialRecommender): causal model in evaluation mode; it is not changed.
     """
 
     def __init__(self, model):
         super().__init__()
-        self.table = _GivenRows()
+        self.table = _InputTable()
         self.model = with_item_table(model, self.table)
 
     def forward(self, item_vectors, item_seq, length):
-        """State behind the last item of each history.
+        """Returns the state after the last item of each history.
 
         Args:
-            item_vectors (Tensor): row 0 is padding's, shape: [n_items, H], float32.
+            item_vectors (Tensor): row 0 is padding, shape: [n_items, H], float32.
             item_seq (Tensor): item ids, 0 pads on the right, shape: [B, L], int64.
-            length (Tensor): number of items, at least 1, shape: [B], int64.
+            length (Tensor): number of items per history, at least 1, shape: [B], int64.
 
         Returns:
-            Tensor: shape: [B, H], float32.
+            Tensor: states, shape: [B, H], float32.
         """
         self.table.rows = [item_vectors]
         states = sequence_states(self.model)(item_seq)
@@ -54,23 +54,23 @@ class SequenceEncoder(nn.Module):
         return states.gather(1, last)[:, 0]
 
 
-class _GivenRows(nn.Module):
-    """Stands where a model has its item table and looks up rows that a caller gave, in a list that holds them."""
+class _InputTable(nn.Module):
+    """Replaces a model's item table: looks up ids in the one tensor of the list `rows`, which the caller sets."""
 
     def forward(self, ids):
         return nn.functional.embedding(ids, self.rows[0])
 
 
 def onnx_encoder(model, item_vectors, max_length):
-    """The encoder as the content of a file.
+    """Returns the encoder as the content of an .onnx file.
 
     Args:
-        model (recbole SequentialRecommender): causal, on the CPU, in evaluation mode; left as it was.
-        item_vectors (Tensor): shape: [n_items, H], float32.
-        max_length (int): L, which the graph fixes; the number of rows and of items is free.
+        model (recbole SequentialRecommender): causal model on the CPU in evaluation mode; it is not changed.
+        item_vectors (Tensor): example input for tracing, shape: [n_items, H], float32.
+        max_length (int): L, fixed in the graph; the numbers of rows and items are dynamic.
 
     Returns:
-        bytes: of INPUTS and OUTPUTS.
+        bytes: ONNX graph with INPUTS and OUTPUTS.
     """
     n_items = len(item_vectors)
     item_seq = torch.arange(2 * max_length).view(2, max_length) % (n_items - 1) + 1
@@ -79,7 +79,7 @@ def onnx_encoder(model, item_vectors, max_length):
     axes = {"item_vectors": {0: "n_items"}, "item_seq": {0: "n_rows"}, "length": {0: "n_rows"}, "state": {0: "n_rows"}}
     file = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter is the older one, a GRU's rows are free, ...
+        warnings.simplefilter("ignore")  # deprecated exporter, dynamic number of rows in a GRU, ...
         torch.onnx.export(
             SequenceEncoder(model).eval(),
             (item_vectors, item_seq, length),

@@ -1,14 +1,14 @@
-"""recbole_unirep.serving.export: a finished run as files that need neither its data nor RecBole.
+"""recbole_unirep.serving.export: exports a finished run as files that need neither its data nor RecBole.
 
-    manifest.json         what is there, what the scores are, versions, sha256 of each file
-    weights.safetensors   the model's state
-    items.safetensors     item_vectors [n_items, H] that ranking multiplies, order among equal scores
-    encoder.onnx          histories to states (`serving.encoder` says why ONNX)
-    additions.safetensors what UniRep adds to scores (`serving.score_parts`), where it does
-    codebooks.safetensors, semantic_ids/   vectors of codes; a bundle of semantic IDs; where the model has codes
+    manifest.json         content, how scores are computed, versions, sha256 of each file
+    weights.safetensors   the model's state_dict
+    items.safetensors     item_vectors [n_items, H] for the dot product with states, tie order
+    encoder.onnx          maps histories to states (see `serving.encoder` for the choice of ONNX)
+    additions.safetensors terms that UniRep adds to scores (`serving.score_parts`), if any
+    codebooks.safetensors, semantic_ids/   code vectors; a bundle of semantic IDs; both only if the model has codes
     item_tokens.json, config.yaml
 
-A model whose scores are no state times a table of items has no items.safetensors and no encoder.
+Models that do not score by the product of a state and an item table get no items.safetensors and no encoder.
 """
 
 import json
@@ -35,37 +35,37 @@ from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.training.checkpoint import plain
 from recbole_unirep.version import __version__
 
-COMPARED, DIFFERENCE = 100, 1e-4  # best items whose scores are compared; what rounding may do to the largest of them
-MACHINE_KEYS = ("data_path", "run_dir", "resume", "text_dir", "config_files")  # what only the run's machine knows
+COMPARED, DIFFERENCE = 100, 1e-4  # items compared per history; tolerance relative to the largest score
+MACHINE_KEYS = ("data_path", "run_dir", "resume", "text_dir", "config_files")  # paths on the run's machine
 
 
 def export_run(run, out, data_path=None, overwrite=False):
-    """Writes the export of a run, whole or not at all, once its scores are those of the run.
+    """Exports a run. The folder appears only if the export is complete and gives the scores of the run.
 
     Args:
-        run (str or Path): its folder.
-        out (str or Path): the folder to be.
-        data_path (str or None): where the datasets lie now; None is where the run found them.
-        overwrite (bool): whether an export that lies there is replaced.
+        run (str or Path): folder of the run.
+        out (str or Path): folder to create.
+        data_path (str or None): folder of the datasets; None uses the path stored in the run.
+        overwrite (bool): True replaces an existing export.
 
     Returns:
         dict: the manifest.
 
     Raises:
-        FileExistsError: the folder already exists and `overwrite` is False, or holds something else.
-        FileNotFoundError: the folder holds no run or no checkpoint.
-        ValueError: the model keeps more than its weights, or the export does not score as the run does.
+        FileExistsError: `out` exists and `overwrite` is False, or `out` is not an export.
+        FileNotFoundError: `run` holds no run or no checkpoint.
+        ValueError: the model stores more than its weights, or the export gives other scores than the run.
     """
     out = Path(out)
-    if Path(run, CONFIG).is_file():  # what is wrong with the run is said first
+    if Path(run, CONFIG).is_file():  # otherwise loading the run raises the error about the run
         check_place(out, overwrite)
     recommender = Recommender.load(run, data_path, use_gpu=False)
     config, model = recommender.config, recommender.model
-    beside = plain(model.other_parameter())
-    if beside:
+    others = plain(model.other_parameter())
+    if others:
         raise ValueError(
-            f"{config['model']} keeps {', '.join(beside)} beside its weights, which safetensors do not hold: export "
-            f"another model, or recommend by the run itself"
+            f"{config['model']} stores {', '.join(others)} beside its weights, which safetensors cannot hold: export "
+            f"another model, or recommend from the run itself"
         )
     record = {
         "made_by": f"recbole-unirep {__version__}",
@@ -100,7 +100,7 @@ def export_run(run, out, data_path=None, overwrite=False):
 
 
 def _compare(exported, recommender):
-    """Raises ValueError where an export scores otherwise than its run."""
+    """Raises ValueError if an export gives other scores than its run."""
     trained = recommender.item_tokens[1 : recommender.read_items.n_trained].tolist()
     histories = [trained[:1], trained[: 2 * recommender.config["MAX_ITEM_LIST_LENGTH"]]]
     best = recommender.recommend(items=histories, k=min(COMPARED, len(trained)), keep_earlier=True)
@@ -110,7 +110,7 @@ def _compare(exported, recommender):
         if not difference <= DIFFERENCE * (1 + float(np.abs(row.scores).max())):
             raise ValueError(
                 f"the exported encoder of {recommender.config['model']} gives scores that differ by {difference:.2g} "
-                f"from the run's, so nothing is written: recommend by the run itself"
+                f"from the run's, so nothing is written: recommend from the run itself"
             )
 
 
@@ -120,22 +120,22 @@ def _scores(additions):
         return scores
     return (
         f"{scores}, plus {', '.join(additions)}, which are not in the encoder but in additions.safetensors: "
-        f"load_export adds them, a program of yours has to"
+        f"load_export adds them, your own code must do so too"
     )
 
 
 def _no_scores(name):
     return (
-        f"scores: none; those of {name} are not a state times a table of items, so weights and codes are exported and "
-        f"no encoder: recommend by the run itself"
+        f"scores: none; {name} does not score by the product of a state and an item table, so weights and codes are "
+        f"exported, but no encoder: recommend from the run itself"
     )
 
 
 def _write_weights(folder, model):
-    """Writes the model's state; tensors that share their numbers stand there once.
+    """Writes the model's state_dict; tensors that share memory are stored once.
 
     Returns:
-        dict[str, str]: names that are left out, each with the name that has its numbers.
+        dict[str, str]: names that are not stored, each with the name that holds the same values.
     """
     weights, first, shared = {}, {}, {}
     for name, tensor in model.state_dict().items():
@@ -150,7 +150,7 @@ def _write_weights(folder, model):
 
 
 def _write_codes(folder, recommender):
-    """Writes semantic IDs and codebooks where the model has codes; gives the codes of each level, None without."""
+    """Writes semantic IDs and codebooks; returns the number of codes per level, or None if the model has no codes."""
     found = model_codes(recommender.model)
     if found is None:
         return None
@@ -172,7 +172,7 @@ def _write_codes(folder, recommender):
 
 @torch.no_grad()
 def _write_scores(folder, recommender):
-    """Writes what scores are made of; gives the weights of what is added, by name."""
+    """Writes encoder, item vectors and score additions; returns the weights of the additions by name."""
     model, n_items = recommender.model, len(recommender.item_tokens)
     item_vectors = model.item_embedding.weight[:n_items].detach().float().contiguous()
     encoder = onnx_encoder(model, item_vectors, recommender.config["MAX_ITEM_LIST_LENGTH"])
@@ -188,7 +188,7 @@ def _write_scores(folder, recommender):
 
 
 def _additions(score_bias, n_items):
-    """Arrays of `score_parts.ScoreParts`."""
+    """Returns the arrays of `score_parts.ScoreParts`."""
     weights = score_bias.weights
     arrays = {name: np.asarray(weight, dtype=np.float32) for name, weight in weights.items()}
     if "transition_bias" in weights:

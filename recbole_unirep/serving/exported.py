@@ -1,7 +1,7 @@
-"""recbole_unirep.serving.exported: an export read back, which recommends without the run's data, RecBole or torch.
+"""recbole_unirep.serving.exported: loads an export and recommends without the run's data, RecBole or torch.
 
-Every file is compared with its checksum, and none of them can run code: safetensors and ONNX hold numbers and known
-operators, the others are JSON. A checksum tells of damage, not of who wrote the files.
+Every file is compared with its checksum. Loading never runs code: safetensors and ONNX hold numbers and known
+operators, the other files are JSON. A checksum detects damage, it does not prove who wrote the files.
 """
 
 import json
@@ -20,28 +20,28 @@ try:
     import onnxruntime
 except ImportError as error:
     raise ImportError(
-        f"an export is read by onnxruntime ({error}): install it with pip install 'recbole-unirep[export]'"
+        f"reading an export needs onnxruntime ({error}): install it with pip install 'recbole-unirep[export]'"
     ) from error
 
-SCORES_AT_ONCE, BLOCK = 2**23, 2**16  # scores that are held at a time, items that are multiplied at a time
+SCORES_AT_ONCE, BLOCK = 2**23, 2**16  # scores held in memory; items per matrix product
 
 
 class ExportedRecommender:
-    """What `unirep export` wrote. Any number of threads may share one.
+    """Recommends from an export of `unirep export`. Safe to share between threads.
 
     Attributes:
-        manifest (dict): model, dataset, versions, what the scores are, files.
+        manifest (dict): model, dataset, versions, how scores are computed, files.
         item_tokens (np.ndarray): row 0 pads, shape: [n_items], str.
-        titles (np.ndarray): "" where an item has none, shape: [n_items], str.
+        titles (np.ndarray): "" if an item has none, shape: [n_items], str.
         item_vectors (np.ndarray): row 0 pads, shape: [n_items, H], float32.
 
     Args:
-        folder (str or Path): of the export.
-        n_threads (int): of one forward; 0 is onnxruntime's own choice.
+        folder (str or Path): folder of the export.
+        n_threads (int): threads per forward pass; 0 lets onnxruntime choose.
 
     Raises:
-        FileNotFoundError: there is no export, or a file of it is missing.
-        ValueError: a file is not the one that was written.
+        FileNotFoundError: the folder holds no export, or a file is missing.
+        ValueError: a file differs from its checksum.
     """
 
     def __init__(self, folder, n_threads=0):
@@ -73,22 +73,22 @@ class ExportedRecommender:
         return self.manifest["dataset"]
 
     def weights(self):
-        """The model's state, names that share their numbers included.
+        """Returns the model's state_dict, including names that share their values.
 
         Returns:
-            dict[str, np.ndarray]: by name.
+            dict[str, np.ndarray]: arrays by name.
         """
         weights = self._arrays("weights.safetensors")
         return {**weights, **{name: weights[first] for name, first in self.manifest["shared_weights"].items()}}
 
     def scores(self, items):
-        """Scores of all items for each history, as the run's evaluation ranks by.
+        """Scores all items for each history, as in the run's evaluation.
 
         Args:
             items (sequence of sequences of str): histories of item tokens, oldest first.
 
         Returns:
-            np.ndarray: in the order of `item_tokens[1:]`, shape: [B, n_items - 1], float32.
+            np.ndarray: scores in the order of `item_tokens[1:]`, shape: [B, n_items - 1], float32.
 
         Raises:
             ValueError: an item is unknown, a history is empty, or the export has no scores.
@@ -96,23 +96,23 @@ class ExportedRecommender:
         return self._scores(self._histories(items))[:, 1:]
 
     def recommend(self, items=None, users=None, k=10, candidates=None, keep_earlier=False):
-        """The best items of each history, as `Recommender.recommend` has them; users are unknown here.
+        """Recommends items like `Recommender.recommend`, but only for histories: an export contains no users.
 
         Args:
             items (sequence of sequences of str): histories of item tokens, oldest first.
-            users (None): for whoever calls either.
-            k (int): how many items each.
-            candidates (sequence of str or None): the only items that are recommended; None for all.
-            keep_earlier (bool): whether items of the history may be recommended again.
+            users (None): must be None; makes the signature that of `Recommender.recommend`.
+            k (int): number of items per history.
+            candidates (sequence of str or None): recommend only these items; None for all.
+            keep_earlier (bool): True may recommend items of the history again.
 
         Returns:
-            list of Recommendation: a row each.
+            list of Recommendation: one per history.
 
         Raises:
             ValueError: an item is unknown, a history is empty, or k is larger than the candidates.
         """
         if users is not None or items is None:
-            raise ValueError("an export knows no users: give histories of items, or recommend by the run itself")
+            raise ValueError("an export contains no users: give histories of items, or recommend from the run itself")
         histories, is_candidate = self._histories(items), self._candidates(k, candidates)
         n_rows, found = max(1, SCORES_AT_ONCE // len(self.item_tokens)), []
         for first in range(0, len(histories), n_rows):
@@ -127,14 +127,14 @@ class ExportedRecommender:
         return found
 
     def _best(self, scores, items, k):
-        """The k best of some item ids, equal scores in the order of evaluation."""
+        """The k best of the given item ids; ties in the order of evaluation."""
         if len(items) > k:
             least = np.partition(scores[items], len(items) - k)[len(items) - k]
             items = items[scores[items] >= least]
         return items[np.lexsort((self.tie_order[items], -scores[items]))][:k]
 
     def _scores(self, histories):
-        """Scores of all item ids, shape: [B, n_items], float32."""
+        """Scores of all item ids for each history, shape: [B, n_items], float32."""
         width = self.manifest["max_length"]
         read = [history[self._is_read(history)][-width:] for history in histories]
         item_seq = np.zeros((len(read), width), dtype=np.int64)
@@ -152,41 +152,41 @@ class ExportedRecommender:
         return scores.astype(np.float32)
 
     def _histories(self, items):
-        """Item ids of each history, checked."""
+        """Item ids of each history; raises ValueError if a history is invalid."""
         if self.manifest["encoder"] is None:
-            raise ValueError(f"{self.folder} recommends nothing; {self.manifest['scores']}")
+            raise ValueError(f"{self.folder} cannot recommend; {self.manifest['scores']}")
         if isinstance(items, (str, bytes)) or any(
             isinstance(history, (str, bytes)) or not isinstance(history, Iterable) for history in items
         ):
-            raise ValueError("items are no lists of item tokens: give a list for each history, such as [['A', 'B']]")
+            raise ValueError("items must be lists of item tokens: give one list per history, such as [['A', 'B']]")
         histories = [ids_of(list(history), self.item_ids, "items") for history in items]
         if not histories:
-            raise ValueError("nobody is asked for: give at least one history")
+            raise ValueError("no history is given: give at least one")
         for number, history in enumerate(histories, start=1):
             if not self._is_read(history).any():
                 what = "has no item that took part in training" if len(history) else "is empty"
-                raise ValueError(f"the history number {number} {what}: {self.manifest['model']} reads items, give one")
+                raise ValueError(f"history {number} {what}: {self.manifest['model']} needs at least one item")
         return histories
 
     def _is_read(self, history):
-        """Which items of a history the encoder reads: those that took part in training and those added since."""
+        """True for items of a history that the encoder reads: trained items and items added after training."""
         return (history <= self.manifest["n_trained_items"]) | (history >= self.manifest["first_added_item"])
 
     def _candidates(self, k, candidates):
-        """Which item ids may be recommended, shape: [n_items], bool."""
-        is_candidate, of_what = np.ones(len(self.item_tokens), dtype=bool), "items of the run"
+        """True for item ids that may be recommended, shape: [n_items], bool."""
+        is_candidate, kind = np.ones(len(self.item_tokens), dtype=bool), "items of the run"
         if candidates is not None:
-            is_candidate[:], of_what = False, "candidates that are listed"
+            is_candidate[:], kind = False, "candidates given"
             is_candidate[ids_of(candidates, self.item_ids, "candidates")] = True
         is_candidate[0] = False
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-            raise ValueError(f"k={k} is no number of items: give a whole number above 0")
+            raise ValueError(f"k={k} is not a number of items: give a whole number above 0")
         if k > is_candidate.sum():
-            raise ValueError(f"k={k} is more than the {is_candidate.sum()} {of_what}: lower k")
+            raise ValueError(f"k={k} is more than the {is_candidate.sum()} {kind}: lower k")
         return is_candidate
 
     def _arrays(self, name):
         try:
             return load_file(self.folder / name)
         except (SafetensorError, OSError) as error:
-            raise ValueError(f"{self.folder / name} can't be read ({error}): export the run anew") from error
+            raise ValueError(f"{self.folder / name} can't be read ({error}): export the run again") from error

@@ -1,7 +1,7 @@
-"""recbole_unirep.serving.histories: the histories that recommendations are asked for, as scorers read them.
+"""recbole_unirep.serving.histories: histories to recommend for, in the form that scorers read.
 
-A model reads what evaluation lets it read: the last MAX_ITEM_LIST_LENGTH items that took part in training, or were
-added to the run since. Every item of the history is an earlier one.
+As in evaluation, a model reads the last MAX_ITEM_LIST_LENGTH items that took part in training or were added to the run
+afterwards. All items of a history count as seen items, also those that the model does not read.
 """
 
 from typing import NamedTuple
@@ -16,13 +16,13 @@ from recbole_unirep.data.sequences import UserSequences
 from recbole_unirep.scoring.model_contract import Generative
 
 
-class Asked(NamedTuple):
-    """Rows that recommendations are asked for.
+class Requests(NamedTuple):
+    """Histories to recommend for.
 
     Attributes:
-        sequences (UserSequences): histories, in order of time.
-        rows (np.ndarray): which of them, shape: [n], int64.
-        users (np.ndarray or None): user id of each row; None where histories have no user; shape: [n], int64.
+        sequences (UserSequences): histories in order of time.
+        rows (np.ndarray): indices of the requested sequences, shape: [n], int64.
+        users (np.ndarray or None): user id of each row; None if histories have no user; shape: [n], int64.
     """
 
     sequences: UserSequences
@@ -30,87 +30,87 @@ class Asked(NamedTuple):
     users: np.ndarray | None
 
     def parts(self, size):
-        """The rows in parts of so many, each with sequences of its own."""
+        """Yields the rows in parts of at most `size`; each part holds only its own sequences."""
         for first in range(0, len(self.rows), size):
             part = slice(first, first + size)
             users = None if self.users is None else self.users[part]
-            histories = gathered(self.sequences, self.rows[part])
-            yield Asked(histories, np.arange(len(histories.offsets) - 1), users)
+            histories = selected(self.sequences, self.rows[part])
+            yield Requests(histories, np.arange(len(histories.offsets) - 1), users)
 
 
 class ReadItems(NamedTuple):
-    """Item ids that a model reads: those that took part in training, and those that were added since.
+    """Item ids that a model reads: those that took part in training and those added afterwards.
 
     Attributes:
-        n_trained (int): ids below it took part in training; padding is one of them.
-        first_added (int): ids from here on were added.
+        n_trained (int): ids below it took part in training (id 0 is padding).
+        first_added (int): ids from here on were added after training.
     """
 
     n_trained: int
     first_added: int
 
-    def part_of(self, sequences):
-        """Histories without the other items, which evaluation shows to no model."""
+    def filtered(self, sequences):
+        """Returns the histories without items that the model does not read."""
         is_read = (sequences.items < self.n_trained) | (sequences.items >= self.first_added)
         n_read = np.append(0, np.cumsum(is_read))
         return sequences.part(is_read, n_read[sequences.offsets])
 
 
 class Histories:
-    """What `make_scorer` asks of data, for B rows.
+    """Data of B requests, with the interface that `make_scorer` needs.
 
     Args:
-        config (Config): the run's.
-        dataset (recbole Dataset): the training part.
-        model (recbole AbstractRecommender): of the run.
-        asked (Asked): a part of it, whose rows are its sequences.
+        config (Config): config of the run.
+        dataset (recbole Dataset): training part of the run's data.
+        model (recbole AbstractRecommender): model of the run.
+        requests (Requests): one part of `Requests.parts`, whose rows are all its sequences.
         read_items (ReadItems): items that the model reads.
     """
 
-    def __init__(self, config, dataset, model, asked, read_items):
-        self.config, self.dataset, self.asked = config, dataset, asked
+    def __init__(self, config, dataset, model, requests, read_items):
+        self.config, self.dataset, self.requests = config, dataset, requests
         self.n_own_items = read_items.first_added
         self.item_tokens = dataset.field2id_token[dataset.iid_field]
         is_sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
-        histories = asked.sequences
-        read = read_items.part_of(histories) if is_sequential else histories
+        histories = requests.sequences
+        read = read_items.filtered(histories) if is_sequential else histories
         self.length = torch.from_numpy(np.diff(read.offsets))
         columns = {}
-        if asked.users is not None:
-            columns[dataset.uid_field] = torch.from_numpy(asked.users)
-        elif isinstance(model, Generative):  # has a token for names that nobody has
+        if requests.users is not None:
+            columns[dataset.uid_field] = torch.from_numpy(requests.users)
+        elif isinstance(model, Generative):  # has a token for unknown users
             columns[dataset.uid_field] = torch.zeros_like(self.length)
         if is_sequential:
             width = config["MAX_ITEM_LIST_LENGTH"]
             columns[model.ITEM_SEQ], columns[model.ITEM_SEQ_LEN] = _padded(read.items, read.offsets, width)
             if read.behaviours is not None:
-                of_items = _padded(read.behaviours, read.offsets, width)[0]
-                columns[BEHAVIOUR + config["LIST_SUFFIX"]] = of_items
+                padded = _padded(read.behaviours, read.offsets, width)[0]
+                columns[BEHAVIOUR + config["LIST_SUFFIX"]] = padded
         self.interactions = Interaction(columns)
 
     def __len__(self):
         return len(self.length)
 
     def batches(self, batch_size):
-        """Row numbers of each batch, histories of like length together, as evaluation has them."""
+        """Splits row indices into batches of histories of similar length, as in evaluation."""
         return torch.argsort(self.length, stable=True).split(batch_size)
 
     def earlier_of(self, rows):
-        """Places in `rows` and items of their histories, shape: [n_earlier] each, int64."""
-        histories = gathered(self.asked.sequences, rows.numpy())
+        """Returns (index into `rows`, item id) of all seen items, shape: [n_seen] each, int64."""
+        histories = selected(self.requests.sequences, rows.numpy())
         place = np.repeat(np.arange(len(rows)), np.diff(histories.offsets))
         return torch.from_numpy(place), torch.from_numpy(histories.items)
 
 
-def gathered(sequences, rows):
-    """The sequences of some rows, in their order.
+def selected(sequences, rows):
+    """Returns the sequences with the given indices.
 
     Args:
-        sequences (UserSequences): n of them.
-        rows (np.ndarray): shape: [m], int64.
+        sequences (UserSequences): n sequences.
+        rows (np.ndarray): indices, shape: [m], int64.
 
     Returns:
-        UserSequences: m of them.
+        UserSequences: m sequences, in the order of `rows`.
     """
     start, size = sequences.offsets[rows], sequences.offsets[rows + 1] - sequences.offsets[rows]
     offsets = np.append(0, np.cumsum(size))
@@ -119,7 +119,7 @@ def gathered(sequences, rows):
 
 
 def _padded(values, offsets, width):
-    """The last values of each row, 0 pads on the right, shape: [B, width], and their number, shape: [B]; int64."""
+    """The last values of each row, 0 pads on the right, shape: [B, width]; their counts, shape: [B]; both int64."""
     size = np.diff(offsets)
     length = np.minimum(size, width)
     place = (offsets[1:] - length)[:, None] + np.arange(width)

@@ -1,6 +1,6 @@
-"""recbole_unirep.serving.index: vectors of all items in a faiss index, for the largest inner products.
+"""recbole_unirep.serving.index: faiss index of item vectors, to search the largest inner products.
 
-`faiss` compares all vectors, `hnsw` walks a graph of near ones and misses some, which is what makes it fast.
+`faiss` compares all vectors. `hnsw` searches a graph of neighbours: faster, but it may miss items.
 
 Reference:
     Matthijs Douze et al. "The Faiss library", arXiv:2401.08281.
@@ -12,16 +12,16 @@ import faiss
 import numpy as np
 import torch
 
-NEIGHBOURS, EF_CONSTRUCTION, EFFORT = 32, 40, 128  # M, efConstruction, the least efSearch
+NEIGHBOURS, EF_CONSTRUCTION, MIN_EF_SEARCH = 32, 40, 128  # M, efConstruction, minimum of efSearch
 INDEXES = ("faiss", "hnsw")
 
 
 class ItemIndex:
-    """Items by inner product.
+    """Index that finds items by inner product.
 
     Args:
-        table (Tensor): row 0 is padding's, shape: [n_items, H].
-        kind (str): out of INDEXES.
+        table (Tensor): item vectors, row 0 is padding, shape: [n_items, H].
+        kind (str): one of INDEXES.
     """
 
     def __init__(self, table, kind):
@@ -38,19 +38,19 @@ class ItemIndex:
         return self.index.ntotal
 
     def search(self, states, n):
-        """The items of the largest inner products, up to rounding.
+        """Finds the items with the largest inner products, up to rounding.
 
         Args:
-            states (Tensor): shape: [B, H].
-            n (int): at most the number of items.
+            states (Tensor): query vectors, shape: [B, H].
+            n (int): items per query, at most the number of items.
 
         Returns:
-            tuple[Tensor, Tensor]: products in falling order, -inf where fewer were found, shape: [B, n], float32; item
-            ids, 0 there, shape: [B, n], int64.
+            tuple[Tensor, Tensor]: products in descending order, float32, and item ids, int64, shape: [B, n] each. If
+            fewer items are found, the rest is -inf with item id 0.
         """
         parameters = None
         if not self.is_exact:
-            parameters = faiss.SearchParametersHNSW(efSearch=max(EFFORT, 2 * n))
+            parameters = faiss.SearchParametersHNSW(efSearch=max(MIN_EF_SEARCH, 2 * n))
         products, place = self.index.search(_array(states), n, params=parameters)
         products = np.where(place < 0, -np.inf, products).astype(np.float32)
         return torch.from_numpy(products).to(states.device), torch.from_numpy(place + 1).to(states.device)

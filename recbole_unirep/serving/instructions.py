@@ -1,17 +1,17 @@
-"""recbole_unirep.serving.instructions: training data of a language model that writes the IDs of a bundle.
+"""recbole_unirep.serving.instructions: exports training data for a language model that generates semantic IDs.
 
-    train.jsonl           task, prompt and response of each line
-    valid.jsonl, test.jsonl   the held-out targets: user, item, prompt and response of the task `sequence`
-    id_tokens.json        the tokens that semantic IDs are written in, to be added to a vocabulary
-    semantic_ids.json     each item's tokens, item by item: all that decoding may write
-    manifest.json         where from, how many lines of each task, sha256 of each file
+    train.jsonl           task, prompt and response per line
+    valid.jsonl, test.jsonl   held-out targets: user, item, prompt and response of the task `sequence`
+    id_tokens.json        tokens of the codes, to be added to the vocabulary, level by level
+    semantic_ids.json     ID tokens per item; decoding may generate only these
+    manifest.json         dataset and tokenizer, lines per task, sha256 of each file
 
 Reference:
     Bowen Zheng et al. "Adapting Large Language Models by Integrating Collaborative Semantics for Recommendation"
         (LC-Rec), ICDE 2024, arXiv:2311.09049 (tasks that join titles and IDs in both directions).
     Xiaoyu Kong et al. "MiniOneRec", arXiv:2510.24431; Zhanyu Liu et al. "OneRec-Think", arXiv:2510.11639.
 
-The wording is ours. Titles are those of the `.item` file; what has none has no part in the tasks that need one.
+The wording is ours. Titles come from the `.item` file. Tasks that need a title skip items without one.
 """
 
 import json
@@ -30,7 +30,7 @@ from recbole_unirep.semantic_ids.ids import SemanticIds, is_numbered, read_recor
 from recbole_unirep.settings.arguments import join_arguments
 from recbole_unirep.version import __version__
 
-TASKS = {  # prompts of a task, one of which is drawn for each line, and what answers them
+TASKS = {  # task: (prompts, one drawn per line; response)
     "sequence": (
         (
             "Someone took these items, oldest first: {ids}. Which item comes next?",
@@ -62,26 +62,26 @@ def export_instructions(bundle, out, max_history, overwrite, keys):
     """Writes the training data of a language model.
 
     Args:
-        bundle (str or Path): its folder.
-        out (str or Path): the folder to write.
-        max_history (int): most items in a history.
-        overwrite (bool): whether an export that is already there is replaced.
-        keys (dict[str, str]): texts of config keys: dataset, seed, data and split.
+        bundle (str or Path): folder of the bundle of semantic IDs.
+        out (str or Path): folder to create.
+        max_history (int): maximum number of items in a history.
+        overwrite (bool): True replaces an existing export.
+        keys (dict[str, str]): config keys with their values as text: dataset, seed, data and split.
 
     Returns:
-        dict[str, dict[str, int]]: lines of each task, by split.
+        dict[str, dict[str, int]]: number of lines per split and task.
 
     Raises:
-        FileExistsError: the folder already exists and `overwrite` is False, or holds something else.
-        FileNotFoundError: the folder holds no bundle, or the dataset is missing.
-        ValueError: a key can't be used, or the bundle lacks items of the dataset.
+        FileExistsError: `out` exists and `overwrite` is False, or `out` is not an export.
+        FileNotFoundError: `bundle` holds no bundle, or the dataset is missing.
+        ValueError: a key or the bundle does not fit this export, or the bundle lacks items of the dataset.
     """
     semantic_ids, record = SemanticIds.load(bundle), read_record(bundle)
     check_place(out, overwrite)
     if is_numbered(record) and (semantic_ids.codes[:, :-1] < 0).any():
         raise ValueError(
-            f"IDs of {bundle} end early and then have a number that tells equal ones apart, which no text of "
-            f"tokens says: make the bundle with another policy for collisions, such as leave"
+            f"IDs of {bundle} end early and are followed by a number that tells equal IDs apart, which tokens cannot "
+            f"express: create the bundle with another policy for collisions, such as leave"
         )
     with RunLog(speaks=False):
         config = Config("SASRec", arguments=join_arguments(keys))
@@ -114,16 +114,16 @@ def export_instructions(bundle, out, max_history, overwrite, keys):
 
 
 def id_tokens(codebook_sizes):
-    """The token of each code of each level, level by level, list of list of str."""
+    """Returns the token of each code, one list of str per level."""
     return [[f"<{level}_{code}>" for code in range(size)] for level, size in enumerate(codebook_sizes, start=1)]
 
 
 class _Lines:
-    """Lines of the files.
+    """Generates the lines of the files.
 
     Attributes:
-        items (np.ndarray): token of each item id, row 0 pads.
-        written (list of list of str): tokens of each item's ID.
+        items (np.ndarray): item token per item id, row 0 pads, shape: [n_items], str.
+        written (list of list of str): ID tokens per item id, empty for padding.
     """
 
     def __init__(self, config, data, semantic_ids, max_history):
@@ -135,8 +135,8 @@ class _Lines:
         missing = [item for item in self.items[1:] if item not in semantic_ids.row]
         if missing:
             raise ValueError(
-                f"the bundle lacks {len(missing)} of {len(self.items) - 1} items, {str(missing[0])!r} first: make it "
-                f"of this dataset by unirep tokenize"
+                f"the bundle lacks {len(missing)} of {len(self.items) - 1} items, {str(missing[0])!r} first: create it "
+                f"from this dataset with unirep tokenize"
             )
         tokens = id_tokens(semantic_ids.codebook_sizes)
         rows = [semantic_ids.codes[semantic_ids.row[item]] for item in self.items[1:]]
@@ -145,7 +145,7 @@ class _Lines:
         self.seed = config["seed"]
 
     def training(self):
-        """Lines of all tasks, those of items first."""
+        """Yields training lines of all tasks: first one set per item, then one per target of a user."""
         draw = np.random.default_rng(self.seed)
         for item in range(1, self.n_training_items):
             if self.titles[item]:
@@ -162,7 +162,7 @@ class _Lines:
                     yield self._line("titles_to_id", draw, history, items[place])
 
     def held_out(self, targets):
-        """Lines of a split's targets, all with the task's first prompt."""
+        """Yields one `sequence` line per target of a split, always with the first prompt."""
         users, places = targets.targets.users.tolist(), targets.targets.positions.tolist()
         for user, place, item in zip(users, places, targets.targets.items.tolist()):
             history = self.sequences.of(user)[max(0, place - self.max_history) : place].tolist()
@@ -182,7 +182,7 @@ class _Lines:
 
 
 def _write(path, lines):
-    """Writes JSON lines: how many of each task."""
+    """Writes JSON lines; returns the number of lines per task."""
     counts = Counter()
     with open(path, "w", encoding="utf-8") as file:
         for line in lines:

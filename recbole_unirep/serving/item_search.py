@@ -1,16 +1,16 @@
-"""recbole_unirep.serving.item_search: items found by words of their titles or tokens."""
+"""recbole_unirep.serving.item_search: finds items by words of their titles or tokens."""
 
 import unicodedata
 
-START, WORD, WITHIN = range(3)  # how good a match is, best first; the token itself stands before all
+START, WORD, WITHIN = range(3)  # quality of a match, best first; an exact token comes before all
 
 
 class ItemSearch:
-    """Items of a catalogue, found as someone types.
+    """Search over the items of a catalogue, for use while the user types.
 
     Args:
         tokens (sequence of str): item tokens, without padding, shape: [N].
-        titles (sequence of str): "" where an item has none, shape: [N].
+        titles (sequence of str): "" if an item has none, shape: [N].
     """
 
     def __init__(self, tokens, titles):
@@ -19,17 +19,17 @@ class ItemSearch:
         self._row = {token: row for row, token in enumerate(self.tokens)}
 
     def find(self, query, limit):
-        """Items that hold every word of the query, whatever the case and the accents.
+        """Finds items that contain every word of the query, ignoring case and accents.
 
-        The item of that token first, then titles that begin with the query, those in which each word begins a word,
-        others; shorter ones before longer ones.
+        Order: the item whose token is the query, titles that start with the query, titles in which each query word
+        starts a word, all other matches. Within each group shorter titles come first.
 
         Args:
-            query (str): "" for all items, in their order.
-            limit (int): how many at most.
+            query (str): "" for all items in catalogue order.
+            limit (int): maximum number of items to return.
 
         Returns:
-            tuple[list[int], int]: their places in the catalogue, and how many there are.
+            tuple[list[int], int]: row indices of the items, and the total number of matches.
         """
         words = folded(query).split()
         if not words:
@@ -50,6 +50,6 @@ class ItemSearch:
 
 
 def folded(text):
-    """A text without case and accents."""
+    """Returns the text in lower case without accents."""
     parts = unicodedata.normalize("NFKD", text.casefold())
     return "".join(part for part in parts if not unicodedata.combining(part))

@@ -1,13 +1,13 @@
-"""recbole_unirep.serving.language_model: a causal language model of Hugging Face that writes semantic IDs.
+"""recbole_unirep.serving.language_model: recommends with a Hugging Face causal language model that generates IDs.
 
 Reference:
-    As `recbole_unirep.serving.instructions`, which writes what such a model is tuned on and what is read here.
+    See `recbole_unirep.serving.instructions`, which exports the data to tune such a model and the files read here.
 
-The model's vocabulary gets a token for each code. Decoding is the beam search of the other generative models: a prompt
-is read once, each beam of it has a copy of its keys and values, only tokens of the level that comes next are looked at,
-and every beam is the ID of an item.
+The model's vocabulary gets one token per code. Decoding is the beam search of the other generative models: each prompt
+is encoded once, each beam has a copy of its keys and values, and only tokens of the next level are candidates, so every
+beam is the ID of an item.
 
-Shapes: B prompts, S tokens of a prompt, n beams of each, K codes of a level.
+Shapes: B prompts, S tokens of a prompt, n beams per prompt, K codes of a level.
 """
 
 import json
@@ -22,12 +22,12 @@ from recbole_unirep.generation.beam_search import beam_search
 from recbole_unirep.generation.trie import PrefixTrie, close_codes
 
 
-class Written(NamedTuple):
-    """What a model writes after a prompt.
+class GeneratedItems(NamedTuple):
+    """Items whose IDs a model generates for one prompt.
 
     Attributes:
-        items (list of str): best first; items that share an ID stand side by side, with one score.
-        scores (list of float): log-likelihoods of their IDs among the codes of each level.
+        items (list of str): item tokens, best first; items that share an ID are adjacent and have the same score.
+        scores (list of float): log-likelihoods of their IDs, normalized over the codes of each level.
     """
 
     items: list
@@ -38,22 +38,22 @@ class IDLanguageModel:
     """A language model with tokens for semantic IDs.
 
     Args:
-        model (transformers PreTrainedModel): causal, its embeddings as many as the tokenizer's tokens.
-        tokenizer (transformers PreTrainedTokenizerBase): it knows the ID tokens.
-        levels (list of list of str): the ID tokens, level by level.
-        ids (dict): item token to the tokens of its ID.
+        model (transformers PreTrainedModel): causal model with an embedding for every token of the tokenizer.
+        tokenizer (transformers PreTrainedTokenizerBase): tokenizer that contains the ID tokens.
+        levels (list of list of str): ID tokens per level.
+        ids (dict): ID tokens of each item token.
 
     Raises:
-        ValueError: an ID token is none of the tokenizer's.
+        ValueError: the tokenizer lacks an ID token, or an eos_token although some IDs end early.
     """
 
     def __init__(self, model, tokenizer, levels, ids):
         self.model, self.tokenizer, self.items = model.eval(), tokenizer, list(ids)
         numbers = [[tokenizer.convert_tokens_to_ids(token) for token in level] for level in levels]
-        for level, of_level in zip(levels, numbers):
-            for token, number in zip(level, of_level):
+        for level, level_numbers in zip(levels, numbers):
+            for token, number in zip(level, level_numbers):
                 if number is None or number == tokenizer.unk_token_id:
-                    raise ValueError(f"{token} is no token of the tokenizer: read it by IDLanguageModel.load")
+                    raise ValueError(f"{token} is not in the tokenizer: load the model with IDLanguageModel.load")
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         code_of = [{token: code for code, token in enumerate(level)} for level in levels]
@@ -64,28 +64,26 @@ class IDLanguageModel:
         closed = close_codes(codes, [len(level) for level in levels])
         end = tokenizer.eos_token_id
         if end is None and any(len(tokens) < len(levels) for tokens in ids.values()):
-            raise ValueError("some IDs end early and the tokenizer has no eos_token that could end them: give it one")
+            raise ValueError("some IDs end early and the tokenizer has no eos_token to end them: set eos_token")
         has_end = [size > len(level) for size, level in zip(closed.codebook_sizes, levels)]
-        self.level_tokens = [
-            torch.tensor([*of_level, *([end] if ends else [])]) for of_level, ends in zip(numbers, has_end)
-        ]
+        self.level_tokens = [torch.tensor([*level, *([end] if ends else [])]) for level, ends in zip(numbers, has_end)]
         self.trie = PrefixTrie(closed)
 
     @classmethod
     def load(cls, name, instructions, device="cpu"):
-        """Reads a model and what `unirep export --format=instructions` wrote; tokens that it lacks are added.
+        """Loads a model and an export of `unirep export --format=instructions`; adds missing ID tokens.
 
         Args:
-            name (str or Path): folder or name of a causal model of Hugging Face.
-            instructions (str or Path): the export's folder.
-            device (str or torch.device): where the model goes.
+            name (str or Path): folder or name of a Hugging Face causal model.
+            instructions (str or Path): folder of the export.
+            device (str or torch.device): device of the model.
 
         Returns:
-            IDLanguageModel: of new embeddings for tokens that were added: tune it before it is asked.
+            IDLanguageModel: embeddings of added tokens are untrained: tune the model before you use it.
 
         Raises:
-            FileNotFoundError, ValueError: the export can't be read.
-            OSError: there is no such model.
+            FileNotFoundError, ValueError: the export is missing or damaged.
+            OSError: the model does not exist.
         """
         folder = Path(instructions)
         read_manifest(folder)
@@ -99,30 +97,30 @@ class IDLanguageModel:
 
     @torch.no_grad()
     def recommend(self, prompts, k=10, num_beams=50, prompts_at_once=8):
-        """The items whose IDs are most likely after each prompt.
+        """Recommends the items with the most likely IDs for each prompt.
 
         Args:
-            prompts (list of str): as the instructions write them.
-            k (int): items of each.
-            num_beams (int): IDs that the search keeps, at least k.
-            prompts_at_once (int): prompts that are read together; each has num_beams copies of what was read.
+            prompts (list of str): prompts in the wording of the instructions.
+            k (int): number of items per prompt.
+            num_beams (int): IDs kept by the beam search, at least k.
+            prompts_at_once (int): prompts per batch; memory holds num_beams copies of each prompt's keys and values.
 
         Returns:
-            list of Written: one a prompt.
+            list of GeneratedItems: one per prompt.
 
         Raises:
-            ValueError: there is no prompt, one is longer than the model reads, or fewer beams than items are asked for.
+            ValueError: no prompt is given, one is empty or too long for the model, or num_beams is less than k.
         """
         if not prompts or not all(prompts):
-            raise ValueError("a prompt is empty: give texts as the instructions have them")
+            raise ValueError("a prompt is empty: give prompts in the wording of the instructions")
         if num_beams < k:
-            raise ValueError(f"num_beams={num_beams} finds fewer items than k={k} asks for: raise num_beams")
-        written = []
+            raise ValueError(f"num_beams={num_beams} finds fewer items than k={k}: raise num_beams")
+        generated = []
         for first in range(0, len(prompts), prompts_at_once):
             decoder = _Decoder(self, prompts[first : first + prompts_at_once])
             leaf, score = beam_search(decoder, self.trie, num_beams)
-            written += [self._items(*row, k) for row in zip(leaf.tolist(), score.tolist())]
-        return written
+            generated += [self._items(*row, k) for row in zip(leaf.tolist(), score.tolist())]
+        return generated
 
     def _items(self, leaves, scores, k):
         found = []
@@ -130,16 +128,16 @@ class IDLanguageModel:
             if score > -torch.inf and len(found) < k:
                 rows = (self.trie.leaf == leaf).nonzero()[:, 0].tolist()
                 found += [(self.items[row], score) for row in rows]
-        return Written([item for item, _ in found[:k]], [score for _, score in found[:k]])
+        return GeneratedItems([item for item, _ in found[:k]], [score for _, score in found[:k]])
 
 
 class _Decoder:
-    """Prompts that were read, see `generation.beam_search.Decoder`."""
+    """Decoder over a batch of prompts, see `generation.beam_search.Decoder`."""
 
-    n_kept = 0  # what a prefix keeps is the model's own matter
+    n_kept = 0  # the model stores its own keys and values
 
     def __init__(self, language_model, prompts):
-        self.own, self.model = language_model, language_model.model
+        self.language_model, self.model = language_model, language_model.model
         tokenizer = language_model.tokenizer
         tokenizer.padding_side = "left"
         self.prompts = tokenizer(prompts, return_tensors="pt", padding=True).to(self.model.device)
@@ -147,7 +145,7 @@ class _Decoder:
         if n_most is not None and n_tokens + len(language_model.level_tokens) > n_most:
             raise ValueError(
                 f"a prompt has {n_tokens} tokens and an ID up to {len(language_model.level_tokens)}, the model reads "
-                f"{n_most}: shorten the history"
+                f"at most {n_most}: shorten the history"
             )
 
     def __len__(self):
@@ -161,15 +159,15 @@ class _Decoder:
     def step(self, parent, code):
         device = self.is_read.device
         first = self.n_prefixes * torch.arange(len(parent), device=device)[:, None]
-        row = (first + parent).flatten()  # of the prefixes so far, [B * n]
+        row = (first + parent).flatten()  # batch row of each parent, [B * n]
         self.past.batch_select_indices(row)
         self.is_read = torch.cat([self.is_read[row], self.is_read.new_ones(len(row), 1)], dim=1)
-        token = self.own.level_tokens[self.level].to(device)[code].flatten()[:, None]
+        token = self.language_model.level_tokens[self.level].to(device)[code].flatten()[:, None]
         self.level, self.n_prefixes = self.level + 1, parent.shape[1]
         return self._logits(token)
 
     def _logits(self, tokens):
-        """Of the codes of the level that comes next, shape: [B, n, K]."""
+        """Logits of the next level's codes after `tokens`, shape: [B, n, K]."""
         place = (self.is_read.cumsum(dim=1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
         output = self.model(
             input_ids=tokens,
@@ -179,5 +177,5 @@ class _Decoder:
             use_cache=True,
         )
         self.past = output.past_key_values
-        of_level = self.own.level_tokens[self.level].to(tokens.device)
-        return output.logits[:, -1, of_level].unflatten(0, (-1, self.n_prefixes))
+        level_tokens = self.language_model.level_tokens[self.level].to(tokens.device)
+        return output.logits[:, -1, level_tokens].unflatten(0, (-1, self.n_prefixes))

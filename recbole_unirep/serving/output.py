@@ -1,4 +1,4 @@
-"""recbole_unirep.serving.output: recommendations as a file, written bit by bit and moved to its place when whole."""
+"""recbole_unirep.serving.output: writes recommendations to a file, which appears once it is complete."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ COLUMNS = ("user", "rank", "item", "title", "score")
 
 
 def lines_of(recommendation):
-    """Values of COLUMNS of each item; `user` is None where there is none."""
+    """Yields the values of COLUMNS per item; `user` is None if the history has no user."""
     ranks = range(1, len(recommendation.items) + 1)
     return zip(
         (recommendation.user for _ in ranks), ranks, recommendation.items, recommendation.titles, recommendation.scores
@@ -21,11 +21,11 @@ def lines_of(recommendation):
 
 
 def table(rows, has_users):
-    """Recommendations as a table for the terminal, one line per item.
+    """Formats recommendations as a table for the terminal, one line per item.
 
     Args:
         rows (iterable of Recommendation): the recommendations.
-        has_users (bool): whether the first column shows the user.
+        has_users (bool): True adds a first column with the user.
 
     Returns:
         str: the table.
@@ -54,7 +54,7 @@ def _json_lines(path):
 
 
 def _parquet(path):
-    from recbole_unirep.serving.parquet import parquet_file  # pyarrow may be missing where nobody asks for it
+    from recbole_unirep.serving.parquet import parquet_file  # pyarrow is needed only for .parquet
 
     return parquet_file(path, COLUMNS, lines_of)
 
@@ -63,12 +63,15 @@ FILES = {".csv": _csv, ".jsonl": _json_lines, ".parquet": _parquet}
 
 
 def check_out(out):
-    """Finds out whether a file can be written, before anything is computed.
+    """Checks that a file can be written, before anything is computed.
+
+    Args:
+        out (str or Path): path of the file.
 
     Raises:
-        ValueError: its ending is unknown, or a folder lies there.
-        FileNotFoundError: there is no such folder.
-        ImportError: .parquet is asked for and pyarrow is not installed.
+        ValueError: the file ending is unknown, or `out` is a folder.
+        FileNotFoundError: the folder of `out` does not exist.
+        ImportError: `out` ends in .parquet and pyarrow is not installed.
     """
     path = Path(out)
     if path.suffix not in FILES:
@@ -76,20 +79,20 @@ def check_out(out):
     if path.is_dir():
         raise ValueError(f"out={out} is a folder: name a file")
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"out={out}: there is no folder {path.parent}: make it, or name another")
+        raise FileNotFoundError(f"out={out}: there is no folder {path.parent}: create it, or choose another")
     if path.suffix == ".parquet":
         import recbole_unirep.serving.parquet  # noqa: F401
 
 
 @contextmanager
 def recommendation_file(out):
-    """A file that appears when the block has ended well, and not at all otherwise.
+    """Context of a file that appears only if the block ends without an exception.
 
     Args:
-        out (str or Path): see `check_out`.
+        out (str or Path): path of the file, see `check_out`.
 
     Yields:
-        callable: appends a Recommendation.
+        callable: appends one Recommendation.
     """
     path = Path(out)
     with whole(path, shared=True) as partial, FILES[path.suffix](partial) as write:

@@ -1,6 +1,6 @@
-"""recbole_unirep.serving.page: the page of `unirep serve`, which needs nothing else: no network, no other file.
+"""recbole_unirep.serving.page: the self-contained web page of `unirep serve`: no external files, no other hosts.
 
-What the service says, titles above all, is put into the page as text and never as HTML.
+The script inserts answers of the service, such as titles, as text and never as HTML.
 """
 
 import base64
@@ -74,9 +74,9 @@ BODY = """
 <h2 id="recommended">Recommended</h2>
 <div class="controls"><label>How many
 <select id="k"><option>5</option><option selected>10</option><option>20</option><option>50</option></select></label>
-<label><input type="checkbox" id="keep"> items of the history too</label></div>
+<label><input type="checkbox" id="keep"> include items of the history</label></div>
 <p id="error" role="alert" hidden></p>
-<p class="faint" id="of" aria-live="polite">Pick an item, and the best next ones stand here.</p>
+<p class="faint" id="of" aria-live="polite">Pick an item to see recommendations.</p>
 <ol id="best" aria-label="Recommended items"></ol>
 </section>
 </main>
@@ -175,7 +175,7 @@ async function recommend() {
   else if (picked.length) asked.items = picked.map(item => item.item);
   else {
     at("best").replaceChildren();
-    at("of").textContent = "Pick an item, and the best next ones stand here.";
+    at("of").textContent = "Pick an item to see recommendations.";
     return;
   }
   at("best").classList.add("waiting");
@@ -249,7 +249,7 @@ PAGE = f"""<!DOCTYPE html>
 </body>
 </html>
 """
-# Only this script and this style; no other site, no frame around it.
+# Allows only this script and this style, no other hosts, no embedding in frames.
 POLICY = (
     f"default-src 'none'; script-src {_hash(SCRIPT)}; style-src {_hash(CSS)}; connect-src 'self'; img-src data:; "
     f"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

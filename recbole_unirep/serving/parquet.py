@@ -1,4 +1,4 @@
-"""recbole_unirep.serving.parquet: recommendations as an Apache Parquet file, by pyarrow."""
+"""recbole_unirep.serving.parquet: writes recommendations as an Apache Parquet file with pyarrow."""
 
 from contextlib import contextmanager
 
@@ -12,20 +12,20 @@ except ImportError as error:
     ) from error
 
 TYPES = (pyarrow.string(), pyarrow.int32(), pyarrow.string(), pyarrow.string(), pyarrow.float32())
-LINES_OF_GROUP = 131_072  # that are held until they are written
+LINES_PER_GROUP = 131_072  # lines held in memory until a row group is written
 
 
 @contextmanager
 def parquet_file(path, columns, lines_of):
-    """A file with a row an item.
+    """Context of a Parquet file with one row per item.
 
     Args:
-        path (Path): the file.
-        columns (sequence of str): their names, of TYPES.
-        lines_of (callable): a Recommendation to its lines.
+        path (Path): path of the file.
+        columns (sequence of str): column names, in the order of TYPES.
+        lines_of (callable): returns the rows of a Recommendation.
 
     Yields:
-        callable: appends a Recommendation.
+        callable: appends one Recommendation.
     """
     schema, lines = pyarrow.schema(list(zip(columns, TYPES))), []
 
@@ -37,7 +37,7 @@ def parquet_file(path, columns, lines_of):
 
     def write(recommendation):
         lines.extend(lines_of(recommendation))
-        if len(lines) >= LINES_OF_GROUP:
+        if len(lines) >= LINES_PER_GROUP:
             flush()
 
     with ParquetWriter(path, schema) as writer:

@@ -1,4 +1,4 @@
-"""recbole_unirep.serving.recommendation: what is recommended to one history, and tokens as numbers; numpy alone."""
+"""recbole_unirep.serving.recommendation: recommendations for one history and lookup of token ids; needs only numpy."""
 
 import bisect
 import difflib
@@ -6,17 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-NEIGHBOURS = 1000  # known names on either side of an unknown one among which a near one is looked for
+NEIGHBOURS = 1000  # names before and after an unknown one that are searched for a close match
 
 
 class Recommendation(NamedTuple):
     """The best items of one history.
 
     Attributes:
-        user (str or None): token of the user; None where a history has none.
+        user (str or None): user token; None if the history has no user.
         items (list of str): item tokens, best first.
-        titles (list of str): "" where the dataset has none.
-        scores (list of float): what evaluation ranks by.
+        titles (list of str): "" if an item has none.
+        scores (list of float): scores as in evaluation.
     """
 
     user: str | None
@@ -26,18 +26,18 @@ class Recommendation(NamedTuple):
 
 
 def ids_of(names, known, what):
-    """Numbers of items or users.
+    """Returns the ids of item or user tokens.
 
     Args:
-        names (iterable of str): their tokens.
-        known (mapping): number of each token; "[PAD]" has 0 and is nobody's.
-        what (str): what they are, for the message.
+        names (iterable of str): tokens.
+        known (mapping): id of each token; id 0 is padding, which counts as unknown.
+        what (str): 'items', 'users' or 'candidates', for the error message.
 
     Returns:
-        np.ndarray: shape: [n], int64.
+        np.ndarray: ids, shape: [n], int64.
 
     Raises:
-        ValueError: some are unknown.
+        ValueError: a token is unknown.
     """
     names = [str(name) for name in names]
     ids = np.array([known.get(name, 0) for name in names], dtype=np.int64)
@@ -45,14 +45,14 @@ def ids_of(names, known, what):
         unknown = list(dict.fromkeys(names[place] for place in np.flatnonzero(ids == 0)))
         raise ValueError(
             f"{len(unknown)} of {len(set(names))} {what} are not among the run's {len(known) - 1}, the first is "
-            f"'{unknown[0]}': {_near(unknown[0], known)}"
+            f"'{unknown[0]}': {_suggestion(unknown[0], known)}"
         )
     return ids
 
 
-def _near(name, known):
-    """What a name may have meant, looked for among its neighbours in alphabetical order."""
+def _suggestion(name, known):
+    """Suggests the closest known name among alphabetical neighbours, or else the first known name."""
     names = sorted(str(token) for token, number in known.items() if number)
     place = bisect.bisect(names, name)
     near = difflib.get_close_matches(name, names[max(0, place - NEIGHBOURS) : place + NEIGHBOURS], n=1)
-    return f"did you mean '{near[0]}'?" if near else f"known are such as '{names[0]}'"
+    return f"did you mean '{near[0]}'?" if near else f"a known one is '{names[0]}'"

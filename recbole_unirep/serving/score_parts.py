@@ -1,7 +1,7 @@
-"""recbole_unirep.serving.score_parts: what UniRep adds to the product of state and item, as arrays, by numpy alone.
+"""recbole_unirep.serving.score_parts: terms that UniRep adds to the product of state and item, computed with numpy.
 
-The same numbers as `model.score_bias` gives where a history ends; what it takes out of its own row in training is not
-there then. Names are the keys that ask for them.
+The values are those of `model.score_bias` at the last position of a history. Its corrections for training rows do not
+apply there. Each term has the name of its config key.
 
 Shapes: B histories, N item ids with padding, D dimensions.
 """
@@ -17,31 +17,31 @@ PARTS = {
 
 
 class ScoreParts:
-    """What is added to scores.
+    """Adds the score terms of an export.
 
     Args:
-        arrays (dict[str, np.ndarray]): those of PARTS in use. Under the name of each key its weight, shape: [], of
-            'transition_bias' one for the last item, the one before, ..., shape: [W], float32; followers of item i are
-            the entries `follower_offsets[i]` to `follower_offsets[i + 1]`; `directions` are of length 1 or 0, shape:
-            [N, D], float32; `log_counts`, shape: [N], float32.
+        arrays (dict[str, np.ndarray]): arrays in PARTS of the terms in use. The array named like its term is the
+            weight, shape: [], float32; 'transition_bias' has one weight for the last item, the one before, ..., shape:
+            [W]. Followers of item i are entries `follower_offsets[i]` to `follower_offsets[i + 1]`. `directions` have
+            length 1 or 0, shape: [N, D], float32; `log_counts`, shape: [N], float32.
 
     Raises:
-        ValueError: an array is missing, or one is there that is not known.
+        ValueError: an array is missing or unknown.
     """
 
     def __init__(self, arrays):
         self.names = [name for name in PARTS if name in arrays]
         wanted = {array for name in self.names for array in PARTS[name]}
         if wanted != arrays.keys():
-            raise ValueError(f"score additions hold {sorted(arrays)}, wanted are {sorted(wanted)}: export the run anew")
+            raise ValueError(f"score additions are {sorted(arrays)}, expected {sorted(wanted)}: export the run again")
         self.arrays = arrays
 
     def add_to(self, scores, histories):
-        """Adds in place.
+        """Adds all terms to `scores` in place.
 
         Args:
-            scores (np.ndarray): of all item ids, shape: [B, N], float64.
-            histories (list of np.ndarray): item ids that each history's model reads, oldest first, int64.
+            scores (np.ndarray): scores of all item ids, shape: [B, N], float64.
+            histories (list of np.ndarray): item ids of each history that the model reads, oldest first, int64.
         """
         for row, read in zip(scores, histories):
             for name in self.names:

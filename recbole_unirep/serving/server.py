@@ -1,4 +1,4 @@
-"""recbole_unirep.serving.server: a run or an export served by uvicorn."""
+"""recbole_unirep.serving.server: serves a run or an export with uvicorn."""
 
 import ipaddress
 import os
@@ -17,30 +17,30 @@ except ImportError as error:
         f"unirep serve needs uvicorn ({error}): install it with pip install 'recbole-unirep[serve]'"
     ) from error
 
-CONNECTIONS, SECONDS_TO_END = 256, 5
+MAX_CONNECTIONS, SHUTDOWN_SECONDS = 256, 5
 
 
 def serve_folder(folder, host, port, options, logs_requests=False):
-    """Serves a run, or an export, until it is interrupted.
+    """Serves a run or an export until the process is interrupted.
 
     Args:
-        folder (str or Path): of either.
-        host (str): a name or an address.
-        port (int): 0 is any free one.
-        options (dict[str, str]): `index`, `data_path` and settings of ranking, for a run.
-        logs_requests (bool): whether each request is logged.
+        folder (str or Path): folder of the run or export.
+        host (str): host name or address.
+        port (int): 0 for any free port.
+        options (dict[str, str]): only for a run: `index`, `data_path` and ranking settings.
+        logs_requests (bool): True logs each request.
 
     Raises:
-        FileNotFoundError: the folder holds neither.
-        ValueError: an export is given options, or it recommends nothing.
+        FileNotFoundError: the folder holds neither a run nor an export.
+        ValueError: options are given for an export, or the export has no scores.
         OSError: the port can't be opened.
-        KeyboardInterrupt: it was interrupted.
+        KeyboardInterrupt: the process was interrupted.
     """
     is_export = (Path(folder) / MANIFEST).is_file()
     if is_export and options:
         raise ValueError(f"--{next(iter(options))} is for a run, and {folder} is an export: leave it out")
     with listening_socket(host, port) as listener:
-        recommender = _exported(folder) if is_export else _of_run(folder, dict(options))
+        recommender = _load_export(folder) if is_export else _load_run(folder, dict(options))
         service, name = app(recommender), model_name(recommender)
         if not _is_loopback(listener.getsockname()[0]):
             print(
@@ -55,24 +55,24 @@ def serve_folder(folder, host, port, options, logs_requests=False):
             log_level="info" if logs_requests else "error",
             access_log=logs_requests,
             lifespan="off",
-            limit_concurrency=CONNECTIONS,
-            timeout_graceful_shutdown=SECONDS_TO_END,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             server_header=False,
         )
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def _exported(folder):
-    from recbole_unirep.serving.exported import ExportedRecommender  # onnxruntime may be missing where a run is served
+def _load_export(folder):
+    from recbole_unirep.serving.exported import ExportedRecommender  # onnxruntime is needed only for exports
 
     recommender = ExportedRecommender(folder)
     if recommender.manifest["encoder"] is None:
-        raise ValueError(f"{folder} recommends nothing; {recommender.manifest['scores']}")
+        raise ValueError(f"{folder} cannot recommend; {recommender.manifest['scores']}")
     return recommender
 
 
-def _of_run(folder, options):
-    require_recbole()  # an export is served without it
+def _load_run(folder, options):
+    require_recbole()  # an export does not need it
     from recbole_unirep.runs.log import RunLog
     from recbole_unirep.serving.recommender import Recommender
 
@@ -82,28 +82,30 @@ def _of_run(folder, options):
 
 
 def listening_socket(host, port):
-    """A socket that listens, so that a port that is taken is known before a model is read.
+    """Opens a listening socket, so that an occupied port is reported before the model is loaded.
 
     Args:
-        host (str): a name or an address, IPv4 or IPv6.
-        port (int): 0 for any that is free.
+        host (str): host name or address, IPv4 or IPv6.
+        port (int): 0 for any free port.
 
     Returns:
-        socket.socket: whoever connects waits until it is served.
+        socket.socket: connections wait in its queue until the server starts.
 
     Raises:
-        OSError: the host is no address of this machine, or the port is taken or not allowed.
+        OSError: the host is not an address of this machine, or the port is occupied or not allowed.
     """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError) as error:
-        raise OSError(f"host={host} is no address ({error}): name one of this machine, or leave --host out") from error
+        raise OSError(
+            f"host={host} is not an address ({error}): use one of this machine, or leave --host out"
+        ) from error
     try:
         listener = socket.create_server(address[:2], family=family)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else error  # without what create_server adds to it
+        reason = os.strerror(error.errno) if error.errno else error  # without the details that create_server appends
         raise OSError(f"host={host} port={port} can't be opened ({reason}): choose another --port") from error
-    # asyncio does so for connections of sockets of its own; without it each answer waits 40 ms for the client's ACK
+    # asyncio sets TCP_NODELAY only for sockets that it opens; without it each answer waits 40 ms for the client's ACK
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 

@@ -1,12 +1,12 @@
-"""recbole_unirep.serving.service: a recommender over HTTP, by FastAPI.
+"""recbole_unirep.serving.service: HTTP API of a recommender, built with FastAPI.
 
-    GET  /                          the page
-    GET  /items?query=..&limit=20   items by words of title or token: {"items": [{"item", "title"}], "found"}
+    GET  /                          the web page
+    GET  /items?query=..&limit=20   items that match words of title or token: {"items": [{"item", "title"}], "found"}
     POST /recommend                 {"items": [..]} or {"user": ".."}, "k", "candidates", "keep_earlier":
                                     {"user", "recommendations": [{"rank", "item", "title", "score"}]}
     GET  /health                    {"status", "model", "items", "users", "version"}
 
-What is wrong with a request is said by a status of 4xx and {"error": one line}. Every request is bounded.
+A bad request gets a 4xx status and {"error": one line}. Size and duration of every request are limited.
 """
 
 import asyncio
@@ -27,29 +27,29 @@ except ImportError as error:
         f"unirep serve needs fastapi ({error}): install it with pip install 'recbole-unirep[serve]'"
     ) from error
 
-BYTES, SECONDS = 2**20, 20  # of a request's body, and until it is there
-BYTES_THROWN_AWAY = 2**24  # of a body that is too large, so that whoever sends it reads the answer
-ITEMS, CANDIDATES, MOST, FOUND = 1_000, 20_000, 1_000, 100  # of a history, a list, recommended, found
-QUERY = 200  # characters
+MAX_BYTES, MAX_SECONDS = 2**20, 20  # size of a request's body; time to receive it
+MAX_BYTES_DISCARDED = 2**24  # of a too large body, read on so that the client gets the answer
+MAX_ITEMS, MAX_CANDIDATES, MAX_K, MAX_FOUND = 1_000, 20_000, 1_000, 100  # per request
+MAX_QUERY = 200  # characters
 KEYS = ("items", "user", "k", "candidates", "keep_earlier")
 LOG = logging.getLogger(__name__)
 
 
 class BadRequest(ValueError):
-    """What is wrong with a request, in one line."""
+    """A bad request; the message is one line."""
 
 
 def app(recommender):
-    """The service.
+    """Builds the service.
 
     Args:
-        recommender (Recommender or ExportedRecommender): threads share it.
+        recommender (Recommender or ExportedRecommender): recommender shared by all threads.
 
     Returns:
-        FastAPI: an ASGI application.
+        FastAPI: ASGI application.
     """
-    service = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)  # whose pages read scripts from elsewhere
-    service.add_middleware(_Bounded)
+    service = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)  # their pages load scripts from other hosts
+    service.add_middleware(_RequestLimits)
     search = ItemSearch(recommender.item_tokens[1:], recommender.titles[1:])
 
     @service.get("/", response_class=HTMLResponse)
@@ -67,15 +67,15 @@ def app(recommender):
         }
 
     @service.get("/items")
-    def items(query: str = Query("", max_length=QUERY), limit: int = Query(20, ge=1, le=FOUND)):
+    def items(query: str = Query("", max_length=MAX_QUERY), limit: int = Query(20, ge=1, le=MAX_FOUND)):
         rows, n_found = search.find(query, limit)
         return {"items": [_item(search.tokens[row], search.titles[row]) for row in rows], "found": n_found}
 
     @service.post("/recommend")
     async def recommend(request: Request):
-        asked = _asked(await request.body(), len(search.tokens))
+        arguments = _parse_request(await request.body(), len(search.tokens))
         try:
-            (row,) = await run_in_threadpool(recommender.recommend, **asked)
+            (row,) = await run_in_threadpool(recommender.recommend, **arguments)
         except ValueError as error:
             raise BadRequest(str(error)) from error
         best = zip(row.items, row.titles, row.scores)
@@ -89,23 +89,23 @@ def app(recommender):
     @service.exception_handler(RequestValidationError)
     async def bad_query(_, error):
         first = error.errors()[0]
-        return _error(422, f"{first['loc'][-1]}={str(first.get('input'))[:QUERY]}: {first['msg']}")
+        return _error(422, f"{first['loc'][-1]}={str(first.get('input'))[:MAX_QUERY]}: {first['msg']}")
 
     @service.exception_handler(404)
     async def unknown(request, _):
-        return _error(404, f"there is no {request.url.path[:QUERY]}: ask for /, /items, /recommend or /health")
+        return _error(404, f"there is no {request.url.path[:MAX_QUERY]}: use /, /items, /recommend or /health")
 
     @service.exception_handler(405)
     async def wrong_method(request, _):
         path = request.url.path
-        right = "POST" if path == "/recommend" else "GET"
-        return _error(405, f"{request.method} {path} is not answered: {right} {path} is", {"Allow": right})
+        allowed = "POST" if path == "/recommend" else "GET"
+        return _error(405, f"{request.method} {path} is not allowed: use {allowed} {path}", {"Allow": allowed})
 
     return service
 
 
 def model_name(recommender):
-    """Model and dataset, for a reader."""
+    """Returns 'MODEL on DATASET' for display."""
     return f"{recommender.model_name} on {recommender.dataset_name}"
 
 
@@ -114,36 +114,36 @@ def _item(token, title):
 
 
 def _error(status, error, headers=None):
-    line = " ".join(str(error).split()).encode("utf-8", "replace").decode("utf-8")  # half a character may be in it
+    line = " ".join(str(error).split()).encode("utf-8", "replace").decode("utf-8")  # replaces lone surrogates
     return JSONResponse({"error": line}, status, headers)
 
 
-def _asked(body, n_items):
-    """What a body of POST /recommend asks a recommender for.
+def _parse_request(body, n_items):
+    """Parses the body of POST /recommend into arguments of `Recommender.recommend`.
 
     Raises:
-        BadRequest: it is no JSON, or asks for what is not understood or too much.
+        BadRequest: the body is not JSON, or a key or value is invalid or too large.
     """
     try:
         given = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise BadRequest(f'the body is no JSON ({error}): send such as {{"items": ["A", "B"]}}') from error
+        raise BadRequest(f'the body is not JSON ({error}): send for example {{"items": ["A", "B"]}}') from error
     if not isinstance(given, dict):
-        raise BadRequest('the body is no JSON object: send such as {"items": ["A", "B"]}')
+        raise BadRequest('the body is not a JSON object: send for example {"items": ["A", "B"]}')
     for key in given:
         if key not in KEYS:
-            raise BadRequest(f"'{key[:QUERY]}' is not understood: known are {', '.join(KEYS)}")
+            raise BadRequest(f"key '{key[:MAX_QUERY]}' is not known: use {', '.join(KEYS)}")
     given = {key: value for key, value in given.items() if value is not None}
     if not {"items", "user"} & given.keys():
-        raise BadRequest("nobody is asked for: send items, a list of tokens, or user, a token")
+        raise BadRequest("neither items nor user is given: send items, a list of tokens, or user, a token")
     k, keep_earlier, user = given.get("k", min(10, n_items)), given.get("keep_earlier", False), given.get("user")
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MOST:
-        raise BadRequest(f"k={str(k)[:20]} is no number of items: send a whole number from 1 to {MOST}")
+    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_K:
+        raise BadRequest(f"k={str(k)[:20]} is not a number of items: send a whole number from 1 to {MAX_K}")
     if not isinstance(keep_earlier, bool):
-        raise BadRequest(f"keep_earlier={str(keep_earlier)[:20]}: send true or false")
+        raise BadRequest(f"keep_earlier={str(keep_earlier)[:20]} is not a boolean: send true or false")
     if user is not None and not _is_token(user):
-        raise BadRequest("user is no token: send a text")
-    items, candidates = _tokens(given, "items", ITEMS), _tokens(given, "candidates", CANDIDATES)
+        raise BadRequest("user is not a token: send a string")
+    items, candidates = _tokens(given, "items", MAX_ITEMS), _tokens(given, "candidates", MAX_CANDIDATES)
     return {
         "items": None if items is None else [items],
         "users": None if user is None else [str(user)],
@@ -154,14 +154,14 @@ def _asked(body, n_items):
 
 
 def _tokens(given, key, most):
-    """A list of tokens, None where there is none."""
+    """Returns a list of at most `most` tokens; None if the key is missing."""
     tokens = given.get(key)
     if tokens is None:
         return None
     if not isinstance(tokens, list) or not all(map(_is_token, tokens)):
-        raise BadRequest(f'{key} are no list of tokens: send such as ["A", "B"]')
+        raise BadRequest(f'{key} is not a list of tokens: send for example ["A", "B"]')
     if len(tokens) > most:
-        raise BadRequest(f"{key} are {len(tokens)}, at most {most} are read: send the last ones")
+        raise BadRequest(f"{key} has {len(tokens)} tokens, at most {most} are allowed: send fewer")
     return [str(token) for token in tokens]
 
 
@@ -169,8 +169,8 @@ def _is_token(value):
     return isinstance(value, (str, int)) and not isinstance(value, bool)
 
 
-class _Bounded:
-    """Reads a request's body before anything else does, within BYTES and SECONDS, and answers what nobody else did."""
+class _RequestLimits:
+    """Reads the whole body first, within MAX_BYTES and MAX_SECONDS, and turns unhandled exceptions into status 500."""
 
     def __init__(self, inner):
         self.inner = inner
@@ -186,27 +186,29 @@ class _Bounded:
             await send(message)
 
         try:
-            body = await asyncio.wait_for(_body(receive), SECONDS)
+            body = await asyncio.wait_for(_body(receive), MAX_SECONDS)
         except asyncio.TimeoutError:
-            late = _error(408, f"the request was not there after {SECONDS} seconds", {"Connection": "close"})
+            late = _error(
+                408, f"the request was incomplete after {MAX_SECONDS} seconds: send it again", {"Connection": "close"}
+            )
             return await late(scope, receive, send)
-        if body is None:  # the sender has left
+        if body is None:  # the client has disconnected
             return
-        if len(body) > BYTES:
-            large = _error(413, f"the request has more than {BYTES} bytes: send less", {"Connection": "close"})
+        if len(body) > MAX_BYTES:
+            large = _error(413, f"the request has more than {MAX_BYTES} bytes: send less", {"Connection": "close"})
             return await large(scope, receive, send)
         try:
-            await self.inner(scope, _given(body, receive), watched)
+            await self.inner(scope, _replay(body, receive), watched)
         except Exception as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             LOG.error(f"{scope['method']} {scope['path']}: {reason}")
             if not has_begun:
-                failed = _error(500, "the service failed at this request; its log says by what")
+                failed = _error(500, "the service failed on this request: see its log")
                 await failed(scope, receive, send)
 
 
 async def _body(receive):
-    """The body, the beginning of one that is too large, or None."""
+    """Returns the body, or its beginning if it is too large, or None if the client disconnects."""
     parts, n_bytes, n_kept = [], 0, 0
     while True:
         message = await receive()
@@ -214,15 +216,15 @@ async def _body(receive):
             return None
         part = message.get("body", b"")
         n_bytes += len(part)
-        if n_kept <= BYTES:
+        if n_kept <= MAX_BYTES:
             parts.append(part)
             n_kept += len(part)
-        if not message.get("more_body") or n_bytes > BYTES_THROWN_AWAY:
+        if not message.get("more_body") or n_bytes > MAX_BYTES_DISCARDED:
             return b"".join(parts)
 
 
-def _given(body, receive):
-    """`receive` of an application that gets a body that has been read."""
+def _replay(body, receive):
+    """Returns a `receive` callable that first delivers `body`, which has already been read."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def next_message():

@@ -144,7 +144,7 @@ def test_a_run_that_was_stopped_leaves_no_file_and_keeps_the_old_one(shell, run,
 
 BAD = {
     "--items=i1,i1000,x8": "2 of 3 items are not among the run's 118, the first is 'i1000': did you mean 'i100'?",
-    "--items=i1,[PAD]": "1 of 2 items are not among the run's 118, the first is '[PAD]': known are such as",
+    "--items=i1,[PAD]": "1 of 2 items are not among the run's 118, the first is '[PAD]': a known one is",
     "--items=": "--items is empty: write --items=A,B,C",
     "--items=i1,,i2": "--items=i1,,i2 has an empty place: write item tokens between commas",
     "--users=UNKNOWN": "2 of 3 users are not among the run's 60, the first is 'u600': did you mean 'u",
@@ -155,7 +155,7 @@ BAD = {
     "--items=i1 --k=0": "k=0 is not a whole number of at least 1: give one",
     "--items=i1 --k=ten": "k=ten is not a whole number of at least 1: give one",
     "--items=i1 --out=recs.xlsx": "out=recs.xlsx ends in '.xlsx', known are .csv, .jsonl, .parquet: choose one of them",
-    "--items=i1 --out=gone/recs.csv": "out=gone/recs.csv: there is no folder gone: make it, or name another",
+    "--items=i1 --out=gone/recs.csv": "out=gone/recs.csv: there is no folder gone: create it, or choose another",
     "--items=i1 --index=annoy": "index=annoy is unknown: known are exact, faiss, hnsw",
     "--items=i1 --users=EMPTY": "--users FILE, --all-users, found --items and --users: give one",
     "--k=3": "recommend needs one of --items A,B,C, --users FILE, --all-users, found none: give one",
@@ -182,7 +182,7 @@ def test_a_folder_without_a_checkpoint_is_named(shell, run, tmp_path):
     folder = run()
     (folder / "model.pt").unlink()
     code, _, error = shell(folder, "--items=i1")
-    assert code == 2 and f"{folder} has no model.pt, so there is nothing to recommend by" in error
+    assert code == 2 and f"{folder} has no model.pt, so it cannot recommend" in error
     code, _, error = shell(tmp_path / "gone", "--items=i1")
     assert code == 2 and "gone holds no run: no config.yaml in it" in error
     code, _, error = shell("--items=i1")
@@ -192,17 +192,17 @@ def test_a_folder_without_a_checkpoint_is_named(shell, run, tmp_path):
 @pytest.mark.parametrize(
     ("model", "keys", "option", "message"),
     [
-        ("Caser", {}, "--items=i1", "Caser reads the user, these histories have none: ask for known users"),
-        ("BPR", {}, "--items=i1", "BPR reads the user, these histories have none: ask for known users"),
-        ("Caser", {}, "--index=faiss", "index=faiss needs a model whose scores are a state times a table of items"),
-        ("BPR", {}, "--index=hnsw", "index=hnsw needs a model whose scores are a state times a table of items"),
-        ("TIGER", UNIREP, "--index=faiss", "index=faiss needs a model whose scores are a state times a table"),
+        ("Caser", {}, "--items=i1", "Caser needs a user and these histories have none: give known users"),
+        ("BPR", {}, "--items=i1", "BPR needs a user and these histories have none: give known users"),
+        ("Caser", {}, "--index=faiss", "index=faiss needs a model that scores by the product of a state and an item"),
+        ("BPR", {}, "--index=hnsw", "index=hnsw needs a model that scores by the product of a state and an item table"),
+        ("TIGER", UNIREP, "--index=faiss", "index=faiss needs a model that scores by the product of"),
         ("TIGER", UNIREP, "--k=50", "k=50 is more than num_beams=30 finds: raise num_beams, or set exact_ranking"),
         (
             "UniRep",
             {**UNIREP, "repeat_bias": True, "popularity_bias": 0.2},
             "--index=faiss",
-            "index=faiss holds items' vectors alone, UniRep of this run adds repeat_bias, popularity_bias to scores",
+            "index=faiss holds only item vectors, but UniRep of this run adds repeat_bias, popularity_bias to scores",
         ),
     ],
 )
@@ -218,12 +218,12 @@ def test_what_a_model_cannot_do_is_one_line(shell, run, tmp_path, model, keys, o
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"items": [["i1"], []]}, "the history number 2 is empty: SASRec reads items, give at least one"),
-        ({"items": []}, "nobody is asked for: give at least one history or user"),
-        ({"items": ["i1", "i2"]}, "items are no lists of item tokens: give a list for each history"),
-        ({"items": [["i1"]], "users": ["u1", "u2"]}, "1 histories and 2 users are given: give a user for each"),
-        ({"items": [["i1"]], "candidates": []}, "k=10 is more than the 0 candidates that are listed: lower k"),
-        ({"items": [["i1"]], "k": 2.5}, "k=2.5 is no number of items: give a whole number above 0"),
+        ({"items": [["i1"], []]}, "history 2 is empty: SASRec needs at least one item"),
+        ({"items": []}, "no history or user is given: give at least one"),
+        ({"items": ["i1", "i2"]}, "items must be lists of item tokens: give one list per history"),
+        ({"items": [["i1"]], "users": ["u1", "u2"]}, "1 histories and 2 users are given: give one user each"),
+        ({"items": [["i1"]], "candidates": []}, "k=10 is more than the 0 candidates given: lower k"),
+        ({"items": [["i1"]], "k": 2.5}, "k=2.5 is not a number of items: give a whole number above 0"),
     ],
 )
 def test_the_function_says_what_is_wrong(run, asked, message):

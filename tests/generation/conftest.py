@@ -1,16 +1,16 @@
-"""A decoder whose logits depend on user and prefix alone, so that every likelihood can be computed by hand."""
+"""A decoder whose logits depend only on user and prefix: every likelihood can be computed by hand."""
 
 import pytest
 import torch
 
 
 class TableDecoder:
-    """Logits drawn once per user and prefix.
+    """Decoder with random logits, seeded by user and prefix.
 
     Args:
         n_users (int): B.
-        codebook_sizes (list of int): codes of each level.
-        noise (float): difference between equal prefixes at different places, as in the last bits of a product.
+        codebook_sizes (list of int): number of codes per level.
+        noise (float): difference between equal prefixes at different beam positions; imitates rounding of a product.
     """
 
     def __init__(self, n_users, codebook_sizes, noise=0.0):

@@ -11,7 +11,7 @@ N_USERS = 3
 
 
 def catalogue(kind):
-    """Codes of items and the sizes of their levels."""
+    """Closed codes of 60 items."""
     draw = torch.Generator().manual_seed(1)
     codes, sizes = torch.randint(6, (60, 3), generator=draw), [6, 6, 6]
     if kind == "variable length":
@@ -36,20 +36,20 @@ def case(request, decoder):
 
 
 @pytest.mark.parametrize("n_at_once", [1, 7, 1000])
-def test_the_catalogue_has_the_likelihoods_of_its_items(case, n_at_once):
+def test_catalogue_likelihoods_equal_those_of_each_item(case, n_at_once):
     model, _, trie, expected = case
     found = catalogue_log_likelihoods(model, trie, n_at_once)
     torch.testing.assert_close(found[:, trie.leaf], expected)
 
 
-def test_a_prefix_is_read_once_for_all_ids_that_start_with_it(case):
+def test_a_prefix_is_decoded_once_for_all_ids_that_start_with_it(case):
     model, _, trie, _ = case
     catalogue_log_likelihoods(model, trie, 1000)
     assert model.steps == sum(len(level.code) for level in trie.levels[:-1])
 
 
 @pytest.mark.parametrize("noise", [0.0, 1e-7])
-def test_candidates_have_the_likelihoods_of_their_ids_and_equal_ids_tie(case, noise):
+def test_candidates_get_the_likelihoods_of_their_ids_and_equal_ids_tie_exactly(case, noise):
     model, closed, trie, expected = case
     model.noise = noise
     items = torch.randint(60, (N_USERS, 40), generator=torch.Generator().manual_seed(2))
@@ -59,7 +59,7 @@ def test_candidates_have_the_likelihoods_of_their_ids_and_equal_ids_tie(case, no
     assert torch.equal(is_same, found[:, :, None] == found[:, None])
 
 
-def test_beams_that_cover_every_level_are_the_best_of_all_ids_in_order(case):
+def test_with_enough_beams_the_search_is_exact(case):
     model, _, trie, expected = case
     n_beams = max(len(level.code) for level in trie.levels)
     leaf, score = beam_search(model, trie, n_beams)
@@ -73,8 +73,8 @@ def test_beams_that_cover_every_level_are_the_best_of_all_ids_in_order(case):
 
 
 @pytest.mark.parametrize("n_beams", [1, 4, 10])
-def test_few_beams_are_those_of_a_search_by_hand(case, n_beams):
-    """All prefixes of each level are listed, sorted and cut after n_beams."""
+def test_few_beams_equal_a_search_by_hand(case, n_beams):
+    """By hand: list all prefixes of a level, sort them and keep n_beams."""
     model, closed, trie, expected = case
     leaf, score = beam_search(model, trie, n_beams)
     n_real = (~closed.is_past_end).sum(dim=1).tolist()
@@ -94,7 +94,7 @@ def test_few_beams_are_those_of_a_search_by_hand(case, n_beams):
 
 
 def _prefix(model, user, prefix, lengths):
-    """Log-probability of a prefix, without the codes that are certain in every ID that starts with it."""
+    """Log-probability of a prefix, without codes past the end of the IDs that start with it."""
     return model.log_likelihood(user, prefix, min(len(prefix), max(lengths))).item()
 
 

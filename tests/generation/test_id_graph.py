@@ -8,7 +8,7 @@ from recbole_unirep.generation.id_graph import graph_search, id_graph
 TOKENS = torch.tensor([[1, 4], [1, 5], [2, 4], [2, 5], [3, 6], [3, 0], [2, 0]])
 
 
-def test_neighbours_are_the_ids_of_largest_product_level_by_level():
+def test_neighbours_have_the_largest_products_summed_over_levels():
     draw = torch.Generator().manual_seed(0)
     vectors = torch.randn(7, 5, generator=draw)
     graph = id_graph(vectors, TOKENS, 3)
@@ -34,7 +34,7 @@ def test_a_complete_graph_finds_the_likeliest_ids_in_one_step():
 
 
 def test_the_search_follows_the_graph_and_keeps_no_id_twice():
-    """On a ring, each step reaches one more place to either side; the likeliest ID is three places away."""
+    """On a ring, each step reaches one more ID on either side; the likeliest ID is three steps away."""
     n_ids = 11
     tokens = torch.arange(1, n_ids + 1)[:, None]
     ring = torch.stack([(torch.arange(n_ids) + 1) % n_ids, (torch.arange(n_ids) - 1) % n_ids], dim=1)

@@ -17,8 +17,8 @@ def test_ids_that_stop_early_get_a_code_that_ends_them():
     assert not closed.is_past_end[[0, 2, 4, 5, 6]].any()
 
 
-def test_a_number_after_the_end_is_not_certain():
-    """collisions=append puts a number after IDs that stop early; it is trained and scored."""
+def test_an_appended_number_is_not_past_the_end():
+    """collisions=append appends a number to IDs that stop early; the number is trained and scored."""
     closed = close_codes(torch.tensor([[1, -1, 0], [1, -1, 1], [0, 1, 0], [1, 0, 0]]), [2, 2, 2])
     assert closed.codebook_sizes == [2, 3, 2]
     assert closed.codes.tolist() == [[1, 2, 0], [1, 2, 1], [0, 1, 0], [1, 0, 0]]
@@ -47,7 +47,7 @@ def test_children_are_the_codes_that_follow_a_prefix():
     assert trie.levels[2].is_past_end.tolist() == [False, False, True, False, False, False]
 
 
-def test_every_path_down_spells_the_ids_and_items_of_one_id_share_a_leaf():
+def test_paths_spell_the_ids_and_items_with_the_same_id_share_a_leaf():
     closed = close_codes(torch.randint(5, (200, 3), generator=torch.Generator().manual_seed(0)), [5, 5, 5])
     trie = PrefixTrie(closed)
     assert torch.equal(trie.ids[trie.leaf], closed.codes)
@@ -60,13 +60,13 @@ def test_every_path_down_spells_the_ids_and_items_of_one_id_share_a_leaf():
     assert torch.equal(trie.leaf[:, None] == trie.leaf, same_id)
 
 
-def test_a_part_is_the_nodes_above_its_leaves():
+def test_a_part_contains_the_ancestors_of_its_leaves():
     trie = PrefixTrie(close_codes(CODES, SIZES))
     assert trie.part(0, 0, 2) == slice(0, 1) and trie.part(0, 2, 3) == slice(0, 2)
     assert trie.part(1, 2, 3) == slice(1, 3) and trie.part(2, 2, 3) == slice(2, 4)
 
 
-def test_one_item_is_a_trie():
+def test_a_catalogue_of_one_item_has_a_trie():
     trie = PrefixTrie(close_codes(torch.tensor([[1, 2]]), [3, 3]))
     child, is_child = trie.children(0, torch.tensor([[0, 0]]))
     assert child.tolist() == [[[0], [0]]] and is_child.all() and trie.n_leaves == 1

@@ -30,7 +30,7 @@ SMALL = {
 
 @pytest.fixture
 def run(tiny, tmp_path):
-    """Trains a model for one epoch: the run's folder."""
+    """Trains a model for one epoch; returns the run's folder."""
 
     def train(model="SASRec", **keys):
         folder = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
@@ -43,7 +43,7 @@ def run(tiny, tmp_path):
 
 @pytest.fixture
 def shell(monkeypatch, capsys):
-    """Exit code, output and error of a subcommand of unirep."""
+    """Runs a subcommand of unirep; returns exit code, output and error."""
 
     def call(*arguments):
         monkeypatch.setattr("sys.argv", ["unirep", *map(str, arguments)])
@@ -56,7 +56,7 @@ def shell(monkeypatch, capsys):
 
 @pytest.fixture
 def serve():
-    """Serves a recommender in a thread: its port."""
+    """Serves a recommender in a thread; returns the port."""
     running = []
 
     def start(recommender):

@@ -1,4 +1,4 @@
-"""New items of a finished run: in the catalogue at once, and nothing else moves by a bit."""
+"""New items of a finished run are in the catalogue at once, and scores of old items stay bit-identical."""
 
 import numpy as np
 import pytest
@@ -16,31 +16,31 @@ NEW = [
 ]
 LATER = [{"item_id": "n3", "title:token": "lipstick number 1", "categories": "", "price": 2.5}]
 ADDED = {"repeat_bias": True, "transition_bias": 2, "history_similarity": 1.5, "popularity_bias": 0.2}
-FIXED = {"code_embedding_size": 8, "n_levels": 2}
+FROZEN = {"code_embedding_size": 8, "n_levels": 2}
 CASES = {
     "unified": {},
     "semantic": {"representation": "semantic", "code_dim": 16},
     "text": {"representation": "text", "code_dim": 16},
     "text_id": {"representation": "text_id"},
     "GRU4Rec": {"backbone": "GRU4Rec"},
-    "all that ranking adds": ADDED,
-    "all that ranking adds, without codes": {**ADDED, "representation": "text_id"},
+    "all score additions": ADDED,
+    "all score additions, without codes": {**ADDED, "representation": "text_id"},
     "cosine, projections, a local convolution": {
         "similarity": "cosine", "fusion": "mlp", "local_convolution": 3, "output_projection": True,
     },
     "cold items": {"split": "cold_items", "cold_item_share": 0.2, **ADDED},
-    "codes that stand still": {**FIXED, **ADDED, "tokenizer": "RQKMeans"},
-    "codes with a level for collisions": {**FIXED, "tokenizer": "RQKMeans", "collisions": "append"},
-    "codes of text and of who takes what": {**FIXED, "tokenizer": "Fused", "collaborative_dim": 4},
+    "frozen codes": {**FROZEN, **ADDED, "tokenizer": "RQKMeans"},
+    "frozen codes with a level for collisions": {**FROZEN, "tokenizer": "RQKMeans", "collisions": "append"},
+    "codes of text and collaborative vectors": {**FROZEN, "tokenizer": "Fused", "collaborative_dim": 4},
     "TextKNN": {"model": "TextKNN"},
     "VQRec": {"model": "VQRec", "n_levels": 4, "code_embedding_size": 16},
 }  # fmt: skip
 COLUMNS = ("item_id", "title", "categories", "price")
-HISTORIES = [[1, 2, 3], [7], [9, 8, 7, 6, 5, 4, 3], [2, 2]]  # by number: cold items have the last ones
+HISTORIES = [[1, 2, 3], [7], [9, 8, 7, 6, 5, 4, 3], [2, 2]]  # item ids; cold items have the highest ids
 
 
 def scores(recommender, items=None):
-    """Every item of the catalogue, best first, and its score: for the histories, or for some and all known users."""
+    """All items with their scores, best first: for `items`, or else for HISTORIES and all known users."""
     k = len(recommender.item_tokens) - 1
     if items is not None:
         return recommender.recommend(items=items, k=k, keep_earlier=True)
@@ -49,12 +49,12 @@ def scores(recommender, items=None):
 
 
 def without(rows, tokens):
-    """The rows as lists of pairs without some items."""
+    """(item, score) pairs per row, without the given items."""
     return [[pair for pair in zip(row.items, row.scores) if pair[0] not in tokens] for row in rows]
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_old_items_keep_every_bit_of_their_scores_and_their_order(run, case):
+def test_scores_and_order_of_old_items_stay_bit_identical(run, case):
     folder = run(**{"model": "UniRep", **CASES[case]})
     files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     before = without(scores(Recommender.load(folder)), ())
@@ -77,7 +77,7 @@ def test_old_items_keep_every_bit_of_their_scores_and_their_order(run, case):
     assert sorted(new_ones.items) == ["n2", "n3"]
 
 
-def test_an_item_with_the_text_of_another_is_read_and_scored_like_it(run, tiny):
+def test_an_item_with_the_same_text_as_an_old_one_is_read_and_scored_like_it(run, tiny):
     folder = run("UniRep", **CASES["semantic"], history_similarity=1.0)
     lines = (line.split("\t") for line in (tiny / "tiny.item").read_text(encoding="utf-8").splitlines())
     twin = next(cells for cells in lines if cells[0] == "i5")
@@ -94,7 +94,7 @@ def test_an_item_with_the_text_of_another_is_read_and_scored_like_it(run, tiny):
     assert added.titles == [twin[1]] == [by_old.titles[by_old.items.index("n5")]]
 
 
-def test_the_nearest_text_may_be_a_new_one(run):
+def test_textknn_ranks_new_items_by_the_similarity_of_their_texts(run):
     folder = run("TextKNN")
     added = recbole_unirep.add_items(folder, [*NEW, *LATER])
     recommender = Recommender.load(folder)
@@ -107,7 +107,7 @@ def test_the_nearest_text_may_be_a_new_one(run):
     )
 
 
-def test_histories_read_added_items_but_no_cold_ones(run):
+def test_models_read_added_items_but_not_cold_items_of_a_history(run):
     folder = run("UniRep", **CASES["cold items"])
     recommender = Recommender.load(folder)
     cold = recommender.item_tokens[recommender.read_items.n_trained]
@@ -123,7 +123,7 @@ def test_histories_read_added_items_but_no_cold_ones(run):
 
 
 @pytest.mark.parametrize("id_fallback", ["mean", "zero", "nearest"])
-def test_what_stands_for_an_id_embedding_is_what_was_asked(run, id_fallback):
+def test_id_embeddings_of_new_items_follow_id_fallback(run, id_fallback):
     folder = run("UniRep", cold_id_embedding="untrained")
     table = Recommender.load(folder).model.item_embedding
     trained = table.id_embedding.weight.detach()
@@ -134,7 +134,7 @@ def test_what_stands_for_an_id_embedding_is_what_was_asked(run, id_fallback):
     assert torch.equal(added.embedded.ids, wanted[id_fallback])
     assert added.batches == [{"n_items": 2, "vectors": "lexical", "id_fallback": id_fallback}]
     assert torch.equal(added.embedded.codes, table.tokenizer.encode(added.embedded.text))
-    if id_fallback == "mean":  # is what a run whose cold items stay untrained takes, too
+    if id_fallback == "mean":  # also the default if the run leaves cold items untrained
         assert recbole_unirep.add_items(folder, LATER).batches[1]["id_fallback"] == "mean"
 
 
@@ -149,10 +149,10 @@ def test_an_index_holds_added_items(run, index):
     assert "n2" in every[0].items
 
 
-def test_semantic_ids_of_a_bundle_go_on_in_its_tokenizer(run, tiny):
+def test_new_items_get_semantic_ids_from_the_tokenizer_of_the_bundle(run, tiny):
     keys = ["--dataset=tiny", f"--data_path={tiny.parent}", "--text_encoder=lexical", "--lexical_dim=16"]
     tokenize([*keys, "--tokenizer=RQKMeans", "--n_levels=2", "--codebook_size=8", "--out=ids", "--collisions=append"])
-    folder = run("UniRep", semantic_ids="ids", code_embedding_size=8, text_encoder="nobody")
+    folder = run("UniRep", semantic_ids="ids", code_embedding_size=8, text_encoder="unused")
     before = without(scores(Recommender.load(folder)), ())
     titles = [line.split("\t")[:4] for line in (tiny / "tiny.item").read_text(encoding="utf-8").splitlines()[1:119]]
     rows = [dict(zip(COLUMNS, [f"n-{cells[0]}", *cells[1:]])) for cells in titles]
@@ -165,7 +165,7 @@ def test_semantic_ids_of_a_bundle_go_on_in_its_tokenizer(run, tiny):
     assert all(codes[item] == [*ids.id_of(item[2:])[:2], -1] for item in known)
 
 
-def test_the_file_is_read_back_whole_or_refused(run):
+def test_a_damaged_file_or_one_for_another_checkpoint_is_refused(run):
     folder = run("UniRep")
     recbole_unirep.add_items(folder, NEW)
     file = folder / "added_items.safetensors"
@@ -181,7 +181,7 @@ def test_the_file_is_read_back_whole_or_refused(run):
     assert scores(Recommender.load(folder)) == scores(recommender)
     assert read_added(folder).titles == ["soap number 3", "brush"]
     torch.save({**torch.load(folder / "model.pt", weights_only=True), "epoch": -1}, folder / "model.pt")
-    with pytest.raises(ValueError, match="was made for another model.pt than the one that lies beside it: remove it"):
+    with pytest.raises(ValueError, match="was made for a different model.pt than the one in the folder: remove it"):
         Recommender.load(folder)
     file.unlink()
     assert len(Recommender.load(folder).item_tokens) == 119

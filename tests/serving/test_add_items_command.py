@@ -1,4 +1,4 @@
-"""`unirep add-items` from a shell: one line and exit code 2 for what the user can mend, and nothing is written then."""
+"""`unirep add-items` from a shell; for bad input: one line, exit code 2, nothing written."""
 
 import json
 import os
@@ -35,7 +35,7 @@ BAD = {
     "": "add-items needs NEW_ITEMS, a file of new items, .csv, .tsv or .jsonl, one row each: write unirep add-items",
     "gone.csv": "gone.csv is missing: name a file of new items, a row each",
     "new.xlsx": "new.xlsx ends in '.xlsx', known are .csv, .tsv, .jsonl: choose one of them",
-    "known.csv": "1 of 2 new items are known to the run already (i5): leave these out",
+    "known.csv": "1 of 2 new items are already in the run (i5): remove these rows",
     "twice.csv": "1 of 1 new items have several rows (n1): give one row per item",
     "nameless.csv": "1 of 2 rows have no item_id, row 2 first: give tokens",
     "tokenless.csv": "the new items have no column item_id, found asin, title, categories, price: rename",
@@ -69,7 +69,7 @@ def save_vectors(folder, name, items, vectors):
 
 @pytest.fixture
 def files(tmp_path):
-    """Good files and bad ones, in the folder that the shell is in."""
+    """Creates valid and invalid files in the current folder of the shell."""
     for name, text in FILES.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     (tmp_path / "latin.csv").write_bytes("item_id,title\nn1,Crème\n".encode("latin-1"))
@@ -98,7 +98,7 @@ def test_files_of_all_kinds_add_the_same_items(shell, run, files):
     assert found[0] == found[1] == found[2]
 
 
-def test_bad_input_has_one_line_and_writes_nothing(shell, run, files):
+def test_bad_input_gives_one_line_and_writes_nothing(shell, run, files):
     folder = run("UniRep")
     before = sorted(files.rglob("*"))
     for arguments, message in BAD.items():
@@ -113,7 +113,7 @@ def test_bad_input_has_one_line_and_writes_nothing(shell, run, files):
     [
         ("SASRec", {}, "SASRec of this run cannot embed a new item from its text: train UniRep or"),
         ("BPR", {}, "BPR of this run cannot embed a new item from its text"),
-        ("TIGER", {"n_layers": 1}, "TIGER of this run searches the tree of its items' IDs"),
+        ("TIGER", {"n_layers": 1}, "TIGER of this run searches the prefix tree of its items' IDs"),
         (
             "UniRep",
             {"representation": "id", "code_dim": 16},
@@ -128,7 +128,7 @@ def test_bad_input_has_one_line_and_writes_nothing(shell, run, files):
         ),
     ],
 )
-def test_what_a_run_cannot_take_in_is_one_line_with_the_remedy(shell, run, files, model, keys, message):
+def test_a_run_that_does_not_support_new_items_gives_one_line_with_the_remedy(shell, run, files, model, keys, message):
     folder = run(model, **{"code_embedding_size": 8, **keys})
     before = sorted(files.rglob("*"))
     code, out, error = shell("add-items", folder, "new.csv")
@@ -137,15 +137,15 @@ def test_what_a_run_cannot_take_in_is_one_line_with_the_remedy(shell, run, files
     assert sorted(files.rglob("*")) == before
 
 
-def test_an_id_fallback_is_refused_where_items_have_no_id(shell, run, files):
+def test_an_id_fallback_is_refused_if_items_have_no_id_part(shell, run, files):
     folder = run("UniRep", representation="semantic", code_dim=16)
     code, _, error = shell("add-items", folder, "new.csv", "--id_fallback=zero")
-    assert code == 2 and "id_fallback=zero needs items with an ID part, representation=semantic of this run" in error
+    assert code == 2 and "id_fallback=zero needs items with an ID part, but representation=semantic of" in error
     code, _, error = shell("add-items", run("TextKNN"), "new.csv", "--id_fallback=zero")
-    assert code == 2 and "id_fallback=zero needs items with an ID part, TextKNN of this run has none" in error
+    assert code == 2 and "id_fallback=zero needs items with an ID part, but TextKNN of this run has none" in error
 
 
-def test_a_run_on_vectors_of_the_users_takes_vectors(shell, run, files, tiny):
+def test_a_run_on_vectors_of_the_user_needs_vectors_of_the_new_items(shell, run, files, tiny):
     draw = np.random.default_rng(1)
     save_vectors(tiny, "tiny.mine", [f"i{number}" for number in range(120)], draw.normal(size=(120, 16)))
     folder = run("UniRep", text_encoder="mine")
@@ -156,11 +156,11 @@ def test_a_run_on_vectors_of_the_users_takes_vectors(shell, run, files, tiny):
     code, out, _ = shell("add-items", folder, "bare.csv", "--vectors=fit.npy", "--id_fallback=nearest")
     assert code == 0 and "text vectors mine (16 dimensions), 3 codes, ID fallback nearest" in out
     text = added_items.read_added(folder).embedded.text
-    assert torch.equal(text, torch.from_numpy(np.load(files / "fit.npy")[::-1].copy()))  # found by token
+    assert torch.equal(text, torch.from_numpy(np.load(files / "fit.npy")[::-1].copy()))  # matched by token, not by row
     assert Recommender.load(folder).recommend(items=[["n1"]], k=3)[0].titles.count("") < 3
 
 
-def test_several_encoders_take_a_file_of_vectors_each(shell, run, files, tiny):
+def test_several_encoders_take_one_file_of_vectors_each(shell, run, files, tiny):
     draw = np.random.default_rng(1)
     save_vectors(tiny, "tiny.mine", [f"i{number}" for number in range(120)], draw.normal(size=(120, 5)))
     folder = run("UniRep", text_encoder=["lexical", "mine"])
@@ -173,9 +173,9 @@ def test_several_encoders_take_a_file_of_vectors_each(shell, run, files, tiny):
     )
 
 
-def test_texts_that_changed_since_training_are_noticed(shell, run, files, tiny):
+def test_texts_that_changed_since_training_are_detected(shell, run, files, tiny):
     folder, file = run("UniRep"), tiny / "tiny.item"
-    file.write_text(file.read_text(encoding="utf-8") + "n1:x\tsoap\t\t\n", encoding="utf-8")  # another row is none
+    file.write_text(file.read_text(encoding="utf-8") + "n1:x\tsoap\t\t\n", encoding="utf-8")  # no change
     assert shell("add-items", folder, "new.csv")[0] == 0
     file.write_text(file.read_text(encoding="utf-8").replace("perfume", "lipstick"), encoding="utf-8")
     (folder / "added_items.safetensors").unlink()
@@ -183,7 +183,7 @@ def test_texts_that_changed_since_training_are_noticed(shell, run, files, tiny):
     assert code == 2 and "items of the run have other text vectors (lexical) than those the checkpoint" in error
 
 
-def test_a_command_that_is_stopped_leaves_the_items_that_were_there(shell, run, files, monkeypatch):
+def test_an_interrupted_command_keeps_the_items_added_before(shell, run, files, monkeypatch):
     folder = run("UniRep")
     assert shell("add-items", folder, "new.csv")[0] == 0
     (files / "more.csv").write_text(NEW.replace("n1", "n8").replace("n2", "n9"), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`unirep export` and load_export: an export recommends what its run does, by numpy and onnxruntime alone."""
+"""`unirep export` and load_export: an export recommends what its run does, with only numpy and onnxruntime."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ from recbole_unirep.serving.recommender import Recommender
 
 ADDED = {"repeat_bias": True, "transition_bias": 2, "history_similarity": 1.5, "popularity_bias": 0.2}
 BEST = {"similarity": "cosine", "local_convolution": 3, "fusion": "mlp", "fusion_hidden_units": 8, **ADDED}
-FIXED = {"tokenizer": "RQKMeans", "code_embedding_size": 8}
+FROZEN = {"tokenizer": "RQKMeans", "code_embedding_size": 8}
 CASES = {
     "SASRec": ("SASRec", {}),
     "SASRec, cold items": ("SASRec", {"split": "cold_items", "cold_item_share": 0.2}),
@@ -32,9 +32,9 @@ CASES = {
     "FDSA": ("FDSA", {"selected_features": ["categories"]}),
     "S3Rec": ("S3Rec", {"item_attribute": "categories", "pretrain_epochs": 1}),
     "UniRep": ("UniRep", {}),
-    "UniRep as it is best": ("UniRep", BEST),
+    "UniRep with tuned options": ("UniRep", BEST),
     "UniRep over GRU4Rec, text_id": ("UniRep", {"backbone": "GRU4Rec", "representation": "text_id", **ADDED}),
-    "UniRep of n-grams": ("UniRep", {**FIXED, "code_pieces": "ngram", "output_projection": True}),
+    "UniRep with n-grams of frozen codes": ("UniRep", {**FROZEN, "code_pieces": "ngram", "output_projection": True}),
     "VQRec": ("VQRec", {"n_levels": 4, "code_embedding_size": 16}),
 }
 HISTORIES = [["i3"], ["i5", "i9", "i2", "i5"], [f"i{number}" for number in range(20, 30)]]
@@ -42,7 +42,7 @@ HISTORIES = [["i3"], ["i5", "i9", "i2", "i5"], [f"i{number}" for number in range
 
 @pytest.fixture
 def exported(run, tmp_path):
-    """Trains and exports: the run's folder and the export's."""
+    """Trains and exports a model; returns the folders of run and export."""
 
     def make(model="SASRec", **keys):
         folder = run(model, **keys)
@@ -53,7 +53,7 @@ def exported(run, tmp_path):
 
 
 def histories(recommender):
-    """HISTORIES, of items that the data have and that take part in training."""
+    """HISTORIES, with untrained items replaced by trained ones."""
     trained = recommender.item_tokens[1 : recommender.read_items.n_trained].tolist()
     return [[item if item in trained else trained[-1 - place] for place, item in enumerate(row)] for row in HISTORIES]
 
@@ -76,8 +76,8 @@ def test_an_export_recommends_what_its_run_does(exported, case):
         assert all(row.scores == pytest.approx(given.scores, abs=1e-5, rel=1e-5) for row, given in zip(found, expected))
 
 
-@pytest.mark.parametrize("keys", [{"split": "cold_items", "cold_item_share": 0.2, **ADDED}, {**FIXED, **BEST}])
-def test_items_added_since_are_in_the_export(run, tmp_path, keys):
+@pytest.mark.parametrize("keys", [{"split": "cold_items", "cold_item_share": 0.2, **ADDED}, {**FROZEN, **BEST}])
+def test_items_added_after_training_are_in_the_export(run, tmp_path, keys):
     folder = run("UniRep", **keys)
     new = [{"item_id": f"n{number}", "title": f"soap number {number}"} for number in (1, 2)]
     recbole_unirep.add_items(folder, [{**item, "categories": ["Beauty"], "price": 1.0} for item in new])
@@ -91,7 +91,7 @@ def test_items_added_since_are_in_the_export(run, tmp_path, keys):
         assert found.scores == pytest.approx(expected.scores, abs=1e-5, rel=1e-5)
 
 
-def test_scores_added_are_in_the_export_and_not_in_the_encoder(exported):
+def test_score_additions_are_in_the_export_but_not_in_the_encoder(exported):
     _, export = exported("UniRep", **ADDED)
     manifest = recbole_unirep.load_export(export, n_threads=1).manifest
     assert list(manifest["additions"]) == list(ADDED)
@@ -103,7 +103,7 @@ def test_scores_added_are_in_the_export_and_not_in_the_encoder(exported):
 
 
 @pytest.mark.parametrize("model", ["SASRec", "UniRep"])
-def test_the_encoder_alone_has_the_models_states_for_any_number_of_rows(exported, model):
+def test_the_encoder_gives_the_states_of_the_model_for_any_number_of_rows(exported, model):
     folder, export = exported(model)
     _, model, _ = load_data_and_model(folder)
     session = onnxruntime.InferenceSession(export / "encoder.onnx", providers=["CPUExecutionProvider"])
@@ -118,11 +118,11 @@ def test_the_encoder_alone_has_the_models_states_for_any_number_of_rows(exported
         inputs = {"item_vectors": table, "item_seq": item_seq[:n_rows].numpy(), "length": length[:n_rows].numpy()}
         (found,) = session.run(["state"], inputs)
         np.testing.assert_allclose(found, states[:n_rows], atol=1e-5)
-    more = np.concatenate([table, table[:3]])  # items to come need no other encoder
+    more = np.concatenate([table, table[:3]])  # new items work with the same encoder
     np.testing.assert_allclose(session.run(["state"], {**inputs, "item_vectors": more})[0], states, atol=1e-5)
 
 
-def test_equal_scores_stand_in_the_order_of_evaluation(run, tmp_path):
+def test_equal_scores_are_ranked_in_the_order_of_evaluation(run, tmp_path):
     folder = run()
     state = torch.load(folder / "model.pt", weights_only=True)
     state["state_dict"]["item_embedding.weight"].zero_()
@@ -142,7 +142,7 @@ def test_weights_are_those_of_the_model(exported, model):
     assert all(np.array_equal(found[name], tensor.numpy()) for name, tensor in expected.items())
 
 
-def test_weights_that_share_their_numbers_are_stored_once(run, tmp_path, monkeypatch):
+def test_weights_that_share_memory_are_stored_once(run, tmp_path, monkeypatch):
     folder = run()
     load = Recommender.load.__func__
 
@@ -162,7 +162,7 @@ def test_weights_that_share_their_numbers_are_stored_once(run, tmp_path, monkeyp
     ("model", "keys", "sizes"),
     [
         ("UniRep", {}, [8, 8, 8]),
-        ("UniRep", FIXED, [8, 8, 8]),
+        ("UniRep", FROZEN, [8, 8, 8]),
         ("TIGER", {"n_levels": 3}, [8, 8, 8, None]),
     ],
 )
@@ -182,14 +182,14 @@ def test_semantic_ids_and_codebooks_are_exported(exported, model, keys, sizes):
         assert np.array_equal(tokenizer.encode(text).numpy(), ids.codes)
 
 
-def test_a_model_whose_scores_are_no_product_is_exported_without_an_encoder(shell, run, tmp_path):
+def test_a_model_that_does_not_score_by_a_product_is_exported_without_an_encoder(shell, run, tmp_path):
     folder = run("TIGER", n_levels=3)
     code, out, error = shell("export", folder)
     assert (code, error) == (0, "")
-    assert "those of TIGER are not a state times a table of items" in out.splitlines()[1]
+    assert "TIGER does not score by the product of a state and an item table" in out.splitlines()[1]
     names = {path.name for path in (folder / "export").iterdir()}
     assert "encoder.onnx" not in names and {"weights.safetensors", "semantic_ids", "codebooks.safetensors"} <= names
-    with pytest.raises(ValueError, match="recommends nothing; scores: none; those of TIGER"):
+    with pytest.raises(ValueError, match="cannot recommend; scores: none; TIGER does not score"):
         recbole_unirep.load_export(folder / "export").recommend([["i1"]])
 
 

@@ -40,7 +40,7 @@ def test_every_damaged_file_is_named(export):
     recbole_unirep.load_export(export)
 
 
-def test_another_format_is_refused(export, monkeypatch):
+def test_an_unknown_format_is_refused(export, monkeypatch):
     monkeypatch.setattr("recbole_unirep.files.manifest.FORMAT", "recbole-unirep export 2")
     with pytest.raises(ValueError, match="has format 'recbole-unirep export 1', known is 'recbole-unirep export 2'"):
         recbole_unirep.load_export(export)
@@ -126,21 +126,21 @@ def test_a_model_with_more_than_weights_is_refused(shell, run):
     folder = run("ItemKNN")
     code, out, error = shell("export", folder)
     assert (code, out, error.count("\n")) == (2, "", 1)
-    assert "ItemKNN keeps w, pred_mat beside its weights" in error and not (folder / "export").exists()
+    assert "ItemKNN stores w, pred_mat beside its weights" in error and not (folder / "export").exists()
 
 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
         ({"items": [["i1", "i1000"]]}, "1 of 2 items are not among the run's 118, the first is 'i1000'"),
-        ({"items": [["i1"], []]}, "the history number 2 is empty: UniRep reads items, give one"),
-        ({"items": []}, "nobody is asked for: give at least one history"),
-        ({"items": ["i1"]}, "items are no lists of item tokens"),
-        ({"items": "i1"}, "items are no lists of item tokens"),
-        ({"users": ["u1"]}, "an export knows no users"),
-        ({"items": [["i1"]], "k": 0}, "k=0 is no number of items"),
+        ({"items": [["i1"], []]}, "history 2 is empty: UniRep needs at least one item"),
+        ({"items": []}, "no history is given: give at least one"),
+        ({"items": ["i1"]}, "items must be lists of item tokens"),
+        ({"items": "i1"}, "items must be lists of item tokens"),
+        ({"users": ["u1"]}, "an export contains no users"),
+        ({"items": [["i1"]], "k": 0}, "k=0 is not a number of items"),
         ({"items": [["i1"]], "k": 119}, "k=119 is more than the 118 items of the run: lower k"),
-        ({"items": [["i1"]], "candidates": ["i1", "i2"]}, "k=10 is more than the 2 candidates that are listed"),
+        ({"items": [["i1"]], "candidates": ["i1", "i2"]}, "k=10 is more than the 2 candidates given"),
     ],
 )
 def test_bad_requests_are_named(export, asked, message):

@@ -1,4 +1,4 @@
-"""`unirep export --format=instructions`: what the lines say, what they leave out, and named errors."""
+"""`unirep export --format=instructions`: content of the lines, skipped items, and errors."""
 
 import json
 
@@ -13,7 +13,7 @@ from recbole_unirep.serving.instructions import TASKS
 
 @pytest.fixture
 def unirep(shell, tiny):
-    """Exit code and error of a command on the tiny dataset."""
+    """Runs a command on the tiny dataset; returns exit code and error."""
 
     def call(*arguments, **keys):
         keys = {"data_path": tiny.parent, **keys}
@@ -33,7 +33,7 @@ def bundle(unirep, tmp_path):
 
 @pytest.fixture
 def exported(unirep, bundle):
-    """Exports with the given options: the folder."""
+    """Exports with the given options; returns the folder."""
 
     def export(**keys):
         code, error = unirep("export", bundle, "--format=instructions", dataset="tiny", **keys)
@@ -49,7 +49,7 @@ def lines_of(folder, split):
 
 @pytest.fixture
 def known(tiny, bundle):
-    """Data of the split, and each item's ID as it is written."""
+    """Data of the split, and the ID of each item as text."""
     config = Config("SASRec", "tiny", config_dict={"data_path": str(tiny.parent)})
     data = load_data(config, one_row_a_user=True)
     ids = SemanticIds.load(bundle)
@@ -60,11 +60,11 @@ def known(tiny, bundle):
     return data, [""] + [written[item] for item in data.train.field2id_token["item_id"][1:]]
 
 
-def test_training_lines_are_those_of_the_training_targets_alone(exported, known):
+def test_training_lines_contain_only_training_targets(exported, known):
     folder, (data, written) = exported(max_history=4), known
     sequences, expected = data.train.sequences, []
     for user in range(1, data.train.user_num):
-        items = sequences.of(user)[:-2].tolist()  # leave one out, twice
+        items = sequences.of(user)[:-2].tolist()  # without validation and test target
         for place in range(1, len(items)):
             history = ", ".join(written[item] for item in items[max(0, place - 4) : place])
             expected.append((history, written[items[place]]))
@@ -91,7 +91,7 @@ def test_held_out_lines_are_the_targets_of_validation_and_test(exported, known):
         assert ", ".join(written[item] for item in history) in lines[0]["prompt"]
 
 
-def test_titles_and_ids_stand_in_both_directions(exported, known):
+def test_titles_and_ids_are_mapped_in_both_directions(exported, known):
     folder, written = exported(), known[1]
     lines = lines_of(folder, "train")
     by_task = {task: [line for line in lines if line["task"] == task] for task in TASKS}
@@ -105,7 +105,7 @@ def test_titles_and_ids_stand_in_both_directions(exported, known):
     assert all("<" not in line["prompt"] for line in by_task["titles_to_id"])
 
 
-def test_all_that_decoding_may_write_is_there_with_checksums(exported, known):
+def test_id_tokens_and_ids_for_decoding_are_written_with_checksums(exported, known):
     folder, (data, written) = exported(), known
     manifest = read_manifest(folder)
     levels = json.loads((folder / "id_tokens.json").read_text())
@@ -128,7 +128,7 @@ def test_the_same_seed_writes_the_same_lines(exported, bundle):
     assert read_manifest(exported(overwrite=True, seed=7))["files"]["train.jsonl"] != first["train.jsonl"]
 
 
-def test_bad_input_is_one_line_and_writes_nothing(unirep, bundle, exported):
+def test_bad_input_gives_one_line_and_writes_nothing(unirep, bundle, exported):
     before = sorted(bundle.iterdir())
     for folder, keys, message in (
         (bundle, {"dataset": "tiny", "max_history": 0}, "max_history=0 is not a whole number of at least 1"),
@@ -157,7 +157,7 @@ def test_items_that_the_bundle_lacks_are_named(unirep, bundle, tiny):
     with open(tiny / "tiny.inter", "a", encoding="utf-8") as file:
         file.write("".join(f"u1\tnew{number}\t{1_400_000_000 + number}\n" for number in range(2)))
     code, error = unirep("export", bundle, "--format=instructions", dataset="tiny")
-    assert code == 2 and "the bundle lacks 2 of 120 items, 'new0' first: make it of this dataset" in error
+    assert code == 2 and "the bundle lacks 2 of 120 items, 'new0' first: create it from this dataset" in error
 
 
 def test_ids_with_a_gap_are_refused(unirep, tiny, tmp_path):
@@ -165,4 +165,4 @@ def test_ids_with_a_gap_are_refused(unirep, tiny, tmp_path):
     keys |= {"tokenizer": "HierarchicalKMeans", "dataset": "tiny", "out": tmp_path / "gap"}
     assert unirep("tokenize", **keys)[0] == 0
     code, error = unirep("export", tmp_path / "gap", "--format=instructions", dataset="tiny")
-    assert code == 2 and "end early and then have a number that tells equal ones apart" in error
+    assert code == 2 and "end early and are followed by a number that tells equal IDs apart" in error

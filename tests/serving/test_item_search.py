@@ -1,4 +1,4 @@
-"""Items found as someone types."""
+"""Search for items by words of titles or tokens."""
 
 import pytest
 
@@ -18,7 +18,7 @@ TITLES = {
 @pytest.mark.parametrize(
     ("query", "found"),
     [
-        ("star", ["six", "1", "4", "3", "5"]),  # begins with it, the shorter first; begins a word; holds it
+        ("star", ["six", "1", "4", "3", "5"]),  # starts with it, shorter first; starts a word; contains it
         ("WARS star", ["1", "3"]),
         ("amelie", ["2"]),
         ("50", ["50"]),
@@ -28,7 +28,7 @@ TITLES = {
         ("  ", list(TITLES)),
     ],
 )
-def test_items_are_found_by_every_word_the_best_first(query, found):
+def test_matches_contain_every_word_and_the_best_come_first(query, found):
     search = ItemSearch(list(TITLES), list(TITLES.values()))
     rows, n_found = search.find(query, limit=10)
     assert [search.tokens[row] for row in rows] == found and n_found == len(found)

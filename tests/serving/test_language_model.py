@@ -1,4 +1,4 @@
-"""A causal language model that writes semantic IDs: a tiny random one, its beams against whole texts."""
+"""A tiny random language model that generates semantic IDs; beams are checked against likelihoods of whole texts."""
 
 import json
 
@@ -18,7 +18,7 @@ IDS = {
     "b": ["<1_0>", "<2_1>", "<3_0>"],
     "c": ["<1_1>", "<2_1>", "<3_0>"],
     "d": ["<1_2>", "<2_0>"],
-    "e": ["<1_2>", "<2_0>"],  # shares d's
+    "e": ["<1_2>", "<2_0>"],  # shares the ID of d
 }
 PROMPTS = [
     "After <1_0><2_0>, the next item is",
@@ -33,7 +33,7 @@ MODELS = {
 
 @pytest.fixture
 def folders(tmp_path):
-    """A tokenizer that knows some words, and an export."""
+    """Folders of a tokenizer with a few words and of an export."""
     words = Tokenizer(models.WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="<unknown>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     special = {"unk_token": "<unknown>", "eos_token": "<end>", "pad_token": "<pad>"}
@@ -50,13 +50,13 @@ def folders(tmp_path):
 def language_model(request, folders):
     torch.manual_seed(0)
     MODELS[request.param](len(WORDS)).save_pretrained(folders[0])
-    torch.manual_seed(1)  # of the embeddings that are added
+    torch.manual_seed(1)  # seed of the added embeddings
     return IDLanguageModel.load(*folders)
 
 
 @torch.no_grad()
 def likelihood(language_model, prompt, tokens):
-    """Log-likelihood of an ID after a prompt, each token among those of its level and, where IDs end, the end."""
+    """Log-likelihood of an ID after a prompt, normalized per level over its tokens and, at level 3, the end token."""
     tokenizer, model = language_model.tokenizer, language_model.model
     read, total = tokenizer(prompt)["input_ids"], 0.0
     for level in range(len(LEVELS)):
@@ -70,7 +70,7 @@ def likelihood(language_model, prompt, tokens):
     return total
 
 
-def test_beams_are_the_likelihoods_of_whole_texts_in_their_order(language_model):
+def test_beams_have_the_likelihoods_and_order_of_whole_texts(language_model):
     for prompt, written in zip(PROMPTS, language_model.recommend(PROMPTS, k=5, num_beams=6), strict=True):
         expected = {item: likelihood(language_model, prompt, tokens) for item, tokens in IDS.items()}
         assert sorted(written.items) == sorted(IDS)
@@ -80,14 +80,14 @@ def test_beams_are_the_likelihoods_of_whole_texts_in_their_order(language_model)
         assert written.items.index("e") - written.items.index("d") == 1
 
 
-def test_a_batch_of_prompts_of_unlike_length_has_what_each_alone_has(language_model):
+def test_prompts_of_different_length_in_a_batch_have_the_results_of_each_alone(language_model):
     together = language_model.recommend(PROMPTS, k=3, num_beams=4)
     for prompt, row in zip(PROMPTS, together):
         (alone,) = language_model.recommend([prompt], k=3, num_beams=4)
         assert alone.items == row.items and alone.scores == pytest.approx(row.scores, abs=1e-4)
 
 
-def test_prompts_read_in_parts_have_the_same_lists(language_model):
+def test_prompts_in_several_batches_have_the_same_results(language_model):
     parts = language_model.recommend(PROMPTS * 2, k=3, num_beams=4, prompts_at_once=3)
     whole = language_model.recommend(PROMPTS, k=3, num_beams=4)
     for row, expected in zip(parts, whole * 2, strict=True):
@@ -108,11 +108,11 @@ def test_id_tokens_are_added_once_and_are_one_token_each(language_model, folders
 def test_bad_input_is_named(language_model, folders):
     with pytest.raises(ValueError, match="num_beams=2 finds fewer items than k=5"):
         language_model.recommend(PROMPTS, k=5, num_beams=2)
-    with pytest.raises(ValueError, match="a prompt has 80 tokens and an ID up to 3, the model reads 64"):
+    with pytest.raises(ValueError, match="a prompt has 80 tokens and an ID up to 3, the model reads at most 64"):
         language_model.recommend(["item " * 80])
     with pytest.raises(ValueError, match="a prompt is empty"):
         language_model.recommend(["After", ""])
-    with pytest.raises(ValueError, match="<9_9> is no token of the tokenizer"):
+    with pytest.raises(ValueError, match="<9_9> is not in the tokenizer"):
         IDLanguageModel(language_model.model, language_model.tokenizer, [["<9_9>"]], {"a": ["<9_9>"]})
     (folders[1] / "semantic_ids.json").write_text("{}")
     with pytest.raises(ValueError, match="semantic_ids.json has 2 bytes"):

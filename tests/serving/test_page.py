@@ -29,7 +29,7 @@ def browser():
 
 @pytest.fixture
 def served(run, tiny, serve):
-    """A served SASRec whose item i7 has a title that is HTML: the recommender and the page's address."""
+    """A served SASRec whose item i7 has HTML as its title: the recommender and the page's address."""
     file = tiny / "tiny.item"
     lines = file.read_text(encoding="utf-8").splitlines()
     lines = [re.sub("^i7\t[^\t]*", lambda _: f"i7\t{BAD_TITLE}", line) for line in lines]
@@ -40,7 +40,7 @@ def served(run, tiny, serve):
 
 @pytest.fixture
 def opened(browser, served):
-    """Opens the page at a width: recommender, page, and what the browser complained of or asked other hosts for."""
+    """Opens the page at a given width; returns recommender, page, and a list of errors and requests to other hosts."""
     recommender, address = served
     pages = []
 
@@ -48,7 +48,7 @@ def opened(browser, served):
         page, wrong = browser.new_page(viewport={"width": width, "height": 800}), []
         page.on("console", lambda message: wrong.append(message.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda asked: asked.url.startswith((address, "data:")) or wrong.append(asked.url))
+        page.on("request", lambda request: request.url.startswith((address, "data:")) or wrong.append(request.url))
         page.goto(address)
         pages.append(page)
         return recommender, page, wrong
@@ -59,13 +59,13 @@ def opened(browser, served):
 
 
 def pick(page, token, query):
-    """Searches and picks the item of a token."""
+    """Searches for `query` and picks the item with the given token."""
     page.fill("#query", query)
     page.locator("#results button", has=page.get_by_text(token, exact=True)).click()
 
 
 def shown(page, n_items):
-    """Tokens, titles and scores of the recommendations, once there are so many."""
+    """Waits for `n_items` recommendations; returns their titles and scores."""
     page.locator("#best li").nth(n_items - 1).wait_for()
     page.locator("#best:not(.waiting)").wait_for()
     rows = page.locator("#best li")
@@ -75,7 +75,7 @@ def shown(page, n_items):
 
 
 @pytest.mark.parametrize("width", [1200, 400])
-def test_one_picks_items_and_sees_titles_and_recommendations(opened, width):
+def test_picking_items_shows_titles_and_recommendations(opened, width):
     recommender, page, wrong = opened(width)
     page.get_by_text("SASRec on tiny, 118 items").wait_for()
     pick(page, "i1", "i1")
@@ -115,10 +115,10 @@ def test_a_known_user_and_an_unknown_one(opened):
     page.get_by_role("alert").wait_for()
     assert "1 of 1 users are not among the run's 60" in page.get_by_role("alert").inner_text()
     assert page.locator("#best li").count() == 0
-    assert len(wrong) == 1 and "400" in wrong[0]  # the browser's own note of the answer's status
+    assert len(wrong) == 1 and "400" in wrong[0]  # the browser logs the 400 answer
 
 
-def test_items_are_found_and_picked_by_the_keyboard_alone(opened):
+def test_items_can_be_found_and_picked_with_the_keyboard_only(opened):
     _, page, wrong = opened(1200)
     page.focus("#query")
     page.keyboard.type("soap")
@@ -134,7 +134,7 @@ def test_items_are_found_and_picked_by_the_keyboard_alone(opened):
     assert page.locator("#results").is_hidden() and wrong == []
 
 
-def test_a_title_is_shown_as_text_whatever_stands_in_it(opened):
+def test_html_in_a_title_is_shown_as_text(opened):
     _, page, wrong = opened(1200)
     pick(page, "i7", "i7")
     page.locator("#picked li").wait_for()
@@ -149,7 +149,7 @@ def test_a_title_is_shown_as_text_whatever_stands_in_it(opened):
     assert page.evaluate("window.harmed") is None and wrong == []
 
 
-def test_no_script_but_the_pages_own_runs(opened):
+def test_injected_scripts_do_not_run(opened):
     _, page, wrong = opened(1200)
     page.evaluate("document.querySelector('main').innerHTML = '<img src=x onerror=\"window.harmed = 1\">'")
     page.wait_for_timeout(300)

@@ -1,4 +1,4 @@
-"""`unirep serve` from a shell: where it listens, how it ends, and one line for what the user can mend."""
+"""`unirep serve` from a shell: where it listens, how it ends, one line for bad input."""
 
 import json
 import os
@@ -22,15 +22,15 @@ COMMAND = [sys.executable, "-c", "import sys; from recbole_unirep import cli; sy
 
 @pytest.fixture
 def started(monkeypatch):
-    """What a server would have been started with, in place of one that runs."""
-    given = []
+    """Records the configuration and address of each server instead of running it."""
+    servers = []
 
     def run(server, sockets):
-        given.append((server.config, sockets[0].getsockname()))
+        servers.append((server.config, sockets[0].getsockname()))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(uvicorn.Server, "run", run)
-    return given
+    return servers
 
 
 def ask(url, body=None):
@@ -39,7 +39,7 @@ def ask(url, body=None):
 
 
 @pytest.mark.parametrize("what", ["run", "export"])
-def test_it_serves_until_it_is_interrupted(shell, run, tmp_path, what):
+def test_the_server_runs_until_it_is_interrupted(shell, run, tmp_path, what):
     folder = run()
     expected = recbole_unirep.recommend(folder, items=[["i1", "i2"]], k=4)[0]
     if what == "export":
@@ -47,7 +47,9 @@ def test_it_serves_until_it_is_interrupted(shell, run, tmp_path, what):
         folder = tmp_path / "exported"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # where the tests run in the background it is not
+    heard = partial(
+        signal.signal, signal.SIGINT, signal.SIG_DFL
+    )  # SIGINT is ignored if the tests run in the background
     with subprocess.Popen([*COMMAND, str(folder), "--port", "0"], preexec_fn=heard, **pipes) as process:
         try:
             line = process.stdout.readline()
@@ -64,19 +66,19 @@ def test_it_serves_until_it_is_interrupted(shell, run, tmp_path, what):
     assert (process.returncode, out, error) == (130, "", "")
 
 
-def test_it_listens_to_this_machine_alone_unless_told_otherwise(shell, run, started):
+def test_the_server_listens_on_localhost_unless_a_host_is_given(shell, run, started):
     folder = run()
     assert shell("serve", folder, "--port=0")[::2] == (130, "")
     code, out, error = shell("serve", folder, "--port=0", "--host", "0.0.0.0")
     (config, local), (_, everywhere) = started
     assert local[0] == "127.0.0.1" and everywhere[0] == "0.0.0.0"
-    assert config.limit_concurrency == serving.CONNECTIONS
+    assert config.limit_concurrency == serving.MAX_CONNECTIONS
     assert code == 130 and out.startswith("SASRec on tiny, 118 items: http://0.0.0.0:")
     assert error.count("\n") == 1
     assert error.startswith("unirep serve: --host=0.0.0.0 answers other machines too, without password or encryption")
 
 
-def test_a_port_that_is_taken_is_one_line(shell, run, started):
+def test_an_occupied_port_gives_one_line(shell, run, started):
     folder = run()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -94,14 +96,14 @@ BAD = {
     "RUN --port=-1": "port=-1 is not a whole number from 0 to 65535",
     "RUN --port": "--port has no value: write --port=VALUE",
     "RUN --prot=1": "serve has no option --prot: did you mean --port",
-    "RUN --host=nowhere.invalid": "host=nowhere.invalid is no address (",
+    "RUN --host=nowhere.invalid": "host=nowhere.invalid is not an address (",
     "RUN --index=annoy": "index=annoy is unknown: known are exact, faiss, hnsw",
     "EXPORT --index=faiss": "--index is for a run, and exported is an export: leave it out",
-    "EMPTY": "recommends nothing; scores: none; those of BPR are not a state times a table of items",
+    "EMPTY": "cannot recommend; scores: none; BPR does not score by the product of a state and an item table",
 }
 
 
-def test_bad_input_has_one_line(shell, run, tmp_path, started):
+def test_bad_input_gives_one_line(shell, run, tmp_path, started):
     folder, without = run(), run("BPR")
     assert shell("export", folder, "--out=exported")[0] == shell("export", without, "--out=empty")[0] == 0
     for arguments, message in BAD.items():
@@ -114,7 +116,7 @@ def test_bad_input_has_one_line(shell, run, tmp_path, started):
 
 
 @pytest.mark.parametrize("package", ["fastapi", "uvicorn"])
-def test_without_the_extra_a_line_says_what_to_install(shell, run, monkeypatch, package):
+def test_without_the_extra_one_line_says_what_to_install(shell, run, monkeypatch, package):
     folder = run()
     for name in ("service", "server"):
         monkeypatch.delitem(sys.modules, f"recbole_unirep.serving.{name}", raising=False)

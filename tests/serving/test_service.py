@@ -1,4 +1,4 @@
-"""The service over real sockets: answers, bounds, and one line for everything that is wrong with a request."""
+"""The service over real sockets: answers, limits, and one line per bad request."""
 
 import http.client
 import json
@@ -14,7 +14,7 @@ from recbole_unirep.serving.recommender import Recommender
 
 @pytest.fixture
 def served(run, serve):
-    """A served SASRec: its recommender, and a call to the service that gives status and what JSON holds."""
+    """A served SASRec: its recommender, and a function that calls the service and returns status and JSON."""
     recommender = Recommender.load(run())
     port = serve(recommender)
 
@@ -31,13 +31,13 @@ def served(run, serve):
     return recommender, call
 
 
-def test_the_service_says_how_it_is(served):
+def test_health_names_model_items_and_users(served):
     status, health = served[1]("GET", "/health")
     assert status == 200
     assert {"status": "ok", "model": "SASRec on tiny", "items": 118, "users": 60}.items() <= health.items()
 
 
-def test_it_recommends_what_the_recommender_does(served):
+def test_the_service_recommends_what_the_recommender_does(served):
     recommender, call = served
     listed = {"k": 2, "candidates": ["i2", "i3", "i4"]}
     for body, asked in (
@@ -69,52 +69,58 @@ def test_items_are_found_by_words_of_their_titles(served):
 
 
 BAD = [
-    ("GET", "/gone", None, 404, "there is no /gone: ask for /, /items, /recommend or /health"),
+    ("GET", "/gone", None, 404, "there is no /gone: use /, /items, /recommend or /health"),
     ("GET", "/docs", None, 404, "there is no /docs"),
-    ("GET", "/recommend", None, 405, "GET /recommend is not answered: POST /recommend is"),
-    ("DELETE", "/items", None, 405, "DELETE /items is not answered: GET /items is"),
+    ("GET", "/recommend", None, 405, "GET /recommend is not allowed: use POST /recommend"),
+    ("DELETE", "/items", None, 405, "DELETE /items is not allowed: use GET /items"),
     ("GET", "/items?limit=0", None, 422, "limit=0: Input should be greater than or equal to 1"),
     ("GET", "/items?limit=1000", None, 422, "limit=1000: Input should be less than or equal to 100"),
     ("GET", "/items?limit=ten", None, 422, "limit=ten: Input should be a valid integer"),
     ("GET", "/items?query=" + 300 * "a", None, 422, "String should have at most 200 characters"),
-    ("POST", "/recommend", b"", 400, "the body is no JSON (Expecting value"),
-    ("POST", "/recommend", b"{'items': ['i1']}", 400, "the body is no JSON (Expecting property name"),
-    ("POST", "/recommend", b"\xff\xfe\x00", 400, "the body is no JSON"),
-    ("POST", "/recommend", 200_000 * b"[", 400, "the body is no JSON"),
-    ("POST", "/recommend", 10_000 * b"9", 400, "the body is no JSON"),
-    ("POST", "/recommend", ["i1"], 400, "the body is no JSON object"),
-    ("POST", "/recommend", {}, 400, "nobody is asked for: send items, a list of tokens, or user, a token"),
-    ("POST", "/recommend", {"itmes": ["i1"]}, 400, "'itmes' is not understood: known are items, user, k, candidates"),
-    ("POST", "/recommend", {"items": "i1"}, 400, 'items are no list of tokens: send such as ["A", "B"]'),
-    ("POST", "/recommend", {"items": ["i1", None]}, 400, "items are no list of tokens"),
-    ("POST", "/recommend", {"items": [["i1"]]}, 400, "items are no list of tokens"),
-    ("POST", "/recommend", {"items": []}, 400, "the history number 1 is empty"),
+    ("POST", "/recommend", b"", 400, "the body is not JSON (Expecting value"),
+    ("POST", "/recommend", b"{'items': ['i1']}", 400, "the body is not JSON (Expecting property name"),
+    ("POST", "/recommend", b"\xff\xfe\x00", 400, "the body is not JSON"),
+    ("POST", "/recommend", 200_000 * b"[", 400, "the body is not JSON"),
+    ("POST", "/recommend", 10_000 * b"9", 400, "the body is not JSON"),
+    ("POST", "/recommend", ["i1"], 400, "the body is not a JSON object"),
+    ("POST", "/recommend", {}, 400, "neither items nor user is given: send items, a list of tokens, or user, a token"),
+    ("POST", "/recommend", {"itmes": ["i1"]}, 400, "key 'itmes' is not known: use items, user, k, candidates"),
+    ("POST", "/recommend", {"items": "i1"}, 400, 'items is not a list of tokens: send for example ["A", "B"]'),
+    ("POST", "/recommend", {"items": ["i1", None]}, 400, "items is not a list of tokens"),
+    ("POST", "/recommend", {"items": [["i1"]]}, 400, "items is not a list of tokens"),
+    ("POST", "/recommend", {"items": []}, 400, "history 1 is empty"),
     ("POST", "/recommend", {"items": ["i1", "i1000"]}, 400, "the first is 'i1000': did you mean 'i100'?"),
     ("POST", "/recommend", {"items": ["\ud800"]}, 400, "1 of 1 items are not among the run's 118"),
     ("POST", "/recommend", {"items": ["a\nb"]}, 400, "the first is 'a b'"),
-    ("POST", "/recommend", {"items": 1001 * ["i1"]}, 400, "items are 1001, at most 1000 are read"),
+    ("POST", "/recommend", {"items": 1001 * ["i1"]}, 400, "items has 1001 tokens, at most 1000 are allowed"),
     (
         "POST",
         "/recommend",
         {"items": ["i1"], "candidates": 20_001 * ["i1"]},
         400,
-        "candidates are 20001, at most 20000",
+        "candidates has 20001 tokens, at most 20000",
     ),
     ("POST", "/recommend", {"items": ["i1"], "candidates": ["x"]}, 400, "candidates are not among the run's 118"),
     ("POST", "/recommend", {"items": ["i1"], "k": 119}, 400, "k=119 is more than the 118 items of the run: lower k"),
-    ("POST", "/recommend", {"items": ["i1"], "k": 10**9}, 400, "k=1000000000 is no number of items"),
-    ("POST", "/recommend", {"items": ["i1"], "k": 0}, 400, "k=0 is no number of items: send a whole number from 1"),
-    ("POST", "/recommend", {"items": ["i1"], "k": 2.5}, 400, "k=2.5 is no number of items"),
-    ("POST", "/recommend", {"items": ["i1"], "k": True}, 400, "k=True is no number of items"),
-    ("POST", "/recommend", {"items": ["i1"], "keep_earlier": "no"}, 400, "keep_earlier=no: send true or false"),
+    ("POST", "/recommend", {"items": ["i1"], "k": 10**9}, 400, "k=1000000000 is not a number of items"),
+    ("POST", "/recommend", {"items": ["i1"], "k": 0}, 400, "k=0 is not a number of items: send a whole number from 1"),
+    ("POST", "/recommend", {"items": ["i1"], "k": 2.5}, 400, "k=2.5 is not a number of items"),
+    ("POST", "/recommend", {"items": ["i1"], "k": True}, 400, "k=True is not a number of items"),
+    (
+        "POST",
+        "/recommend",
+        {"items": ["i1"], "keep_earlier": "no"},
+        400,
+        "keep_earlier=no is not a boolean: send true or false",
+    ),
     ("POST", "/recommend", {"user": "u600"}, 400, "1 of 1 users are not among the run's 60"),
     ("POST", "/recommend", {"user": "[PAD]"}, 400, "1 of 1 users are not among the run's 60"),
-    ("POST", "/recommend", {"user": ["u1"]}, 400, "user is no token: send a text"),
+    ("POST", "/recommend", {"user": ["u1"]}, 400, "user is not a token: send a string"),
     ("POST", "/recommend", (2**20 + 1) * b" ", 413, "the request has more than 1048576 bytes: send less"),
 ]
 
 
-def test_what_is_wrong_with_a_request_is_one_clear_line(served, capfd):
+def test_a_bad_request_gets_one_line(served, capfd):
     _, call = served
     for method, path, body, status, message in BAD:
         found, said = call(method, path, body)
@@ -125,7 +131,7 @@ def test_what_is_wrong_with_a_request_is_one_clear_line(served, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_body_that_never_says_its_size_is_bounded_too(served, monkeypatch):
+def test_a_body_without_content_length_is_limited_too(served, monkeypatch):
     _, call = served
     parts = (b"%x\r\n%b\r\n" % (len(part), part) for part in 20 * [2**16 * b" "])
     with socket.create_connection(("127.0.0.1", call.port), timeout=30) as connection:
@@ -134,31 +140,31 @@ def test_a_body_that_never_says_its_size_is_bounded_too(served, monkeypatch):
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(served, monkeypatch):
+def test_an_incomplete_body_times_out(served, monkeypatch):
     _, call = served
-    monkeypatch.setattr(service, "SECONDS", 0.2)
+    monkeypatch.setattr(service, "MAX_SECONDS", 0.2)
     begun = time.monotonic()
     with socket.create_connection(("127.0.0.1", call.port), timeout=30) as connection:
         connection.sendall(b"POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
         answer = connection.recv(4096)
-    assert answer.startswith(b"HTTP/1.1 408 ") and b"the request was not there" in answer
+    assert answer.startswith(b"HTTP/1.1 408 ") and b"the request was incomplete" in answer
     assert time.monotonic() - begun < 10
 
 
-def test_what_fails_inside_is_a_line_in_the_log_and_says_nothing_outside(served, monkeypatch, caplog, capfd):
+def test_an_internal_error_is_logged_but_not_sent_to_the_client(served, monkeypatch, caplog, capfd):
     recommender, call = served
 
     def fail(**_):
         raise RuntimeError("secret\npath")
 
     monkeypatch.setattr(recommender, "recommend", fail)
-    expected = {"error": "the service failed at this request; its log says by what"}
+    expected = {"error": "the service failed on this request: see its log"}
     assert call("POST", "/recommend", {"items": ["i1"]}) == (500, expected)
     assert "POST /recommend: RuntimeError: secret path" in caplog.text
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_many_ask_at_once(served):
+def test_the_service_answers_concurrent_requests(served):
     recommender, call = served
     tokens, found = recommender.item_tokens[1:25].tolist(), {}
 
