@@ -77,7 +77,7 @@ def check_cell(cell):
     """Checks a cell's settings, also against those of the run in its folder, if any.
 
     Args:
-        cell (Cell): whether run already or not.
+        cell (Cell): a cell, run already or not.
 
     Returns:
         list[str]: metrics that its results will contain, such as 'hit@10' and 'mrr'.
@@ -139,14 +139,14 @@ def run_cell(cell):
                 process.wait()
             raise
         errors.seek(0)
-        said = errors.read()
+        error_text = errors.read()
     if process.returncode == 0 and cell.result() is not None:
         return ""
     if process.returncode == 130:
         raise KeyboardInterrupt
     if process.returncode < 0:
         return f"killed by signal {-process.returncode} (9 often means out of memory)"
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in error_text.splitlines() if line.strip()]
     return lines[-1] if lines else f"ended with exit code {process.returncode}"
 
 

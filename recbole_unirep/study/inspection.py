@@ -178,7 +178,7 @@ def neighbours(inspected: Inspected, item: str, count: int) -> dict:
         cosines = unit @ unit[row]
         near[name] = cosines, lambda r, cosines=cosines: f"{cosines[r]:.3f}"
     found = {}
-    for name, (nearness, said) in near.items():
+    for name, (nearness, describe) in near.items():
         order = [r for r in np.argsort(-nearness, kind="stable") if r != row][:count]
-        found[name] = [(inspected.items[r], inspected.titles[r], said(r)) for r in order]
+        found[name] = [(inspected.items[r], inspected.titles[r], describe(r)) for r in order]
     return found

@@ -71,7 +71,7 @@ def _histograms(inspected):
 def _heat_map(inspected):
     known = np.array([label is not None for label in inspected.labels["category"]])
     names, group = common_categories([label for label in inspected.labels["category"] if label], N_CATEGORIES_SHOWN)
-    level = _telling_level(inspected)
+    level = _first_varied_level(inspected)
     codes = inspected.codes[known, level]
     counts = np.bincount(codes[codes >= 0], minlength=inspected.codebook_sizes[level])
     fullest = [int(code) for code in np.argsort(-counts, kind="stable")[:N_CODES_SHOWN] if counts[code]]
@@ -81,7 +81,7 @@ def _heat_map(inspected):
     return Chart(charts.chart_html(figure, "categories", with_library=False), caption)
 
 
-def _telling_level(inspected):
+def _first_varied_level(inspected):
     """The first level with several codes."""
     return next((level for level, size in enumerate(inspected.codebook_sizes) if size > 1), 0)
 
@@ -89,14 +89,14 @@ def _telling_level(inspected):
 def _map(inspected):
     rows = sample_rows(len(inspected.items), N_POINTS, SEED)
     name = next(iter(inspected.vectors), None)
-    level = _telling_level(inspected)
+    level = _first_varied_level(inspected)
     if name is None:
         one_hot = [
             np.eye(size + 1)[inspected.codes[rows, place]] for place, size in enumerate(inspected.codebook_sizes)
         ]
-        vectors, said = np.concatenate(one_hot, axis=1), "their codes, as there are no vectors"
+        vectors, mapped = np.concatenate(one_hot, axis=1), "their codes, as there are no vectors"
     else:
-        vectors, said = inspected.vectors[name][rows], f"their {name} vectors"
+        vectors, mapped = inspected.vectors[name][rows], f"their {name} vectors"
     points = tsne(vectors, seed=SEED, metric="cosine" if name else "euclidean")
     hover = [
         f"{_escaped(inspected.titles[row])}<br>{spelled(inspected.codes[row])}" + "".join(
@@ -106,7 +106,7 @@ def _map(inspected):
     ]  # fmt: skip
     groups = [f"code {code}" if code >= 0 else "no code" for code in inspected.codes[rows, level]]
     caption = (
-        f"{len(rows):,} items by t-SNE of {said}, coloured by their code at level {level + 1} (the fullest "
+        f"{len(rows):,} items by t-SNE of {mapped}, coloured by their code at level {level + 1} (the fullest "
         f"codes only); hover to see title and semantic ID."
     )
     figure = charts.item_map(points, groups, hover)

@@ -56,11 +56,11 @@ class Trials:
             list[dict]: `trial` (from 1), `state` ('complete', 'pruned' or 'failed'), `keys` (dict) and the facts
             given to `Trial.finish`.
         """
-        given_up = self._given_up()
+        queued_again = self._queued_again()
         return [
             {"state": STATES[trial.state], "keys": self._keys(trial.params), **trial.user_attrs["facts"]}
             for trial in self.study.get_trials(deepcopy=False)
-            if trial.state.is_finished() and "facts" in trial.user_attrs and trial.number not in given_up
+            if trial.state.is_finished() and "facts" in trial.user_attrs and trial.number not in queued_again
         ]
 
     def best(self):
@@ -106,15 +106,15 @@ class Trials:
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=self.seed)
         return optuna.importance.get_param_importances(self.study, evaluator=evaluator)
 
-    def _given_up(self):
+    def _queued_again(self):
         """Numbers of interrupted trials that were queued again."""
         return {trial.user_attrs.get("continues") for trial in self.study.get_trials(deepcopy=False)}
 
     def _queue_interrupted(self):
         """Queues trials that a kill left running again with their settings; drops those with incomplete settings."""
-        given_up = self._given_up()
+        queued_again = self._queued_again()
         for trial in self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-            if trial.number not in given_up and trial.params.keys() == self.space.keys():
+            if trial.number not in queued_again and trial.params.keys() == self.space.keys():
                 self.study.enqueue_trial(trial.params, user_attrs={"continues": trial.number})
             self.study.tell(trial.number, state=TrialState.FAIL)
 

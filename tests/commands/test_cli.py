@@ -42,7 +42,7 @@ def test_help_is_printed_and_missing_arguments_are_an_error(shell, command):
 @pytest.mark.parametrize(
     "arguments", [("embed", "--help"), ("compare", "--models=UniRep", "-h"), ("tune", "--x", "-h")]
 )
-def test_a_commands_help_is_printed_wherever_it_stands(shell, arguments):
+def test_help_is_printed_at_any_position_of_the_option(shell, arguments):
     code, out, error = shell("unirep", *arguments)
     assert (code, error) == (0, "")
     assert out.startswith(f"Usage: unirep {arguments[0]} ")

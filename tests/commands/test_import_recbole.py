@@ -12,7 +12,7 @@ SMALL = {"hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1, "MAX_IT
 LOADED = {"inter": ["user_id", "item_id", "timestamp"]}
 
 
-def test_an_old_checkpoint_is_ranked_as_the_model_it_was_saved_from(shell, monkeypatch):
+def test_an_old_checkpoint_ranks_like_the_saved_model(shell, monkeypatch):
     keys = {**shell.data, **SMALL, "epochs": 2, "show_progress": False}
     assert shell(model="SASRec", run_dir="run", **keys)[0] == 0
     trained = load_data_and_model("run")[1]

@@ -226,7 +226,7 @@ def test_an_unsupported_option_of_a_model_is_a_one_line_error(shell, run, tmp_pa
         ({"items": [["i1"]], "k": 2.5}, "k=2.5 is no number of items: give a whole number above 0"),
     ],
 )
-def test_the_function_says_what_is_wrong(run, asked, message):
+def test_errors_of_the_python_function(run, asked, message):
     with pytest.raises(ValueError, match=message):
         Recommender.load(run()).recommend(**asked)
 

@@ -35,7 +35,7 @@ def vectors(tmp_path):
     return tmp_path / "mine.npy"
 
 
-def test_a_dataset_becomes_a_bundle_and_the_bundle_encodes_it_alike(shell, tmp_path):
+def test_a_bundle_made_from_a_dataset_encodes_it_to_the_same_codes(shell, tmp_path):
     out = tmp_path / "ids"
     code, _, error = shell("tokenize", *shell.data, "--tokenizer=RQKMeans", "--codebook_size=4", f"--out={out}")
     assert (code, error) == (0, "")

@@ -45,7 +45,7 @@ def settings(generative):
 
 @pytest.fixture
 def elsewhere(monkeypatch):
-    """Calling it simulates a machine where fitting gives other codes."""
+    """Calling it simulates a machine on which fitting gives different codes."""
     encode = fitting.catalogue_codes
 
     def other_codes(tokenizer, known, items, policy):

@@ -38,7 +38,7 @@ def figures(monkeypatch, capsys, *arguments):
     return (cli.unirep(), *capsys.readouterr())
 
 
-def test_the_command_draws_a_run_alike_each_time(tiny, monkeypatch, capsys):
+def test_the_command_draws_the_same_figures_each_time(tiny, monkeypatch, capsys):
     run = trained(tiny)
     code, out, error = figures(monkeypatch, capsys, run)
     assert (code, error) == (0, "")

@@ -45,7 +45,7 @@ def forward(tokenizer):
 
 
 def gradients(tokenizer, loss):
-    """Gradients of a loss at the encoder's output, the codebooks and the decoder, zeros where there is none.
+    """Gradients of a loss at the encoder's output, the codebooks and the decoder, zeros if there is none.
 
     The gradient of the encoder's bias is that of its output z.
     """
