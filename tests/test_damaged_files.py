@@ -1,4 +1,4 @@
-"""Files that were cut or flipped, folders that were half copied: named, by their checksum where they have one."""
+"""Truncated files, flipped bits and incomplete folders are named, by checksum if there is one."""
 
 import json
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_damaged_files_of_a_run_are_named(shell):
         ):
             damage(Path("run1", name))
             code, lines = shell(*command)
-            if name == "environment.json" and code == 0:  # what was flipped is no part of what a run reads
+            if name == "environment.json" and code == 0:  # a run does not read the flipped part
                 continue
             assert code == 2 and f"run1/{name}" in shell.said(lines), lines
             for path, content in again.items():
@@ -69,7 +69,7 @@ def test_damaged_files_of_a_run_are_named(shell):
         Path("run1/ranks.npz").write_bytes(again[Path("run1/ranks.npz")])
 
 
-def test_each_digit_of_a_result_is_guarded(shell):
+def test_a_change_of_any_digit_of_a_result_is_found(shell):
     assert shell(model="Pop", run_dir="run", **shell.data, protocol="[full]")[0] == 0
     path = Path("run/result.json")
     text = path.read_text(encoding="utf-8")
@@ -79,11 +79,11 @@ def test_each_digit_of_a_result_is_guarded(shell):
             with pytest.raises(ValueError, match=r"run/result.json is (not the file|not readable)"):
                 read_result(Path("run"))
     earlier = {key: value for key, value in json.loads(text).items() if key != "record_sha256"}
-    path.write_text(json.dumps(earlier), encoding="utf-8")  # as earlier versions wrote it
+    path.write_text(json.dumps(earlier), encoding="utf-8")  # as written by earlier versions
     assert read_result(Path("run")) == earlier
 
 
-def test_a_bundle_s_record_is_guarded(tmp_path):
+def test_a_change_of_a_bundles_record_is_found(tmp_path):
     SemanticIds(["a1", "b2"], np.array([[0], [1]]), [2]).save(tmp_path / "ids", {"made_by": "x"}, {})
     path = tmp_path / "ids" / RECORD
     path.write_text(path.read_text(encoding="utf-8").replace('"b2"', '"b3"'), encoding="utf-8")
@@ -91,7 +91,7 @@ def test_a_bundle_s_record_is_guarded(tmp_path):
         SemanticIds.load(tmp_path / "ids")
 
 
-def test_damaged_vectors_are_named_or_made_anew(shell, tiny):
+def test_damaged_vectors_are_named_or_encoded_again(shell, tiny):
     keys = {"text_encoder": "lexical", "lexical_dim": 8}
     assert shell("embed", **shell.data, **keys)[0] == 0
     path = tiny / "tiny.lexical.npy"
@@ -104,7 +104,7 @@ def test_damaged_vectors_are_named_or_made_anew(shell, tiny):
         assert path.read_bytes() == whole  # repaired
 
 
-def test_a_half_copied_dataset_is_named(shell, tiny):
+def test_an_incompletely_copied_dataset_is_named(shell, tiny):
     lines = [json.dumps({"user_id": f"u{n % 9}", "item_id": f"i{n % 40}", "timestamp": n}) for n in range(90)]
     Path("raw.jsonl").write_text("\n".join(lines), encoding="utf-8")
     assert shell("prepare", "--dataset=made", "--reviews=raw.jsonl", "--core=1", "--data_path=data")[0] == 0
@@ -112,7 +112,7 @@ def test_a_half_copied_dataset_is_named(shell, tiny):
     assert shell(run_dir="run", **keys) == (0, [])
     file = Path("data/made/made.inter")
     content = file.read_bytes()
-    file.write_bytes(content[:-2])  # the last time has lost a digit, which nobody could see
+    file.write_bytes(content[:-2])  # the last timestamp lost a digit; only the checksum shows it
     for protocol in ("[full]", "recbole"):
         code, lines = shell(**{**keys, "protocol": protocol})
         assert code == 2 and "made.inter differs from made.manifest.json (sha256): copy or prepare" in shell.said(lines)
@@ -125,7 +125,7 @@ def test_a_half_copied_dataset_is_named(shell, tiny):
     assert shell(**keys)[0] == 0
 
 
-def test_a_half_downloaded_dataset_is_named(shell):
+def test_an_incomplete_download_is_named(shell):
     folder = Path("data/amazon-beauty")
     folder.mkdir(parents=True)
     (folder / "Amazon_Beauty.zip").write_bytes(b"PK")

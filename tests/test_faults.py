@@ -25,7 +25,7 @@ needs_file_limits = pytest.mark.skipif(sys.platform == "win32", reason="Windows 
 
 @contextlib.contextmanager
 def no_room_beyond(n_bytes):
-    """Limits the size of files, as a full disk does: Python ignores the signal, so that write() fails."""
+    """Limits file sizes to simulate a full disk; Python ignores the signal, so write() fails."""
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -112,7 +112,7 @@ def start_at_once(folder, number, keys, queue):
 
 
 @pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="no forkserver here")
-def test_of_two_runs_started_together_one_gets_the_folder(tiny, tmp_path):
+def test_only_one_of_two_runs_started_together_gets_the_folder(tiny, tmp_path):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["recbole_unirep.quick_start"])
     queue, keys = context.Queue(), {"model": "SASRec", "dataset": "tiny", "data_path": tiny.parent, **SMALL}
@@ -185,7 +185,7 @@ def test_recbole_s_own_training_loops_name_the_step_too(shell, monkeypatch):
 
 
 def test_a_full_tmpfs(shell, tmp_path):
-    """A real file system without room, if the tests may mount one."""
+    """A real full file system, if the tests are allowed to mount one."""
     import subprocess
 
     disk = tmp_path / "disk"

@@ -1,6 +1,6 @@
-"""kill -9 at random moments of embed, train, study and prepare: the same command continues to the same final numbers.
+"""After kill -9 at a random moment of embed, training, study or prepare, the same command ends with the same numbers.
 
-The processes are real. They are forked from a server that has imported the heavy modules, and killed at seeded moments.
+The processes are real: a server that has imported the heavy modules forks them, and seeded moments decide the kill.
 """
 
 import importlib.util
@@ -38,7 +38,7 @@ def fork():
 
 
 class Moment(NamedTuple):
-    """The moment of a kill: some seconds of computing after the files of a pattern have grown beyond a size."""
+    """Moment of a kill: a number of seconds after the files of a pattern exceed a size."""
 
     folder: Path
     pattern: str
@@ -54,7 +54,7 @@ class Moment(NamedTuple):
         os.killpg(0, signal.SIGKILL)
 
     def clock(self):
-        """CPU time, so that a busy machine kills no earlier; wall time for a study, whose runs are other processes."""
+        """CPU time, which a busy machine does not distort; wall time for a study, whose runs are other processes."""
         return time.monotonic() if "**" in self.pattern else time.process_time()
 
 
@@ -157,7 +157,7 @@ def test_study(fork, killed, tiny, tmp_path):
     settings = {key: value for key, value in settings.items() if key not in ("model", "dataset", "protocol")}
     asked = {"title": "Small", "dataset": "tiny", "seeds": [1], "settings": settings, "rows": rows}
     (tmp_path / "part.yaml").write_text(json.dumps(asked), encoding="utf-8")
-    for row, keys in rows.items():  # the same runs without the study
+    for row, keys in rows.items():  # the same runs outside a study
         arguments = text({**settings, **keys, "dataset": "tiny", "seed": 1, "run_dir": f"whole/{row}"})
         whole = fork.Process(target=command, args=("run_recbole", arguments, tmp_path, None))
         whole.start(), whole.join(240)

@@ -1,1 +1,1 @@
-"""What a shell can call, one command a file."""
+"""Commands for the shell, one per file."""

@@ -1,4 +1,4 @@
-"""recbole_unirep.commands.add_items: `unirep add-items`, new items for a finished run, without training."""
+"""recbole_unirep.commands.add_items: `unirep add-items` adds new items to a finished run, without training."""
 
 from pathlib import Path
 
@@ -28,12 +28,12 @@ from recbole_unirep.commands.types import OneOf, Place, Switch, Text
 @key_option("--use_gpu", Switch(), "Use a GPU if there is one.", shown="the run's")
 @key_option("--gpu_id", Text("N"), "Which GPU.", shown="the run's")
 @key_option("--text_device", Text("NAME"), "Device of the sentence encoder.", shown="the run's")
-@key_option("--text_batch_size", Text("N"), "Sentences encoded at once.", shown="the run's")
+@key_option("--text_batch_size", Text("N"), "Sentences per batch of the encoder.", shown="the run's")
 def add_items(run, new_items, id_fallback, vectors, data_path, keys):
     """Add new items to a finished UniRep, VQRec or TextKNN, without training.
 
-    They are recommended from then on. The file has the dataset's item column and the columns that the run's item text
-    is made of. The items get text vectors by the run's encoder and codes by its frozen tokenizer.
+    The run recommends them from then on. The file needs the dataset's item column and the columns of the run's item
+    text. The run's encoder gives the items text vectors, and its frozen tokenizer gives them codes.
     """
     from recbole_unirep.runs.folder import ADDED
     from recbole_unirep.runs.log import RunLog

@@ -1,8 +1,7 @@
-"""recbole_unirep.commands.command: what the commands share: one grammar, their own --help, errors of one line.
+"""recbole_unirep.commands.command: base class of the commands: one grammar, --help, errors in one line.
 
-click declares the arguments and options, converts their values, and completes them in a shell. The command line itself
-is split by `settings.arguments`, as it is everywhere else, and options that a command does not declare can be config
-keys.
+click declares arguments and options, converts their values, and completes them in a shell. `settings.arguments` splits
+the command line, as in the rest of the package. Options that a command does not declare can be config keys.
 """
 
 import click
@@ -21,14 +20,14 @@ CONTEXT = {"help_option_names": list(HELP), "ignore_unknown_options": True, "all
 
 
 class Command(click.Command):
-    """A command, which shells call through `shell.call`, and Python as `command(["RUN", "--k=5"])`.
+    """A command. A shell calls it through `shell.call`, Python as `command(["RUN", "--k=5"])`.
 
     Args:
-        example (str): one line that runs it, shown by --help and where something is missing.
-        takes_keys (bool): whether options that are not declared are config keys; the callback gets their texts as
-            `keys` (dict[str, str]).
-        needs_recbole (bool): whether RecBole must be installed.
-        **attributes: click's.
+        example (str): an example command line, shown by --help and in errors about missing options.
+        takes_keys (bool): True takes undeclared options as config keys; the callback gets their texts as `keys`
+            (dict[str, str]).
+        needs_recbole (bool): True if RecBole must be installed.
+        **attributes: attributes of click.Command.
 
     Raises:
         ValueError: the command line is not understood; the message is one line.
@@ -43,22 +42,22 @@ class Command(click.Command):
 
     @property
     def options(self):
-        """The options by key, dict[str, Option]."""
+        """Options by key (dict[str, Option])."""
         return {option.key: option for option in self.params if isinstance(option, Option)}
 
     @property
     def arguments(self):
-        """What is given by place, list of Argument."""
+        """Positional arguments (list of Argument)."""
         return [argument for argument in self.params if isinstance(argument, Argument)]
 
     def __call__(self, arguments=()):
-        """Runs the command in this process, and returns what its function does."""
+        """Runs the command in this process and returns the result of its function."""
         with self.make_context(self._path, list(arguments)) as context:
             return self.invoke(context)
 
     def parse_args(self, ctx, args):
         """Reads the command line into `ctx.params`."""
-        if ctx.resilient_parsing:  # completing a line that is not finished
+        if ctx.resilient_parsing:  # shell completion of an unfinished line
             return super().parse_args(ctx, args)
         if not set(HELP).isdisjoint(args):
             click.echo(ctx.get_help())
@@ -97,14 +96,14 @@ class Command(click.Command):
         return super().invoke(ctx)
 
     def no_such_option(self, key, known=()):
-        """The error about an option that the command does not have.
+        """Returns the error for an option that the command does not have.
 
         Args:
-            key (str): its name.
-            known (iterable of str): config keys that may be meant, beside the options.
+            key (str): name of the option.
+            known (iterable of str): config keys to suggest besides the options.
 
         Returns:
-            ValueError: one line.
+            ValueError: its message is one line.
         """
         spelled = {key: option.opts[0] for key, option in self.options.items()}
         own = [spelled[name] for name in near(key, spelled)]
@@ -113,7 +112,7 @@ class Command(click.Command):
         return ValueError(f"{self.name} has no option --{key}: {remedy}")
 
     def _check_words(self, words):
-        """Raises ValueError where arguments are missing, empty, or too many."""
+        """Raises ValueError if arguments are missing, empty, or too many."""
         needed = [argument for argument in self.arguments if argument.nargs == 1]
         if len(words) < len(needed):
             first = needed[len(words)]
@@ -130,9 +129,9 @@ class Command(click.Command):
         return f"unirep {self.name}" if self.example.startswith("unirep") else self.name
 
     def _check_spelling(self, keys):
-        """Raises ValueError where a key that nobody knows is close to an option of the command.
+        """Raises ValueError if an unknown config key is close to an option of the command.
 
-        Config names other unknown keys; it does not know the command's options.
+        Config reports the other unknown keys, but does not know the command's options.
         """
         options = {key for key, option in self.options.items() if not option.is_key}
         doubtful = [key for key in keys if near(key.rpartition(".")[2], options)]
@@ -146,11 +145,11 @@ class Command(click.Command):
                 raise self.no_such_option(key, known)
 
     def collect_usage_pieces(self, ctx):
-        """RUN [OPTIONS] of the usage line."""
+        """Pieces of the usage line, such as RUN [OPTIONS]."""
         return [*(argument.usage for argument in self.arguments), self.options_metavar]
 
     def get_short_help_str(self, limit=45):
-        """The first line of the function's docstring, whole."""
+        """Returns the first line of the function's docstring, not shortened."""
         return self.help.strip().splitlines()[0]
 
     def format_help(self, ctx, formatter):
@@ -168,7 +167,7 @@ class Command(click.Command):
             formatter.write(f"{'':>{formatter.current_indent}}{self.example}\n")
 
     def shell_complete(self, ctx, incomplete):
-        """Options of the command, and config keys where it takes them."""
+        """Completes options of the command, and config keys if it takes them."""
         from click.shell_completion import CompletionItem
 
         found = super().shell_complete(ctx, incomplete)
@@ -183,5 +182,5 @@ class Command(click.Command):
 
 
 def command(name, *, example, **attributes):
-    """Decorator that makes a function a Command; its docstring is the help."""
+    """Decorator that turns a function into a Command; its docstring is the help text."""
     return click.command(name, cls=Command, example=example, **attributes)

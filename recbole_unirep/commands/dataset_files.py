@@ -4,11 +4,11 @@ import logging
 import sys
 from contextlib import contextmanager
 
-DATA_PATH = "dataset/"  # RecBole's, which need not be installed here
+DATA_PATH = "dataset/"  # copied from RecBole, which these commands do not need
 
 
 def separator_of(text):
-    """The character that an option names."""
+    """Returns the separator character that an option names."""
     return "\t" if text in ("tab", "\\t") else text
 
 

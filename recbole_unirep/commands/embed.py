@@ -1,4 +1,4 @@
-"""recbole_unirep.commands.embed: `unirep embed`, item texts into vectors, ahead of the runs that read them."""
+"""recbole_unirep.commands.embed: `unirep embed` encodes item texts into vectors before runs read them."""
 
 from recbole_unirep.commands.command import command
 from recbole_unirep.commands.parameters import data_path_key, dataset_key, key_option, text_encoder_key
@@ -21,8 +21,8 @@ from recbole_unirep.settings.arguments import join_arguments
 def embed(keys):
     """Encode the item texts of a dataset once, for all later runs.
 
-    Vectors that are already there are kept. After an interruption the same command continues. Started by torchrun, on
-    several machines over one folder too, each process encodes its share of the shards and the first one joins them.
+    Existing vectors are kept. After an interruption the same command continues. Under torchrun, each process encodes
+    its share of the shards and the first process joins them; several machines can share one folder.
     """
     from recbole_unirep import parallel
     from recbole_unirep.config import Config
@@ -30,7 +30,7 @@ def embed(keys):
     from recbole_unirep.data.item_text import encode_own_share, load_item_text
     from recbole_unirep.runs.log import RunLog
 
-    if parallel.is_launched() and parallel.world_size() == 1:  # by torchrun
+    if parallel.is_launched() and parallel.world_size() == 1:  # started by torchrun
         parallel.join(timeout_days=30)
     with RunLog(speaks=parallel.is_main()):
         config = Config("UniRep", arguments=join_arguments(keys))

@@ -1,4 +1,4 @@
-"""recbole_unirep.commands.encode_items: `unirep encode-items`, codes of new items."""
+"""recbole_unirep.commands.encode_items: `unirep encode-items` writes codes of new items."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from recbole_unirep.commands.types import Place, Text
 @option(
     "--vectors",
     Text('"A.npy B.npy"'),
-    "Vector files in place of a dataset, in the order in which the bundle had them.",
+    "Vector files instead of a dataset, in the same order as for the bundle.",
     shown="none",
 )
 @dataset_key
@@ -20,7 +20,7 @@ from recbole_unirep.commands.types import Place, Text
 @key_option("--text_encoder", Text("NAME"), "Encoder of the item texts.", shown="the bundle's")
 @option("--out", Place("FILE.csv"), "File to write.", default="codes.csv")
 def encode_items(bundle, vectors, out, keys):
-    """Encode new items by the tokenizer of a bundle.
+    """Encode new items with the tokenizer of a bundle.
 
     The items are those of a dataset or of vector files. The CSV file has a row per item: item, code_1, code_2, ...
     """

@@ -1,4 +1,4 @@
-"""recbole_unirep.commands.export: `unirep export`, a finished run as plain files, or a bundle as instructions."""
+"""recbole_unirep.commands.export: `unirep export` writes a run as plain files, or a bundle as training data."""
 
 from pathlib import Path
 
@@ -15,18 +15,18 @@ from recbole_unirep.commands.types import OneOf, Place, Switch, Text, Whole
 )
 @option("--format", OneOf("run", "instructions"), "What to export.", default="run")
 @option("--out", Place("FOLDER"), "Folder to write.", shown="FOLDER/export, FOLDER/instructions")
-@option("--overwrite", Switch(), "Replace an export that is already there.", default="False")
+@option("--overwrite", Switch(), "Replace an existing export.", default="False")
 @option(
-    "--data_path", Place("FOLDER"), "Where the datasets' folders are now.", shown="where the run found them, dataset/"
+    "--data_path", Place("FOLDER"), "Current folder of the datasets.", shown="the folder that the run used, or dataset/"
 )
-@key_option("--dataset", Text("NAME"), f"Of instructions: {DATASET}", shown="none")
-@option("--max_history", Whole(1), "Of instructions: most items in a history.", shown="10")
-@key_option("--seed", Text("N"), "Of instructions: draws the wording of each line.")
+@key_option("--dataset", Text("NAME"), f"For instructions: {DATASET}", shown="none")
+@option("--max_history", Whole(1), "For instructions: maximum items per history.", shown="10")
+@key_option("--seed", Text("N"), "For instructions: seed that draws the wording of each line.")
 def export(folder, format, out, overwrite, data_path, max_history, keys):
     """Export a finished run as safetensors, ONNX and JSON, or a bundle as training data.
 
-    The export of a run needs neither its data nor RecBole; checksums protect its files. --format=instructions writes
-    the prompts and responses on which a language model is tuned to write semantic IDs; it takes config keys of data and
+    An exported run works without its data and without RecBole; checksums protect its files. --format=instructions
+    writes prompts and responses for tuning a language model to write semantic IDs; it takes config keys of data and
     split.
     """
     from recbole_unirep.runs.log import RunLog

@@ -1,4 +1,4 @@
-"""recbole_unirep.commands.figures: `unirep figures`, the drawings of a finished run."""
+"""recbole_unirep.commands.figures: `unirep figures` draws a finished run."""
 
 from recbole_unirep.commands.command import command
 from recbole_unirep.commands.parameters import option, run_argument, run_data_path
@@ -10,7 +10,7 @@ from recbole_unirep.commands.types import Place, Text
 @option("--out", Place("FOLDER"), "Folder of the figures.", shown="RUN/figures")
 @run_data_path
 @option(
-    "--category_field", Text("COLUMN"), "Column of the .item file with the items' categories.", shown="a usual column"
+    "--category_field", Text("COLUMN"), "Column of the .item file with the items' categories.", shown="a usual name"
 )
 def figures(run, out, data_path, category_field):
     """Draw a finished run: learning curve, codebook usage, items by category, t-SNE.

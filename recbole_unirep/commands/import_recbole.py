@@ -1,4 +1,4 @@
-"""recbole_unirep.commands.import_recbole: `unirep import-recbole`, a checkpoint of RecBole as a run of ours."""
+"""recbole_unirep.commands.import_recbole: `unirep import-recbole` turns a RecBole checkpoint into a run."""
 
 from recbole_unirep.commands.command import command
 from recbole_unirep.commands.parameters import argument, data_path_key, key_option, option
@@ -12,16 +12,14 @@ from recbole_unirep.compat.pickle_guard import FLAG
     example=f"unirep import-recbole saved/SASRec-Nov-25-2026_18-49-28.pth --{FLAG}=True",
 )
 @argument("checkpoint", "FILE.pth", "a checkpoint that RecBole itself saved", type=Place("FILE"))
-@option(
-    f"--{FLAG}", Switch(), "Read the file although it is a pickle, which runs whatever code is in it.", default="False"
-)
+@option(f"--{FLAG}", Switch(), "Load the file although it is a pickle, which can run any code.", default="False")
 @option("--run_dir", Place("FOLDER"), "Folder of the run.", shown="a new one under runs/")
 @data_path_key
 @key_option("--protocol", Text("NAMES"))
 def import_recbole(checkpoint, unsafe_pickle, run_dir, keys):
     """Turn a checkpoint of RecBole into a run folder, ranked on the test items.
 
-    Further config keys override those in the file.
+    Config keys override those in the file.
     """
     from recbole_unirep.study.recbole_checkpoint import import_checkpoint
 

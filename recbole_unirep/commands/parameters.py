@@ -1,4 +1,4 @@
-"""recbole_unirep.commands.parameters: arguments and options of commands, each with a sentence and its default."""
+"""recbole_unirep.commands.parameters: arguments and options of commands, each with a description and a default."""
 
 import click
 
@@ -7,39 +7,39 @@ from recbole_unirep.settings.key_lines import general_key_lines
 
 
 class Argument(click.Argument):
-    """What a command takes by its place.
+    """Positional argument of a command.
 
     Args:
-        declarations (sequence of str): click's.
-        meaning (str): what it is, as an error and --help say it.
-        **attributes: click's, `metavar` among them.
+        declarations (sequence of str): parameter declarations of click.
+        meaning (str): description in errors and --help.
+        **attributes: attributes of click.Argument, such as `metavar`.
     """
 
     def __init__(self, declarations, *, meaning, **attributes):
-        super().__init__(declarations, required=False, **attributes)  # the command says what is missing
+        super().__init__(declarations, required=False, **attributes)  # Command reports missing arguments
         self.meaning = meaning
 
     @property
     def usage(self):
-        """As in the usage line."""
+        """Text in the usage line."""
         return self.metavar if self.nargs == 1 else f"[{self.metavar} ...]"
 
     def get_help_record(self, ctx):
-        """Name and meaning."""
+        """Returns name and description for --help."""
         return self.usage, f"{self.meaning[0].upper()}{self.meaning[1:]}."
 
 
 class Option(click.Option):
-    """What a command takes by its name.
+    """Option of a command.
 
     Args:
-        declarations (sequence of str): click's.
-        meaning (str or None): a sentence; None is the one in the yaml file that declares the key.
-        shown (str or None): the default in words, where `default` does not say it.
-        is_key (bool): whether it is a config key, whose text goes into `keys` as it is.
-        is_needed (bool): whether the command can't do without.
-        may_be_empty (bool): whether an empty text means something.
-        **attributes: click's.
+        declarations (sequence of str): parameter declarations of click.
+        meaning (str or None): a sentence; None takes the remark of the yaml file that declares the key.
+        shown (str or None): the default in words, if `default` does not show it.
+        is_key (bool): True for a config key, whose text is passed in `keys` unchanged.
+        is_needed (bool): True if the option must be given.
+        may_be_empty (bool): True if an empty text is allowed.
+        **attributes: attributes of click.Option.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class Option(click.Option):
 
     @property
     def key(self):
-        """Its name without dashes."""
+        """Name of the option without dashes."""
         return self.opts[0][2:].replace("-", "_")
 
     def shown_default(self):
-        """What --help shows of the default."""
+        """Text of the default in --help."""
         if self.is_needed:
             return "required"
         if self.shown is not None:
@@ -70,7 +70,7 @@ class Option(click.Option):
         return f"default: {self.default}"
 
     def get_help_record(self, ctx):
-        """Name, sentence and default."""
+        """Returns name, sentence and default for --help."""
         name = self.opts[0] if self.is_flag else f"{self.opts[0]}={self.metavar}"
         meaning = self.meaning
         if meaning is None:
@@ -85,7 +85,7 @@ def argument(name, metavar, meaning, **attributes):
 
 
 def option(name, value_type, meaning, **attributes):
-    """Decorator that adds an option to a command; without `default` or `shown` it has to be needed."""
+    """Decorator that adds an option to a command; without `default` or `shown` it must be needed."""
     return click.option(name, cls=Option, type=value_type, meaning=meaning, **attributes)
 
 
@@ -95,7 +95,7 @@ def flag(name, meaning, **attributes):
 
 
 def key_option(name, value_type, meaning=None, **attributes):
-    """Decorator that lists a config key among a command's options; its text goes to the config as it is."""
+    """Decorator that lists a config key among a command's options; its text goes to the config unchanged."""
     return option(name, value_type, meaning, is_key=True, expose_value=False, **attributes)
 
 
@@ -106,21 +106,21 @@ data_path_key = key_option("--data_path", Place("FOLDER"), "Folder that holds th
 text_encoder_key = key_option("--text_encoder", Text("NAME"))
 run_argument = argument("run", "RUN", "the folder of a finished run", type=Place("FOLDER"))
 run_data_path = option(
-    "--data_path", Place("FOLDER"), "Where the datasets' folders are now.", shown="where the run found them"
+    "--data_path", Place("FOLDER"), "Current folder of the datasets.", shown="the folder that the run used"
 )
 
 
 def ranking_keys(function):
-    """Decorator that lists the settings of ranking that may differ from a run's."""
+    """Decorator that lists the ranking settings that may differ from those of a run."""
     for name, (value_type, meaning) in reversed(RANKING_KEYS.items()):
         function = key_option(f"--{name}", value_type, meaning, shown="the run's")(function)
     return function
 
 
 RANKING_KEYS = {
-    "num_beams": (Text("N"), "Beams of a generative model's search."),
-    "exact_ranking": (Switch(), "Of a generative model: score every item instead of searching by beams."),
-    "scores_at_once": (Text("N"), "Most scores to hold in memory at once."),
+    "num_beams": (Text("N"), "Beams in the search of a generative model."),
+    "exact_ranking": (Switch(), "For a generative model: score every item instead of using beam search."),
+    "scores_at_once": (Text("N"), "Maximum number of scores in memory at once."),
     "eval_batch_size": (Text("N"), "Users per forward pass."),
     "use_gpu": (Switch(), "Use a GPU if there is one."),
     "gpu_id": (Text("N"), "Which GPU."),

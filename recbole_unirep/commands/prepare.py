@@ -1,4 +1,4 @@
-"""recbole_unirep.commands.prepare: `unirep prepare`, raw reviews and metadata into a dataset."""
+"""recbole_unirep.commands.prepare: `unirep prepare` turns raw reviews and metadata into a dataset."""
 
 import re
 import shlex
@@ -19,22 +19,22 @@ NAME = re.compile(r"\w[\w.-]*")
     needs_recbole=False,
     example="unirep prepare --dataset=beauty --reviews=reviews_Beauty.json.gz --metadata=meta_Beauty.json.gz",
 )
-@option("--dataset", Text("NAME"), "Name of the dataset to be.", is_needed=True)
-@option("--reviews", Text('"FILE FILE"'), "Files of reviews, JSONL, CSV or Parquet, gzipped or not.", is_needed=True)
-@option("--metadata", Text('"FILE FILE"'), "Files of items.", default="", shown="none", may_be_empty=True)
+@option("--dataset", Text("NAME"), "Name of the new dataset.", is_needed=True)
+@option("--reviews", Text('"FILE FILE"'), "Files of reviews: JSONL, CSV or Parquet, also gzipped.", is_needed=True)
+@option("--metadata", Text('"FILE FILE"'), "Files of item metadata.", default="", shown="none", may_be_empty=True)
 @option("--data_path", Place("FOLDER"), "Folder that holds the datasets' folders.", default=DATA_PATH)
-@option("--core", Whole(1), "Least interactions of every user and item that is kept.", default="5")
-@option("--user_core", Whole(1), "The same of users.", shown="core")
-@option("--item_core", Whole(1), "The same of items.", shown="core")
+@option("--core", Whole(1), "Minimum interactions of each user and item to keep.", default="5")
+@option("--user_core", Whole(1), "Minimum interactions of each user to keep.", shown="core")
+@option("--item_core", Whole(1), "Minimum interactions of each item to keep.", shown="core")
 @option(
     "--duplicates", OneOf("first", "last", "all"), "Which interactions of a user with an item to keep.", default="first"
 )
 @option(
     "--split", OneOf("leave_one_out", "temporal"), "temporal cuts all users at the same times.", default="leave_one_out"
 )
-@option("--valid_from", Whole(), "Time from which interactions validate, in the data's unit.", shown="none")
-@option("--test_from", Whole(), "Time from which interactions test.", shown="none")
-@option("--format", OneOf("jsonl", "csv", "parquet"), "Format of the reviews.", shown="by the file's name")
+@option("--valid_from", Whole(), "Start time of validation, in the data's unit.", shown="none")
+@option("--test_from", Whole(), "Start time of testing, in the data's unit.", shown="none")
+@option("--format", OneOf("jsonl", "csv", "parquet"), "Format of the reviews.", shown="from the file name")
 @option(
     "--columns",
     Text('"user_id=FIELD item_id=FIELD"'),
@@ -51,11 +51,11 @@ NAME = re.compile(r"\w[\w.-]*")
     shown="Amazon's names",
     may_be_empty=True,
 )
-@option("--header", Text("NAME,NAME"), "Columns of a CSV file without a line of names.", shown="the first line")
-@option("--separator", Text("CHARACTER"), "Between columns of CSV; tab is one.", shown="comma, or tab for .tsv")
-@option("--max_broken", Share(), "Share of a file's records that may be broken.", default="0.01")
-@option("--memory", Text("SIZE"), "What the database may hold.", default="2GB")
-@option("--overwrite", Switch(), "Replace a dataset of this name.", default="False")
+@option("--header", Text("NAME,NAME"), "Column names of a CSV file without a header line.", shown="the first line")
+@option("--separator", Text("CHARACTER"), "Separator of CSV columns, or tab.", shown="comma, or tab for .tsv")
+@option("--max_broken", Share(), "Maximum share of broken records per file.", default="0.01")
+@option("--memory", Text("SIZE"), "Memory limit of the database.", default="2GB")
+@option("--overwrite", Switch(), "Replace an existing dataset of this name.", default="False")
 @option("--show_progress", Switch(), "Show progress.", default="True")
 def prepare(dataset, reviews, metadata, data_path, core, user_core, item_core, duplicates, **options):
     """Turn raw reviews and metadata into a dataset: Amazon 2014, 2018, 2023, or any CSV, JSONL, Parquet.
@@ -64,9 +64,11 @@ def prepare(dataset, reviews, metadata, data_path, core, user_core, item_core, d
     and options give the same bytes; an error or Ctrl-C leaves nothing behind.
     """
     if not NAME.fullmatch(dataset):
-        raise ValueError(f"dataset='{dataset}' can't name a folder: use letters, digits, '.', '-' and '_'")
+        raise ValueError(f"dataset='{dataset}' can't be a folder name: use letters, digits, '.', '-' and '_'")
     if dataset == BUNDLED:
-        raise ValueError(f"dataset={BUNDLED} is inside RecBole, which reads no other of that name: take another name")
+        raise ValueError(
+            f"dataset={BUNDLED} is bundled with RecBole, which reads no other of that name: choose another"
+        )
     columns = {name: _mapping(name, options[name]) for name in ("columns", "item_columns")}
     borders = _borders(options["split"], options["valid_from"], options["test_from"])
     header = options["header"].split(",") if options["header"] else None
@@ -93,12 +95,12 @@ def prepare(dataset, reviews, metadata, data_path, core, user_core, item_core, d
 
 
 def _paths(name, text):
-    """Files separated by blanks; a pattern stands for all files that it matches, in order of their names."""
+    """Returns the files of a text with blanks between them; a pattern means all matching files, sorted by name."""
     paths = []
     for word in _words(name, text):
         found = sorted(glob(word)) if has_magic(word) and not Path(word).exists() else [word]
         if not found:
-            raise FileNotFoundError(f"{name}={word} matches no file: look at the path")
+            raise FileNotFoundError(f"{name}={word} matches no file: check the path")
         paths += map(Path, found)
     if len(set(paths)) < len(paths):
         raise ValueError(f"{name}={text} names a file twice: name it once")
@@ -106,7 +108,7 @@ def _paths(name, text):
 
 
 def _words(name, text):
-    """The words between blanks; quotation marks hold one together."""
+    """Splits a text at blanks, except inside quotation marks."""
     try:
         return shlex.split(text)
     except ValueError as error:
@@ -114,7 +116,7 @@ def _words(name, text):
 
 
 def _mapping(name, text):
-    """`a=b c=d` as a dict."""
+    """Parses `a=b c=d` into a dict."""
     pairs = [word.partition("=") for word in _words(name, text if "'" in text else text.replace(",", " "))]
     if not all(column and field for column, _, field in pairs) or len({pair[0] for pair in pairs}) < len(pairs):
         raise ValueError(f'{name}="{text}" is not understood: write COLUMN=FIELD COLUMN=FIELD .., each column once')
@@ -122,15 +124,15 @@ def _mapping(name, text):
 
 
 def _borders(split, valid_from, test_from):
-    """The times of a temporal split, None of leave-one-out."""
+    """Returns the border times of a temporal split, None for leave-one-out."""
     given = {"valid_from": valid_from, "test_from": test_from}
     names = [name for name, time in given.items() if time is not None]
     if split != "temporal":
         if names:
-            raise ValueError(f"{names[0]} is given with split={split}: leave it out, or give --split=temporal")
+            raise ValueError(f"{names[0]} is not used with split={split}: leave it out, or give --split=temporal")
         return None
     if len(names) < 2:
         raise ValueError("split=temporal needs --valid_from=TIME and --test_from=TIME, in the data's unit: give them")
     if valid_from >= test_from:
-        raise ValueError(f"valid_from={valid_from} is not before test_from={test_from}: exchange them")
+        raise ValueError(f"valid_from={valid_from} is not before test_from={test_from}: swap them")
     return valid_from, test_from

@@ -1,4 +1,4 @@
-"""recbole_unirep.commands.rank_weights: `unirep rank-weights`, weights of ranking chosen on validation."""
+"""recbole_unirep.commands.rank_weights: `unirep rank-weights` chooses ranking weights on validation."""
 
 from recbole_unirep.commands.command import command
 from recbole_unirep.commands.parameters import option, run_argument, run_data_path
@@ -13,8 +13,8 @@ from recbole_unirep.commands.types import Numbers
 def rank_weights(run, history_similarity, popularity_bias, data_path):
     """Compare ranking weights of a finished UniRep on validation, without training.
 
-    The validation items are ranked under every combination of the weights. The metrics are written beside the run:
-    rank_weights.csv, and rank_weights.json with the best combination. No test item is ranked.
+    Ranks the validation items under every combination of weights. Writes the metrics to rank_weights.csv in the run's
+    folder, and the best combination to rank_weights.json. No test item is ranked.
     """
     weights = {"history_similarity": history_similarity, "popularity_bias": popularity_bias}
     weights = {key: numbers for key, numbers in weights.items() if numbers is not None}

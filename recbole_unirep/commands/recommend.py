@@ -1,4 +1,4 @@
-"""recbole_unirep.commands.recommend: `unirep recommend`, the best items of a finished run."""
+"""recbole_unirep.commands.recommend: `unirep recommend` recommends items with a finished run."""
 
 from pathlib import Path
 
@@ -11,11 +11,11 @@ from recbole_unirep.commands.types import OneOf, Place, Text, Whole
 @run_argument
 @option("--items", Text("A,B,C"), "One history of item tokens, oldest first.", shown="none")
 @option("--users", Place("FILE"), "File of known users, one token per line.", shown="none")
-@flag("--all-users", "Recommend to all known users, into the file --out.")
-@option("--k", Whole(1), "Items per history.", default="10")
+@flag("--all-users", "Recommend to all known users; needs --out.")
+@option("--k", Whole(1), "Recommended items per history.", default="10")
 @option("--out", Place("FILE"), "File to write: .csv, .jsonl or .parquet.", shown="a table on the terminal")
 @option("--candidates", Place("FILE"), "File of items to choose from, one token per line.", shown="all items")
-@flag("--keep-earlier", "Keep items of the history among the recommendations.")
+@flag("--keep-earlier", "Allow items of the history among the recommendations.")
 @option(
     "--index",
     OneOf(*INDEXES),
@@ -25,9 +25,9 @@ from recbole_unirep.commands.types import OneOf, Place, Text, Whole
 @run_data_path
 @ranking_keys
 def recommend(run, items, users, all_users, k, out, candidates, keep_earlier, index, data_path, keys):
-    """Recommend items by a finished run, of RecBole's own models too.
+    """Recommend items with a finished run of any model, also RecBole's own.
 
-    Give one of --items, --users and --all-users. The whole history of a known user is used, and its items are left out.
+    Give one of --items, --users and --all-users. A known user's whole history is used, and its items are left out.
     """
     given = [name for name, value in (("--items", items), ("--users", users), ("--all-users", all_users)) if value]
     if len(given) != 1:
@@ -63,7 +63,7 @@ def recommend(run, items, users, all_users, k, out, candidates, keep_earlier, in
 
 
 def _tokens(text):
-    """Item tokens between commas."""
+    """Splits item tokens at commas."""
     tokens = [token.strip() for token in text.split(",")]
     if not all(tokens):
         raise ValueError(f"--items={text} has an empty place: write item tokens between commas, oldest first: A,B,C")
@@ -71,7 +71,7 @@ def _tokens(text):
 
 
 def _lines(path, what):
-    """Tokens of a file, one per line."""
+    """Reads tokens from a file, one per line."""
     file = Path(path)
     if not file.is_file():
         raise FileNotFoundError(f"{path} is missing: name a file of {what}, one token per line")

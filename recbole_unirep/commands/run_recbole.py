@@ -1,4 +1,4 @@
-"""recbole_unirep.commands.run_recbole: `run_recbole`, one run, start to end."""
+"""recbole_unirep.commands.run_recbole: `run_recbole` trains and tests one run."""
 
 import click
 
@@ -24,7 +24,10 @@ def _show_version(context, option, is_asked):
 
 @command("run_recbole", takes_keys=True, example="run_recbole --model=UniRep --dataset=ml-100k --learning_rate=1e-3")
 @key_option(
-    "--model", Text("NAME", lambda: shipped_names("model")), "UniRep, or a model of ours or of RecBole.", shown="none"
+    "--model",
+    Text("NAME", lambda: shipped_names("model")),
+    "UniRep, or another model of ours or RecBole's.",
+    shown="none",
 )
 @dataset_key
 @data_path_key
@@ -43,8 +46,8 @@ def _show_version(context, option, is_asked):
 def run_recbole(keys):
     """Train and test a recommender: UniRep, or any model of RecBole.
 
-    All models get the same defaults, data, split, candidates and metrics. Every config key can be set: those of the
-    yaml files under properties, and RecBole's.
+    All models get the same defaults, data, split, candidates and metrics. Every config key of RecBole and of the
+    yaml files under properties can be set.
     """
     import recbole_unirep
 

@@ -1,4 +1,4 @@
-"""recbole_unirep.commands.shell: a command as a shell calls it: completion, exit codes, errors in one line."""
+"""recbole_unirep.commands.shell: runs a command for a shell: completion, exit codes, errors in one line."""
 
 import os
 import sys
@@ -11,12 +11,12 @@ def call(command, name, arguments):
 
     Args:
         command (click.Command): `unirep` or `run_recbole`.
-        name (str): as the shell knows it.
-        arguments (list of str): the command line behind the name.
+        name (str): name of the command in the shell.
+        arguments (list of str): command line after the name.
 
     Returns:
         int: the exit code: 0; 1 if the command returned False (`inspect` and `validate`: not healthy); 2 for a mistake
-        that the user can mend; 130 for Ctrl-C.
+        that the user can correct; 130 for Ctrl-C.
     """
     instruction = os.environ.get(variable := f"_{name.upper()}_COMPLETE")
     if instruction:
@@ -41,6 +41,6 @@ def call(command, name, arguments):
 
 
 def _wants_traceback(arguments):
-    """Whether --debug=True or --debug True is given; the error may be about another option."""
+    """True if --debug=True or --debug True is given, even if another option is wrong."""
     lower = [argument.lower() for argument in arguments]
     return "--debug=true" in lower or ("--debug", "true") in zip(lower, lower[1:])

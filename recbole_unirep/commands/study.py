@@ -1,4 +1,4 @@
-"""recbole_unirep.commands.study: `unirep study`, the grid of a study file and its report."""
+"""recbole_unirep.commands.study: `unirep study` runs the grid of a study file and writes its report."""
 
 from pathlib import Path
 
@@ -9,15 +9,15 @@ from recbole_unirep.commands.types import Names, Place
 
 @command("study", takes_keys=True, example="unirep study results/studies/beauty.yaml --data_path=FOLDER --dry-run")
 @argument("file", "STUDY.yaml", "the YAML file of a study", type=Place("FILE"))
-@option("--rows", Names("A,B/SEED"), "Run these rows only, B/SEED with that seed only.", shown="all rows")
-@flag("--dry-run", "List what is left to run, and how long it should take.")
-@flag("--report-only", "Write the report of what is finished; run nothing.")
+@option("--rows", Names("A,B/SEED"), "Run only these rows; ROW/SEED runs only that seed.", shown="all rows")
+@flag("--dry-run", "List the unfinished cells and their expected time; run nothing.")
+@flag("--report-only", "Write the report from the finished cells; run nothing.")
 @option("--out", Place("FOLDER"), "Folder of the runs and the report.", shown="STUDY")
 def study(file, rows, dry_run, report_only, out, keys):
     """Run the grid of a study file and write its report.
 
-    Started again it continues: finished cells are kept, with their test ranks packed, and an interrupted one goes on.
-    Config keys apply to every cell, over those of the file.
+    The same command continues: finished cells are kept, with packed test ranks, and an interrupted cell is resumed.
+    Config keys apply to every cell and override those of the file.
     """
     from recbole_unirep import parallel
     from recbole_unirep.files.lock import locked
@@ -40,7 +40,7 @@ def study(file, rows, dry_run, report_only, out, keys):
             try:
                 failed = run_grid(cells)
             except KeyboardInterrupt:
-                print(f"stopped; what is trained is in {out}; the same command continues", flush=True)
+                print(f"stopped; finished and partial runs are in {out}; the same command continues", flush=True)
                 raise
         page = write_study_report(out, described, file, failed)
         pack_finished_ranks(described)
@@ -51,7 +51,7 @@ def study(file, rows, dry_run, report_only, out, keys):
 
 
 def _cells_of_rows(cells, rows):
-    """The cells of rows, ROW or ROW/SEED each, in the order of the study."""
+    """Returns the cells of rows, each given as ROW or ROW/SEED, in the order of the study."""
     known = dict.fromkeys(cell.row for cell in cells)
     by_name = {name: [cell for cell in cells if name in (cell.row, f"{cell.row}/{cell.seed}")] for name in rows}
     for name, found in by_name.items():

@@ -1,4 +1,4 @@
-"""recbole_unirep.commands.tokenize: `unirep tokenize`, semantic IDs of a catalogue."""
+"""recbole_unirep.commands.tokenize: `unirep tokenize` writes semantic IDs of a catalogue."""
 
 from pathlib import Path
 
@@ -16,28 +16,28 @@ from recbole_unirep.settings.shipped import shipped_names
 @dataset_key
 @data_path_key
 @text_encoder_key
-@option("--vectors", Text('"A.npy B.npy"'), "Vector files in place of a dataset, joined.", shown="none")
+@option("--vectors", Text('"A.npy B.npy"'), "Vector files instead of a dataset, concatenated.", shown="none")
 @option("--tokenizer", Text("NAME", lambda: shipped_names("tokenizer")), "Tokenizer.", default="RQKMeans")
 @option(
     "--collisions",
     OneOf("leave", "append", "nearest_free", "sinkhorn", "balanced"),
-    "What to do about items that share an ID.",
+    "How to treat items that share an ID.",
     default="leave",
 )
 @option(
     "--collaborative",
     Text("RUN|graph"),
-    "Collaborative vectors, for Fused and LETTER: a run's item table, or the graph of items taken together.",
+    "Collaborative vectors, for Fused and LETTER: the item table of a run, or 'graph' for the co-occurrence graph.",
     shown="graph",
 )
-@key_option("--n_levels", Text("N"), "Codes in an ID.", shown="the tokenizer's")
-@key_option("--codebook_size", Text("N"), "Codes that each level may choose from.", shown="the tokenizer's")
+@key_option("--n_levels", Text("N"), "Codes per semantic ID.", shown="the tokenizer's")
+@key_option("--codebook_size", Text("N"), "Codes per level.", shown="the tokenizer's")
 @option("--out", Place("FOLDER"), "Folder of the bundle.", shown="semantic_ids/SOURCE-TOKENIZER")
 def tokenize(vectors, tokenizer, collisions, collaborative, out, keys):
     """Fit a tokenizer to a catalogue and write its semantic IDs as a bundle.
 
-    The items are those of a dataset, with their texts or columns, or of vector files: NAME.npy with NAME.json beside
-    it. Config keys are those of the tokenizer, the dataset and the item texts.
+    The items are those of a dataset, with their texts or columns, or of vector files: NAME.npy with item
+    tokens in NAME.json. Config keys of the tokenizer, the dataset and the item texts can be set.
     """
     from recbole_unirep.study.tokenization import tokenize_catalogue
 

@@ -1,4 +1,4 @@
-"""recbole_unirep.commands.types: types of options: what --help shows, what a shell completes, what is an error."""
+"""recbole_unirep.commands.types: option types with their --help text, shell completion and errors."""
 
 import math
 import re
@@ -13,7 +13,7 @@ class Text(click.ParamType):
 
     Args:
         metavar (str): what --help shows for the value.
-        names (callable or None): gives the names that a shell completes.
+        names (callable or None): returns the names for shell completion.
     """
 
     name = "text"
@@ -22,11 +22,11 @@ class Text(click.ParamType):
         self.metavar, self.names = metavar, names
 
     def convert(self, value, param, ctx):
-        """The value of a text; a default that is no text is a value already."""
+        """Returns the value of a text; a default that is not a text is returned unchanged."""
         return self.read(param.key, value) if isinstance(value, str) and hasattr(param, "key") else value
 
     def read(self, key, text):
-        """The value of a text.
+        """Returns the value of a text.
 
         Raises:
             ValueError: the text is not one of this type.
@@ -34,7 +34,7 @@ class Text(click.ParamType):
         return text
 
     def shell_complete(self, ctx, param, incomplete):
-        """Names that begin so."""
+        """Names that begin with the incomplete text."""
         from click.shell_completion import CompletionItem
 
         names = self.names() if self.names else ()
@@ -47,7 +47,7 @@ class Place(Text):
     name = "path"
 
     def shell_complete(self, ctx, param, incomplete):
-        """The shell's own completion of paths."""
+        """Leaves the completion of paths to the shell."""
         from click.shell_completion import CompletionItem
 
         return [CompletionItem(incomplete, type="dir" if self.metavar == "FOLDER" else "file")]
@@ -87,8 +87,8 @@ class Whole(Text):
     """A whole number.
 
     Args:
-        least (int or None): the smallest.
-        most (int or None): the largest.
+        least (int or None): smallest allowed value.
+        most (int or None): largest allowed value.
     """
 
     name = "int"
@@ -132,7 +132,7 @@ class Numbers(Text):
     name = "numbers"
 
     def read(self, key, text):
-        """The floats, list of float."""
+        """Returns the numbers (list of float)."""
         try:
             numbers = [float(number) for number in text.split(",")]
         except ValueError:
@@ -148,7 +148,7 @@ class Names(Text):
     name = "names"
 
     def read(self, key, text):
-        """The names in the order given, list of str."""
+        """Returns the names in the given order (list of str)."""
         names = [name.strip() for name in text.strip("[]").split(",") if name.strip()]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"{key}={text}: name each once, separated by commas")

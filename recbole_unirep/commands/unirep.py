@@ -33,11 +33,11 @@ class Unirep(click.Group):
     """The group of commands."""
 
     def list_commands(self, ctx):
-        """Names, in the order of a project: data, semantic IDs, studies, recommendations."""
+        """Command names in the order of a project: data, semantic IDs, studies, recommendations."""
         return list(COMMANDS)
 
     def get_command(self, ctx, name):
-        """A command, None where there is none."""
+        """Returns a command, None if there is none of that name."""
         if name not in COMMANDS:
             return None
         module = importlib.import_module(f"recbole_unirep.commands.{COMMANDS[name]}")
@@ -47,7 +47,7 @@ class Unirep(click.Group):
         """Splits the command from its arguments.
 
         Raises:
-            ValueError: no command of that name.
+            ValueError: there is no command of that name.
         """
         if not ctx.resilient_parsing and args[0] not in COMMANDS and args[0] not in (*HELP, "--version"):
             raise ValueError(f"command '{args[0]}' is unknown: {nearest(args[0], COMMANDS)}")
@@ -78,5 +78,5 @@ Tab completion in bash, for the shell at hand or in ~/.bashrc (zsh: zsh_source, 
 def unirep():
     """Semantic IDs, comparisons and recommendations with RecBole.
 
-    Single runs are trained by run_recbole.
+    Use run_recbole to train a single run.
     """

@@ -1,4 +1,4 @@
-"""recbole_unirep.commands.validate: `unirep validate`, a dataset's files checked as RecBole will read them."""
+"""recbole_unirep.commands.validate: `unirep validate` checks a dataset's files as RecBole will read them."""
 
 from pathlib import Path
 
@@ -11,16 +11,15 @@ from recbole_unirep.commands.types import Place, Text
 @command("validate", needs_recbole=False, example="unirep validate beauty --data_path=FOLDER")
 @argument("dataset", "DATASET", "the name of a dataset")
 @option("--data_path", Place("FOLDER"), "Folder that holds the datasets' folders.", default=DATA_PATH)
-@option("--USER_ID_FIELD", Text("COLUMN"), "Column of the users.", default="user_id")
-@option("--ITEM_ID_FIELD", Text("COLUMN"), "Column of the items.", default="item_id")
-@option("--TIME_FIELD", Text("COLUMN"), "Column of the times.", default="timestamp")
+@option("--USER_ID_FIELD", Text("COLUMN"), "User column.", default="user_id")
+@option("--ITEM_ID_FIELD", Text("COLUMN"), "Item column.", default="item_id")
+@option("--TIME_FIELD", Text("COLUMN"), "Time column.", default="timestamp")
 @option("--field_separator", Text("CHARACTER"), "Between columns.", default="tab")
-@option("--memory", Text("SIZE"), "What the database may hold.", default="2GB")
+@option("--memory", Text("SIZE"), "Memory limit of the database.", default="2GB")
 def validate(dataset, data_path, user_id_field, item_id_field, time_field, field_separator, memory):
     """Check a dataset's files as RecBole will read them; the exit code is 1 if it stops or reads them wrongly.
 
-    Errors are what RecBole stops at, drops or reads otherwise than it is meant; warnings are what changes a task
-    quietly.
+    Errors are what RecBole stops at, drops or misreads; warnings are what silently changes the task.
     """
     separator = separator_of(field_separator)
     if len(separator) != 1:

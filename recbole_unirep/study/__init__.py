@@ -1,1 +1,1 @@
-"""Several runs, one protocol, one report."""
+"""Grids of runs under one protocol, tuning, comparisons, inspection and reports."""

@@ -1,7 +1,7 @@
-"""recbole_unirep.study.cells: the cells of a grid, each a run in a process of its own.
+"""recbole_unirep.study.cells: the cells of a grid; each cell is one run in a separate process.
 
-A cell lies in a folder of its own, which is the run's. A finished cell is never run again, an interrupted one is
-continued, and one that was run with other settings is an error before anything runs.
+Every cell has its own run folder. A finished cell is not run again, and an interrupted cell is continued. If a folder
+holds a run with other settings, that is an error before any cell runs.
 """
 
 import contextlib
@@ -36,11 +36,11 @@ class Cell(NamedTuple):
     """One run of a grid.
 
     Attributes:
-        row (str): label of what is compared, the same for all its seeds.
+        row (str): label of the row, the same for all its seeds.
         dataset (str): name of the dataset.
-        seed (int): of the run.
-        keys (dict): all settings, model, dataset and seed among them.
-        folder (Path): of the run.
+        seed (int): seed of the run.
+        keys (dict): all settings, including model, dataset and seed.
+        folder (Path): folder of the run.
     """
 
     row: str
@@ -51,39 +51,39 @@ class Cell(NamedTuple):
 
     @property
     def name(self):
-        """What messages call it."""
+        """Name of the cell in messages."""
         return f"{self.row} on {self.dataset}, seed {self.seed}"
 
     @property
     def command(self):
-        """The line that runs it."""
+        """Command line that runs the cell."""
         return " ".join(["run_recbole", *map(_quoted, self.arguments)])
 
     @property
     def arguments(self):
-        """Its settings as `--key=value`."""
+        """Settings of the cell as `--key=value`."""
         return [f"--{key}={_text(value)}" for key, value in {**self.keys, "run_dir": str(self.folder)}.items()]
 
     def result(self):
-        """What the finished run found, dict, or None where it is not finished."""
+        """Result of the finished run (dict), None if it is not finished."""
         return read_result(self.folder)
 
     def is_interrupted(self):
-        """Whether a checkpoint waits to be continued."""
+        """True if the run is not finished but has a checkpoint to continue from."""
         return self.result() is None and any((self.folder / name).is_file() for name in CONTINUABLE)
 
 
 def check_cell(cell):
-    """Looks at a cell's settings, and at those of the run that lies in its folder.
+    """Checks a cell's settings, also against those of the run in its folder, if any.
 
     Args:
-        cell (Cell): need not have been run.
+        cell (Cell): a cell, run already or not.
 
     Returns:
-        list[str]: metrics that its results will have, such as 'hit@10' and 'mrr'.
+        list[str]: metrics that its results will contain, such as 'hit@10' and 'mrr'.
 
     Raises:
-        ValueError: settings that can't be used, or other ones than the run in the folder had.
+        ValueError: the settings can't be used, or the run in the folder had other settings.
         FileNotFoundError: a file is missing.
     """
     path, config = cell.folder / CONFIG, Config(config_dict=cell.keys)
@@ -95,23 +95,23 @@ def check_cell(cell):
     for key in sorted((asked.keys() & had.keys()) - OF_THE_MACHINE):
         if asked[key] != had[key]:
             raise ValueError(
-                f"{cell.folder} holds {cell.name} with {key}={had[key]}, asked for is {key}={asked[key]}: ask for it "
-                f"under another name, or remove the folder to run it anew"
+                f"{cell.folder} holds {cell.name} with {key}={had[key]}, this command sets {key}={asked[key]}: "
+                f"use another name, or remove the folder to run it again"
             )
     return metrics
 
 
 def run_cell(cell):
-    """Runs a cell to its end, or continues it.
+    """Runs a cell, or continues it if it was interrupted.
 
     Args:
-        cell (Cell): not finished.
+        cell (Cell): a cell that is not finished.
 
     Returns:
-        str: "" where it finished, else why not.
+        str: "" if the run finished, else why it did not.
 
     Raises:
-        KeyboardInterrupt: the user stopped it; what it has trained is kept.
+        KeyboardInterrupt: the user stopped the run; its checkpoint is kept.
     """
     if cell.is_interrupted():
         arguments = [
@@ -133,31 +133,32 @@ def run_cell(cell):
         )
         try:
             process.wait()
-        except KeyboardInterrupt:  # the terminal has interrupted the process too, which keeps its checkpoint
+        except KeyboardInterrupt:  # the terminal also interrupts the child, which saves its checkpoint
             process.stdin.close()
             with contextlib.suppress(KeyboardInterrupt):
                 process.wait()
             raise
         errors.seek(0)
-        said = errors.read()
+        error_text = errors.read()
     if process.returncode == 0 and cell.result() is not None:
         return ""
     if process.returncode == 130:
         raise KeyboardInterrupt
     if process.returncode < 0:
-        return f"killed by signal {-process.returncode} (of memory, where it is 9)"
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+        return f"killed by signal {-process.returncode} (9 often means out of memory)"
+    lines = [line.strip() for line in error_text.splitlines() if line.strip()]
     return lines[-1] if lines else f"ended with exit code {process.returncode}"
 
 
 def end_with_parent():
-    """In a cell's process: interrupts it when the process that started it is gone, so that nobody trains in a folder
-    which another one is about to continue.
+    """Interrupts this cell's process when its parent process ends.
+
+    Otherwise it would keep training in a folder that the next command continues.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which a script's background job ignores
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # acts like Ctrl-C, which background jobs ignore
 
     def wait():
-        os.read(0, 1)  # answers when the other end is closed; sys.stdin would hold a lock at exit
+        os.read(0, 1)  # returns when the parent closes the pipe; sys.stdin would hold a lock at exit
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()
@@ -175,24 +176,24 @@ def _plain(values):
     return yaml.safe_load(yaml.safe_dump(values))
 
 
-def seeds_asked(found):
-    """Seeds: how many from 2020 on, or a list.
+def parse_seeds(found):
+    """Returns the seeds: a number of seeds counts up from 2020, a list is taken as it is.
 
     Args:
         found (int, str or list of int): such as 3, '3', '2020,2021,2022' or [2020, 2021, 2022].
 
     Returns:
-        list[int]: each once.
+        list[int]: distinct seeds.
 
     Raises:
-        ValueError: there is none, or one is no whole number.
+        ValueError: no seed, a repeated seed, or one that is not a whole number.
     """
     is_list = isinstance(found, list) or "," in str(found)
     texts = [str(part).strip() for part in (found if isinstance(found, list) else str(found).split(","))]
     if not texts or not all(part.isdecimal() for part in texts) or len(set(texts)) < len(texts):
-        raise ValueError(f"seeds={found} is not understood: give how many, or each once, such as 2020,2021,2022")
+        raise ValueError(f"seeds={found} is not understood: give how many, or each seed once: 2020,2021,2022")
     if is_list:
         return [int(part) for part in texts]
     if not 1 <= int(texts[0]) < FIRST_SEED:
-        raise ValueError(f"seeds={found}: give how many, at least 1, or a list such as [2020, 2021, 2022]")
+        raise ValueError(f"seeds={found}: give a number of seeds, at least 1, or a list such as [2020, 2021, 2022]")
     return [FIRST_SEED + number for number in range(int(texts[0]))]

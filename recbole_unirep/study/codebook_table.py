@@ -5,7 +5,7 @@ from statistics import mean, stdev
 from recbole_unirep.reports.document import Table
 
 PER_LEVEL = ("codebook_usage", "perplexity")
-MANY_LEVELS = 4  # a table with more has the least and the mean of each measure in place of a column a level
+MANY_LEVELS = 4  # with more levels, the table shows minimum and mean of each measure instead of a column per level
 NOTE = (
     "Of the chosen checkpoint, over all items, mean ± standard deviation over seeds. codebook_usage: share of a level's"
     " codes that some item has; perplexity: exponential of their entropy; unique_item_coverage: distinct semantic IDs "
@@ -14,13 +14,13 @@ NOTE = (
 
 
 def codebook_table(runs):
-    """Table of the runs that have codes, with a column for each level where no run has more than MANY_LEVELS.
+    """Table of the runs that have codes, with a column per level if no run has more than MANY_LEVELS.
 
     Args:
-        runs (list of FinishedRun): those of one label are its seeds.
+        runs (list of FinishedRun): runs of one label are its seeds.
 
     Returns:
-        Table or None: a row a label; None where no run has codes.
+        Table or None: one row per label; None if no run has codes.
     """
     labels = {}
     for run in runs:
@@ -46,7 +46,7 @@ def codebook_table(runs):
 
 
 def _condensed(codebook):
-    """Numbers of a codebook, those of its levels as the least and the mean of them."""
+    """Numbers of a codebook, with minimum and mean in place of one number per level."""
     of_levels = {
         measure: [value for name, value in codebook.items() if name.rpartition("_")[0] == measure]
         for measure in PER_LEVEL
@@ -58,13 +58,13 @@ def _condensed(codebook):
 
 
 def _place(name):
-    """Sorts usage by level, then perplexity by level, then what is of the whole ID, in the order of the reports."""
+    """Sort key: usage by level, perplexity by level, then measures of the whole ID in the order of the reports."""
     measure, _, level = name.rpartition("_")
     return (PER_LEVEL.index(measure), int(level)) if measure in PER_LEVEL else (len(PER_LEVEL), 0)
 
 
 def _shown(values, name):
-    """Mean and standard deviation; a level that a row has not is left empty."""
+    """Mean and standard deviation as text, empty for levels that a row does not have."""
     if not values:
         return ""
     decimals = 0 if name == "levels" else 1 if name.startswith("perplexity") else 4

@@ -1,4 +1,4 @@
-"""recbole_unirep.study.compare_models: one table of several models, trained here or before."""
+"""recbole_unirep.study.compare_models: one table of several models, trained now or earlier."""
 
 import sys
 
@@ -15,25 +15,26 @@ from recbole_unirep.study.grid import check_cells, finished_runs, run_grid
 
 
 def compare_models(models, dataset, seeds, protocols, metrics, ours, out, keys):
-    """Trains each model with each seed unless that run is finished, and compares them.
+    """Trains each model with each seed, skips finished runs, and compares the results.
 
     Args:
         models (list of str): names of the models.
         dataset (str): name of the dataset.
-        seeds (list of int): each is a run of every model.
-        protocols (list of str): a table each.
+        seeds (list of int): one run of every model per seed.
+        protocols (list of str): one table per protocol.
         metrics (list of str): columns of the tables.
-        ours (list of str or None): models whose gains are shown; None is those of METHODS.
+        ours (list of str or None): models whose gains are shown; None selects those of METHODS.
         out (Path): folder of the runs and tables.
-        keys (dict[str, str]): texts of config keys of every run, those of one model as MODEL.key.
+        keys (dict[str, str]): config keys of every run as texts; MODEL.key applies to one model.
 
     Returns:
         list[Comparison]: one per protocol.
 
     Raises:
-        ValueError: a setting can't be used, before anything has run; or a run failed, after all others were compared.
+        ValueError: a setting can't be used (raised before any run), or a run failed (raised after all others were
+            compared).
         FileNotFoundError: a file is missing.
-        KeyboardInterrupt: the user stopped it; the same call continues.
+        KeyboardInterrupt: the user stopped the runs; the same call continues them.
     """
     if parallel.world_size() > 1:
         raise ValueError("unirep compare runs in one process: start it without torchrun")
@@ -46,7 +47,7 @@ def compare_models(models, dataset, seeds, protocols, metrics, ours, out, keys):
         try:
             failed = run_grid(cells)
         except KeyboardInterrupt:
-            print(f"stopped; what is trained is in {out}; the same command continues", flush=True)
+            print(f"stopped; finished and partial runs are in {out}; the same command continues", flush=True)
             raise
         runs = finished_runs(cells)
         if runs:
@@ -60,17 +61,17 @@ def compare_finished(folders, protocols, metrics, ours, out):
     """Compares finished runs.
 
     Args:
-        folders (sequence of str): of the runs.
-        protocols (list of str or None): a table each; None is those of the first run.
+        folders (sequence of str): folders of the runs.
+        protocols (list of str or None): one table per protocol; None selects those of the first run.
         metrics (list of str): columns of the tables.
-        ours (list of str or None): labels whose gains are shown; None is the models of METHODS.
-        out (Path or None): folder of the tables; None writes none.
+        ours (list of str or None): labels whose gains are shown; None selects the models of METHODS.
+        out (Path or None): folder of the tables; None writes no files.
 
     Returns:
         list[Comparison]: one per protocol.
 
     Raises:
-        ValueError: runs that one table can't hold, or a label that no run has.
+        ValueError: the runs can't share one table, or no run has a requested label.
         FileNotFoundError: a folder is not a run.
     """
     runs = [read_run(label, folder) for label, folder in zip(_labels(folders), folders)]
@@ -82,7 +83,7 @@ def compare_finished(folders, protocols, metrics, ours, out):
 
 
 def _cells(models, dataset, seeds, protocols, out, keys):
-    """The grid of models and seeds."""
+    """Cells of the grid of models and seeds."""
     shared, own = {}, {model: {} for model in models}
     for key, text in keys.items():
         model, dot, rest = key.partition(".")
@@ -103,7 +104,7 @@ def _cells(models, dataset, seeds, protocols, out, keys):
 
 
 def _labels(folders):
-    """Each run's model, with the settings in which the runs of that model differ."""
+    """Labels of runs: the model, with the settings in which the runs of that model differ."""
     configs = []
     for folder in folders:
         configs.append(yaml.safe_load(saved_config(folder).read_text(encoding="utf-8")))
@@ -117,7 +118,7 @@ def _labels(folders):
 
 
 def _write(out, runs, protocols, metrics, ours):
-    """Compares, prints, and writes into a folder unless it is None."""
+    """Compares runs, prints the tables, and writes them unless `out` is None."""
     if ours is None:
         ours = [label for label in dict.fromkeys(run.label for run in runs) if label.split()[0] in METHODS]
     comparisons = compare_runs(runs, protocols, metrics, ours)

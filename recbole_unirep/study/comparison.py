@@ -1,7 +1,7 @@
-"""recbole_unirep.study.comparison: finished runs under one protocol, with what is luck and what is not.
+"""recbole_unirep.study.comparison: compares finished runs under one protocol, with significance tests.
 
-Runs of one label are its seeds. Whether ours are better is told against the best of the other labels, which validation
-chooses, never the test.
+Runs with the same label are its seeds. Gains of our models are measured against the best baseline, which is chosen by
+validation scores, never by test scores.
 """
 
 from pathlib import Path
@@ -20,12 +20,12 @@ MUST_AGREE = ("dataset", "dataset_fingerprint", "tie_order", "tie_seed", "valid_
 
 
 class FinishedRun(NamedTuple):
-    """A run and what it is compared by.
+    """A finished run with its label.
 
     Attributes:
-        label (str): the row it belongs to.
-        folder (Path): where it lies.
-        result (dict): its result.json.
+        label (str): row of the table that the run belongs to.
+        folder (Path): folder of the run.
+        result (dict): content of its result.json.
     """
 
     label: str
@@ -34,18 +34,18 @@ class FinishedRun(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A label under one protocol.
+    """Results of one label under one protocol.
 
     Attributes:
-        label (str): what is compared.
-        seeds (list of int): of its runs.
-        means (dict[str, float]): of each metric over its runs.
-        deviations (dict[str, float or None]): standard deviation over its runs, None for one.
-        valid_score (float or None): mean over its runs of the score that chose their checkpoints.
+        label (str): label of the runs.
+        seeds (list of int): seeds of its runs.
+        means (dict[str, float]): mean of each metric over its runs.
+        deviations (dict[str, float or None]): standard deviation over its runs, None for a single run.
+        valid_score (float or None): mean over its runs of the validation score that chose their checkpoints.
         item_table_parameters (int or None): as in result.json.
         trainable_parameters (int): as in result.json.
-        seconds (float): median of its runs.
-        peak_memory_bytes (int): most of its runs, of the process.
+        seconds (float): median duration of its runs.
+        peak_memory_bytes (int): maximum over its runs of the peak memory of the process.
     """
 
     label: str
@@ -60,14 +60,14 @@ class Row(NamedTuple):
 
 
 class Gain(NamedTuple):
-    """One of ours against the baseline.
+    """Gain of one of our labels over the baseline.
 
     Attributes:
-        label (str): which of ours.
-        baseline (str): the best of the others on validation.
-        percent (dict[str, float or None]): of the baseline's value, by metric; None where that is 0.
-        differences (dict[str, Difference]): by metric; metrics which ranks don't decide are left out.
-        p_values (dict[str, float or None]): corrected for the metrics and labels of all protocols compared.
+        label (str): the label of ours.
+        baseline (str): the label that the gain is over, by default the best of the others on validation.
+        percent (dict[str, float or None]): gain in percent of the baseline's value, by metric; None if that is 0.
+        differences (dict[str, Difference]): by metric, without metrics that can't be computed from ranks.
+        p_values (dict[str, float or None]): corrected over the metrics, labels and protocols compared.
     """
 
     label: str
@@ -78,13 +78,13 @@ class Gain(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What one protocol says.
+    """Comparison under one protocol.
 
     Attributes:
-        protocol (str): its name.
-        metrics (list of str): those compared.
+        protocol (str): name of the protocol.
+        metrics (list of str): metrics compared.
         rows (list of Row): in the order of the labels.
-        gains (list of Gain): of each of ours; empty where there is nothing to compare with.
+        gains (list of Gain): one per label of ours; empty if there is no baseline.
     """
 
     protocol: str
@@ -94,15 +94,15 @@ class Comparison(NamedTuple):
 
 
 def read_run(label, folder):
-    """A finished run.
+    """Reads a finished run.
 
     Args:
-        label (str): the row it belongs to.
-        folder (str or Path): where it lies.
+        label (str): row of the table that the run belongs to.
+        folder (str or Path): folder of the run.
 
     Raises:
-        FileNotFoundError: it holds no result.
-        ValueError: the result is not the one that was written.
+        FileNotFoundError: the folder has no result.
+        ValueError: the result is damaged.
     """
     result = read_result(Path(folder))
     if result is None:
@@ -114,17 +114,17 @@ def compare_runs(runs, protocols, metrics, ours, baseline=None):
     """Compares runs under each protocol.
 
     Args:
-        runs (list of FinishedRun): of all labels.
-        protocols (list of str): those to show.
-        metrics (list of str): as in result.json; one that no run has is an error.
-        ours (list of str): labels that are ours; the others are baselines.
-        baseline (str or None): the label that gains are over, where validation can't choose it.
+        runs (list of FinishedRun): runs of all labels.
+        protocols (list of str): protocols to show.
+        metrics (list of str): names as in result.json; a missing one is an error.
+        ours (list of str): our labels; the others are baselines.
+        baseline (str or None): the label that gains are over; None chooses it by validation.
 
     Returns:
-        list[Comparison]: one a protocol.
+        list[Comparison]: one per protocol.
 
     Raises:
-        ValueError: the runs are of different data, candidates or orders of ties, or lack a protocol or metric.
+        ValueError: the runs differ in data, candidates or order of ties, or lack a protocol or metric.
     """
     check_comparable(runs, protocols)
     comparisons = []
@@ -137,8 +137,10 @@ def compare_runs(runs, protocols, metrics, ours, baseline=None):
 
 
 def check_comparable(runs, protocols):
-    """Raises ValueError where one table can't hold the runs: other data, other candidates, another validation score,
-    a protocol that was not ranked, or a seed that comes twice.
+    """Raises ValueError if the runs can't share one table.
+
+    They must have the same data, candidates and validation metric, be ranked under all protocols, and have each seed
+    once per label.
     """
     if not runs:
         raise ValueError("there is no finished run to compare")
@@ -195,7 +197,7 @@ def _metric(run, protocol, metric):
 
 
 def _gains(rows, runs, protocol, metrics, ours, named):
-    """What ours gain over the baseline that is named, or that validation chooses."""
+    """Gains of our labels over the named baseline, or over the one that validation chooses."""
     others = [row for row in rows if row.label not in ours and row.valid_score is not None]
     if named is not None:
         others = [row for row in others if row.label == named]
@@ -228,15 +230,15 @@ def _difference(ours, theirs):
 
 
 def _resampled(runs, protocol, metrics, labels):
-    """(means over all users by run, the same over users drawn again) by label and metric."""
+    """(means over all users per run, the same over resampled users) by label and metric."""
     own = [run for run in runs if run.label in labels and (run.folder / RANKS).is_file()]
     kept = [read_ranks(run.folder) for run in own]
-    has = {run.folder for run, ranks in zip(own, kept) if protocol in ranks.ranks}  # nobody keeps those of a slice
+    has = {run.folder for run, ranks in zip(own, kept) if protocol in ranks.ranks}  # ranks of slices are not stored
     complete = {label for label in labels if all(run.folder in has for run in runs if run.label == label)}
     columns, names = [], []
     for run, ranks in zip(own, kept):
         if not np.array_equal(ranks.users, kept[0].users):
-            raise ValueError(f"{run.folder} and {own[0].folder} ranked other users: compare runs on the same data")
+            raise ValueError(f"{run.folder} and {own[0].folder} ranked different users: compare runs on the same data")
         for metric in metrics if run.label in complete else ():
             values = user_values(metric, ranks.ranks[protocol])
             if values is not None:
@@ -254,7 +256,7 @@ def _resampled(runs, protocol, metrics, labels):
 
 
 def _corrected(comparisons):
-    """The comparisons with p-values corrected over all of them."""
+    """Comparisons with p-values corrected over all of them."""
     places = [
         (gain.p_values, metric)
         for comparison in comparisons

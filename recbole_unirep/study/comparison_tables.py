@@ -27,11 +27,11 @@ def comparison_table(comparisons, title=""):
     """One table of all protocols.
 
     Args:
-        comparisons (list of Comparison): of the same labels and metrics.
-        title (str): above it.
+        comparisons (list of Comparison): comparisons with the same labels and metrics.
+        title (str): title of the table.
 
     Returns:
-        Table: with marked cells.
+        Table: best cells are bold, second ones underlined.
     """
     metrics = comparisons[0].metrics
     rows = []
@@ -46,11 +46,11 @@ def comparison_table(comparisons, title=""):
 
 
 def terminal(table, colours):
-    """The table as lines.
+    """Formats a table as lines of text.
 
     Args:
-        table (Table): of `comparison_table`.
-        colours (bool): whether bold and underlined are understood; else * and _ stand behind.
+        table (Table): as `comparison_table` returns it.
+        colours (bool): True marks cells by bold and underline, False by a trailing * and _.
     """
     marks = (BOLD, UNDERLINE, PLAIN) if colours else ("", "", "")
     rows = [[_terminal_cell(cell, *marks) for cell in row] for row in table.rows]
@@ -58,7 +58,7 @@ def terminal(table, colours):
 
 
 def latex(table):
-    r"""The table as a LaTeX tabular; needs \usepackage{booktabs}."""
+    r"""Formats a table as a LaTeX tabular, which needs \usepackage{booktabs}."""
     columns = "ll" + "r" * (len(table.headers) - 2)
     lines = [f"\\begin{{tabular}}{{{columns}}}", "\\toprule", _latex_row(table.headers), "\\midrule"]
     before = table.rows[0][0] if table.rows else ""
@@ -74,9 +74,9 @@ def write_comparison(folder, comparisons, table):
     """Writes comparison.csv, gains.csv, comparison.md and comparison.tex.
 
     Args:
-        folder (Path): where to; must exist.
-        comparisons (list of Comparison): of the same labels and metrics.
-        table (Table): what `comparison_table` makes of them.
+        folder (Path): an existing folder.
+        comparisons (list of Comparison): comparisons with the same labels and metrics.
+        table (Table): as `comparison_table` returns it for them.
     """
     write_text(folder / "comparison.csv", _values(comparisons))
     write_text(folder / "gains.csv", _gains(comparisons))
@@ -85,7 +85,7 @@ def write_comparison(folder, comparisons, table):
 
 
 def _marks(metric, rows):
-    """(best, second) of what is shown, None where there is none."""
+    """(best, second) of the values as shown, None if there is none."""
     shown = {_shown(row.means[metric]) for row in rows}
     smaller = getattr(metrics_dict.get(metric.partition("@")[0]), "smaller", False)
     order = sorted(shown, key=float, reverse=not smaller)
@@ -142,7 +142,7 @@ def _latex_cell(cell):
 
 
 def _values(comparisons):
-    """A line for each protocol and label."""
+    """CSV rows, one per protocol and label."""
     rows = []
     for comparison in comparisons:
         for row in comparison.rows:
@@ -154,7 +154,7 @@ def _values(comparisons):
 
 
 def _gains(comparisons):
-    """A line for each protocol, label of ours and metric."""
+    """CSV rows, one per protocol, label of ours and metric."""
     rows = []
     for comparison in comparisons:
         for gain in comparison.gains:

@@ -1,4 +1,4 @@
-"""recbole_unirep.study.grid: runs what is left of a grid, one cell after the other."""
+"""recbole_unirep.study.grid: runs the unfinished cells of a grid one after another."""
 
 import sys
 from statistics import mean
@@ -14,13 +14,13 @@ def run_grid(cells):
     """Runs every cell that is not finished; a cell that fails does not stop the others.
 
     Args:
-        cells (list of Cell): checked.
+        cells (list of Cell): cells that passed `check_cells`.
 
     Returns:
         dict[Cell.name, str]: why each failed cell failed.
 
     Raises:
-        KeyboardInterrupt: the user stopped it; the same call continues.
+        KeyboardInterrupt: the user stopped the grid; the same call continues it.
     """
     failed, todo = {}, left(cells)
     with tqdm(total=len(cells), initial=len(cells) - len(todo), unit="cell", disable=None, file=sys.stderr) as bar:
@@ -40,14 +40,14 @@ def run_grid(cells):
 
 
 def check_cells(cells, metrics_of):
-    """Looks at the cells of a grid before any is run.
+    """Checks the cells of a grid before any is run.
 
     Args:
         cells (list of Cell): the grid.
-        metrics_of (callable): label of a row to the metrics that tables show of it.
+        metrics_of (callable): maps the label of a row to the metrics that tables show for it.
 
     Raises:
-        ValueError: a cell can't be run, or will not have a metric.
+        ValueError: a cell can't be run, or its results will lack a metric.
         FileNotFoundError: a file is missing.
     """
     for cell in cells:
@@ -55,33 +55,31 @@ def check_cells(cells, metrics_of):
         unknown = [metric for metric in metrics_of(cell.row) if metric not in known]
         if unknown:
             raise ValueError(
-                f"metrics={unknown[0]} is asked for, {cell.name} will have {', '.join(known)}: choose among them, or "
+                f"metrics={unknown[0]} was requested, {cell.name} will have {', '.join(known)}: choose among them, or "
                 f"add it to its metrics and topk"
             )
 
 
 def left(cells):
-    """The cells that are not finished, in order."""
+    """Cells that are not finished, in order."""
     return [cell for cell in cells if cell.result() is None]
 
 
 def finished_runs(cells):
-    """The finished ones as runs to compare, list of FinishedRun."""
+    """Finished cells as runs to compare (list of FinishedRun)."""
     found = [(cell, cell.result()) for cell in cells]
     return [FinishedRun(cell.row, cell.folder, result) for cell, result in found if result is not None]
 
 
 def plan(cells, grid=None):
-    """What is left, and how long it should take.
-
-    Times are those of `expected_seconds`.
+    """Describes the unfinished cells and the time they should take.
 
     Args:
-        cells (list of Cell): those asked about.
-        grid (list of Cell or None): all of the grid, whose times are known; None: `cells` are all.
+        cells (list of Cell): cells to describe.
+        grid (list of Cell or None): whole grid, whose finished cells give the times; None means `cells`.
 
     Returns:
-        str: a table and a line.
+        str: a table and a summary line; times are those of `expected_seconds`.
     """
     todo = left(cells)
     rows, total, n_unknown = [], 0.0, 0
@@ -101,15 +99,17 @@ def plan(cells, grid=None):
 
 
 def expected_seconds(cell, cells):
-    """What a cell takes by what was measured: the mean of the finished cells of its row on its dataset, else of its
-    model on its dataset, else of its row.
+    """Estimates the seconds that a cell takes, from finished cells.
+
+    The estimate is the mean over the finished cells of the same row and dataset, else of the same model and dataset,
+    else of the same row.
 
     Args:
-        cell (Cell): one that is not finished.
+        cell (Cell): a cell that is not finished.
         cells (list of Cell): the grid.
 
     Returns:
-        float or None: None where nothing like it is finished.
+        float or None: None if no similar cell is finished.
     """
     alike = (
         lambda other: (other.row, other.dataset) == (cell.row, cell.dataset),

@@ -1,4 +1,4 @@
-"""recbole_unirep.study.inspect_ids: whether semantic IDs are healthy, printed, and as CSV, JSON and an HTML page."""
+"""recbole_unirep.study.inspect_ids: health of semantic IDs, printed and written as CSV, JSON and HTML."""
 
 import csv
 from pathlib import Path
@@ -20,18 +20,18 @@ def inspect_folder(folder, thresholds: Thresholds, item=None, data_path=None, ou
     """Inspects the semantic IDs of a bundle or a run, prints a summary and writes the files.
 
     Args:
-        folder (str or Path): of a bundle or a run.
-        thresholds (Thresholds): below which the IDs are not healthy.
+        folder (str or Path): folder of a bundle or a run.
+        thresholds (Thresholds): limits below which the IDs are not healthy.
         item (str or None): token of an item whose neighbours are shown.
-        data_path (str or None): where the datasets are now; None is where the run found them.
-        out (str or Path or None): folder of the files; None is FOLDER/inspection.
+        data_path (str or None): current folder of the datasets; None uses the one of the run.
+        out (str or Path or None): folder of the files; None means FOLDER/inspection.
 
     Returns:
-        bool: whether the IDs are healthy.
+        bool: True if the IDs are healthy.
 
     Raises:
         FileNotFoundError: the folder holds neither a bundle nor a run.
-        ValueError: its contents can't be read back, or there is no such item.
+        ValueError: the contents can't be read, or the item does not exist.
     """
     inspected = read_inspected(folder, data_path)
     found = look(inspected, thresholds, item)
@@ -102,7 +102,7 @@ def _terminal(inspected, found, out):
         table = purity_table(name, rows)
         lines += [
             "",
-            f"what a prefix says of the {name}",
+            f"purity of {name} by ID prefix",
             tabulate(table.rows, table.headers, disable_numparse=True, stralign="right"),
         ]
     for name, rows in (found.neighbours or {}).items():

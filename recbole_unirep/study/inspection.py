@@ -1,4 +1,4 @@
-"""Semantic IDs looked into: the codes of a bundle or of a finished run, with what is known of the items."""
+"""Reads the codes of a bundle or a finished run for inspection, with item titles, labels and vectors."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -23,18 +23,18 @@ LABELS = {"category": CATEGORIES, "brand": ("brand", "store")}
 
 
 class Inspected(NamedTuple):
-    """Items with codes, and what is known of them.
+    """Items with codes, titles, labels and vectors.
 
     Attributes:
-        name (str): what they are of.
-        items (list of str): tokens, shape: [N].
+        name (str): tokenizer or model, and dataset.
+        items (list of str): item tokens, shape: [N].
         codes (ndarray): unused levels hold -1, shape: [N, L], int64.
         codebook_sizes (list of int): shape: [L].
-        titles (list of str): the token where an item has none, shape: [N].
-        labels (dict[str, list]): 'category' and 'brand' where the dataset has them, None where an item has none.
-        vectors (dict[str, ndarray]): 'text' and 'ID' vectors of the items where there are any, shape: [N, D] each.
-        distortion (list of float or None): after each level, in proportion to the variance.
-        settings (frozenset of str): keys that the codes hang on.
+        titles (list of str): titles, the token for items without one, shape: [N].
+        labels (dict[str, list]): 'category' and 'brand' if the dataset has them, None for items without one.
+        vectors (dict[str, ndarray]): 'text' and 'ID' vectors of the items if there are any, shape: [N, D] each.
+        distortion (list of float or None): distortion after each level as a share of the variance.
+        settings (frozenset of str): config keys that the codes depend on.
     """
 
     name: str
@@ -52,16 +52,16 @@ def read_inspected(folder, data_path=None) -> Inspected:
     """Reads a bundle or a run.
 
     Args:
-        folder (str or Path): of either.
-        data_path (str or None): where the datasets lie now; None is where the run found them. A bundle's dataset is
-            read only where it is given.
+        folder (str or Path): folder of a bundle or a run.
+        data_path (str or None): current folder of the datasets; None uses the one of the run. A bundle's dataset is
+            read only if this is given.
 
     Returns:
-        Inspected: all that can be known.
+        Inspected: codes, and the titles, labels and vectors that are available.
 
     Raises:
         FileNotFoundError: the folder holds neither, or a file is missing.
-        ValueError: what lies there can't be read back, or the run's model has no codes.
+        ValueError: the contents can't be read, or the run's model has no codes.
     """
     if (Path(folder) / RECORD).is_file():
         return _of_bundle(folder, data_path)
@@ -111,12 +111,12 @@ def _of_run(folder, data_path):
 
 
 def _settings(tokenizer):
-    """Keys of a tokenizer that is fitted, and of what follows it."""
+    """Config keys of a fitted tokenizer and of the steps after it."""
     return frozenset(shipped_defaults(tokenizer)) | {"collisions"}
 
 
 def _settings_of_run(config, is_fitted):
-    """Keys of a run's tokenizer, fitted before training or trained along with the model."""
+    """Config keys of a run's tokenizer, whether fitted before training or trained with the model."""
     if config["semantic_ids"]:
         return _settings(read_record(config["semantic_ids"])["tokenizer"])
     settings = _settings(config["tokenizer"])
@@ -128,7 +128,7 @@ def _in_order(items, tokens):
     missing = [item for item in tokens if item not in row]
     if missing:
         raise ValueError(
-            f"the dataset lacks {len(missing)} items of the bundle, {missing[0]!r} first: give the one it is of"
+            f"the dataset lacks {len(missing)} items of the bundle, {missing[0]!r} first: use the dataset of the bundle"
         )
     return items.part([row[item] for item in tokens])
 
@@ -148,19 +148,19 @@ def _with_columns(name, tokens, codes, sizes, items, vectors, distortion, settin
 
 
 def neighbours(inspected: Inspected, item: str, count: int) -> dict:
-    """Items nearest to an item, by each way in which items lie near each other.
+    """Finds the nearest items to an item by text vector, ID vector and codes.
 
     Args:
         inspected (Inspected): the items.
-        item (str): its token.
-        count (int): how many of each.
+        item (str): token of the item.
+        count (int): number of neighbours per kind.
 
     Returns:
-        dict[str, list of tuple[str, str, str]]: 'text' and 'ID' by cosine where there are vectors, 'code' by leading
-        codes that are shared, then by all that are; token, title and how near, nearest first.
+        dict[str, list of tuple[str, str, str]]: (token, title, nearness) by kind, nearest first. 'text' and 'ID' rank
+        by cosine and need vectors; 'code' ranks by shared leading codes, then by all shared codes.
 
     Raises:
-        ValueError: there is no such item.
+        ValueError: the item does not exist.
     """
     if item not in inspected.items:
         raise ValueError(f"item={item} is not among the {len(inspected.items)} items: give an item token")
@@ -178,7 +178,7 @@ def neighbours(inspected: Inspected, item: str, count: int) -> dict:
         cosines = unit @ unit[row]
         near[name] = cosines, lambda r, cosines=cosines: f"{cosines[r]:.3f}"
     found = {}
-    for name, (nearness, said) in near.items():
+    for name, (nearness, describe) in near.items():
         order = [r for r in np.argsort(-nearness, kind="stable") if r != row][:count]
-        found[name] = [(inspected.items[r], inspected.titles[r], said(r)) for r in order]
+        found[name] = [(inspected.items[r], inspected.titles[r], describe(r)) for r in order]
     return found

@@ -18,16 +18,16 @@ N_POINTS, SEED = 3000, 2020  # map
 
 
 class Inspection(NamedTuple):
-    """What was found.
+    """Measurements of semantic IDs.
 
     Attributes:
-        levels (list of dict): numbers of each level.
-        purity (dict[str, list of dict]): by label, of each prefix length.
-        coverage (float): distinct semantic IDs an item.
-        collision_rate (float): share of the items that share theirs.
+        levels (list of dict): measures of each level.
+        purity (dict[str, list of dict]): purity of each prefix length, by label.
+        coverage (float): number of distinct semantic IDs divided by the number of items.
+        collision_rate (float): share of the items that share an ID.
         collisions (list of list of int): rows of the items that share an ID, the largest group first.
-        neighbours (dict or None): of the item that was asked for.
-        findings (list of Finding): what is ill.
+        neighbours (dict or None): neighbours of the requested item.
+        findings (list of Finding): measures below their thresholds.
     """
 
     levels: list
@@ -40,7 +40,7 @@ class Inspection(NamedTuple):
 
 
 def page(inspected: Inspected, found: Inspection) -> Report:
-    """The report for a browser."""
+    """Builds the HTML report."""
     verdict = [finding.message for finding in found.findings] or ["All levels are above their thresholds."]
     sections = [
         Section("Verdict", verdict),
@@ -50,7 +50,7 @@ def page(inspected: Inspected, found: Inspection) -> Report:
         parts = [purity_table(name, rows)]
         if name == "category":
             parts.append(_heat_map(inspected))
-        sections.append(Section(f"What a prefix says of the {name}", parts))
+        sections.append(Section(f"Purity of {name} by ID prefix", parts))
     if found.collisions:
         sections.append(Section("Items that share an ID", [_collision_table(inspected, found)]))
     if found.neighbours is not None:
@@ -65,23 +65,23 @@ def _histograms(inspected):
     if len(counts) > N_LEVELS_SHOWN:
         caption += f" The first {N_LEVELS_SHOWN} of {len(counts)} levels."
     figure = charts.code_histograms(counts[:N_LEVELS_SHOWN])
-    return Chart(charts.chart_html(figure, "histograms", with_library=True), caption)  # the first of the page
+    return Chart(charts.chart_html(figure, "histograms", with_library=True), caption)  # first chart of the page
 
 
 def _heat_map(inspected):
     known = np.array([label is not None for label in inspected.labels["category"]])
     names, group = common_categories([label for label in inspected.labels["category"] if label], N_CATEGORIES_SHOWN)
-    level = _telling_level(inspected)
+    level = _first_varied_level(inspected)
     codes = inspected.codes[known, level]
     counts = np.bincount(codes[codes >= 0], minlength=inspected.codebook_sizes[level])
     fullest = [int(code) for code in np.argsort(-counts, kind="stable")[:N_CODES_SHOWN] if counts[code]]
     shares = np.stack([np.bincount(group[codes == code], minlength=len(names)) / counts[code] for code in fullest])
-    caption = f"The {len(fullest)} fullest codes of level {level + 1}: which categories their items are of."
+    caption = f"The {len(fullest)} fullest codes of level {level + 1}: share of each category among their items."
     figure = charts.category_heat_map(shares, fullest, names, level + 1)
     return Chart(charts.chart_html(figure, "categories", with_library=False), caption)
 
 
-def _telling_level(inspected):
+def _first_varied_level(inspected):
     """The first level with several codes."""
     return next((level for level, size in enumerate(inspected.codebook_sizes) if size > 1), 0)
 
@@ -89,14 +89,14 @@ def _telling_level(inspected):
 def _map(inspected):
     rows = sample_rows(len(inspected.items), N_POINTS, SEED)
     name = next(iter(inspected.vectors), None)
-    level = _telling_level(inspected)
+    level = _first_varied_level(inspected)
     if name is None:
         one_hot = [
             np.eye(size + 1)[inspected.codes[rows, place]] for place, size in enumerate(inspected.codebook_sizes)
         ]
-        vectors, said = np.concatenate(one_hot, axis=1), "their codes, for no vectors are known"
+        vectors, mapped = np.concatenate(one_hot, axis=1), "their codes, as there are no vectors"
     else:
-        vectors, said = inspected.vectors[name][rows], f"their {name} vectors"
+        vectors, mapped = inspected.vectors[name][rows], f"their {name} vectors"
     points = tsne(vectors, seed=SEED, metric="cosine" if name else "euclidean")
     hover = [
         f"{_escaped(inspected.titles[row])}<br>{spelled(inspected.codes[row])}" + "".join(
@@ -106,8 +106,8 @@ def _map(inspected):
     ]  # fmt: skip
     groups = [f"code {code}" if code >= 0 else "no code" for code in inspected.codes[rows, level]]
     caption = (
-        f"{len(rows):,} items by t-SNE of {said}, coloured by their code at level {level + 1} (the fullest ones); the "
-        f"mouse shows title and semantic ID."
+        f"{len(rows):,} items by t-SNE of {mapped}, coloured by their code at level {level + 1} (the fullest "
+        f"codes only); hover to see title and semantic ID."
     )
     figure = charts.item_map(points, groups, hover)
     return Chart(charts.chart_html(figure, "map", with_library=False), caption)
@@ -144,15 +144,15 @@ def _cut(text, length):
 
 
 def overall(inspected, found):
-    """One sentence on all items."""
+    """One sentence about all items."""
     return (
-        f"{len(inspected.items):,} items, {found.coverage:.4f} distinct semantic IDs an item, "
-        f"{found.collision_rate:.1%} of the items share theirs with others, in {len(found.collisions):,} groups."
+        f"{len(inspected.items):,} items, {found.coverage:.4f} distinct semantic IDs per item, "
+        f"{found.collision_rate:.1%} of the items share an ID with others, in {len(found.collisions):,} groups."
     )
 
 
 def level_table(found):
-    """Numbers of each level."""
+    """Table of the measures of each level."""
     has_distortion = "distortion" in found.levels[0]
     headers = ["level", "codes", "items", "usage", "dead", "entropy, bits", "perplexity"]
     rows = [
@@ -168,25 +168,23 @@ def level_table(found):
         ]
         for row in found.levels
     ]
-    note = (
-        "Perplexity: as many codes, all equally full, would be as varied. Entropy in bits, over the items with a code."
-    )
+    note = "Perplexity: number of equally full codes with the same entropy. Entropy: in bits, over items with a code."
     if has_distortion:
         headers.append("distortion")
-        note += " Distortion: squared error after this level in proportion to the variance of what is quantized."
+        note += " Distortion: squared error after this level as a share of the variance of the quantized vectors."
     return Table("", headers, rows, note)
 
 
 def purity_table(name, rows):
-    """What prefixes say of a label."""
+    """Table of the purity of a label under ID prefixes."""
     body = [[str(r["level"]), f"{r['prefixes']:,}", f"{r['purity']:.1%}", f"{r['chance']:.1%}"] for r in rows]
     note = (
-        f"Purity: share of the items whose {name} is the most frequent one under their prefix; by chance: the same "
-        f"after the labels were shuffled among the items. A prefix that one item alone has is pure by chance too."
+        f"Purity: share of the items whose {name} is the most frequent one of their prefix; by chance: the same "
+        f"after shuffling the labels among the items. A prefix with a single item is always pure, also by chance."
     )
     return Table("", ["prefix length", "prefixes", "purity", "by chance"], body, note)
 
 
 def spelled(codes):
-    """An ID as text, such as 12-7-0; unused levels are left out."""
+    """Formats an ID as text without unused levels, such as 12-7-0."""
     return "-".join(str(code) for code in codes if code >= 0)

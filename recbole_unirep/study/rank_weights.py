@@ -1,6 +1,6 @@
-"""recbole_unirep.study.rank_weights: validation metrics of a finished run under other weights of ranking.
+"""recbole_unirep.study.rank_weights: validation metrics of a finished run under other ranking weights.
 
-`history_similarity` and `popularity_bias` take no part in training, so one checkpoint serves all their values. No test
+`history_similarity` and `popularity_bias` do not affect training, so one checkpoint serves all their values. No test
 item is ranked.
 """
 
@@ -24,21 +24,21 @@ FILE, RECORD = "rank_weights.csv", "rank_weights.json"
 
 
 def compare_weights(run, weights, data_path=None):
-    """Ranks the validation items of a run under every combination of weights, and writes a table beside it.
+    """Ranks the validation items of a run under every combination of weights, and writes a table into its folder.
 
-    The protocols are those of the run, and full: the metric that chose the checkpoint also chooses the weights.
+    The protocols are those of the run plus full. The metric that chose the checkpoint also chooses the weights.
 
     Args:
         run (str or Path): the run's folder.
-        weights (dict[str, list of float]): what to try for each of RANKING; a key that is left out keeps the run's.
-        data_path (str or None): where the datasets are now; None is where the run found them.
+        weights (dict[str, list of float]): values to try for keys of RANKING; a missing key keeps the run's value.
+        data_path (str or None): current folder of the datasets; None uses the one of the run.
 
     Returns:
         Path: the table, `rank_weights.csv` in the run's folder.
 
     Raises:
         FileNotFoundError: the folder holds no run.
-        ValueError: the model has no such weights, or RecBole itself ranked the run.
+        ValueError: the model has no such weights, or the run was ranked by RecBole itself.
     """
     run = Path(run)
     with RunLog(speaks=True):

@@ -1,6 +1,6 @@
-"""recbole_unirep.study.recbole_checkpoint: a checkpoint that RecBole pickled becomes a run of ours, ranked anew.
+"""recbole_unirep.study.recbole_checkpoint: turns a pickled RecBole checkpoint into a run, ranked again.
 
-The pickle is opened once, if `unsafe_pickle` allows it; the files of the run are tensors and plain values.
+The pickle is loaded once, and only if `unsafe_pickle` allows it. The files of the run are tensors and plain values.
 """
 
 import pickle
@@ -25,7 +25,7 @@ from recbole_unirep.settings.values import PLAIN
 from recbole_unirep.training.pretraining import check_stage
 from recbole_unirep.training.recbole_trainers import trainer_class
 
-# Keys of a checkpoint's config about its machine, or about how it was evaluated.
+# Config keys of a checkpoint that describe its machine or its evaluation.
 NOT_TAKEN = {
     "checkpoint_dir", "config_file", "data_path", "dataloaders_save_path", "dataset_save_path", "debug", "eval_args",
     "gpu_id", "local_rank", "log_wandb", "metric_decimal_place",
@@ -37,20 +37,20 @@ NOT_TAKEN = {
 
 
 def import_checkpoint(path, unsafe_pickle, run_dir, keys):
-    """Makes a run folder of a checkpoint, and ranks the test items by it.
+    """Turns a checkpoint into a run folder and ranks the test items with it.
 
     Args:
         path (str or Path): the checkpoint.
-        unsafe_pickle (bool): whether the file may be unpickled, which runs whatever code is in it.
-        run_dir (str or None): folder of the run; None is a new one under runs/.
-        keys (dict[str, str]): texts of further config keys, over those in the file.
+        unsafe_pickle (bool): True allows unpickling, which runs any code in the file.
+        run_dir (str or None): folder of the run; None makes a new one under runs/.
+        keys (dict[str, str]): config keys as texts; they override those in the file.
 
     Returns:
-        dict: what result.json holds.
+        dict: content of result.json.
 
     Raises:
-        ValueError: unpickling is not allowed, or the file is no checkpoint of RecBole that fits the data.
-        FileNotFoundError: there is no such file, or no such dataset.
+        ValueError: unpickling is not allowed, or the file is not a RecBole checkpoint that fits the data.
+        FileNotFoundError: the file or the dataset does not exist.
     """
     workarounds.apply()
     path = Path(path)
@@ -77,7 +77,7 @@ def import_checkpoint(path, unsafe_pickle, run_dir, keys):
         write_config(folder, config.resolved)
         config["run_dir"] = str(folder)
         trainer = trainer_class(get_trainer(config["MODEL_TYPE"], config["model"]))(config, model)
-        trainer.has_stopped = True  # there is nothing to train
+        trainer.has_stopped = True  # nothing is trained
         epoch = int(saved.get("epoch", 0))
         trainer._save_checkpoint(epoch)
         trainer._save_last(epoch, data.train_data, folder / LAST)
@@ -86,7 +86,7 @@ def import_checkpoint(path, unsafe_pickle, run_dir, keys):
 
 
 def _read_checkpoint(path, unsafe_pickle):
-    """The checkpoint's dict."""
+    """Loads the dict of a checkpoint."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: name a checkpoint that RecBole saved, saved/MODEL-TIME.pth")
     if not unsafe_pickle:
@@ -104,7 +104,7 @@ def _read_checkpoint(path, unsafe_pickle):
 
 
 def _kept_keys(path, config):
-    """The config keys of a checkpoint that the run takes over."""
+    """Config keys of a checkpoint that the run keeps."""
     try:
         found, model = dict(config.final_config_dict), config.model
     except AttributeError as error:

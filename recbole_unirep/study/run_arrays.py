@@ -1,4 +1,4 @@
-"""What the figures of a finished run show: its item vectors, codes, codebooks and categories as arrays."""
+"""Reads a finished run into arrays for figures: item vectors, codes, codebooks, categories, learning curve."""
 
 import json
 from pathlib import Path
@@ -14,11 +14,11 @@ from recbole_unirep.runs.folder import METRICS
 
 
 class Codebooks(NamedTuple):
-    """Semantic IDs of the items, and what they are made of.
+    """Semantic IDs of the items and the codebooks they come from.
 
     Attributes:
-        codes (np.ndarray): -1 where an ID does not use a level, shape: [N, n_levels], int64.
-        vectors (list of np.ndarray): of each level, shape: [codebook_size, code_dim], float32.
+        codes (np.ndarray): codes, -1 for unused levels, shape: [N, n_levels], int64.
+        vectors (list of np.ndarray): codebook of each level, shape: [codebook_size, code_dim], float32.
         level_metrics (list of str): distance of each level.
     """
 
@@ -28,18 +28,18 @@ class Codebooks(NamedTuple):
 
     @property
     def sizes(self):
-        """Codes of each level."""
+        """Codebook size of each level."""
         return [len(level) for level in self.vectors]
 
 
 class LearningCurve(NamedTuple):
-    """Validation of a run's epochs.
+    """Validation scores of a run by epoch.
 
     Attributes:
-        metric (str): the one that chose the checkpoint, such as 'NDCG@10'.
-        epochs (list of int): those that were validated, counted from 0.
-        values (list of float): as many.
-        chosen (int): the epoch whose checkpoint was kept.
+        metric (str): metric that chose the checkpoint, such as 'NDCG@10'.
+        epochs (list of int): validated epochs, counted from 0.
+        values (list of float): score of each of these epochs.
+        chosen (int): epoch whose checkpoint was kept.
     """
 
     metric: str
@@ -49,17 +49,17 @@ class LearningCurve(NamedTuple):
 
 
 class RunArrays(NamedTuple):
-    """A finished run in arrays; N items, padding left out.
+    """A finished run as arrays over N items, without the padding item.
 
     Attributes:
         name (str): model, dataset and seed.
-        seed (int): of the run.
-        items (np.ndarray): item tokens by RecBole's numbering, shape: [N], str.
-        vectors (dict[str, np.ndarray]): parts of the item table by name, shape: [N, D] each, float32; empty where the
+        seed (int): seed of the run.
+        items (np.ndarray): item tokens in the order of RecBole's item ids, shape: [N], str.
+        vectors (dict[str, np.ndarray]): parts of the item table by name, shape: [N, D] each, float32; empty if the
             model has no item table.
-        codebooks (Codebooks or None): None where the model has no codes.
-        categories (ItemCategories or None): None where the dataset has none.
-        curve (LearningCurve or None): None where no epoch was validated.
+        codebooks (Codebooks or None): None if the model has no codes.
+        categories (ItemCategories or None): None if the dataset has no categories.
+        curve (LearningCurve or None): None if no epoch was validated.
     """
 
     name: str
@@ -72,19 +72,19 @@ class RunArrays(NamedTuple):
 
 
 def read_run(run, data_path=None, category_field=None) -> RunArrays:
-    """Reads a finished run back and takes its arrays.
+    """Reads the arrays of a finished run.
 
     Args:
         run (str or Path): folder of a run, with its checkpoint.
-        data_path (str or None): where the datasets lie now; None is where the run found them.
-        category_field (str or None): column of the `.item` file; None takes a usual one.
+        data_path (str or None): current folder of the datasets; None uses the one of the run.
+        category_field (str or None): column of the `.item` file; None finds a common name.
 
     Returns:
-        RunArrays: of the chosen checkpoint.
+        RunArrays: arrays of the chosen checkpoint.
 
     Raises:
-        FileNotFoundError: the folder holds no run, or one without a checkpoint; or the `.item` file is missing.
-        ValueError: the checkpoint is damaged, the data have changed since, or there is no such column.
+        FileNotFoundError: the run, its checkpoint or the `.item` file is missing.
+        ValueError: the checkpoint is damaged, the data have changed since, or the column does not exist.
     """
     config, model, data = load_data_and_model(run, data_path)
     dataset = data.train
@@ -101,24 +101,24 @@ def read_run(run, data_path=None, category_field=None) -> RunArrays:
 
 
 def read_learning_curve(run, metric, bigger_is_better=True) -> LearningCurve | None:
-    """Validation scores in the metrics.jsonl of a run, which need not have ended.
+    """Reads validation scores from the metrics.jsonl of a run, finished or not.
 
     Args:
         run (str or Path): folder of a run.
-        metric (str): name of the metric that chose its checkpoint, the key valid_metric.
-        bigger_is_better (bool): of the metric.
+        metric (str): metric that chose its checkpoint, the key valid_metric.
+        bigger_is_better (bool): True if a bigger value of the metric is better.
 
     Returns:
-        LearningCurve, optional: None where no epoch was validated.
+        LearningCurve or None: None if no epoch was validated.
 
     Raises:
-        FileNotFoundError: the folder holds no metrics.jsonl.
+        FileNotFoundError: the folder has no metrics.jsonl.
     """
     file = Path(run) / METRICS
     if not file.is_file():
-        raise FileNotFoundError(f"{run} holds no {METRICS}: name the folder of a run that trained an epoch")
+        raise FileNotFoundError(f"{run} holds no {METRICS}: name the folder of a run that trained at least one epoch")
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    records = [json.loads(line) for line in lines if line.endswith("\n")]  # a run that is writing leaves half a line
+    records = [json.loads(line) for line in lines if line.endswith("\n")]  # the last may be incomplete
     validated = [(record["epoch"], record["valid_score"]) for record in records if "valid_score" in record]
     if not validated:
         return None
@@ -128,6 +128,6 @@ def read_learning_curve(run, metric, bigger_is_better=True) -> LearningCurve | N
 
 
 def _model_name(config):
-    """The model, with its representation where it is another than the unified one of the paper."""
+    """Name of the model, with its representation unless that is the paper's unified one."""
     representation = config["representation"] if config["model"] in METHODS else "unified"
     return config["model"] if representation == "unified" else f"{config['model']} ({representation})"

@@ -1,4 +1,4 @@
-"""The paper's figures of one finished run: drawn, described, and written with the numbers behind them.
+"""Draws the paper's figures for one finished run and writes them with captions and numbers.
 
 Reference:
     Guanyu Lin, Zhigang Hua, Tao Feng, Shuang Yang, Bo Long, Jiaxuan You.
@@ -24,20 +24,20 @@ from recbole_unirep.files.whole import write_json
 from recbole_unirep.study.run_arrays import RunArrays, read_run
 
 N_CODES = 3  # fullest codes of a level, as in the paper
-N_PANELS, N_LINES = 4, 6  # levels that are drawn, of more the first
+N_PANELS, N_LINES = 4, 6  # only the first so many levels are drawn
 N_CATEGORIES = 8
-N_POINTS = 3000  # items on a map: more of them hide each other
+N_POINTS = 3000  # items on a map; more would hide each other
 TSNE = f"perplexity {PERPLEXITY}"
 
 
 class RunFigure(NamedTuple):
-    """A figure and what to say of it.
+    """A figure with its caption and numbers.
 
     Attributes:
-        name (str): stem of its files.
+        name (str): file name without suffix.
         figure (matplotlib.figure.Figure): the drawing.
-        caption (str): what is seen, how it was made, and which figure of the paper shows the same.
-        numbers (dict): plain values behind it.
+        caption (str): what the figure shows, how it was made, and the matching figure of the paper.
+        numbers (dict): the plotted numbers as plain values.
     """
 
     name: str
@@ -51,16 +51,16 @@ def write_run_figures(run, out=None, data_path=None, category_field=None) -> Ite
 
     Args:
         run (str or Path): folder of a run, with its checkpoint.
-        out (str or Path or None): the folder, made where it is missing; None is RUN/figures.
-        data_path (str or None): where the datasets lie now; None is where the run found them.
-        category_field (str or None): column of the `.item` file; None takes a usual one.
+        out (str or Path or None): the folder, created if missing; None means RUN/figures.
+        data_path (str or None): current folder of the datasets; None uses the one of the run.
+        category_field (str or None): column of the `.item` file; None finds a common name.
 
     Yields:
-        Path: each file, once it is written.
+        Path: each file after it is written.
 
     Raises:
-        FileNotFoundError: the folder holds no run, or one without a checkpoint.
-        ValueError: the run can't be read back, there is no such column, or nothing can be drawn of it.
+        FileNotFoundError: the run or its checkpoint is missing.
+        ValueError: the run can't be read, the column does not exist, or there is nothing to draw.
     """
     folder = Path(run) / "figures" if out is None else Path(out)
     if folder.exists() and not folder.is_dir():
@@ -81,13 +81,13 @@ def write_run_figures(run, out=None, data_path=None, category_field=None) -> Ite
 
 
 def run_figures(arrays: RunArrays) -> Iterator[RunFigure]:
-    """Draws what a run has: figures of codes need codes, those by category need categories.
+    """Draws the figures that a run has data for: some need codes, some need categories.
 
     Args:
-        arrays (RunArrays): of `run_arrays.read_run`.
+        arrays (RunArrays): as `run_arrays.read_run` returns them.
 
     Yields:
-        RunFigure: one after the other; maps take t-SNE some seconds each.
+        RunFigure: one figure at a time; t-SNE takes some seconds per map.
     """
     if arrays.curve is not None:
         yield _learning_curve(arrays)
@@ -174,7 +174,7 @@ def _codes_by_category(arrays):
 def _codebook_maps(arrays):
     codes, vectors, metrics = arrays.codebooks
     sizes, all_names = arrays.codebooks.sizes, _level_names(arrays.codebooks)
-    shown = [level for level in range(len(sizes)) if sizes[level] >= 3][:N_PANELS]  # fewer vectors have no picture
+    shown = [level for level in range(len(sizes)) if sizes[level] >= 3][:N_PANELS]  # a map needs more vectors
     if not shown:
         return
     counts = [level_counts(codes, sizes)[level].numpy() for level in shown]
@@ -230,12 +230,12 @@ def _level_names(codebooks):
 
 
 def _sizes(sizes):
-    """Codes of a level in words."""
+    """Codebook sizes in words."""
     return str(sizes[0]) if len(set(sizes)) == 1 else " / ".join(map(str, sizes))
 
 
 def _first(n_shown, sizes):
-    """What a caption says where not every level is drawn."""
+    """Remark of a caption if not every level is drawn, else an empty text."""
     return f" (the first {n_shown} of {len(sizes)} levels)" if len(sizes) > n_shown else ""
 
 

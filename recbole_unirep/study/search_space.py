@@ -1,6 +1,6 @@
-"""recbole_unirep.study.search_space: what each model's settings are drawn from, read from YAML and checked.
+"""recbole_unirep.study.search_space: reads and checks the ranges from which tuning draws settings.
 
-A file has a part for each model and a part `shared`, which is offered to all of them alike:
+A YAML file has one part per model, and a part `shared` for all models:
 
     shared:
       learning_rate: {loguniform: [1e-4, 1e-2]}
@@ -23,7 +23,7 @@ from recbole_unirep.settings.shipped import shipped_file, shipped_names
 from recbole_unirep.settings.values import parse_value
 
 SHARED = "shared"
-# What decides which runs may be compared is the same for all trials.
+# Keys that decide which runs are comparable: they are the same in all trials.
 FIXED_KEYS = {
     "benchmark_filename", "candidates_seed", "config_files", "data_path", "dataset", "debug", "eval_args", "eval_step",
     "filter_inter_by_user_or_item", "item_inter_num_interval", "load_col", "metric_decimal_place", "metrics", "model",
@@ -33,11 +33,11 @@ FIXED_KEYS = {
 
 
 class Lever(NamedTuple):
-    """How a key's value is drawn.
+    """Distribution of a key's value.
 
     Attributes:
         kind (str): a key of KINDS.
-        values (list): low and high, or all choices.
+        values (list): [low, high], or all choices.
     """
 
     kind: str
@@ -45,29 +45,29 @@ class Lever(NamedTuple):
 
 
 def read_spaces(name):
-    """The parts of a file of search spaces.
+    """Reads a file of search spaces.
 
     Args:
         name (str): a YAML file, or the name of a shipped one (`properties/space/NAME.yaml`).
 
     Returns:
-        dict[str, dict[str, Lever]]: levers by key, by model or SHARED.
+        dict[str, dict[str, Lever]]: for each model and SHARED, its levers by key.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a part is no model, or a lever is not understood.
+        FileNotFoundError: the file does not exist.
+        ValueError: a part is not a model, or a lever is not understood.
     """
     file = Path(name)
     if not file.suffix and name in shipped_names("space"):
         file = shipped_file("space", f"{name}.yaml")
     if not file.is_file():
         raise FileNotFoundError(
-            f"space {name} is no file: give a YAML file or one of {', '.join(shipped_names('space'))}"
+            f"space {name} is not a file: give a YAML file or one of {', '.join(shipped_names('space'))}"
         )
     try:
         parts = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"space {file} is no YAML: {error}") from error
+        raise ValueError(f"space {file} is not valid YAML: {error}") from error
     if not isinstance(parts, dict) or not parts:
         raise ValueError(f"space {file} holds no parts: write 'shared:' or a model's name and its levers under it")
     models = recbole_models().keys() | part_names("model")
@@ -78,47 +78,47 @@ def read_spaces(name):
 
 
 def space_of(spaces, model):
-    """The levers of one model, the shared ones first.
+    """Returns the levers of one model, the shared ones first.
 
     Args:
-        spaces (dict): what `read_spaces` gives.
+        spaces (dict): as `read_spaces` returns it.
         model (str): name of the model.
 
     Returns:
-        dict[str, Lever]: by key.
+        dict[str, Lever]: levers by key.
 
     Raises:
-        ValueError: there are none, or a key is both shared and the model's own.
+        ValueError: the model has no levers, or a key is both in SHARED and in the model's part.
     """
     shared, own = spaces.get(SHARED, {}), spaces.get(model, {})
     twice = sorted(shared.keys() & own.keys())
     if twice:
-        raise ValueError(f"{', '.join(twice)} of the space stands in shared and in {model}: give it once")
+        raise ValueError(f"{', '.join(twice)} of the space is in both shared and {model}: give it once")
     if not shared and not own:
         raise ValueError(f"the space has no levers for {model}: add a part '{model}' or 'shared'")
     return {**shared, **own}
 
 
 def extremes(space):
-    """Settings that together hold both ends of every range and every choice, to be checked before anything runs.
+    """Returns settings that cover both ends of every range and every choice, to check before any run.
 
     Args:
         space (dict[str, Lever]): levers by key.
 
     Returns:
-        list[dict]: values by key.
+        list[dict]: settings, values by key.
     """
     n_most = max(len(lever.values) for lever in space.values())
     return [{key: lever.values[number % len(lever.values)] for key, lever in space.items()} for number in range(n_most)]
 
 
 def label_of(value):
-    """A choice as a text that no other choice has: a list by its JSON, a text as it is."""
+    """Unique text of a choice: JSON for a list, a text as it is."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def plain(space):
-    """Levers as YAML writes them."""
+    """Levers as plain values for YAML."""
     return {key: {lever.kind: list(lever.values)} for key, lever in space.items()}
 
 
@@ -126,13 +126,13 @@ def _levers(where, levers):
     if levers is None:
         return {}
     if not isinstance(levers, dict):
-        raise ValueError(f"{where} is no list of levers: write e.g. 'learning_rate: {{loguniform: [1e-4, 1e-2]}}'")
+        raise ValueError(f"{where} is not a dict of levers: write e.g. 'learning_rate: {{loguniform: [1e-4, 1e-2]}}'")
     return {key: _lever(f"{where}: {key}", key, written) for key, written in levers.items()}
 
 
 def _lever(where, key, written):
     if key in FIXED_KEYS:
-        raise ValueError(f"{where} can't be tuned, it decides which runs may be compared: set it with --{key}=VALUE")
+        raise ValueError(f"{where} can't be tuned, it decides which runs are comparable: set it with --{key}=VALUE")
     if not isinstance(written, dict) or len(written) != 1:
         raise ValueError(f"{where} is {written}: write one of {', '.join(KINDS)}, e.g. {{loguniform: [1e-4, 1e-2]}}")
     ((kind, values),) = written.items()
@@ -167,7 +167,7 @@ def _check_whole_bounds(where, kind, values):
 
 def _check_choices(where, kind, values):
     if len(values) < 2:
-        raise ValueError(f"{where}: {kind} is {values}: give at least two values, a single one belongs to --KEY=VALUE")
+        raise ValueError(f"{where}: {kind} is {values}: give at least two values, or set a single one with --KEY=VALUE")
     labels = [label_of(value) for value in values]
     if len(set(labels)) < len(labels):
         raise ValueError(f"{where}: {kind} is {values}: give each value once")

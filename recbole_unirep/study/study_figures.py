@@ -1,23 +1,23 @@
-"""recbole_unirep.study.study_figures: the figures that a study asks for."""
+"""recbole_unirep.study.study_figures: draws the figures of a study."""
 
 import json
 
 from recbole_unirep.reports.document import Picture, Section
 from recbole_unirep.runs.folder import BEST, METRICS
-from recbole_unirep.study.figures_asked import BY_ID_DIMENSION, LEARNING_CURVES, id_dimension
+from recbole_unirep.study.figure_specs import BY_ID_DIMENSION, LEARNING_CURVES, id_dimension
 
 
 def study_figures(asked):
-    """The sections of a study's figures.
+    """Draws the figures of a study as sections of its report.
 
-    A figure of one run is drawn from its checkpoint once and kept in the run's folder as PNG, SVG and JSON, so that a
-    report can be written where the checkpoints are not.
+    A figure of one run is drawn from its checkpoint once and stored in the run's folder as PNG, SVG and JSON. A report
+    can therefore be written on a machine without the checkpoints.
 
     Args:
-        asked (Study): whose cells are as far as they are.
+        asked (Study): the study; its cells may be unfinished.
 
     Returns:
-        list[Section]: one a figure, with a sentence in place of one that can't be drawn yet.
+        list[Section]: one per figure; a sentence replaces a figure that can't be drawn yet.
     """
     sections = []
     for number, (title, found) in enumerate(asked.figures.items(), 1):
@@ -52,7 +52,7 @@ def _learning_curves(asked, found, name):
     from recbole_unirep.analysis import plots
     from recbole_unirep.study.run_arrays import read_learning_curve
 
-    first = {}  # of each row, the first seed
+    first = {}  # first seed of each row
     for cell in asked.cells:
         if cell.row in found["rows"] and cell.dataset == found["dataset"]:
             first.setdefault(cell.row, cell)
@@ -60,7 +60,7 @@ def _learning_curves(asked, found, name):
     curves = {
         row: read_learning_curve(first[row].folder, result["valid_metric"], result["valid_score_bigger"])
         for row, result in results.items()
-        if result is not None and (first[row].folder / METRICS).is_file()  # a rule trains no epoch
+        if result is not None and (first[row].folder / METRICS).is_file()  # models without training have no epochs
     }
     curves, empty = {row: curve for row, curve in curves.items() if curve}, [row for row in first if not results[row]]
     missing = f" Empty: {', '.join(empty)}." if empty else ""

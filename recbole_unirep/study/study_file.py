@@ -1,4 +1,4 @@
-"""recbole_unirep.study.study_file: a grid of runs and what to show of it, described in YAML.
+"""recbole_unirep.study.study_file: reads a study file: a grid of runs with its tables and figures, in YAML.
 
 title: Amazon Beauty, main results
 dataset: amazon-beauty            # or datasets: [amazon-beauty, amazon-toys-games]
@@ -23,39 +23,39 @@ from typing import NamedTuple
 import yaml
 
 from recbole_unirep.model import METHODS
-from recbole_unirep.study.cells import Cell, seeds_asked
+from recbole_unirep.study.cells import Cell, parse_seeds
 from recbole_unirep.study.defaults import METRICS, PROTOCOLS
-from recbole_unirep.study.figures_asked import figure_asked
+from recbole_unirep.study.figure_specs import read_figure
 
 KEYS = {
     "study": ("title", "text", "dataset", "datasets", "seeds", "settings", "rows", "ours", "tables", "figures"),
     "table": ("kind", "rows", "datasets", "protocol", "metrics", "baseline", "published", "published_source", "text"),
 }
 TABLE_KINDS = ("quality", "codebooks")
-SLICES = [f"{protocol} {part}" for protocol in PROTOCOLS for part in ("warm", "cold")]  # of split: cold_items
-ROW_ONLY = ("seeds", "datasets")  # in a row, of the grid and not of the model
+SLICES = [f"{protocol} {part}" for protocol in PROTOCOLS for part in ("warm", "cold")]  # need split: cold_items
+ROW_ONLY = ("seeds", "datasets")  # keys of a row that describe the grid, not the model
 FIXED = {
-    "run_dir": "each cell has a folder of its own",
-    "resume": "the same command again continues",
-    "seed": "seeds says which",
-    "dataset": "datasets says which",
+    "run_dir": "each cell has its own folder",
+    "resume": "the same command continues",
+    "seed": "use seeds",
+    "dataset": "use datasets",
 }
 
 
-class TableAsked(NamedTuple):
+class TableSpec(NamedTuple):
     """A table of a study.
 
     Attributes:
-        title (str): above it.
+        title (str): title of the table.
         kind (str): a name in TABLE_KINDS.
-        rows (list of str): labels, in order.
-        datasets (list of str): a table each.
-        protocols (list of str): those shown.
-        metrics (list of str): those shown.
-        baseline (str or None): label that gains are over; None for the one that validation chooses.
-        published (dict[str, dict[str, dict[str, float]]]): a paper's own values by dataset, row and metric.
-        published_source (str): where they are from.
-        text (str): what to say about it.
+        rows (list of str): labels of the rows, in order.
+        datasets (list of str): one table per dataset.
+        protocols (list of str): protocols to show.
+        metrics (list of str): metrics to show.
+        baseline (str or None): label that gains are over; None lets validation choose it.
+        published (dict[str, dict[str, dict[str, float]]]): values of a paper by dataset, row and metric.
+        published_source (str): source of these values.
+        text (str): remark about the table.
     """
 
     title: str
@@ -71,16 +71,16 @@ class TableAsked(NamedTuple):
 
 
 class Study(NamedTuple):
-    """A study.
+    """A study file, checked.
 
     Attributes:
-        title (str): of its report.
+        title (str): title of its report.
         text (str): first paragraph of its report.
-        cells (list of Cell): of the whole grid, in the order in which they run: first each row's first seed.
-        ours (list of str): labels that are ours.
-        tables (list of TableAsked): in order.
-        figures (dict[str, dict]): what each figure shows, by title.
-        datasets (list of str): of the grid.
+        cells (list of Cell): whole grid in running order; the first seed of every row runs before any second seed.
+        ours (list of str): labels of our models.
+        tables (list of TableSpec): tables, in order.
+        figures (dict[str, dict]): descriptions of the figures by title.
+        datasets (list of str): datasets of the grid.
     """
 
     title: str
@@ -92,26 +92,26 @@ class Study(NamedTuple):
     datasets: list
 
     def metrics_of(self, row):
-        """Metrics that tables of quality show of a row."""
+        """Metrics that quality tables show for a row."""
         shown = [table.metrics for table in self.tables if table.kind == "quality" and row in table.rows]
         return [metric for metrics in shown for metric in metrics]
 
     def protocols_of(self, row):
-        """Protocols under which tables of quality show a row (set)."""
+        """Protocols under which quality tables show a row (set)."""
         shown = [table.protocols for table in self.tables if table.kind == "quality" and row in table.rows]
         return {protocol for protocols in shown for protocol in protocols}
 
 
 def read_study(file, out, settings):
-    """A study as its file describes it.
+    """Reads a study file.
 
     Args:
-        file (str or Path): YAML.
-        out (Path): folder of the study; a cell lies in DATASET/ROW/seed-SEED of it.
-        settings (dict[str, str]): of every cell, over those of the file.
+        file (str or Path): YAML file.
+        out (Path): folder of the study; the folder of a cell is DATASET/ROW/seed-SEED in it.
+        settings (dict[str, str]): settings of every cell; they override those of the file.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         ValueError: something in it is not understood.
     """
     file = Path(file)
@@ -120,14 +120,14 @@ def read_study(file, out, settings):
     try:
         asked = yaml.safe_load(file.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ValueError(f"study {file} is no yaml: {error}") from error
+        raise ValueError(f"study {file} is not valid YAML: {error}") from error
     if not isinstance(asked, dict):
         raise ValueError(f"study {file} holds no keys: write rows, dataset and seeds")
     return _study(_Reader(file), asked, out, settings)
 
 
 class _Reader:
-    """Says what is wrong with a study file, with its name."""
+    """Checks parts of a study file; errors name the file."""
 
     def __init__(self, file):
         self.file = file
@@ -155,7 +155,7 @@ class _Reader:
 
     def seeds(self, part, found):
         try:
-            return seeds_asked(found)
+            return parse_seeds(found)
         except ValueError as error:
             raise self.wrong(f"{part}: {error}") from error
 
@@ -178,7 +178,7 @@ def _study(reader, asked, out, settings):
     of_a_row = {}
     for cell in cells:
         of_a_row.setdefault((cell.row, cell.dataset), []).append(cell.seed)
-    cells.sort(key=lambda cell: of_a_row[cell.row, cell.dataset].index(cell.seed))  # every row has a seed before two
+    cells.sort(key=lambda cell: of_a_row[cell.row, cell.dataset].index(cell.seed))  # all first seeds before any second
     labels = [str(label) for label in rows]
     models = {cell.row: cell.keys["model"] for cell in cells}
     ours = reader.names("ours", asked.get("ours"), labels, [label for label in labels if models[label] in METHODS])
@@ -189,7 +189,7 @@ def _study(reader, asked, out, settings):
     for table in tables:
         _check_slices(reader, table, cells)
     figures = {
-        str(title): figure_asked(reader, title, found, labels, datasets, cells)
+        str(title): read_figure(reader, title, found, labels, datasets, cells)
         for title, found in (asked.get("figures") or {}).items()
     }
     title = str(asked.get("title") or reader.file.stem)
@@ -197,14 +197,14 @@ def _study(reader, asked, out, settings):
 
 
 def _cells(reader, label, keys, common, datasets, seeds, out, settings):
-    """The cells of one row."""
+    """Cells of one row."""
     if not isinstance(keys, dict) or not keys.get("model"):
         raise reader.wrong(f"row {label} is {keys!r}: write at least model: NAME")
-    if not label.strip(". ") or set(label) & set("/\\,"):  # a folder's name, and one of --rows=A,B
+    if not label.strip(". ") or set(label) & set("/\\,"):  # the label names a folder and can be given in --rows=A,B
         raise reader.wrong(f"row '{label}' can't name a folder: take letters, digits, blanks, _ - . =")
     for key, reason in FIXED.items():
         if key in keys or key in common or key in settings:
-            raise reader.wrong(f"row {label} is given {key}, which is not its own to set: {reason}")
+            raise reader.wrong(f"row {label} sets {key}, which a row can't set: {reason}")
     seeds = reader.seeds(f"row {label}", keys["seeds"]) if "seeds" in keys else seeds
     own_datasets = reader.names(f"datasets of row {label}", keys.get("datasets"), datasets, datasets)
     own = {key: value for key, value in keys.items() if key not in ROW_ONLY}
@@ -233,7 +233,7 @@ def _table(reader, title, asked, labels, datasets):
     baseline = asked.get("baseline")
     if baseline is not None:
         (baseline,) = reader.names(f"baseline of table {title}", [baseline], labels, None)
-    return TableAsked(
+    return TableSpec(
         title,
         kind,
         reader.names(f"rows of table {title}", asked.get("rows"), labels, labels),
@@ -248,7 +248,7 @@ def _table(reader, title, asked, labels, datasets):
 
 
 def _check_slices(reader, table, cells):
-    """Raises ValueError where a table shows warm and cold targets of rows that have none."""
+    """Raises ValueError if a table shows warm and cold targets of rows without split: cold_items."""
     shown = [protocol for protocol in table.protocols if protocol in SLICES]
     without = [cell.row for cell in cells if cell.row in table.rows and cell.keys.get("split") != "cold_items"]
     if shown and without:

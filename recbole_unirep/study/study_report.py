@@ -1,7 +1,7 @@
-"""recbole_unirep.study.study_report: the report of a study.
+"""recbole_unirep.study.study_report: writes the report of a study.
 
 FOLDER/DATASET/ROW/seed-SEED/   a cell's run
-FOLDER/DATASET/users-HASH.npz   the user tokens that the test ranks of its finished cells share
+FOLDER/DATASET/users-HASH.npz   user tokens shared by the test ranks of its finished cells
 FOLDER/report.md, report.html   tables and figures, with the cells that are empty
 """
 
@@ -19,13 +19,13 @@ from recbole_unirep.study.study_figures import study_figures
 
 
 def write_study_report(out, asked, file, failed):
-    """Writes report.md and report.html of what is finished.
+    """Writes report.md and report.html from the finished cells.
 
     Args:
         out (Path): folder of the study.
-        asked (Study): what it consists of.
-        file (str): its file, for the command shown.
-        failed (dict[str, str]): why cells failed, by name.
+        asked (Study): the study.
+        file (str): the study file, for the command in the report.
+        failed (dict[str, str]): error messages of failed cells by name.
 
     Returns:
         Path: report.html.
@@ -45,7 +45,7 @@ def pack_finished_ranks(asked):
     """Packs the test ranks of a study's finished cells.
 
     Args:
-        asked (Study): what it consists of.
+        asked (Study): the study.
     """
     for run in finished_runs(asked.cells):
         if (run.folder / RANKS).is_file():
@@ -53,7 +53,7 @@ def pack_finished_ranks(asked):
 
 
 def _table_section(out, asked, table, dataset, runs):
-    """A table, beside the values that a paper published."""
+    """Section of a table, with published values of a paper next to it."""
     title = table.title if len(table.datasets) == 1 else f"{table.title}: {dataset}"
     cells = [cell for cell in asked.cells if cell.dataset == dataset and cell.row in table.rows]
     order = {label: place for place, label in enumerate(table.rows)}
@@ -90,7 +90,7 @@ def _published(table, published):
 
 
 def _cells_table(cells, failed):
-    """Every cell with its command, and what it rests on."""
+    """Table of all cells with their commands and settings."""
     rows = []
     for cell in cells:
         result = cell.result()

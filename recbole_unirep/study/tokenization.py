@@ -1,6 +1,6 @@
-"""recbole_unirep.study.tokenization: a catalogue's semantic IDs as a bundle, and codes of new items by a bundle.
+"""recbole_unirep.study.tokenization: writes a catalogue's semantic IDs as a bundle; encodes new items with a bundle.
 
-`tokenize_catalogue` reads from top to bottom: items and their vectors or columns, tokenizer, codes, collisions, bundle.
+The steps of `tokenize_catalogue`: items and their vectors or columns, tokenizer, codes, collisions, bundle.
 """
 
 import csv
@@ -36,27 +36,27 @@ from recbole_unirep.tokenizer.base import shipped_defaults
 
 
 def tokenize_catalogue(name, policy, collaborative, vectors, out, keys):
-    """Makes the semantic IDs of a catalogue and writes them as a bundle.
+    """Fits a tokenizer to a catalogue and writes its semantic IDs as a bundle.
 
     Args:
-        name (str): name of a tokenizer, of ours or of another package.
-        policy (str): what is done about collisions, a key of POLICIES.
-        collaborative (str or None): a run, or 'graph', for a tokenizer that reads collaborative vectors; None is
-            'graph' for such a tokenizer.
-        vectors (list of Path or None): vector files in place of a dataset.
-        out (str or None): folder of the bundle; None is semantic_ids/SOURCE-TOKENIZER.
-        keys (dict[str, str]): texts of config keys: the dataset, the tokenizer and the item texts.
+        name (str): name of a tokenizer, ours or of another package.
+        policy (str): treatment of collisions, a key of POLICIES.
+        collaborative (str or None): a run folder, or 'graph', for a tokenizer that reads collaborative vectors; None
+            means 'graph' for such a tokenizer.
+        vectors (list of Path or None): vector files instead of a dataset.
+        out (str or None): folder of the bundle; None means semantic_ids/SOURCE-TOKENIZER.
+        keys (dict[str, str]): config keys of dataset, tokenizer and item texts, as texts.
 
     Returns:
         Path: the bundle.
 
     Raises:
-        ValueError: a key or a file can't be used; nothing has been written then.
+        ValueError: a key or a file can't be used; nothing is written.
         FileExistsError: the bundle already exists.
         FileNotFoundError: a file is missing.
     """
     with RunLog(speaks=True):
-        tokenizer_class(name)  # reports an unknown name before anything is read
+        tokenizer_class(name)  # reports an unknown name before any file is read
         catalogue, settings, record = _read_catalogue(name, vectors, keys, collaborative)
         folder = Path(out or f"semantic_ids/{record['source']}-{name}")
         if folder.exists():
@@ -72,17 +72,17 @@ def tokenize_catalogue(name, policy, collaborative, vectors, out, keys):
 
 
 def encode_new_items(bundle, vectors, out, keys):
-    """Encodes new items by the tokenizer of a bundle, from vectors or columns alone.
+    """Encodes new items with the tokenizer of a bundle, from their vectors or columns.
 
     Args:
-        bundle (str or Path): its folder.
-        vectors (list of Path or None): vector files, in the order in which the bundle had them; None reads a dataset.
+        bundle (str or Path): folder of the bundle.
+        vectors (list of Path or None): vector files, in the same order as for the bundle; None reads a dataset.
         out (str or Path): the CSV file to write.
-        keys (dict[str, str]): texts of config keys: the dataset and the item texts.
+        keys (dict[str, str]): config keys of dataset and item texts, as texts.
 
     Returns:
-        Path: the file: item, code_1, code_2, ...; unused levels are empty. They are the tokenizer's own codes, since a
-        policy for collisions needs a whole catalogue.
+        Path: the file, with columns item, code_1, code_2, ...; unused levels are empty. The collision policy is not
+        applied, because it needs a whole catalogue.
 
     Raises:
         ValueError: the items can't be encoded.
@@ -111,7 +111,7 @@ def encode_new_items(bundle, vectors, out, keys):
 
 
 def _read_catalogue(name, vectors, keys, collaborative=None):
-    """The items with what a tokenizer reads of them, its settings, and a record of where both are from."""
+    """Reads the items with their vectors or columns, the tokenizer's settings, and a record of their sources."""
     if vectors is not None:
         given = keys if collaborative is None else {"collaborative": collaborative, **keys}
         return _read_vector_files(name, vectors, given)
@@ -119,9 +119,9 @@ def _read_catalogue(name, vectors, keys, collaborative=None):
 
 
 def _read_vector_files(name, paths, given):
-    """The items of vector files, without a dataset."""
+    """Reads the items of vector files, without a dataset."""
     if not reads_vectors(name):
-        raise ValueError(f"tokenizer={name} reads no vectors: name a --dataset in place of --vectors")
+        raise ValueError(f"tokenizer={name} reads no vectors: name a --dataset instead of --vectors")
     settings = shipped_defaults(name)
     unknown = [key for key in given if key not in settings]
     if unknown:
@@ -132,7 +132,7 @@ def _read_vector_files(name, paths, given):
 
 
 def _read_dataset(name, keys, collaborative):
-    """The items of a dataset, with their text vectors or their columns."""
+    """Reads the items of a dataset with their text vectors or columns."""
     source = collaborative or (GRAPH if is_collaborative(name) else None)
     if source and not is_collaborative(name):
         able = " or ".join(filter(is_collaborative, TOKENIZERS))
@@ -154,7 +154,7 @@ def _read_dataset(name, keys, collaborative):
 
 
 def _item_table(run, config, dataset):
-    """The item table of a finished run, in the numbering of the dataset, shape: [N, D]."""
+    """Item table of a finished run, in the item order of the dataset, shape: [N, D]."""
     _, model, data = load_data_and_model(run, str(Path(config["data_path"]).parent))
     table = item_table(model)
     if table is None:
@@ -168,7 +168,7 @@ def _item_table(run, config, dataset):
 
 
 def _collision_record(policy, fitted, known):
-    """Coverage, collisions and distortion before and after a policy."""
+    """Coverage, collision rate and distortion before and after a collision policy."""
     plain, resolved = before_and_after = fitted.plain, torch.from_numpy(fitted.semantic_ids.codes)
     cost = {
         "policy": policy,
@@ -186,14 +186,14 @@ def _collision_record(policy, fitted, known):
 
 
 def _summary(semantic_ids, record, folder):
-    """What the terminal shows."""
+    """Summary for the terminal."""
     cost = record["collisions"]
     lines = [
         f"{len(semantic_ids)} items, {semantic_ids.n_levels} levels, codes of each: "
         f"{', '.join(map(str, semantic_ids.codebook_sizes))}",
-        f"collisions: {cost['policy']}, {cost['changed_items']} items changed; distinct semantic IDs an item "
-        f"{cost['unique_item_coverage'][0]:.4f} before, {cost['unique_item_coverage'][1]:.4f} after; items that share "
-        f"theirs {cost['collision_rate'][0]:.4f}, {cost['collision_rate'][1]:.4f}",
+        f"collisions: {cost['policy']}, {cost['changed_items']} items changed; distinct semantic IDs per item "
+        f"{cost['unique_item_coverage'][0]:.4f} before, {cost['unique_item_coverage'][1]:.4f} after; share of items in "
+        f"collisions {cost['collision_rate'][0]:.4f} before, {cost['collision_rate'][1]:.4f} after",
     ]
     if "distortion" in cost:
         lines.append("distortion {:.4f} before, {:.4f} after".format(*cost["distortion"]))

@@ -1,7 +1,7 @@
-"""recbole_unirep.study.trials: the trials of one model, suggested, pruned and kept by optuna.
+"""recbole_unirep.study.trials: the trials of one model, suggested, pruned and stored by optuna.
 
-Suggestions follow from the seed and the trials that are finished, not from the process that asks: a study that was
-killed and started again suggests what it would have suggested.
+Suggestions depend only on the seed and the finished trials. A study that was killed and started again therefore makes
+the same suggestions as an uninterrupted one.
 
 Reference:
     Akiba et al., "Optuna: A Next-generation Hyperparameter Optimization Framework", KDD 2019, arXiv 1907.10902.
@@ -33,9 +33,9 @@ class Trials:
         file (Path): SQLite file, which may hold the trials of other models too.
         model (str): name of the model.
         space (dict[str, Lever]): levers by key.
-        seed (int): of the suggestions.
-        bigger (bool): whether a bigger score is better.
-        prune_after (int): epochs in which no trial is pruned.
+        seed (int): seed of the suggestions.
+        bigger (bool): True if a bigger score is better.
+        prune_after (int): number of first epochs without pruning.
     """
 
     def __init__(self, file, model, space, *, seed, bigger, prune_after):
@@ -50,34 +50,34 @@ class Trials:
         )
 
     def finished(self):
-        """What is known of each finished trial, in order.
+        """Returns the finished trials in order.
 
         Returns:
-            list[dict]: `trial` (from 1), `state` ('complete', 'pruned' or 'failed'), `keys` (dict) and what
-            `Trial.finish` was given.
+            list[dict]: `trial` (from 1), `state` ('complete', 'pruned' or 'failed'), `keys` (dict) and the facts
+            given to `Trial.finish`.
         """
-        given_up = self._given_up()
+        queued_again = self._queued_again()
         return [
             {"state": STATES[trial.state], "keys": self._keys(trial.params), **trial.user_attrs["facts"]}
             for trial in self.study.get_trials(deepcopy=False)
-            if trial.state.is_finished() and "facts" in trial.user_attrs and trial.number not in given_up
+            if trial.state.is_finished() and "facts" in trial.user_attrs and trial.number not in queued_again
         ]
 
     def best(self):
-        """The complete trial with the best score as `finished` has it, or None."""
+        """Returns the complete trial with the best score, as in `finished`, or None."""
         complete = [trial for trial in self.finished() if trial["state"] == "complete"]
         sign = 1 if self.bigger else -1
         return max(complete, key=lambda trial: sign * trial["valid_score"], default=None)
 
     def best_of(self, scores):
-        """The best of some scores."""
+        """Returns the best of some scores."""
         return max(scores) if self.bigger else min(scores)
 
     def start(self):
-        """The next trial: one that was interrupted, with its settings, or a new one.
+        """Starts the next trial: an interrupted one with its settings, else a new one.
 
         Returns:
-            Trial: it runs until its `finish`.
+            Trial: it runs until `finish` is called.
         """
         self._queue_interrupted()
         n_finished = len(self.finished())
@@ -94,11 +94,11 @@ class Trials:
         return Trial(self.study, trial, n_finished + 1, self._keys(trial.params))
 
     def importance(self):
-        """Share of each key in the variance of the score over complete trials, by fANOVA.
+        """Computes the share of each key in the variance of the score over complete trials, by fANOVA.
 
         Returns:
-            dict[str, float]: the greatest first; empty with fewer than TRIALS_FOR_IMPORTANCE complete trials, or
-            where all have one score.
+            dict[str, float]: shares by key, largest first; empty with fewer than TRIALS_FOR_IMPORTANCE complete trials
+            or if all have the same score.
         """
         scores = [trial["valid_score"] for trial in self.finished() if trial["state"] == "complete"]
         if len(scores) < TRIALS_FOR_IMPORTANCE or len(set(scores)) == 1:
@@ -106,20 +106,20 @@ class Trials:
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=self.seed)
         return optuna.importance.get_param_importances(self.study, evaluator=evaluator)
 
-    def _given_up(self):
-        """Numbers of interrupted trials that stand in the queue again, or stood in it."""
+    def _queued_again(self):
+        """Numbers of interrupted trials that were queued again."""
         return {trial.user_attrs.get("continues") for trial in self.study.get_trials(deepcopy=False)}
 
     def _queue_interrupted(self):
-        """A trial that a kill left running is queued again with its settings; one without all of them is dropped."""
-        given_up = self._given_up()
+        """Queues trials that a kill left running again with their settings; drops those with incomplete settings."""
+        queued_again = self._queued_again()
         for trial in self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-            if trial.number not in given_up and trial.params.keys() == self.space.keys():
+            if trial.number not in queued_again and trial.params.keys() == self.space.keys():
                 self.study.enqueue_trial(trial.params, user_attrs={"continues": trial.number})
             self.study.tell(trial.number, state=TrialState.FAIL)
 
     def _keys(self, parameters):
-        """Settings of a run out of what optuna keeps, in the order of the space."""
+        """Converts parameters of optuna to settings of a run, in the order of the space."""
         choices = {
             key: {label_of(value): value for value in lever.values}
             for key, lever in self.space.items()
@@ -133,11 +133,11 @@ class Trials:
 
 
 class Trial:
-    """A trial that runs.
+    """A running trial.
 
     Attributes:
-        number (int): from 1, over all finished trials of the model.
-        keys (dict): its settings.
+        number (int): number of the trial of the model, from 1.
+        keys (dict): settings of the trial.
     """
 
     def __init__(self, study, trial, number, keys):
@@ -145,14 +145,15 @@ class Trial:
         self.scores = {}  # epoch to validation score
 
     def report(self, epoch, score):
-        """Tells an epoch's validation score.
+        """Reports the validation score of an epoch.
 
         Args:
-            epoch (int): from 0.
-            score (float): validation score; an epoch that is trained again after a kill tells the same one.
+            epoch (int): epoch, from 0.
+            score (float): validation score; an epoch trained again after a kill reports the same score.
 
         Returns:
-            bool: whether to end the trial: its best score is worse than the median of the others' at that epoch.
+            bool: True if the trial should end because its best score is worse than the median of the other trials
+            at that epoch.
         """
         if epoch not in self.scores:
             self.scores[epoch] = score
@@ -163,8 +164,8 @@ class Trial:
         """Ends the trial.
 
         Args:
-            state (str): 'complete', with a `valid_score`, 'pruned' or 'failed'.
-            facts: plain values to keep.
+            state (str): 'complete' (needs a `valid_score`), 'pruned' or 'failed'.
+            facts: plain values to store.
         """
         self.trial.set_user_attr("facts", {"trial": self.number, **facts})
         (known,) = (known for known, name in STATES.items() if name == state)

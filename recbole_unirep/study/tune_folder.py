@@ -1,7 +1,7 @@
-"""recbole_unirep.study.tune_folder: the folder that tuning leaves.
+"""recbole_unirep.study.tune_folder: reads and writes the folder of a tuning.
 
-tune.yaml (what was asked), trials.db (optuna's study of each model), trials.csv (a trial a line), importance.csv, and
-for each model best.yaml, for --config_files, and a run folder for each trial.
+Files: tune.yaml (the request), trials.db (optuna's study of each model), trials.csv (one trial per line) and
+importance.csv. Each model has a folder with best.yaml, for --config_files, and one run folder per trial.
 """
 
 import csv
@@ -17,25 +17,25 @@ DATABASE = "trials.db"
 COLUMNS = ("model", "trial", "state", "valid_score", "best_epoch", "epochs", "seconds", "run", "message")
 
 
-def check_asked(folder, asked):
-    """Compares what is asked with what the folder was started with, and writes it down.
+def check_request(folder, asked):
+    """Writes the request into the folder, or checks it against the one the folder was started with.
 
     Args:
-        folder (Path): locked.
-        asked (dict): plain values; `trials` may differ.
+        folder (Path): folder of the tuning, locked by the caller.
+        asked (dict): the request as plain values; `trials` may differ.
 
     Raises:
-        ValueError: the folder holds something else, or tuning that was asked for otherwise.
+        ValueError: the folder holds other files, or a tuning with another request.
     """
     asked, path = json.loads(json.dumps(asked)), folder / "tune.yaml"
     if not path.is_file() or not (folder / DATABASE).is_file():
         found = sorted(file.name for file in folder.iterdir() if file.name not in (LOCK, path.name))
         if found:
-            raise ValueError(f"out={folder} holds {found[0]} and no tuning to continue: take another --out")
+            raise ValueError(f"out={folder} holds {found[0]} but no tuning to continue: choose another --out")
     else:
         started = yaml.safe_load(path.read_text(encoding="utf-8"))
         for was, now, name in _differences(started, asked):
-            raise ValueError(f"out={folder} was started with {name} {was}, asked for is {now}: take another --out")
+            raise ValueError(f"out={folder} was started with {name} {was}, this command sets {now}: take another --out")
     write_yaml(path, asked)
 
 
@@ -43,7 +43,7 @@ def write_trials(folder, finished):
     """Writes trials.csv.
 
     Args:
-        folder (Path): where to.
+        folder (Path): folder of the tuning.
         finished (dict[str, list[dict]]): `Trials.finished` of each model.
     """
     rows = [
@@ -59,9 +59,9 @@ def write_importance(folder, importance, n_complete):
     """Writes importance.csv.
 
     Args:
-        folder (Path): where to.
+        folder (Path): folder of the tuning.
         importance (dict[str, dict[str, float]]): share of each key by model.
-        n_complete (dict[str, int]): the trials that it rests on, by model.
+        n_complete (dict[str, int]): number of trials behind the shares, by model.
     """
     rows = [
         {"model": model, "key": key, "importance": round(share, 4), "complete_trials": n_complete[model]}
@@ -72,14 +72,14 @@ def write_importance(folder, importance, n_complete):
 
 
 def write_best(folder, asked, model, n_finished, best):
-    """Writes best.yaml of a model: what the command fixed, and the settings of its best trial.
+    """Writes best.yaml of a model: the settings of the command and those of its best trial.
 
     Args:
-        folder (Path): where to.
-        asked (dict): as in `check_asked`.
+        folder (Path): folder of the tuning.
+        asked (dict): as in `check_request`.
         model (str): name of the model.
-        n_finished (int): trials that it is the best of.
-        best (dict): out of `Trials.finished`.
+        n_finished (int): number of finished trials.
+        best (dict): best trial, an entry of `Trials.finished`.
     """
     path = folder / model / "best.yaml"
     keys = {"model": model, "dataset": asked["dataset"], **asked["settings"], **best["keys"]}
@@ -92,7 +92,7 @@ def write_best(folder, asked, model, n_finished, best):
 
 
 def _differences(started, asked):
-    """What differs, first the outer parts: (before, now, name)."""
+    """Yields (before, now, name) of each difference; names of nested keys are 'outer: inner'."""
     for name in sorted({*started, *asked} - {"trials"}):
         was, now = started.get(name), asked.get(name)
         if isinstance(was, dict) and isinstance(now, dict) and was.keys() == now.keys():

@@ -1,7 +1,7 @@
-"""recbole_unirep.study.tuning: the same number of trials for each model, judged by validation.
+"""recbole_unirep.study.tuning: tunes models with the same number of trials each, judged by validation scores.
 
-A trial is a run that ranks no test item. It is pruned by its validation score after each epoch, continued after a kill,
-and kept with its error message if it fails.
+A trial is a run that ranks no test item. Its validation score after each epoch can prune it. A killed trial is
+continued. A failed trial is stored with its error message.
 """
 
 import contextlib
@@ -27,26 +27,26 @@ from recbole_unirep.study.search_space import extremes, plain, read_spaces, spac
 from recbole_unirep.study.trials import Trials
 from recbole_unirep.study.tune_folder import (
     DATABASE,
-    check_asked,
+    check_request,
     write_best,
     write_importance,
     write_trials,
 )
 
-MACHINE_KEYS = ("data_path", "show_progress", "use_gpu", "gpu_id")  # may change when tuning is continued
+MACHINE_KEYS = ("data_path", "show_progress", "use_gpu", "gpu_id")  # may change when a tuning is continued
 
 
 class Tuning(NamedTuple):
-    """What is tuned.
+    """Request of a tuning.
 
     Attributes:
         models (list of str): names of the models.
         spaces (dict[str, dict[str, Lever]]): levers of each model.
         settings (list of str): `--key=value` for every trial.
-        trials (int): number for each model.
-        out (Path): folder.
+        trials (int): number of trials per model.
+        out (Path): folder of the tuning.
         record (dict): plain values that decide the results.
-        bigger (bool): whether a bigger validation score is better.
+        bigger (bool): True if a bigger validation score is better.
     """
 
     models: list
@@ -59,27 +59,27 @@ class Tuning(NamedTuple):
 
 
 def tune_models(models, dataset, space, trials, prune_after, out, keys):
-    """Runs the trials that are left, the models in turn, and writes what they found.
+    """Runs the remaining trials, models taking turns, and writes the results.
 
     Args:
         models (list of str): names of the models.
         dataset (str): name of the dataset.
         space (str): a YAML file of search spaces, or the name of a shipped one.
-        trials (int): number for each model.
+        trials (int): number of trials per model.
         prune_after (int): epochs before a trial may be pruned.
-        out (str or None): folder; None is runs/tune-DATASET.
-        keys (dict[str, str]): texts of config keys of every trial.
+        out (str or None): folder; None means runs/tune-DATASET.
+        keys (dict[str, str]): config keys of every trial, as texts.
 
     Returns:
-        dict[str, dict]: the best trial of each model, as `Trials.finished` has it.
+        dict[str, dict]: best trial of each model, as in `Trials.finished`.
 
     Raises:
-        ValueError: a setting can't be used, before anything has run. Or no trial of a model is complete.
+        ValueError: a setting can't be used (raised before any trial runs), or no trial of a model is complete.
         FileNotFoundError: a file is missing.
     """
     tuning = _plan(models, dataset, space, trials, prune_after, out, keys)
     with locked(tuning.out):
-        check_asked(tuning.out, tuning.record)
+        check_request(tuning.out, tuning.record)
         trials = {model: _trials(tuning, model) for model in tuning.models}
         try:
             for number in range(1, tuning.trials + 1):
@@ -127,30 +127,30 @@ def _run_trial(tuning, model, trials):
         facts["valid_score"] = trials.best_of(trial.scores.values())
         facts["best_epoch"] = min(trial.scores, key=lambda epoch: trial.scores[epoch] != facts["valid_score"])
         facts["fingerprint"] = result.get("dataset_fingerprint")
-    except OSError:  # a full disk, a missing file: not the settings' fault, the trial can be continued
+    except OSError:  # such as a full disk: not caused by the settings, so the trial can be continued
         raise
-    except Exception as error:  # any error is this trial's result; log.txt has the traceback
+    except Exception as error:  # any other error is recorded as this trial's result; log.txt has the traceback
         state, facts["message"] = "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
     facts["epochs"], facts["seconds"] = len(trial.scores), round(perf_counter() - started, 1)
     facts["run"] = folder.relative_to(tuning.out).as_posix() if folder.is_dir() else ""
     trial.finish(state, **facts)
-    gc.collect()  # the trainer's cycles hold memory of the device
+    gc.collect()  # the trainer's reference cycles hold device memory
     _print_trial(tuning, model, trial, state, facts)
 
 
 def _report_earlier_epochs(trial, folder):
-    """Reports the epochs that an interrupted trial had trained; True if they prune it."""
+    """Reports the epochs that an interrupted trial already trained; returns True if they prune it."""
     file = folder / METRICS
     if not file.is_file() or not any((folder / name).is_file() for name in CONTINUABLE):
         return False
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    records = [json.loads(line) for line in lines if line.endswith("\n")]  # a kill leaves half a line
+    records = [json.loads(line) for line in lines if line.endswith("\n")]  # a kill can leave an incomplete line
     ends = [trial.report(record["epoch"], record["valid_score"]) for record in records if "valid_score" in record]
     return any(ends)
 
 
 def _run(tuning, model, trial, folder, report):
-    """Trains with a trial's settings, or continues after an interruption; log lines go to its log.txt only."""
+    """Trains with a trial's settings, or resumes it; log lines go to its log.txt only."""
     result = read_result(folder)
     if result is not None:
         return result
@@ -164,7 +164,7 @@ def _run(tuning, model, trial, folder, report):
 
 
 def _plan(models, dataset, space, trials, prune_after, out, keys):
-    """The tuning, with the settings of every model checked before anything runs."""
+    """Makes the tuning and checks the settings of every model before any trial runs."""
     if parallel.world_size() > 1:
         raise ValueError("unirep tune runs in one process: start it without torchrun")
     parts = read_spaces(space)
@@ -188,11 +188,11 @@ def _plan(models, dataset, space, trials, prune_after, out, keys):
 
 
 def _space(model, levers, settings, keys):
-    """The levers that a model uses, and its config; both ends of every lever are checked with it."""
+    """Returns the levers that a model uses and its config, after checking both ends of every lever."""
     twice = sorted(levers.keys() & keys.keys())
     if twice:
         raise ValueError(
-            f"{', '.join(twice)} is given and is a lever of {model} too: leave it out, or take another space"
+            f"{', '.join(twice)} is set but is also a lever of {model}: leave it out, or choose another space"
         )
     for keys in extremes(levers):
         config = Config(model, config_dict={**keys, "protocol": []}, arguments=settings)
@@ -200,7 +200,7 @@ def _space(model, levers, settings, keys):
     used = {key: lever for key, lever in levers.items() if key in known}
     unused = sorted(levers.keys() - used.keys())
     if unused:
-        print(f"{model} has no {', '.join(unused)}: not drawn for it", flush=True)
+        print(f"{model} has no {', '.join(unused)}: left out of its trials", flush=True)
     if not used:
         raise ValueError(f"{model} uses none of the space's levers: add a part '{model}' to the space")
     return used, config
@@ -213,7 +213,7 @@ def _trials(tuning, model):
 
 
 def _write(tuning, trials):
-    """trials.csv, and best.yaml of every model that has a complete trial."""
+    """Writes trials.csv, and best.yaml of every model with a complete trial."""
     finished = {model: own.finished() for model, own in trials.items()}
     write_trials(tuning.out, finished)
     for model, own in trials.items():
@@ -230,7 +230,7 @@ def _print_trial(tuning, model, trial, state, facts):
 
 
 def _summary(tuning, finished, best, importance):
-    """The table that is printed last."""
+    """Summary table, printed last."""
     rows = []
     for model in tuning.models:
         states = [trial["state"] for trial in finished[model]]

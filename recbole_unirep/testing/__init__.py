@@ -1,7 +1,7 @@
-"""Contract tests as functions, for tokenizers, backbones, models and text encoders of other packages and ours.
+"""Contract tests as functions, for tokenizers, backbones, models and text encoders of any package.
 
-Each function takes the name of a part (that of its entry point, see `recbole_unirep.settings.extensions`) or its class.
-It checks every promise of the contract on small generated data, and raises AssertionError with a sentence that names
+Each function takes the name of a part, as in its entry point (see `recbole_unirep.settings.extensions`), or its class.
+It checks every promise of the contract on small generated data, and raises AssertionError with a message that names
 the broken promise. No test runner is needed; with pytest a test is one line::
 
     from recbole_unirep.testing import check_backbone, check_model, check_text_encoder, check_tokenizer

@@ -1,4 +1,4 @@
-"""Promises of every tokenizer that reads item tokens or columns, in the form of `vector_tokenizers`."""
+"""Promises of every tokenizer that reads item tokens or columns, in the same form as `vector_tokenizers`."""
 
 import torch
 
@@ -46,7 +46,7 @@ def an_item_keeps_its_code(case):
     expect_equal(
         tokenizer.encode(ITEMS.part([3, 1])),
         codes[[3, 1]],
-        f"{case.name}: items have other codes in a smaller catalogue",
+        f"{case.name}: items have different codes in a smaller catalogue",
     )
     reversed_fit = case.make().fit(ITEMS.part([5, 4, 3, 2, 1, 0]))
     expect_equal(reversed_fit.encode(ITEMS), codes, f"{case.name}: codes depend on the order of the items in fit")
@@ -56,7 +56,7 @@ def state_dict_is_all_of_it(case):
     """A new tokenizer with the state of a fitted one gives the same codes; a second fit forgets this state."""
     tokenizer, copy = case.make().fit(ITEMS), case.make()
     copy.load_state_dict(tokenizer.state_dict())
-    expect_equal(copy.encode(ITEMS), tokenizer.encode(ITEMS), f"{case.name}: a loaded state gives other codes")
+    expect_equal(copy.encode(ITEMS), tokenizer.encode(ITEMS), f"{case.name}: a loaded state gives different codes")
     few, one = ITEMS.part([0, 1]), ITEMS.part([0])
     again, once = copy.fit(few).encode(one), case.make().fit(few).encode(one)
     expect_equal(again, once, f"{case.name}: a second fit remembers the first")

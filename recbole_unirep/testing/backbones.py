@@ -9,15 +9,15 @@ from recbole_unirep.testing.expectations import expect, expect_close, expect_err
 from recbole_unirep.testing.models import predict_agrees_with_full_sort_predict, states_see_no_later_item
 from recbole_unirep.testing.tiny_dataset import build, class_of, tiny_dataset
 
-SIZES = {"codebook_size": 8, "code_dim": 8, "encoder_sizes": [12]}  # of RQVAE; the ID embedding has 8 dimensions too
+SIZES = {"codebook_size": 8, "code_dim": 8, "encoder_sizes": [12]}  # of RQVAE; the ID embedding also has 8 dimensions
 
 
 def check_backbone(backbone, **settings):
-    """Checks every promise of the backbone contract on a tiny dataset, in UniRep.
+    """Checks every promise of the backbone contract with UniRep on a tiny dataset.
 
     Args:
         backbone (str or type): its name, as in its entry point or our table, or its class.
-        **settings: keys with other values than in its yaml; the item table has 16 dimensions.
+        **settings: config keys that override its yaml; the item table has 16 dimensions.
 
     Raises:
         AssertionError: a promise is broken; the message names it.
@@ -60,7 +60,7 @@ def user_sequences_train_its_item_table(name, keys):
             _, data, model = build({**keys, "loss_type": loss_type})
             _expect_gradient_at_the_table(name, model, model.row_losses(next(iter(data.train_data))), loss_type)
         elif loss_type in ("BCE", "SSM"):
-            with expect_error(f"{name} has no sequence_states and takes {loss_type}", f"loss_type={loss_type}"):
+            with expect_error(f"{name} has no sequence_states but accepts {loss_type}", f"loss_type={loss_type}"):
                 build({**keys, "loss_type": loss_type})
 
 

@@ -12,7 +12,7 @@ def expect(is_kept, sentence):
 
 
 def expect_equal(found, wanted, sentence):
-    """Raises AssertionError unless two tensors are equal to the last bit."""
+    """Raises AssertionError unless two tensors are exactly equal."""
     expect(found.shape == wanted.shape and torch.equal(found, wanted), sentence)
 
 
@@ -27,7 +27,7 @@ def expect_close(found, wanted, sentence):
 
 @contextmanager
 def expect_error(sentence, *words):
-    """Raises AssertionError unless the block raises a ValueError whose message holds all the words."""
+    """Raises AssertionError unless the block raises a ValueError whose message contains all the words."""
     try:
         yield
     except Exception as error:  # any other type breaks the promise

@@ -1,4 +1,4 @@
-"""The recommender contract: promises of every model to RecBole and our engine, as functions without a test runner."""
+"""The recommender contract: promises of every model to RecBole and our engine, checked without a test runner."""
 
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
@@ -19,7 +19,7 @@ def check_model(model, **settings):
 
     Args:
         model (str or type): its name, as in its entry point or our table, or its class.
-        **settings: keys with other values than in its yaml; common sizes are small already (tiny_dataset.SIZES).
+        **settings: config keys that override its yaml; common sizes are already small (tiny_dataset.SIZES).
 
     Raises:
         AssertionError: a promise is broken; the message names it.
@@ -34,7 +34,7 @@ def check_model(model, **settings):
             check_model("ItsName", n_layers=1)
     """
     found = class_of(model, find_model)
-    expect(issubclass(found, SequentialRecommender), f"{found.__name__} is no SequentialRecommender of RecBole")
+    expect(issubclass(found, SequentialRecommender), f"{found.__name__} is not a SequentialRecommender of RecBole")
     with tiny_dataset(model=found.__name__, **settings) as keys:
         for promise in MODEL_PROMISES:
             promise(found.__name__, keys)
@@ -51,12 +51,12 @@ def predict_agrees_with_full_sort_predict(name, keys):
     expect(not scores[:, 1:].isnan().any(), f"{name}: full_sort_predict gives NaN")
     found = scores.gather(1, items[:, None])[:, 0]
     asked = model.predict(batch)
-    is_found = found > -torch.inf  # a beam search does not find all items
+    is_found = found > -torch.inf  # a beam search does not score all items
     expect_close(asked[is_found], found[is_found], f"{name}: predict and full_sort_predict differ")
     expect_equal(
         model.full_sort_predict(batch).view(len(items), -1),
         scores,
-        f"{name}: a second full_sort_predict gives other scores",
+        f"{name}: a second full_sort_predict gives different scores",
     )
 
 

@@ -1,4 +1,4 @@
-"""The text encoder contract: promises of an encoder of another package, as functions that need no test runner."""
+"""The text encoder contract: promises of every text encoder, as functions that need no test runner."""
 
 import numpy as np
 
@@ -46,13 +46,13 @@ def vectors_are_finite_numbers(encoder):
     expect(len(shape) == 2 and len(vectors) == len(SENTENCES), f"{name}: {len(SENTENCES)} sentences give {shape}")
     expect(np.issubdtype(vectors.dtype, np.floating), f"{name}: vectors are {vectors.dtype}, not floats")
     expect(np.isfinite(vectors).all(), f"{name}: vectors hold values that are not finite")
-    expect(len(np.unique(vectors, axis=0)) > 1, f"{name}: all sentences have one vector")
+    expect(len(np.unique(vectors, axis=0)) > 1, f"{name}: all sentences have the same vector")
     one = np.asarray(encoder(None).encode(SENTENCES[:1], 2))
     expect(one.shape == (1, shape[1]), f"{name}: one sentence gives {one.shape}, {len(SENTENCES)} gave {shape}")
 
 
 def a_sentence_has_its_vector_alone_and_among_others(encoder):
-    """A vector depends neither on the batch size nor on the order nor on earlier calls."""
+    """A vector does not depend on batch size, order or earlier calls."""
     first, again = encoder(None), encoder(None)
     vectors, name = np.asarray(first.encode(SENTENCES, 2)), encoder.__name__
     scale = max(np.abs(vectors).max(), 1e-12)

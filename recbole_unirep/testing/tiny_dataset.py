@@ -12,7 +12,7 @@ from recbole_unirep.data.split import load_data
 from recbole_unirep.model.build import build_model, trains_rows
 from recbole_unirep.testing.expectations import expect
 
-SIZES = {  # common keys of RecBole and ours; a model ignores those that it does not have
+SIZES = {  # common keys; a model ignores those that it does not have
     "hidden_size": 16,
     "inner_size": 16,
     "embedding_size": 16,

@@ -1,4 +1,4 @@
-"""A tokenizer to check, in small sizes, and the vectors to check it on."""
+"""A tokenizer to check, with small sizes, and the vectors for the checks."""
 
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from recbole_unirep.tokenizer import tokenizer_class
 from recbole_unirep.tokenizer.base import shipped_defaults
 
 TEXT_DIM = 12
-SIZES = {  # keys that several tokenizers have, small to keep checks quick
+SIZES = {  # small sizes keep the checks fast; a tokenizer takes the keys it has
     "codebook_size": 8,
     "code_dim": 4,
     "encoder_sizes": [8],
@@ -26,7 +26,7 @@ class TokenizerCase(NamedTuple):
 
     Attributes:
         tokenizer (type): its class.
-        settings (dict): yaml keys with other values than the shipped ones.
+        settings (dict): config keys that override its yaml.
     """
 
     tokenizer: type

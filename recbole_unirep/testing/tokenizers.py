@@ -17,16 +17,16 @@ from recbole_unirep.testing.vector_tokenizers import (
 from recbole_unirep.tokenizer.assigned import AssignedTokenizer
 from recbole_unirep.tokenizer.base import shipped_defaults
 
-IN_UNIREP = {"model": "UniRep", "fusion": "project"}  # project: any code_dim fits the backbone
+IN_UNIREP = {"model": "UniRep", "fusion": "project"}  # a projection lets any code_dim fit the backbone
 
 
 def check_tokenizer(tokenizer, **settings):
-    """Checks every promise of the tokenizer contract, also its use in UniRep.
+    """Checks every promise of the tokenizer contract, including its use in UniRep.
 
     Args:
         tokenizer (str or type): its name, as in its entry point or our table, or its class.
-        **settings: keys with other values than in its yaml; common sizes are small already (tokenizer_case.SIZES).
-            There are 50 vectors of 12 dimensions.
+        **settings: config keys that override its yaml; common sizes are already small (tokenizer_case.SIZES).
+            The checks use 50 vectors of 12 dimensions.
 
     Raises:
         AssertionError: a promise is broken; the message names it.
@@ -123,7 +123,7 @@ def serves_unirep_by_its_name(case):
 
 
 def trains_along_in_unirep(case):
-    """UniRep's losses train it, with codes and without, and a state dict restores the model."""
+    """UniRep's losses train the tokenizer, with and without codes, and a state dict restores the model."""
     for representation in ("text_id", "unified"):
         keys = {"representation": representation, "dead_code_steps": 1, **case.settings}
         with tiny_dataset(**IN_UNIREP, tokenizer=case.name, **keys) as keys:
@@ -151,8 +151,8 @@ def _expect_one_table(case, model, again):
     """An item has the same embedding alone, in the table, and in a model with the same state dict."""
     table = model.eval().item_embedding.weight
     rows = model.item_embedding(torch.arange(1, model.n_items))
-    expect_equal(rows, table[1 : model.n_items], f"{case.name}: items have other embeddings alone than in the table")
+    expect_equal(rows, table[1 : model.n_items], f"{case.name}: items have different embeddings alone and in the table")
     again.load_state_dict(model.state_dict())
     expect_equal(
-        again.eval().item_embedding.weight, table, f"{case.name}: UniRep's state dict gives another item table"
+        again.eval().item_embedding.weight, table, f"{case.name}: UniRep's state dict gives a different item table"
     )

@@ -1,4 +1,4 @@
-"""Promises of every tokenizer that a recommender trains along (`tokenizer.base.TrainedTokenizer`)."""
+"""Promises of every tokenizer that is trained jointly with a recommender (`tokenizer.base.TrainedTokenizer`)."""
 
 import torch
 
@@ -67,7 +67,7 @@ def without_quantizer_an_autoencoder_is_left(case):
 
 
 def initialised(case):
-    """A tokenizer as a recommender has it before training."""
+    """Returns a tokenizer in the state it has before joint training."""
     tokenizer = case.make()
     tokenizer.initialise(texts(), seed=0)
     return tokenizer

@@ -98,7 +98,7 @@ def approximations_improve_and_end_in_the_decoded_vector(case):
     codes = tokenizer.encode(text)
     distortion = tokenizer.distortion(text, codes)
     expect(len(distortion) == tokenizer.n_levels, f"{case.name}: distortion has {len(distortion)} levels, not n_levels")
-    if tokenizer.is_trained:  # the few epochs here are too few
+    if tokenizer.is_trained:  # trained tokenizers need more epochs than here
         return
     expect(
         distortion[-1] == min(distortion) < 1,

@@ -1,4 +1,4 @@
-"""What a subcommand of unirep can't do is one line that names the remedy, and nothing is written."""
+"""A unirep subcommand that can't run prints one line with the remedy and writes nothing."""
 
 import shlex
 
@@ -21,29 +21,29 @@ CASES = [
     ("compare --dataset=tiny {data}", "compare needs --models: write e.g. --models=UniRep,SASRec"),
     ("compare --dataset=tiny {data} --models=Foo", "model 'Foo' is unknown"),
     ("compare --dataset=tiny {data} --models=SASRec --seeds=x", "seeds=x is not understood"),
-    ("compare --dataset=tiny {data} --models=SASRec --seeds=0", "seeds=0: give how many, at least 1"),
+    ("compare --dataset=tiny {data} --models=SASRec --seeds=0", "seeds=0: give a number of seeds, at least 1"),
     ("compare --dataset=tiny {data} --models=SASRec --protocol=foo", "protocol=foo is not known"),
-    ("compare --dataset=tiny {data} --models=SASRec --metrics=foo", "metrics=foo is asked for, SASRec on tiny"),
+    ("compare --dataset=tiny {data} --models=SASRec --metrics=foo", "metrics=foo was requested, SASRec on tiny"),
     ("compare --dataset=tiny {data} --models=SASRec,SASRec", "name each once, separated by commas"),
     ("compare --dataset=tiny {data} --models=SASRec --ours=GRU4Rec", "GRU4Rec is not among models=SASRec"),
     ("compare --dataset=tiny {data} --models=SASRec --GRU4Rec.seed=1", "GRU4Rec is not among models=SASRec"),
     ("compare gone other", "gone holds no run: no config.yaml in it"),
     ("study", "study needs STUDY.yaml, the YAML file of a study: write unirep study STUDY.yaml"),
     ("study gone.yaml", "study gone.yaml does not exist: name a YAML file"),
-    ("study broken.yaml", "study broken.yaml is no yaml"),
+    ("study broken.yaml", "study broken.yaml is not valid YAML"),
     ("study list.yaml", "study list.yaml holds no keys: write rows, dataset and seeds"),
     ("study no_rows.yaml", "it has no rows: write 'label: {model: NAME, ...}' lines under rows"),
     ("study bad_row.yaml", "row A is 3: write at least model: NAME"),
     ("study bad_key.yaml", "it has a key rowz: known are title, text, dataset"),
-    ("study bad_metric.yaml {data}", "metrics=foo@10 is asked for, A on tiny, seed 1 will have hit@1"),
+    ("study bad_metric.yaml {data}", "metrics=foo@10 was requested, A on tiny, seed 1 will have hit@1"),
     ("study good.yaml {data} --rows=B", "--rows names B: the study's rows are A"),
     ("study good.yaml {data} --foo=1", "unknown key 'foo'"),
     ("tune", "tune needs --dataset: write e.g. unirep tune --models=UniRep,SASRec --dataset=ml-100k"),
     ("tune --dataset=tiny {data}", "tune needs either --model or --models"),
     ("tune --models=SASRec", "tune needs --dataset"),
     ("tune --models=SASRec --dataset=tiny {data} --trials=0", "trials=0 is not a whole number of at least 1: give one"),
-    ("tune --models=SASRec --dataset=tiny {data} --space=gone.yaml", "space gone.yaml is no file"),
-    ("tune --models=SASRec --dataset=tiny {data} --space=broken.yaml --trials=1", "space broken.yaml is no YAML"),
+    ("tune --models=SASRec --dataset=tiny {data} --space=gone.yaml", "space gone.yaml is not a file"),
+    ("tune --models=SASRec --dataset=tiny {data} --space=broken.yaml --trials=1", "broken.yaml is not valid YAML"),
     ("tokenize", "no dataset is given"),
     (f"tokenize {LEXICAL} --tokenizer=Foo", "tokenizer=Foo is unknown: known are BalancedRQKMeans"),
     (f"tokenize {LEXICAL} --codebook_size=999", "codebook_size=999 is more than the 117 items"),
@@ -96,7 +96,7 @@ FILES = {
 
 @pytest.fixture
 def folder(tiny, tmp_path):
-    """Where the commands run: files that are no study, vectors without names, an empty folder."""
+    """Working directory: files that are not studies, vectors without item tokens, an empty folder."""
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
     np.save(tmp_path / "alone.npy", np.ones((3, 4), dtype=np.float32))
@@ -105,7 +105,7 @@ def folder(tiny, tmp_path):
 
 
 @pytest.mark.parametrize(("given", "message"), CASES, ids=[given for given, _ in CASES])
-def test_what_cannot_be_done_is_one_line(tiny, folder, monkeypatch, capsys, given, message):
+def test_an_impossible_command_is_a_one_line_error(tiny, folder, monkeypatch, capsys, given, message):
     before = sorted(folder.rglob("*"))
     monkeypatch.setattr("sys.argv", ["shell", *shlex.split(given.format(data=f"--data_path={tiny.parent}"))])
     assert cli.unirep() == 2
@@ -113,4 +113,4 @@ def test_what_cannot_be_done_is_one_line(tiny, folder, monkeypatch, capsys, give
     assert [line for line in lines if line.startswith("unirep: ")] == lines[-1:]
     assert message in lines[-1]
     left = {path.name for path in folder.rglob("*") if path not in before}
-    assert left <= {"tiny.lexical.npy", "tiny.lexical.json"}, left  # vectors of the text, which the next command finds
+    assert left <= {"tiny.lexical.npy", "tiny.lexical.json"}, left  # text vectors that the next command finds

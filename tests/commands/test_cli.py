@@ -1,4 +1,4 @@
-"""The entry points: help at once, one line for the user's mistake, exit codes."""
+"""The entry points: help, one-line errors for user mistakes, exit codes."""
 
 import shlex
 
@@ -12,7 +12,7 @@ from recbole_unirep.config import Config
 
 @pytest.fixture
 def shell(monkeypatch, capsys):
-    """Calls a command: its exit code, standard output and standard error."""
+    """Calls a command; returns exit code, standard output and standard error."""
 
     def call(command, *arguments):
         monkeypatch.setattr("sys.argv", ["shell", *arguments])
@@ -24,14 +24,14 @@ def shell(monkeypatch, capsys):
 
 @pytest.fixture
 def configured(monkeypatch):
-    """run_recbole that stops after its Config: the configs made."""
+    """Makes run_recbole stop after its Config; returns the list of configs."""
     configs = []
     monkeypatch.setattr(recbole_unirep, "run_recbole", lambda arguments: configs.append(Config(arguments=arguments)))
     return configs
 
 
 @pytest.mark.parametrize("command", ["run_recbole", "unirep"])
-def test_help_is_printed_and_no_arguments_is_an_error(shell, command):
+def test_help_is_printed_and_missing_arguments_are_an_error(shell, command):
     code, out, error = shell(command, "--help")
     assert (code, error) == (0, "")
     assert out.startswith(f"Usage: {command} ")
@@ -42,7 +42,7 @@ def test_help_is_printed_and_no_arguments_is_an_error(shell, command):
 @pytest.mark.parametrize(
     "arguments", [("embed", "--help"), ("compare", "--models=UniRep", "-h"), ("tune", "--x", "-h")]
 )
-def test_a_commands_help_is_printed_wherever_it_stands(shell, arguments):
+def test_help_is_printed_at_any_position_of_the_option(shell, arguments):
     code, out, error = shell("unirep", *arguments)
     assert (code, error) == (0, "")
     assert out.startswith(f"Usage: unirep {arguments[0]} ")
@@ -82,7 +82,7 @@ def test_both_spellings_of_a_key_reach_the_config(shell, configured, arguments):
         (["--model=UniRep", "--config_files=gone.yaml"], "config file gone.yaml does not exist"),
     ],
 )
-def test_an_error_of_the_user_is_one_line_and_writes_nothing(shell, configured, tmp_path, arguments, error):
+def test_a_user_error_is_one_line_and_writes_nothing(shell, configured, tmp_path, arguments, error):
     code, out, shown = shell("run_recbole", *arguments)
     assert (code, out) == (2, "")
     assert shown.startswith(f"run_recbole: {error}")

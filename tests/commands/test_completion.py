@@ -1,4 +1,4 @@
-"""Shell completion: commands, options, config keys and values, by the scripts that click writes."""
+"""Shell completion: commands, options, config keys and values, with the scripts that click generates."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ def run(function, **variables):
 
 
 def complete(line):
-    """What bash offers for the last word of a line."""
+    """Completions that bash offers for the last word of a line."""
     words = line.split(" ")
     name = words[0]
     answer = run(
@@ -46,18 +46,18 @@ def complete(line):
         ("run_recbole --repeat_b", ["--repeat_bias"]),
     ],
 )
-def test_what_is_offered(line, offered):
+def test_completions_of_a_line(line, offered):
     assert complete(line) == offered
 
 
 def test_commands_and_options_are_offered():
     assert {"recommend", "add-items", "inspect"} <= set(complete("unirep "))
     assert {"--items", "--users", "--k", "--debug", "--help"} <= set(complete("unirep recommend RUN --"))
-    assert "--items" not in complete("unirep recommend RUN --items=A --")  # given already
+    assert "--items" not in complete("unirep recommend RUN --items=A --")  # already given
 
 
 @pytest.mark.parametrize("name", ["unirep", "run_recbole"])
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_script_that_switches_it_on_is_printed(name, shell):
+def test_the_completion_script_is_printed(name, shell):
     script = run(name, **{f"_{name.upper()}_COMPLETE": f"{shell}_source"})
     assert f"{shell}_complete" in script and name in script

@@ -1,4 +1,4 @@
-"""Each command's own help: usage, every option with its default, an example; nothing heavy is imported for it."""
+"""Help of each command: usage, every option with its default, an example, without heavy imports."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ every_command = pytest.mark.parametrize("name", ALL)
 
 
 def help_of(name):
-    """The help text, each of its paragraphs on one line."""
+    """Help text with each paragraph on one line."""
     path = name if name == "run_recbole" else f"unirep {name}"
     return " ".join(click.Context(ALL[name], info_name=path).get_help().split())
 
@@ -72,7 +72,7 @@ def test_defaults_of_config_keys_are_those_of_the_yaml_files():
         assert f"--{key}=" in text
 
 
-def test_choices_are_those_of_the_functions_that_are_called():
+def test_choices_match_those_of_the_called_functions():
     choices = {
         ("tokenize", "collisions"): POLICIES,
         ("add-items", "id_fallback"): ID_FALLBACKS,
@@ -93,7 +93,7 @@ def test_the_group_lists_every_command_with_its_summary_and_says_how_to_complete
 
 
 def imported(function, *arguments):
-    """Modules that a command line imports, in a process of its own."""
+    """Modules that a command line imports in a new process."""
     code = (
         "import json, sys; from recbole_unirep import cli; sys.argv = ['shell', *sys.argv[1:]]; "
         f"code = cli.{function}(); print(json.dumps([code, sorted(sys.modules)]))"
@@ -107,7 +107,7 @@ def imported(function, *arguments):
 
 
 def of_commands(modules):
-    """Files of commands among modules, without those that they share."""
+    """Command modules among some modules, without the shared ones."""
     start = "recbole_unirep.commands."
     return {module[len(start) :] for module in modules if module.startswith(start)} & set(FILE.values())
 

@@ -1,4 +1,4 @@
-"""A checkpoint in RecBole's form becomes a run: its numbers are those of the model it was saved from."""
+"""A RecBole checkpoint becomes a run with the metrics of the saved model."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ SMALL = {"hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1, "MAX_IT
 LOADED = {"inter": ["user_id", "item_id", "timestamp"]}
 
 
-def test_an_old_checkpoint_is_ranked_as_the_model_it_was_saved_from(shell, monkeypatch):
+def test_an_old_checkpoint_ranks_like_the_saved_model(shell, monkeypatch):
     keys = {**shell.data, **SMALL, "epochs": 2, "show_progress": False}
     assert shell(model="SASRec", run_dir="run", **keys)[0] == 0
     trained = load_data_and_model("run")[1]
@@ -38,7 +38,7 @@ def test_an_old_checkpoint_is_ranked_as_the_model_it_was_saved_from(shell, monke
     assert set(read_result(Path("stock"))["test_result"]) == {"recbole"}
 
 
-def test_what_is_no_such_checkpoint_is_named(shell):
+def test_a_file_that_is_not_a_recbole_checkpoint_is_named(shell):
     Path("text.pth").write_text("no checkpoint at all")
     torch.save({"weights": torch.ones(2)}, "plain.pth")
     for arguments, message in (

@@ -1,4 +1,4 @@
-"""`unirep recommend` from a shell: files whole or not at all, one line and exit code 2 for what the user can mend."""
+"""`unirep recommend` in a shell: complete files or none; user mistakes are one line and exit code 2."""
 
 import csv
 import json
@@ -27,7 +27,7 @@ UNIREP = {"codebook_size": 4, "code_dim": 8, "encoder_sizes": [8], "text_encoder
 
 @pytest.fixture
 def run(tiny, tmp_path):
-    """Trains a model for one epoch: the run's folder."""
+    """Trains a model for one epoch; returns the run's folder."""
 
     def train(model="SASRec", **keys):
         folder = tmp_path / f"run-{model}"
@@ -39,7 +39,7 @@ def run(tiny, tmp_path):
 
 @pytest.fixture
 def shell(monkeypatch, capsys):
-    """Exit code, output and error of `unirep recommend`."""
+    """Calls `unirep recommend`; returns exit code, output and error."""
 
     def call(*arguments):
         monkeypatch.setattr("sys.argv", ["unirep", "recommend", *map(str, arguments)])
@@ -122,7 +122,7 @@ def test_hnsw_states_its_recall(shell, run, tmp_path):
     assert out.startswith("hnsw: recall@5 ") and "against exact ranking, mean of 60 histories\n" in out
 
 
-def test_a_run_that_was_stopped_leaves_no_file_and_keeps_the_old_one(shell, run, tmp_path, monkeypatch):
+def test_a_stopped_command_leaves_no_file_and_keeps_the_old_one(shell, run, tmp_path, monkeypatch):
     folder, file = run(), tmp_path / "recs.csv"
     file.write_text("before", encoding="utf-8")
     before = sorted(tmp_path.iterdir())
@@ -206,7 +206,7 @@ def test_a_folder_without_a_checkpoint_is_named(shell, run, tmp_path):
         ),
     ],
 )
-def test_what_a_model_cannot_do_is_one_line(shell, run, tmp_path, model, keys, option, message):
+def test_an_unsupported_option_of_a_model_is_a_one_line_error(shell, run, tmp_path, model, keys, option, message):
     folder, file = run(model, **keys), tmp_path / "recs.csv"
     whom = [] if option.startswith("--items") else ["--items=i1"]
     code, out, error = shell(folder, *whom, option, f"--out={file}")
@@ -226,7 +226,7 @@ def test_what_a_model_cannot_do_is_one_line(shell, run, tmp_path, model, keys, o
         ({"items": [["i1"]], "k": 2.5}, "k=2.5 is not a number of items: give a whole number above 0"),
     ],
 )
-def test_the_function_says_what_is_wrong(run, asked, message):
+def test_errors_of_the_python_function(run, asked, message):
     with pytest.raises(ValueError, match=message):
         Recommender.load(run()).recommend(**asked)
 

@@ -20,7 +20,7 @@ def parse(name, *arguments):
 
 
 def base(name, *without):
-    """The arguments and options that a command can't do without."""
+    """Required arguments and options of a command."""
     words = [f"word{number}" for number, argument in enumerate(ALL[name].arguments) if argument.nargs == 1]
     needed = [key for key, known in ALL[name].options.items() if known.is_needed and key not in without]
     return [*words, *(f"--{key}=x" for key in needed)]
@@ -98,7 +98,7 @@ def test_config_keys_pass_through(name):
 
 @pytest.fixture
 def made():
-    """A command with all that a command can have; it returns what it is given."""
+    """A command with every kind of parameter; it returns their values."""
 
     @command("made", takes_keys=True, needs_recbole=False, example="unirep made RUN --k=5")
     @argument("run", "RUN", "the folder of a run")
@@ -136,7 +136,7 @@ def test_a_command_can_be_called_from_python(made):
         (["RUN", "--KK=1"], "made has no option --KK: did you mean --k?"),
     ],
 )
-def test_what_is_not_understood_is_a_value_error(made, arguments, message):
+def test_a_bad_command_line_is_a_value_error(made, arguments, message):
     with pytest.raises(ValueError) as error:
         made(arguments)
     assert message in str(error.value)

@@ -1,4 +1,4 @@
-"""`unirep tokenize` and `unirep encode-items`: a bundle that another machine can use."""
+"""`unirep tokenize` and `unirep encode-items`: bundles that other machines can use."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from recbole_unirep.semantic_ids.ids import SemanticIds
 
 @pytest.fixture
 def shell(monkeypatch, capsys, tiny):
-    """Exit code, output and error of a unirep command on the tiny dataset."""
+    """Calls a unirep command on the tiny dataset; returns exit code, output and error."""
 
     def call(*arguments):
         monkeypatch.setattr("sys.argv", ["unirep", *arguments])
@@ -28,14 +28,14 @@ def shell(monkeypatch, capsys, tiny):
 
 @pytest.fixture
 def vectors(tmp_path):
-    """Vectors of 40 items, in a file of their own."""
+    """A file with vectors of 40 items."""
     drawn = np.random.default_rng(1).standard_normal((40, 6)).astype(np.float32)
     np.save(tmp_path / "mine.npy", drawn)
     (tmp_path / "mine.json").write_text(json.dumps({"items": [f"x{row}" for row in range(40)]}), encoding="utf-8")
     return tmp_path / "mine.npy"
 
 
-def test_a_dataset_becomes_a_bundle_and_the_bundle_encodes_it_alike(shell, tmp_path):
+def test_a_bundle_made_from_a_dataset_encodes_it_to_the_same_codes(shell, tmp_path):
     out = tmp_path / "ids"
     code, _, error = shell("tokenize", *shell.data, "--tokenizer=RQKMeans", "--codebook_size=4", f"--out={out}")
     assert (code, error) == (0, "")
@@ -81,7 +81,7 @@ def test_new_items_get_codes_in_another_process(shell, vectors, tmp_path):
 
 
 @pytest.mark.parametrize("policy", ["append", "nearest_free", "sinkhorn", "balanced"])
-def test_a_policy_says_what_it_costs_and_gives(shell, vectors, tmp_path, policy):
+def test_a_collision_policy_reports_its_cost_and_effect(shell, vectors, tmp_path, policy):
     out = tmp_path / "ids"
     keys = ("--n_levels=2", "--codebook_size=8", f"--collisions={policy}")
     code, shown, _ = shell("tokenize", f"--vectors={vectors}", *keys, f"--out={out}")
@@ -89,7 +89,7 @@ def test_a_policy_says_what_it_costs_and_gives(shell, vectors, tmp_path, policy)
     cost = load_bundle(out).record["collisions"]
     before, after = cost["unique_item_coverage"]
     assert before < 1
-    if policy == "balanced":  # equal counts of the last level, which need not tell more items apart
+    if policy == "balanced":  # equal counts on the last level need not separate more items
         last = [load_bundle(out).semantic_ids.codes[:, -1].tolist().count(code) for code in range(8)]
         assert max(last) - min(last) <= 1
     else:
@@ -115,7 +115,7 @@ def test_text_and_graph_are_joined(shell, tmp_path, more):
     assert (code, error) == (0, "")
     assert load_bundle(out).record["vectors"] == ["lexical", "graph"]
     assert load_bundle(out).record["settings"]["text_dim"] == 13
-    # New items come with their text alone; at their first level most get the code that they have with the graph, too.
+    # New items have only text; most still get the first-level code that they have with the graph.
     assert shell("encode-items", str(out), *shell.data[:2], f"--out={tmp_path}/codes.csv")[0] == 0
     lines = (tmp_path / "codes.csv").read_text(encoding="utf-8").splitlines()[1:]
     ids = SemanticIds.load(out)

@@ -173,7 +173,7 @@ def test_a_damaged_parquet_file_is_named(tmp_path, shell):
         (["--dataset=../made"], "--dataset is given twice, as 'made' and '../made'"),
         (["--split=temporal"], "split=temporal needs --valid_from=TIME and --test_from=TIME"),
         (["--split=weekly"], "split=weekly is unknown: known are leave_one_out, temporal"),
-        (["--valid_from=3"], "valid_from is given with split=leave_one_out"),
+        (["--valid_from=3"], "valid_from is not used with split=leave_one_out"),
         (["--split=temporal", "--valid_from=9", "--test_from=9"], "valid_from=9 is not before test_from=9"),
         (
             ["--split=temporal", "--valid_from=90", "--test_from=99"],
@@ -206,8 +206,8 @@ def test_missing_or_unusable_arguments_are_named(shell):
     assert shell("prepare", "--dataset=made")[2].startswith(
         "unirep: prepare needs --reviews: write e.g. unirep prepare "
     )
-    assert "can't name a folder" in shell("prepare", "--dataset=a/b", "--reviews=x.csv")[2]
-    assert "is inside RecBole" in shell("prepare", "--dataset=ml-100k", "--reviews=x.csv")[2]
+    assert "can't be a folder name" in shell("prepare", "--dataset=a/b", "--reviews=x.csv")[2]
+    assert "is bundled with RecBole" in shell("prepare", "--dataset=ml-100k", "--reviews=x.csv")[2]
     assert "its format is not clear from its name" in shell("prepare", "--dataset=a", f"--reviews={__file__}")[2]
 
 

@@ -1,4 +1,4 @@
-"""Models over the tiny dataset, as a run has them before it trains."""
+"""Untrained models on the tiny dataset."""
 
 import pytest
 from recbole.utils import init_seed
@@ -12,7 +12,7 @@ SMALL = {"codebook_size": 8, "code_dim": 8, "encoder_sizes": [12], "users_per_ba
 
 @pytest.fixture
 def prepare(tiny):
-    """Config, data and model of small sizes and the given keys."""
+    """Builds config, data and model with small sizes and the given keys."""
 
     def prepare_with(**keys):
         config = Config("UniRep", "tiny", config_dict={"data_path": str(tiny.parent), **SMALL, **keys})
@@ -44,7 +44,7 @@ SMALL_GENERATIVE = {
 
 @pytest.fixture
 def generative(tiny):
-    """Data and a generative model of small sizes and the given keys, in evaluation mode; `.settings` are its keys."""
+    """Builds data and a small generative model with the given keys, in evaluation mode; `.settings` are its keys."""
 
     def prepare_with(name, **keys):
         config = Config(name, "tiny", config_dict={**prepare_with.settings, **keys})

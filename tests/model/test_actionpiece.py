@@ -1,4 +1,4 @@
-"""ActionPiece: the features behind its tokens, likelihoods under one order and over all, losses, and runs."""
+"""ActionPiece: features of its tokens, likelihoods under one and all orders, losses, and runs."""
 
 import json
 import math
@@ -45,7 +45,7 @@ def features_of(model, token):
 
 
 def tokens_of(model, users, items):
-    """Tokens of histories without the opening one, one list per row."""
+    """Tokens of histories without the start token, one list per row."""
     seen = []
     model.transformer.tokens.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     model.embedded(users, items)
@@ -65,11 +65,11 @@ def test_a_history_s_tokens_hold_its_items_features(case):
     for rows in (tokens_of(model, users, items), tokens_of(model.train(), users, items)):
         held = [sorted(int(part) for token in row for part in features_of(model, token)) for row in rows]
         assert held == [features_by_item(model, row) for row in items]
-        assert sum(map(len, rows)) < 0.9 * sum(map(len, held))  # something is merged
+        assert sum(map(len, rows)) < 0.9 * sum(map(len, held))  # at least one merge happens
 
 
 @torch.no_grad()
-def test_orders_are_drawn_anew_in_training_and_fixed_in_ranking(prepare):
+def test_orders_are_drawn_per_step_in_training_and_fixed_in_ranking(prepare):
     data, model = prepare()
     batch = data.test.interactions[torch.arange(12)]
     users, items = batch[model.USER_ID], batch[model.ITEM_SEQ]
@@ -98,7 +98,7 @@ def test_the_vocabulary_is_learned_from_training_interactions_alone(prepare, mon
     expected = []
     sequences = data.train.sequences
     for user in range(1, data.train.user_num):
-        expected.append(model.features[torch.from_numpy(sequences.of(user)[:-2])])  # leave one out, twice
+        expected.append(model.features[torch.from_numpy(sequences.of(user)[:-2])])  # leave-one-out removes two per user
     assert torch.equal(torch.from_numpy(sets), torch.cat(expected))
     assert (offsets[1:] - offsets[:-1]).tolist() == [0, *map(len, expected)]
     assert (n_features, n_merges) == (6 + 6 + 40, 110 - 52)
@@ -170,7 +170,7 @@ def test_the_loss_is_the_likelihood_of_the_targets_under_the_order_they_were_rea
     close(loss, -model.predict(asked).mean() / model.ids.n_levels)
 
 
-def test_a_run_learns_ranks_all_protocols_and_reads_back_alike(generative):
+def test_a_run_learns_ranks_all_protocols_and_reloads_unchanged(generative):
     settings = {**generative.settings, **SMALL, "epochs": 3, "run_dir": "run", "learning_rate": 0.01}
     result = run_recbole("ActionPiece", "tiny", config_dict=settings)
     losses = [json.loads(line)["train_loss"] for line in Path("run/metrics.jsonl").read_text().splitlines()]
@@ -183,7 +183,7 @@ def test_a_run_learns_ranks_all_protocols_and_reads_back_alike(generative):
     assert result["item_table_parameters"] == 110 * 16
 
 
-def test_numbers_that_tell_equal_ids_apart_are_drawn_from_buckets():
+def test_numbers_that_distinguish_equal_ids_are_drawn_from_buckets():
     codes = torch.tensor([[-1, -1, -1], *[[1, 2, number] for number in range(4)], *[[3, row, 0] for row in range(30)]])
     drawn = scattered(codes, 40)
     assert torch.equal(drawn[:, :2], codes[:, :2]) and torch.equal(drawn, scattered(codes, 40))

@@ -47,7 +47,7 @@ CASES = {  # model, keys, names up to the module that a checkpoint names, and mo
 
 @pytest.fixture
 def kinds(tiny):
-    """Every third interaction is buy, the others are view."""
+    """Labels every third interaction buy and the others view."""
     path = tiny / "tiny.inter"
     head, *rows = path.read_text(encoding="utf-8").splitlines()
     rows = [f"{row}\t{'view' if number % 3 else 'buy'}" for number, row in enumerate(rows)]
@@ -63,7 +63,7 @@ def case(request, generative, kinds):
 
 
 def module_of(name):
-    """`stack` of `stack.blocks.0.norm.weight`, `behaviour.stack` of what lies under it."""
+    """Module of a tensor: `stack` for `stack.blocks.0.norm.weight`, `behaviour.stack` for tensors below that."""
     parts = name.split(".")
     return ".".join(parts[: 2 if parts[0] == "behaviour" else 1])
 
@@ -73,8 +73,8 @@ def test_a_checkpoint_names_no_part_but_behaviour(case):
     assert {module_of(name) for name in model.state_dict()} == names
 
 
-def test_parameters_stand_in_the_order_that_a_kept_optimizer_knows(case):
-    """An optimizer's state names parameters by their place."""
+def test_parameters_keep_the_order_of_saved_optimizers(case):
+    """An optimizer's state refers to parameters by position."""
     model, _, order = case
     stored = {id(tensor): name for name, tensor in model.state_dict(keep_vars=True).items()}
     modules = [module_of(stored[id(parameter)]) for parameter in model.parameters()]
@@ -91,7 +91,7 @@ def test_every_tensor_is_read_back(case):
     assert all(torch.equal(tensor, kept[name]) for name, tensor in model.state_dict().items())
 
 
-def test_other_codes_of_a_checkpoint_are_those_that_are_ranked(generative):
+def test_codes_of_a_loaded_checkpoint_are_used_for_ranking(generative):
     _, model = generative("TIGER")
     codes, before = model.state_dict()["codes"].clone(), model.ids.trie.ids[model.ids.trie.leaf]
     codes[1:] = codes[1:].roll(1, 0)
@@ -100,7 +100,7 @@ def test_other_codes_of_a_checkpoint_are_those_that_are_ranked(generative):
     assert torch.equal(model.ids.trie.ids[model.ids.trie.leaf], codes[1:])
 
 
-def test_a_lacking_or_unknown_name_is_an_error(generative):
+def test_a_missing_or_unknown_name_is_an_error(generative):
     _, model = generative("TIGER")
     state = model.state_dict()
     with pytest.raises(RuntimeError, match="Missing key.*tokens.weight"):
@@ -110,7 +110,7 @@ def test_a_lacking_or_unknown_name_is_an_error(generative):
 
 
 def test_a_checkpoint_with_user_tokens_of_the_behaviour_decoder_is_read(generative):
-    """EAGER's behaviour decoder had some, of which it read none."""
+    """Older checkpoints of EAGER hold these tokens, which its behaviour decoder never used."""
     _, model = generative("EAGER", behaviour_codebook_size=7)
     init_seed(5, True)
     state = {
@@ -120,7 +120,7 @@ def test_a_checkpoint_with_user_tokens_of_the_behaviour_decoder_is_read(generati
     assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
 
 
-def test_a_model_within_another_keeps_the_names_behind_its_own(generative):
+def test_a_nested_model_keeps_its_names_below_its_prefix(generative):
     _, model = generative("TIGER")
     outer = torch.nn.ModuleDict({"inner": model, "other": torch.nn.Linear(2, 2)})
     state = outer.state_dict()

@@ -21,7 +21,7 @@ def test_vectors_of_an_items_codes_are_summed_and_unused_levels_add_nothing():
     assert torch.equal(found, codes)
 
 
-def test_semantic_alone_gives_items_of_one_id_one_vector(prepare):
+def test_items_with_one_id_share_a_vector_if_representation_is_semantic(prepare):
     _, _, model = prepare(tokenizer="VQ", representation="semantic", code_embedding_size=8, codebook_size=2)
     codes, table = model.item_embedding.codes()[:, 0], model.eval().item_embedding.weight[1 : model.n_items]
     for code in (0, 1):
@@ -83,7 +83,7 @@ def test_codes_of_a_bundle_are_matched_by_item_token(prepare, tmp_path):
         ({"tokenizer": "RandomIDs", "collisions": "sinkhorn"}, "bundles and this tokenizer do not have"),
     ],
 )
-def test_what_does_not_go_together_is_one_line(prepare, keys, message):
+def test_incompatible_options_are_a_one_line_error(prepare, keys, message):
     with pytest.raises(ValueError, match=message):
         prepare(**keys)
 
@@ -99,7 +99,7 @@ def test_nothing_is_learned_from_cold_items(prepare, monkeypatch):
 
 @pytest.mark.parametrize("keys", [{"code_pieces": "ngram"}, {"code_pieces": "sentencepiece", "n_pieces": 40}])
 def test_pieces_of_ids_are_an_items_input(prepare, keys):
-    """Items of one ID have one vector, others not; the pieces come back with the checkpoint."""
+    """Only items with the same ID have the same vector; the checkpoint restores the pieces."""
     keys = {"tokenizer": "RQKMeans", "codebook_size": 4, "code_embedding_size": 8, "representation": "semantic", **keys}
     _, data, model = prepare(**keys)
     embedding = model.item_embedding.code_embedding
@@ -117,7 +117,7 @@ def test_pieces_of_ids_are_an_items_input(prepare, keys):
     assert torch.equal(again.eval().item_embedding.weight[1 : model.n_items], table)
 
 
-def test_pieces_that_only_cold_items_have_add_nothing(prepare):
+def test_pieces_of_only_cold_items_add_nothing(prepare):
     keys = {"tokenizer": "RandomIDs", "codebook_size": 9, "code_embedding_size": 8, "code_pieces": "ngram"}
     _, _, model = prepare(split="cold_items", cold_item_share=0.2, ngram_size=2, **keys)
     tokens = model.item_embedding.code_embedding.tokens
@@ -127,7 +127,7 @@ def test_pieces_that_only_cold_items_have_add_nothing(prepare):
     assert set(cold.flatten().tolist()) <= {0, *warm.flatten().tolist()}
 
 
-def test_pieces_of_codes_that_are_trained_along_are_refused(prepare):
+def test_pieces_of_jointly_trained_codes_are_refused(prepare):
     with pytest.raises(ValueError, match="code_pieces=ngram needs frozen codes, tokenizer=RQVAE"):
         prepare(code_pieces="ngram")
     with pytest.raises(ValueError, match="code_pieces=ngram needs codes, representation=id has none"):

@@ -1,4 +1,4 @@
-"""EAGER: both streams' scores against IDs written out whole, losses, what behaviour codes depend on, and runs."""
+"""EAGER: scores of both streams against complete ID sequences, losses, behaviour codes, and runs."""
 
 import json
 from pathlib import Path
@@ -120,7 +120,7 @@ def test_behaviour_codes_do_not_depend_on_text_nor_semantic_codes_on_behaviour(p
     assert first.behaviour.ids.trie.n_leaves == first.n_items - 1
 
 
-def test_a_run_learns_ranks_all_protocols_and_reads_back_alike(generative):
+def test_a_run_learns_ranks_all_protocols_and_reloads_unchanged(generative):
     settings = {**generative.settings, **SMALL, "epochs": 3, "run_dir": "run", "learning_rate": 0.01}
     result = run_recbole("EAGER", "tiny", config_dict=settings)
     lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""A run's own bundle: a run is read back with the tokenizer that it was trained with."""
+"""The bundle in a run's folder: a run is reloaded with the tokenizer of its training."""
 
 import shutil
 from pathlib import Path
@@ -31,7 +31,7 @@ RUNS = {
 
 @pytest.fixture
 def settings(generative):
-    """Keys of a small run by the model's name."""
+    """Keys of a small run, by name of the model."""
 
     def of(model, **keys):
         shared = ("data_path", "text_encoder", "codebook_size", "users_per_batch")
@@ -45,7 +45,7 @@ def settings(generative):
 
 @pytest.fixture
 def elsewhere(monkeypatch):
-    """Calling it simulates a machine where fitting gives other codes."""
+    """Calling it simulates a machine on which fitting gives different codes."""
     encode = fitting.catalogue_codes
 
     def other_codes(tokenizer, known, items, policy):
@@ -61,7 +61,7 @@ def ranked(run):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_is_read_back_with_the_codes_it_was_trained_with(settings, elsewhere, name):
+def test_a_run_reloads_with_its_training_codes(settings, elsewhere, name):
     model, keys = RUNS[name]
     run_recbole(model, "tiny", config_dict=settings(model, **keys))
     before, (config, trained, data) = ranked("run"), load_data_and_model("run")
@@ -73,7 +73,7 @@ def test_a_run_is_read_back_with_the_codes_it_was_trained_with(settings, elsewhe
         assert codes and all(torch.equal(built[key], trained.state_dict()[key]) == is_same for key in codes)
 
 
-def test_reading_a_run_back_fits_nothing(settings, monkeypatch):
+def test_reloading_a_run_fits_nothing(settings, monkeypatch):
     run_recbole("EAGER", "tiny", config_dict=settings("EAGER", behaviour_codebook_size=7))
 
     def fit(*_):
@@ -105,7 +105,7 @@ def test_a_run_older_than_its_bundle_keeps_its_codes(settings, elsewhere, name):
     elsewhere()
     assert ranked("run") == before  # the checkpoint's codes
     run_recbole(arguments=["--resume=run", "--epochs=3"])
-    assert not Path("run/tokenizer").exists()  # the run keeps no tokenizer that it was not trained with
+    assert not Path("run/tokenizer").exists()  # no bundle is added to a run that was trained without one
 
 
 def test_a_damaged_bundle_of_a_run_is_one_line(settings):
@@ -142,7 +142,7 @@ def test_a_runs_bundle_is_like_any_other(settings, tiny):
     assert not Path("other/tokenizer").exists()  # the bundle is the user's
 
 
-def test_an_item_without_text_is_unknown_when_read_back(settings):
+def test_an_item_without_text_has_no_known_vector_after_reloading(settings):
     run_recbole("UniRep", "tiny", config_dict=settings("UniRep", **RUNS["UniRep over RQKMeans"][1]))
     config, trained, data = load_data_and_model("run")
     frozen = frozen_codes.frozen_codes(of_run(config, "run"), data.train)
@@ -168,7 +168,7 @@ def test_settings_may_be_tuples_or_lists(settings):
     load_data_and_model("run")
 
 
-def test_changed_data_are_named_before_the_tokenizer(settings, tiny):
+def test_changed_data_are_reported_before_a_changed_tokenizer(settings, tiny):
     run_recbole("RPG", "tiny", config_dict=settings("RPG"))
     with open(tiny / "tiny.inter", "a", encoding="utf-8") as file:
         file.write("u1\tnew\t1400000000\n")
@@ -177,12 +177,12 @@ def test_changed_data_are_named_before_the_tokenizer(settings, tiny):
             read()
 
 
-def test_users_cannot_set_where_the_tokenizer_lies(settings):
+def test_users_cannot_set_the_tokenizers_folder(settings):
     with pytest.raises(ValueError, match="unknown key 'kept_tokenizers'"):
         run_recbole("RPG", "tiny", config_dict=settings("RPG", kept_tokenizers="elsewhere"))
 
 
-def test_new_items_get_their_codes_from_the_kept_tokenizer(settings, monkeypatch, tiny):
+def test_new_items_get_codes_from_the_stored_tokenizer(settings, monkeypatch, tiny):
     """Nothing is fitted for them, and nothing is added if the text of the run's items has changed."""
     run_recbole("UniRep", "tiny", config_dict=settings("UniRep", **RUNS["UniRep over RQKMeans"][1]))
     tokenizer = load_bundle("run/tokenizer").tokenizer

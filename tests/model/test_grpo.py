@@ -1,4 +1,4 @@
-"""GRPO: rewards and advantages by hand, the loss against its formula, the weights it starts from, and runs."""
+"""GRPO: rewards and advantages by hand, the loss against its formula, initial weights, and runs."""
 
 import json
 import math
@@ -57,7 +57,7 @@ def test_a_group_without_target_and_places_without_id_have_no_advantage():
     torch.testing.assert_close(alone, torch.zeros(1, 2))
 
 
-def test_training_starts_from_the_run_s_weights(train, prepare, kind):
+def test_training_starts_from_the_weights_of_the_run(train, prepare, kind):
     settings = train(**kind)
     data, model = prepare(settings)
     tiger = load_data_and_model("tiger")[1]
@@ -113,7 +113,7 @@ def of_codes(model, asked, items):
     return torch.cat(parts, dim=1)
 
 
-def test_a_run_ranks_all_protocols_and_resumes_and_reads_back_unchanged(train, kind):
+def test_a_run_ranks_all_protocols_resumes_and_reloads_unchanged(train, kind):
     settings = train(**kind)
     result = run_recbole("GRPO", "tiny", config_dict={**settings, "run_dir": "run", "epochs": 2})
     lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]

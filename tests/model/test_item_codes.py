@@ -1,4 +1,4 @@
-"""A model's codes and item vectors, read in one place for figures, inspection, exports and tokenizers."""
+"""Codes and item vectors of models, as figures, inspection, exports and tokenizers read them."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from recbole_unirep.model.item_codes import item_table, item_vectors, model_code
 
 
 @pytest.mark.parametrize("tokenizer", ["RQVAE", "RQKMeans"])
-def test_codes_and_vectors_are_of_all_items_cold_ones_included(prepare, tokenizer):
+def test_codes_and_vectors_cover_all_items_including_cold_ones(prepare, tokenizer):
     _, data, model = prepare(split="cold_items", tokenizer=tokenizer)
     model.eval()
     assert model.n_training_items < model.n_items
@@ -34,7 +34,7 @@ def test_level_metrics_are_those_of_the_quantizer_and_euclidean_for_frozen_codes
     ("representation", "names"),
     [("id", ["ID embedding"]), ("text_id", ["text embedding, not quantized", "ID embedding"])],
 )
-def test_without_codes_there_are_vectors_alone(prepare, representation, names):
+def test_models_without_codes_have_only_vectors(prepare, representation, names):
     _, _, model = prepare(representation=representation)
     assert model_codes(model.eval()) is None
     assert list(item_vectors(model, model.n_items)) == names
@@ -50,5 +50,5 @@ def test_the_table_of_a_recbole_model_is_its_embedding(load):
 def test_a_model_without_item_table_has_none():
     model = nn.Linear(2, 2)
     assert item_table(model) is None and model_codes(model) is None and item_vectors(model, 3) == {}
-    model.item_embedding = torch.nn.Linear(2, 2)  # no table, whatever its name says
+    model.item_embedding = torch.nn.Linear(2, 2)  # not an item table despite its name
     assert item_table(model) is None

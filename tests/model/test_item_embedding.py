@@ -59,7 +59,7 @@ def test_a_call_and_the_weight_agree_and_padding_is_zero(representation, trainin
         ("unified", "project", 8, 8),
     ],
 )
-def test_width_follows_the_parts(representation, fusion, hidden_size, width):
+def test_width_depends_on_the_parts(representation, fusion, hidden_size, width):
     assert make_table(representation, fusion, hidden_size).weight.shape[1] == width
 
 
@@ -75,14 +75,14 @@ def test_a_perceptron_adds_to_the_concatenated_parts():
     assert torch.equal(table.weight[N_ITEMS], table.special[0])
 
 
-def test_the_row_is_the_quantized_text_beside_the_id():
+def test_the_row_is_quantized_text_then_id():
     table = make_table("unified")
     quantized = table.tokenizer.quantizer.decode(table.tokenizer.encode(table.item_text_embedding[1:]))
     assert torch.equal(table.weight[1:N_ITEMS, :CODE_DIM], quantized)
     assert torch.equal(table.weight[1:N_ITEMS, CODE_DIM:], table.id_embedding.weight)
 
 
-def test_a_step_encodes_the_distinct_items_once_and_calls_share_them():
+def test_a_step_encodes_each_distinct_item_once():
     table, seen = make_table("unified"), []
     table.tokenizer.encoder.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
     ids = torch.tensor([[0, 3, 3], [5, 3, N_ITEMS]])
@@ -94,7 +94,7 @@ def test_a_step_encodes_the_distinct_items_once_and_calls_share_them():
     torch.testing.assert_close(second, table.weight[[5]])
 
 
-def test_the_whole_table_is_kept_until_a_tensor_changes():
+def test_the_table_is_cached_until_a_tensor_changes():
     table, seen = make_table("unified").eval(), []
     table.tokenizer.encoder.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
     with torch.no_grad():
@@ -127,7 +127,7 @@ def test_padding_carries_no_gradient():
     ("representation", "expected"),
     [("unified", 3 * 3 * 4 + 6 * 2), ("semantic", 3 * 3 * 4), ("id", 6 * 2), ("text", 0), ("text_id", 6 * 2)],
 )
-def test_table_parameters_count_codes_and_ids_alone(representation, expected):
+def test_table_parameters_count_only_codes_and_ids(representation, expected):
     assert make_table(representation).n_table_parameters == expected
 
 
@@ -156,7 +156,7 @@ def test_the_gradient_from_a_share_of_the_items_is_unbiased(representation, monk
     torch.testing.assert_close(torch.stack(gradients).mean(dim=0), full)
 
 
-def test_items_that_are_read_always_pass_their_whole_gradient_on():
+def test_items_in_the_step_always_pass_their_whole_gradient():
     table, read = make_table("unified"), torch.tensor([2, 5])
     pull = torch.zeros(N_ITEMS - 1, table.embedding_dim)
     pull[read - 1] = torch.randn(2, table.embedding_dim)

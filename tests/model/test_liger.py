@@ -63,7 +63,7 @@ def cosines(model, data, rows):
 
 
 @torch.no_grad()
-def test_found_and_new_items_are_ranked_by_cosine_and_no_others(case):
+def test_only_found_and_new_items_are_ranked_by_cosine(case):
     _, data, model = case
     rows = torch.arange(6)
     memory = model.memory_of(data.test.interactions[rows])
@@ -80,7 +80,7 @@ def test_found_and_new_items_are_ranked_by_cosine_and_no_others(case):
 
 
 @torch.no_grad()
-def test_kept_vectors_are_recomputed_when_weights_or_text_change(case):
+def test_cached_vectors_are_recomputed_when_weights_or_text_change(case):
     _, data, model = case
     memory = model.memory_of(data.test.interactions[torch.arange(3)])
     items = torch.randint(1, model.n_items, (3, 9))
@@ -123,7 +123,7 @@ def test_the_dense_loss_is_a_softmax_over_all_items_of_training(case):
 
 
 @pytest.mark.parametrize("keys", [{}, DECODER], ids=["encoder and decoder", "decoder only"])
-def test_a_run_learns_ranks_all_protocols_and_reads_back_alike(tiny, keys):
+def test_a_run_learns_ranks_all_protocols_and_reloads_unchanged(tiny, keys):
     settings = {"data_path": str(tiny.parent), **SMALL, **keys, "epochs": 3, "run_dir": "run", "learning_rate": 0.01}
     settings |= {"dense_weight": 0.5, "split": "cold_items", "cold_item_share": 0.2}
     result = run_recbole("LIGER", "tiny", config_dict=settings)

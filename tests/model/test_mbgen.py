@@ -25,7 +25,7 @@ KINDS = {
 
 @pytest.fixture
 def kinds(tiny):
-    """Gives each interaction of the tiny dataset a kind: every third is buy, the others are view."""
+    """Labels every third interaction of the tiny dataset buy and the others view."""
     path = tiny / "tiny.inter"
     lines = path.read_text(encoding="utf-8").splitlines()
     rows = [f"{line}\t{'view' if number % 3 else 'buy'}" for number, line in enumerate(lines[1:])]
@@ -145,7 +145,7 @@ def test_the_behaviours_of_a_history_change_the_scores(prepare):
     assert not torch.equal(before, model.full_sort_predict(Interaction({**interaction.interaction, name: other})))
 
 
-def test_a_run_ranks_all_protocols_reads_back_alike_and_recommends(generative, kinds):
+def test_a_run_ranks_all_protocols_reloads_unchanged_and_recommends(generative, kinds):
     settings = {**generative.settings, **ASKED, "epochs": 3, "run_dir": "run", "learning_rate": 0.01}
     result = run_recbole("MBGen", "tiny", config_dict=settings)
     losses = [json.loads(line)["train_loss"] for line in Path("run/metrics.jsonl").read_text().splitlines()]

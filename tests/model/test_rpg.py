@@ -122,7 +122,7 @@ def test_the_graph_is_rebuilt_after_training(case):
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_a_run_learns_ranks_all_protocols_and_reads_back_alike(tiny, exact):
+def test_a_run_learns_ranks_all_protocols_and_reloads_unchanged(tiny, exact):
     keys = {"data_path": str(tiny.parent), **SMALL, "epochs": 3, "run_dir": "run", "learning_rate": 0.01}
     result = run_recbole("RPG", "tiny", config_dict={**keys, "exact_ranking": exact})
     assert set(result["test_result"]) == {"uni99", "full", "full_unseen"}

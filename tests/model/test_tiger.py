@@ -1,4 +1,4 @@
-"""TIGER: likelihoods against each item's ID written out as a training sequence, losses, runs, checkpoint names."""
+"""TIGER: likelihoods against complete ID sequences of items, losses, runs, checkpoint names."""
 
 import json
 from pathlib import Path
@@ -111,7 +111,7 @@ def test_enough_beams_rank_as_the_whole_catalogue(case, asked):
 
 
 @torch.no_grad()
-def test_few_beams_have_their_exact_scores_and_all_others_none(case, asked):
+def test_items_of_few_beams_have_exact_scores_and_others_none(case, asked):
     _, _, model = case
     interaction, expected = asked
     found = model.full_sort_predict(interaction)[:, 1:]
@@ -143,7 +143,7 @@ def test_a_batch_of_recbole_has_the_loss_of_its_targets(tiny):
 
 
 @pytest.mark.parametrize("keys", [KINDS["decoder only"], {}], ids=["decoder only", "encoder and decoder"])
-def test_a_run_learns_ranks_all_protocols_and_reads_back_alike(tiny, keys):
+def test_a_run_learns_ranks_all_protocols_and_reloads_unchanged(tiny, keys):
     settings = {"data_path": str(tiny.parent), **SMALL, **keys, "epochs": 3, "run_dir": "run", "learning_rate": 0.01}
     result = run_recbole("TIGER", "tiny", config_dict=settings)
     losses = [json.loads(line)["train_loss"] for line in Path("run/metrics.jsonl").read_text().splitlines()]
@@ -183,12 +183,12 @@ def test_uni99_of_few_beams_is_exact(tiny):
         ({"semantic_ids": "ids", "split": "cold_items"}, "were learned from cold items too"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(tiny, keys, message):
+def test_incompatible_options_are_refused(tiny, keys, message):
     with pytest.raises(ValueError, match=message):
         run_recbole("TIGER", "tiny", config_dict={"data_path": str(tiny.parent), **SMALL, **keys})
 
 
-def test_a_user_s_token_depends_on_the_name_alone():
+def test_a_users_token_depends_only_on_the_user_name():
     class Dataset:
         uid_field = "user_id"
 

@@ -1,4 +1,4 @@
-"""UniRep over a tokenizer that has the contract of `TrainedTokenizer` and nothing else."""
+"""UniRep with a tokenizer that implements only the contract of `TrainedTokenizer`."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from recbole_unirep.tokenizer.base import TrainedTokenizer
 
 
 class RoundedAxes(nn.Module):
-    """One level, whose codes are the axes of the space and their opposites; a vector gets the nearest one."""
+    """A quantizer with one level: each vector gets the nearest axis or its opposite."""
 
     level_metrics = ["euclidean"]
 
@@ -41,7 +41,7 @@ class RoundedAxes(nn.Module):
 
 
 class LinearTokenizer(TrainedTokenizer):
-    """A linear map, rounded axes, and the way back by the transposed map."""
+    """A linear map, `RoundedAxes`, and the transposed map as decoder."""
 
     def __init__(self, *, text_dim, code_dim, codebook_update):
         super().__init__()
@@ -79,7 +79,7 @@ class LinearTokenizer(TrainedTokenizer):
 
 @pytest.fixture
 def linear(prepare, monkeypatch):
-    """Data and a UniRep over a LinearTokenizer; the given keys differ."""
+    """Builds data and a UniRep with a LinearTokenizer and the given keys."""
     monkeypatch.setitem(TOKENIZERS, "RQVAE", LinearTokenizer)
 
     def prepare_with(**keys):
@@ -91,7 +91,7 @@ def linear(prepare, monkeypatch):
 
 
 @pytest.mark.parametrize("update", ["gradient", "ema"])
-def test_a_step_asks_for_the_contract_alone(linear, update):
+def test_a_step_uses_only_the_contract(linear, update):
     data, model = linear(codebook_update=update)
     losses = model.row_losses(next(iter(data.train_data)))
     assert len(losses) == 3  # recommendation, quantization, reconstruction

@@ -61,7 +61,7 @@ PARTS = {
     ],
 )
 @pytest.mark.parametrize("loss_type", ["CE", "BCE", "SSM"])
-def test_each_loss_reaches_its_parts(prepare, loss, codebook_gradient, reached, loss_type):
+def test_each_loss_trains_its_parts(prepare, loss, codebook_gradient, reached, loss_type):
     _, data, model = prepare(codebook_gradient=codebook_gradient, loss_type=loss_type)
     model.row_losses(next(iter(data.train_data)))[loss].backward()
     gradients = {name: part(model).grad for name, part in PARTS.items()}

@@ -1,4 +1,4 @@
-"""Finished runs made by hand."""
+"""Finished runs written by hand."""
 
 import json
 

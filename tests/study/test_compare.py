@@ -1,4 +1,4 @@
-"""unirep compare: what one table may hold, what is best, what is luck."""
+"""unirep compare: which runs can share a table, best values, and significance."""
 
 import csv
 import json
@@ -47,7 +47,7 @@ def test_runs_are_trained_once_and_compared(tiny, capsys):
     row = next(row for row in comparisons[0].rows if row.label == "SASRec")
     assert row.means["hit@10"] == pytest.approx(np.mean([r["test_result"]["uni99"]["hit@10"] for r in results]))
     assert row.deviations["mrr"] == pytest.approx(np.std([r["test_result"]["uni99"]["mrr"] for r in results], ddof=1))
-    assert results[0]["candidates_hash"] == results[1]["candidates_hash"]  # whatever the seed
+    assert results[0]["candidates_hash"] == results[1]["candidates_hash"]  # for any seed
     run = run_recbole("SASRec", "tiny", arguments=[f"--data_path={tiny.parent}", "--seed=5", "--epochs=1", *SMALL])
     assert run["test_result"]["full"] == results[0]["test_result"]["full"]
 
@@ -61,7 +61,7 @@ def test_runs_are_trained_once_and_compared(tiny, capsys):
     compare(asked)
     assert stamps == {path: path.stat().st_mtime_ns for path in Path("out").glob("*/*/result.json")}
     assert "UniRep over SASRec, p" in capsys.readouterr().out
-    with pytest.raises(ValueError, match=r"out/UniRep/seed-5 holds .* with learning_rate=0.01, asked for is .*=0.02"):
+    with pytest.raises(ValueError, match=r"out/UniRep/seed-5 holds .* learning_rate=0.01, this command sets .*=0.02"):
         compare([part.replace("=0.01", "=0.02") for part in asked])
 
 
@@ -97,7 +97,7 @@ def test_two_seeds_have_an_interval_and_no_p_value(made_run, capsys):
     assert re.search(r"n/a \[[+-]0\.\d+, [+-]0\.\d+\]", line)
 
 
-def test_ours_may_lose_and_the_table_says_so(made_run, capsys):
+def test_a_loss_of_ours_against_the_baseline_is_shown(made_run, capsys):
     for seed in (1, 2, 3):
         made_run("UniRep", seed, drawn(60, seed))
         made_run("SASRec", seed, drawn(20, 10 + seed))
@@ -107,7 +107,7 @@ def test_ours_may_lose_and_the_table_says_so(made_run, capsys):
     assert re.search(r"SASRec +3 +[\d.]+ ± [\d.]+ \*", out)
 
 
-def test_runs_of_one_model_are_told_apart_by_their_settings(made_run, capsys):
+def test_labels_of_runs_of_one_model_name_differing_settings(made_run, capsys):
     made_run("SASRec", 1, drawn(20), keys={"loss_type": "CE"})
     made_run("SASRec", 1, drawn(30), keys={"loss_type": "BPR"})
     comparisons = compare([str(folder) for folder in sorted(Path("made").iterdir())])
@@ -136,14 +136,14 @@ def test_ours_can_be_named(made_run):
         ({"test_result": {"full": {"hit@10": 0.1}}}, "was not ranked under uni99, only full"),
     ],
 )
-def test_what_one_table_cannot_hold_is_refused(made_run, changes, message):
+def test_runs_that_are_not_comparable_are_refused(made_run, changes, message):
     first = made_run("SASRec", 1, drawn(20))
     second = made_run("UniRep", 1, drawn(20), **changes)
     with pytest.raises(ValueError, match=message):
         compare([str(first), str(second)])
 
 
-def test_bad_questions_have_one_line(made_run, tiny, capsys):
+def test_bad_requests_are_one_line_errors(made_run, tiny, capsys):
     run = str(made_run("SASRec", 1, drawn(20)))
     twice = str(made_run("SASRec", 1, drawn(30)))
     grid = ["--dataset=tiny", f"--data_path={tiny.parent}", "--models=SASRec"]
@@ -155,9 +155,9 @@ def test_bad_questions_have_one_line(made_run, tiny, capsys):
         (["nowhere"], "nowhere holds no run: no config.yaml in it"),
         (["--models=SASRec"], "compare needs --dataset"),
         (["--dataset=tiny"], "compare needs --models"),
-        ([*grid, "--seeds=0"], "seeds=0: give how many, at least 1"),
+        ([*grid, "--seeds=0"], "seeds=0: give a number of seeds, at least 1"),
         ([*grid, "--seeds=1,1"], "seeds=1,1 is not understood"),
-        ([*grid, "--seed=3"], "compare takes no --seed: --seeds=3 or"),
+        ([*grid, "--seed=3"], "compare takes no --seed: use --seeds=3 or"),
         ([*grid, "--GRU4Rec.epochs=1"], "--GRU4Rec.epochs: GRU4Rec is not among models=SASRec"),
         ([*grid, "--learning_rat=1"], "learning_rat"),
         ([*grid, "--ours=UniRep"], "ours=UniRep: UniRep is not among models=SASRec"),
@@ -180,7 +180,7 @@ def test_a_failed_run_leaves_the_others_in_the_table(tiny, capsys):
     assert [line["label"] for line in read_csv("out/comparison.csv")] == ["Pop"] * 3
 
 
-def test_a_cell_that_is_killed_says_so_and_is_continued(tiny):
+def test_a_killed_cell_is_reported_and_continued(tiny):
     keys = {"model": "SASRec", "dataset": "tiny", "seed": 3, "data_path": str(tiny.parent), "epochs": 3}
     keys |= {"hidden_size": 16, "inner_size": 8, "n_layers": 1, "MAX_ITEM_LIST_LENGTH": 5, "protocol": ["full"]}
     whole = Cell("SASRec", "tiny", 3, keys, Path("whole"))
@@ -188,7 +188,7 @@ def test_a_cell_that_is_killed_says_so_and_is_continued(tiny):
     cell = Cell("SASRec", "tiny", 3, keys, Path("cell"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cells_module, "CHILD", KILLED_AFTER_ONE_EPOCH)
-        assert run_cell(cell) == "killed by signal 9 (of memory, where it is 9)"
+        assert run_cell(cell) == "killed by signal 9 (9 often means out of memory)"
     assert cell.is_interrupted() and cell.result() is None
     assert run_cell(cell) == ""
     assert cell.result()["best_valid_score"] == whole.result()["best_valid_score"]

@@ -73,7 +73,7 @@ def test_neighbours_by_text_and_by_code():
         neighbours(INSPECTED, "z", count=2)
 
 
-def test_files_say_the_same(tmp_path):
+def test_files_contain_the_same_numbers(tmp_path):
     write(INSPECTED, look(INSPECTED, LOW, item="b"), tmp_path)
     record = json.loads((tmp_path / "inspection.json").read_text(encoding="utf-8"))
     assert (record["items"], record["collision_groups"]) == (5, 1)
@@ -91,7 +91,7 @@ def test_the_page_needs_no_network_and_shows_titles_as_text(tmp_path):
     write(INSPECTED, look(INSPECTED, LOW, item="b"), tmp_path)
     page = (tmp_path / "inspection.html").read_text(encoding="utf-8")
     assert not re.search(r"<script[^>]+src=|<link[^>]+href=|<img[^>]+src=\"http", page)
-    assert page.count("window.PlotlyConfig") == 1  # the library once
+    assert page.count("window.PlotlyConfig") == 1  # the library is included once
     assert page.count('class="plotly-graph-div"') == 3
     assert "<b>mint</b>" not in page
     assert "rose oil" in page and "By code" in page and "All levels are above their thresholds." in page
@@ -102,7 +102,7 @@ def test_a_bundle_is_inspected_with_its_dataset_and_without(shell, bundle, tiny,
         "inspect", bundle, f"--data_path={tiny.parent}", "--item=i3", f"--out={tmp_path}/look", "--min_coverage=0"
     )
     assert (code, error) == (0, "")
-    assert "what a prefix says of the category" in shown and "neighbours by text" in shown and "healthy" in shown
+    assert "purity of category by ID prefix" in shown and "neighbours by text" in shown and "healthy" in shown
     levels = rows_of(tmp_path / "look" / "levels.csv")
     assert float(levels[2]["distortion"]) < float(levels[0]["distortion"]) < 1
 
@@ -128,7 +128,7 @@ def test_a_bundle_of_settings_that_do_not_fit_is_named(shell, tmp_path):
     assert code == 2 and "raw has settings that RandomIDs does not accept" in error
 
 
-def test_an_ill_bundle_ends_with_exit_code_one(shell, bundle):
+def test_an_unhealthy_bundle_gives_exit_code_one(shell, bundle):
     code, shown, error = shell("inspect", bundle, "--min_coverage=1")
     assert (code, error) == (1, "")
     assert "not healthy: " in shown
@@ -153,7 +153,7 @@ def test_a_run_is_inspected(shell, tiny, tmp_path, keys, has_distortion):
     assert (code, error) == (0, "")
     assert "neighbours by ID" in shown
     assert ("distortion" in shown) == has_distortion
-    settings = read_inspected(tmp_path / "run").settings  # which advice may name
+    settings = read_inspected(tmp_path / "run").settings  # settings that the advice may name
     assert ("collisions" in settings, "dead_code_steps" in settings) == (bool(keys), not keys)
 
 
@@ -190,7 +190,7 @@ def test_a_run_without_codes_says_so(shell, tiny, tmp_path):
 
 
 def test_titles_of_several_tokens_are_one_text(tiny, tmp_path):
-    """As ml-100k's movie_title:token_seq has them."""
+    """Titles as in ml-100k's column movie_title:token_seq."""
     file = tiny / "tiny.item"
     file.write_text(file.read_text(encoding="utf-8").replace("title:token", "title:token_seq"), encoding="utf-8")
     settings = {"data_path": str(tiny.parent), "text_encoder": "lexical", "lexical_dim": 8, "codebook_size": 8}

@@ -1,4 +1,4 @@
-"""A study packs the ranks of its cells, and what they say stays the same."""
+"""A study packs the ranks of its cells without changing its report."""
 
 import csv
 from pathlib import Path
@@ -45,7 +45,7 @@ def test_a_study_packs_its_ranks_and_reports_the_same(tiny):
 
     result = (cell / "result.json").read_bytes()
     run_recbole(arguments=[f"--resume={cell}"])  # ranks anew, with users and every protocol of the run
-    (cell / "result.json").write_bytes(result)  # which says other seconds now
+    (cell / "result.json").write_bytes(result)  # its seconds differ now
     assert sorted(read_ranks(cell).ranks) == ["full", "uni99"]
     study([file, "--report-only"])
     assert report == {path: path.read_bytes() for path in report} and sorted(read_ranks(cell).ranks) == ["full"]
@@ -57,7 +57,7 @@ def test_a_study_packs_its_ranks_and_reports_the_same(tiny):
         assert {line["protocol"]: line["low"] != "" for line in csv.DictReader(lines)} == {"uni99": False, "full": True}
 
 
-def test_the_ranks_that_are_kept_here_are_packed():
+def test_committed_ranks_are_packed():
     """`unirep study STUDY.yaml --report-only` packs them."""
     files = sorted((CHECKOUT / "results").rglob("ranks.npz"))
     assert files

@@ -1,4 +1,4 @@
-"""Weights of ranking over one checkpoint: the same numbers as runs that have them."""
+"""Ranking weights tried on one checkpoint give the metrics of runs with these weights."""
 
 import csv
 import json
@@ -23,8 +23,8 @@ def train(tiny, tmp_path):
     return run
 
 
-def test_every_combination_is_what_a_run_with_it_has(train):
-    """A run's validation of one epoch, of the same seed, with the weights in its config."""
+def test_every_combination_has_the_metrics_of_a_run_with_these_weights(train):
+    """The expected value is the validation of a one-epoch run of the same seed with the weights in its config."""
     folder, plain = train()
     table = rank_weights([str(folder), "--history_similarity=0,2", "--popularity_bias=0.5"])
     with open(table, encoding="utf-8") as file:
@@ -60,7 +60,7 @@ def test_bad_input_is_named(arguments, message):
         rank_weights(arguments)
 
 
-def test_the_run_s_own_metric_and_protocols_are_taken(train):
+def test_metric_and_protocols_are_those_of_the_run(train):
     folder, _ = train(topk=[5], valid_metric="NDCG@5", protocol=["full_unseen"])
     table = rank_weights([str(folder), "--popularity_bias=0,1"])
     header = table.read_text(encoding="utf-8").splitlines()[0]

@@ -1,4 +1,4 @@
-"""A report: one page that needs nothing else, whatever its texts are, and the same as Markdown."""
+"""Reports: one self-contained HTML page for any texts, and the same content as Markdown."""
 
 import base64
 import re
@@ -79,7 +79,7 @@ def test_tables_keep_cells_marks_and_sides(tmp_path):
     assert "**Scores & \\<losses\\>**" in markdown
 
 
-def test_a_column_with_words_stands_to_the_left(tmp_path):
+def test_a_column_with_words_is_left_aligned(tmp_path):
     page, _ = written(tmp_path, Table("", ["a", "b"], [["1", ""], ["two", "n/a"]]))
     assert [cell.get("class") for cell in page.iter("th")] == [None, None]
 
@@ -93,7 +93,7 @@ def test_the_figure_on_the_page_is_the_one_beside_the_markdown(tmp_path):
     assert "".join(page.find(".//figcaption").itertext()) == "A curve & more"
 
 
-def test_a_report_repeats_whatever_the_users_settings(tmp_path):
+def test_a_report_does_not_depend_on_the_users_settings(tmp_path):
     first = write_report(tmp_path / "first", report(SCORES, "text"))
     with matplotlib.rc_context({"font.size": 30, "grid.color": "red", "savefig.facecolor": "red"}):
         second = write_report(tmp_path / "second", report(SCORES, "text"))
@@ -117,7 +117,7 @@ def test_long_reports_have_contents_that_lead_to_their_sections(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["- no list", "1. no list", "## no heading", "> no quote", "--- no rule", "+ no list"])
-def test_a_paragraph_is_no_markup(tmp_path, text):
+def test_a_paragraph_is_not_markup(tmp_path, text):
     _, markdown = written(tmp_path, text)
     assert not re.search(r"^(-+ |\+ |>|#{1,6} (?!Title$|Section$)|\d+\. )", markdown, re.MULTILINE)
     assert text in markdown.replace("\\", "")
@@ -131,7 +131,7 @@ def test_a_paragraph_is_no_markup(tmp_path, text):
         ([picture("../up")], "1 of the figures are named '../up'"),
     ],
 )
-def test_what_can_not_be_written_is_an_error_and_writes_nothing(tmp_path, parts, message):
+def test_an_invalid_report_is_an_error_and_writes_nothing(tmp_path, parts, message):
     with pytest.raises(ValueError, match=message):
         write_report(tmp_path / "report", Report("T", [Section("S", parts)]))
     assert not (tmp_path / "report").exists()

@@ -1,4 +1,4 @@
-"""The figures of a run: from its folder to files, with the numbers of its model."""
+"""Figures of a run: files written from its folder, with the numbers of its model."""
 
 import json
 from pathlib import Path
@@ -32,13 +32,13 @@ def trained(tiny, model="UniRep", **keys):
 
 
 def figures(monkeypatch, capsys, *arguments):
-    """Calls `unirep figures`: its exit code, standard output and standard error."""
+    """Calls `unirep figures`; returns exit code, standard output and standard error."""
     capsys.readouterr()
     monkeypatch.setattr("sys.argv", ["unirep", "figures", *map(str, arguments)])
     return (cli.unirep(), *capsys.readouterr())
 
 
-def test_the_command_draws_a_run_alike_each_time(tiny, monkeypatch, capsys):
+def test_the_command_draws_the_same_figures_each_time(tiny, monkeypatch, capsys):
     run = trained(tiny)
     code, out, error = figures(monkeypatch, capsys, run)
     assert (code, error) == (0, "")
@@ -99,7 +99,7 @@ def test_pieces_of_codes_have_no_codebooks_to_draw(tiny, monkeypatch, capsys):
     assert {path.stem for path in (run / "figures").glob("*.png")} == {"learning_curve", "item_maps_by_category"}
 
 
-def test_codes_that_stand_still_are_drawn_where_all_levels_are_alike(tiny, monkeypatch, capsys):
+def test_frozen_codes_are_drawn_if_all_levels_have_one_size(tiny, monkeypatch, capsys):
     run = trained(tiny, tokenizer="RQKMeans", code_embedding_size=8)
     arrays = read_run(run)
     assert [level.shape for level in arrays.codebooks.vectors] == [(8, 8)] * 3
@@ -110,11 +110,11 @@ def test_codes_that_stand_still_are_drawn_where_all_levels_are_alike(tiny, monke
 @pytest.mark.parametrize(
     ("keys", "sizes"),
     [
-        ({"tokenizer": "HierarchicalKMeans"}, [8, 8, 8]),  # IDs end where an item is alone
+        ({"tokenizer": "HierarchicalKMeans"}, [8, 8, 8]),  # an ID ends where a cluster holds a single item
         ({"tokenizer": "CategoricalIDs", "id_columns": ["categories"]}, [1, 5]),
     ],
 )
-def test_ids_of_unlike_levels_are_drawn(tiny, monkeypatch, capsys, keys, sizes):
+def test_ids_with_levels_of_different_sizes_are_drawn(tiny, monkeypatch, capsys, keys, sizes):
     run = trained(tiny, code_embedding_size=8, **keys)
     arrays = read_run(run)
     assert arrays.codebooks.sizes[: len(sizes)] == sizes and (arrays.codebooks.codes < 0).any()
@@ -127,7 +127,7 @@ def test_ids_of_unlike_levels_are_drawn(tiny, monkeypatch, capsys, keys, sizes):
     assert len(maps["points"]) == sum(size >= 3 for size in arrays.codebooks.sizes)
 
 
-def test_of_many_levels_the_first_are_drawn(tiny, monkeypatch, capsys):
+def test_only_the_first_of_many_levels_are_drawn(tiny, monkeypatch, capsys):
     run = trained(tiny, n_levels=7, codebook_size=4)
     assert figures(monkeypatch, capsys, run)[0] == 0
     maps = json.loads((run / "figures" / "codebook_maps.json").read_text())
@@ -165,7 +165,7 @@ def test_bad_input_is_one_line(monkeypatch, capsys, arguments, message):
     assert error.count("\n") == 1
 
 
-def test_a_column_that_is_not_there_is_one_line_and_writes_nothing(tiny, monkeypatch, capsys):
+def test_a_missing_column_is_a_one_line_error_and_writes_nothing(tiny, monkeypatch, capsys):
     run = trained(tiny)
     code, _, error = figures(monkeypatch, capsys, run, "--category_field=kind")
     assert code == 2

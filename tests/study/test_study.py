@@ -1,4 +1,4 @@
-"""unirep study: a grid in YAML, run once, continued, reported."""
+"""unirep study: runs, continues and reports a grid described in YAML."""
 
 import json
 import os
@@ -13,8 +13,8 @@ import yaml
 
 from recbole_unirep import cli
 from recbole_unirep.commands.study import study
-from recbole_unirep.study.cells import seeds_asked
-from recbole_unirep.study.figures_asked import id_dimension
+from recbole_unirep.study.cells import parse_seeds
+from recbole_unirep.study.figure_specs import id_dimension
 from recbole_unirep.study.study_file import read_study
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ OF_UNIREP["fusion"] = "project"  # to a hidden size that is given
 
 @pytest.fixture
 def asked(tiny):
-    """`asked(rows=.., ...)` writes study.yaml and gives the arguments for it."""
+    """`asked(rows=.., ...)` writes study.yaml and returns the arguments for it."""
 
     def write(**changes):
         keys = {
@@ -125,7 +125,7 @@ def test_a_study_from_dry_run_to_report(asked, capsys):
 
     stamps = {path: path.stat().st_mtime_ns for path in Path("study/tiny").rglob("*") if path.is_file()}
     for checkpoint in Path("study").rglob("*.pt"):
-        checkpoint.unlink()  # as on another machine, where the small files alone have come
+        checkpoint.unlink()  # as on another machine that has only the small files
     study([file, "--report-only"])
     assert Path("study/report.md").read_text() == page
     kept = {path: at for path, at in stamps.items() if path.suffix != ".pt"}
@@ -133,7 +133,7 @@ def test_a_study_from_dry_run_to_report(asked, capsys):
 
 
 def start(*arguments, as_a_job=False):
-    """Starts a study, from a terminal or as a script's background job, which is started with Ctrl-C ignored."""
+    """Starts a study, as in a terminal or as a background job of a script, which ignores Ctrl-C."""
     handler = "SIG_IGN" if as_a_job else "default_int_handler"
     code = f"import signal; signal.signal(signal.SIGINT, signal.{handler}); import sys; "
     code += "from recbole_unirep.cli import unirep; sys.exit(unirep())"
@@ -147,8 +147,8 @@ def start(*arguments, as_a_job=False):
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_study_goes_on_where_it_was(asked, tiny, kind):
-    """Ctrl-C reaches the study and its run; after a kill of the study alone its run ends too, and lets go."""
+def test_a_stopped_study_continues_where_it_stopped(asked, tiny, kind):
+    """Ctrl-C reaches the study and its run; if only the study is killed, its run also ends and unlocks its folder."""
     settings = {**SMALL, "data_path": str(tiny.parent), "protocol": ["full"], "epochs": 60, "stopping_step": 60}
     file = asked(rows={"SASRec": {"model": "SASRec"}}, seeds=[1], settings=settings)
     process = start(file, as_a_job=kind == signal.SIGKILL)
@@ -175,7 +175,7 @@ def test_a_stopped_study_goes_on_where_it_was(asked, tiny, kind):
     assert epochs == list(range(60)) and (curve.parent / "result.json").is_file()
 
 
-def test_what_is_not_understood_has_one_line_and_runs_nothing(asked, capsys, monkeypatch):
+def test_a_bad_study_file_is_a_one_line_error_and_runs_nothing(asked, capsys, monkeypatch):
     sasrec = {"SASRec": {"model": "SASRec"}}
     for changes, message in (
         ({"rows": None}, "study study.yaml: it has no rows"),
@@ -185,7 +185,7 @@ def test_what_is_not_understood_has_one_line_and_runs_nothing(asked, capsys, mon
         ({"rows": {"A": {"model": "SASRec", "learning_rat": 1}}}, "learning_rat"),
         ({"rows": {"A/B": {"model": "SASRec"}}}, "row 'A/B' can't name a folder"),
         ({"rows": {"A, B": {"model": "SASRec"}}}, "row 'A, B' can't name a folder"),
-        ({"rows": {"A": {"model": "SASRec", "seed": 1}}}, "row A is given seed"),
+        ({"rows": {"A": {"model": "SASRec", "seed": 1}}}, "row A sets seed"),
         ({"rows": sasrec, "datasets": ["tiny"]}, "give dataset or datasets"),
         ({"seeds": "many"}, "seeds: seeds=many is not understood"),
         ({"ours": ["UniRep"]}, "ours names UniRep: known are SASRec CE, Pop"),
@@ -222,9 +222,9 @@ def test_what_is_not_understood_has_one_line_and_runs_nothing(asked, capsys, mon
     assert not Path("study").exists() and not Path("runs").exists()
 
 
-def test_a_changed_row_is_not_taken_for_the_one_that_was_run(asked):
+def test_a_changed_row_does_not_reuse_the_old_run(asked):
     study([asked(rows={"Pop": {"model": "Pop"}}, seeds=[1])])
-    with pytest.raises(ValueError, match="holds Pop on tiny, seed 1 with model=Pop, asked for is model=ItemKNN"):
+    with pytest.raises(ValueError, match="holds Pop on tiny, seed 1 with model=Pop, this command sets model=ItemKNN"):
         study([asked(rows={"Pop": {"model": "ItemKNN"}}, seeds=[1])])
 
 
@@ -241,14 +241,14 @@ def test_seeds_and_rows_of_a_study(asked):
     assert found.ours == []
 
 
-def test_seeds_asked():
-    assert seeds_asked("3") == seeds_asked(3) == seeds_asked([2020, 2021, 2022]) == [2020, 2021, 2022]
-    assert seeds_asked("7,9") == seeds_asked([7, 9]) == [7, 9]
-    assert seeds_asked([5]) == [5]
+def test_parse_seeds():
+    assert parse_seeds("3") == parse_seeds(3) == parse_seeds([2020, 2021, 2022]) == [2020, 2021, 2022]
+    assert parse_seeds("7,9") == parse_seeds([7, 9]) == [7, 9]
+    assert parse_seeds([5]) == [5]
 
 
 @pytest.mark.parametrize("file", sorted((CHECKOUT / "results" / "studies").glob("*.yaml")), ids=lambda path: path.stem)
-def test_committed_studies_are_understood(file):
+def test_committed_study_files_are_valid(file):
     found = read_study(file, Path("out"), {})
     assert found.cells
     folders = [cell.folder for cell in found.cells]
@@ -262,8 +262,8 @@ def test_the_best_preset_of_a_generative_model_is_its_row_on_beauty(model):
     assert yaml.safe_load((CHECKOUT / "properties" / "preset" / f"{model}.best.yaml").read_text()) == row
 
 
-def test_warm_and_cold_targets_have_tables_of_their_own(asked, tiny):
-    """Each slice's row is that of the run's own metrics; ranks do not say whose targets they are, so p is n/a."""
+def test_warm_and_cold_targets_have_separate_tables(asked, tiny):
+    """Each slice shows the run's metrics; p is n/a because stored ranks do not tell warm from cold targets."""
     settings = {**SMALL, "data_path": str(tiny.parent), "split": "cold_items", "cold_item_share": 0.2}
     file = asked(
         seeds=1,
@@ -284,7 +284,7 @@ def test_warm_and_cold_targets_have_tables_of_their_own(asked, tiny):
     assert "[" not in page  # no interval
 
 
-def test_one_seed_of_a_row_alone(asked, capsys):
+def test_a_single_seed_of_a_row_can_be_run(asked, capsys):
     file = asked()
     study([file, "--dry-run", "--rows=SASRec CE/2,Pop"])
     listed = [line.split()[:-2] for line in capsys.readouterr().out.splitlines() if " tiny " in line]

@@ -1,4 +1,4 @@
-"""unirep tune: as many trials for each model, judged on validation, pruned, continued, kept."""
+"""unirep tune: equal trials per model, judged on validation, pruned, continued and stored."""
 
 import csv
 import json
@@ -46,7 +46,7 @@ def trials(out="out"):
         return [{key: text for key, text in row.items() if key != "seconds"} for row in csv.DictReader(file)]
 
 
-def test_each_model_has_as_many_trials_and_its_best_settings_run(asked, tiny):
+def test_all_models_have_equally_many_trials_and_best_yaml_runs(asked, tiny):
     best = tune(asked())
     rows = trials()
     assert [(row["model"], row["trial"], row["state"]) for row in rows] == [
@@ -71,7 +71,7 @@ def test_each_model_has_as_many_trials_and_its_best_settings_run(asked, tiny):
     assert again["best_valid_score"] == best["UniRep"]["valid_score"] and again["test_result"]["full"]
 
 
-def test_more_trials_are_added_to_those_that_are_there(asked):
+def test_more_trials_are_added_to_existing_ones(asked):
     tune(asked(models="SASRec"))
     first = trials()
     folder = Path("out/SASRec/trial-0001/result.json")
@@ -88,8 +88,8 @@ def start(arguments, **options):
     return subprocess.Popen([sys.executable, "-c", code, "tune", *arguments], env=environment, **options)
 
 
-def test_a_killed_tuning_goes_on_to_the_trials_of_one_that_was_not(asked):
-    """Killed within its third trial: its first two are not run again, the third goes on from its last epoch."""
+def test_a_killed_tuning_ends_with_the_trials_of_an_uninterrupted_one(asked):
+    """After a kill in the third trial, the first two do not run again and the third resumes at its last epoch."""
     arguments = asked(epochs=30, stopping_step=50)
     process = start(arguments)
     curve = Path("out/UniRep/trial-0002/metrics.jsonl")
@@ -108,7 +108,7 @@ def test_a_killed_tuning_goes_on_to_the_trials_of_one_that_was_not(asked):
     assert trials() == trials("whole")
 
 
-def test_ctrl_c_says_that_the_same_command_goes_on(asked, monkeypatch, capsys):
+def test_ctrl_c_says_that_the_same_command_continues(asked, monkeypatch, capsys):
     def interrupted(*args, **keys):
         raise KeyboardInterrupt
 
@@ -121,8 +121,8 @@ def test_ctrl_c_says_that_the_same_command_goes_on(asked, monkeypatch, capsys):
     assert [row["trial"] for row in trials()] == ["1", "2"]
 
 
-def test_a_trial_behind_the_median_is_ended_early(asked, tiny):
-    with open(tiny / "tiny.inter", "w", encoding="utf-8") as file:  # what comes next can be learned here
+def test_a_trial_below_the_median_is_ended_early(asked, tiny):
+    with open(tiny / "tiny.inter", "w", encoding="utf-8") as file:  # the next item can be learned from this data
         file.write("user_id:token\titem_id:token\ttimestamp:float\n")
         file.writelines(f"u{user}\ti{(user + time) % 60}\t{time}\n" for user in range(60) for time in range(8))
     space = {"shared": {"learning_rate": {"choice": [1e-9, 0.01]}}}
@@ -141,7 +141,7 @@ def test_a_trial_behind_the_median_is_ended_early(asked, tiny):
     ]
 
 
-def test_a_trial_that_fails_is_kept_with_its_message_and_the_others_go_on(asked, monkeypatch, capsys):
+def test_a_failed_trial_is_stored_with_its_message_and_the_others_continue(asked, monkeypatch, capsys):
     def diverging(model, config_dict, **others):
         if config_dict["learning_rate"] > 0.01:
             raise ValueError("the loss is\nnan")
@@ -161,10 +161,10 @@ def test_a_trial_that_fails_is_kept_with_its_message_and_the_others_go_on(asked,
         tune(asked(space=space, models="SASRec", trials=1, out="none"))
 
 
-def test_levers_that_a_model_has_not_are_named_and_left_out(asked, capsys):
+def test_levers_that_a_model_lacks_are_named_and_left_out(asked, capsys):
     space = {"shared": {**SPACE["shared"], "n_heads": {"choice": [1, 2]}}}
     tune(asked(space=space, models="GRU4Rec", trials=1, epochs=1))
-    assert "GRU4Rec has no hidden_dropout_prob, n_heads: not drawn for it" in capsys.readouterr().out
+    assert "GRU4Rec has no hidden_dropout_prob, n_heads: left out of its trials" in capsys.readouterr().out
     assert not trials()[0].keys() & {"hidden_dropout_prob", "n_heads"}
 
 
@@ -176,10 +176,10 @@ def test_levers_that_a_model_has_not_are_named_and_left_out(asked, capsys):
         ({"models": "SASRek"}, "model 'SASRek' is unknown: did you mean 'SASRec'"),
         ({"trials": 0}, "trials=0 is not a whole number of at least 1"),
         ({"prune_after": "soon"}, "prune_after=soon is not a whole number of at least 0"),
-        ({"protocol": "full"}, "tune takes no --protocol: trials are judged on validation alone"),
+        ({"protocol": "full"}, "tune takes no --protocol: trials are judged only on validation"),
         ({"run_dir": "x"}, "tune takes no --run_dir"),
         ({"nproc": 2}, "tune takes no --nproc"),
-        ({"learning_rate": 0.1}, "learning_rate is given and is a lever of UniRep too"),
+        ({"learning_rate": 0.1}, "learning_rate is set but is also a lever of UniRep"),
         ({"stoping_step": 3}, "unknown key 'stoping_step', did you mean 'stopping_step'"),
         ({"models": "Pop"}, "Pop uses none of the space's levers: add a part 'Pop' to the space"),
         ({"space": {"shared": {"learning_rat": {"uniform": [0, 1]}}}}, "unknown key 'learning_rat', did you mean"),
@@ -194,14 +194,14 @@ def test_levers_that_a_model_has_not_are_named_and_left_out(asked, capsys):
         ({"space": {"shared": {"n_layers": [1, 2]}}}, "write one of loguniform, uniform, int, choice"),
         (
             {"space": {"shared": {"seed": {"int": [1, 2]}}}},
-            "seed can't be tuned, it decides which runs may be compared",
+            "seed can't be tuned, it decides which runs are comparable",
         ),
         ({"space": {"shared": {"epochs": {"int": [1, 2]}}, "UniRep": {"epochs": {"int": [1, 2]}}}}, "give it once"),
         ({"space": {"GRU4Rec": SPACE["shared"]}}, "the space has no levers for UniRep"),
         ({"space": []}, "holds no parts"),
     ],
 )
-def test_what_cannot_be_tuned_is_one_line_before_anything_runs(asked, monkeypatch, options, message):
+def test_a_bad_tuning_is_a_one_line_error_before_anything_runs(asked, monkeypatch, options, message):
     monkeypatch.setattr(tuning, "run_recbole", None)
     with pytest.raises(ValueError) as error:
         tune(asked(**options))
@@ -209,34 +209,36 @@ def test_what_cannot_be_tuned_is_one_line_before_anything_runs(asked, monkeypatc
     assert not Path("out").exists()
 
 
-def test_a_space_that_is_missing_names_those_that_are_shipped(asked):
+def test_the_error_for_a_missing_space_names_the_shipped_ones(asked):
     arguments = [text for text in asked() if not text.startswith("--space")]
-    with pytest.raises(FileNotFoundError, match="space gone.yaml is no file: give a YAML file or one of default"):
+    with pytest.raises(FileNotFoundError, match="space gone.yaml is not a file: give a YAML file or one of default"):
         tune([*arguments, "--space=gone.yaml"])
 
 
-def test_the_shipped_space_offers_sasrec_what_it_offers_unirep_but_text_and_codes():
+def test_the_shipped_space_gives_sasrec_the_levers_of_unirep_except_text_and_codes():
     parts = search_space.read_spaces("default")
     assert parts["SASRec"] == {} and parts["shared"].keys() & {"learning_rate", "hidden_dropout_prob", "n_layers"}
     assert all(len(lever.values) > 1 for part in parts.values() for lever in part.values())
 
 
-def test_a_folder_is_of_one_tuning(asked):
+def test_a_folder_belongs_to_one_tuning(asked):
     tune(asked(models="SASRec", trials=1, epochs=1))
-    with pytest.raises(ValueError, match="out=out was started with settings: epochs 1, asked for is 3: take another"):
+    with pytest.raises(
+        ValueError, match="out=out was started with settings: epochs 1, this command sets 3: take another"
+    ):
         tune(asked(models="SASRec", trials=1, epochs=3))
-    with pytest.raises(ValueError, match="out=out was started with prune_after 5, asked for is 0"):
+    with pytest.raises(ValueError, match="out=out was started with prune_after 5, this command sets 0"):
         tune(asked(models="SASRec", trials=1, epochs=1, prune_after=0))
     with locked(Path("out")), pytest.raises(ValueError, match="out=out is in use by another command"):
         tune(asked(models="SASRec", trials=1, epochs=1))
     Path("other").mkdir()
     Path("other/thesis.tex").write_text("mine")
-    with pytest.raises(ValueError, match=r"out=other holds thesis.tex and no tuning to continue"):
+    with pytest.raises(ValueError, match=r"out=other holds thesis.tex but no tuning to continue"):
         tune(asked(models="SASRec", trials=1, epochs=1, out="other"))
     assert [path.name for path in Path("other").iterdir() if path.name != "lock"] == ["thesis.tex"]
 
 
-def test_without_optuna_the_line_says_what_to_install(asked, monkeypatch, capsys):
+def test_without_optuna_the_error_says_what_to_install(asked, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "optuna", None)
     for name in ("recbole_unirep.study.trials", "recbole_unirep.study.tuning"):
         monkeypatch.delitem(sys.modules, name)

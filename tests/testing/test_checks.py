@@ -112,7 +112,7 @@ def with_default(self, *, n_levels, kmeans_iterations=10):
 
 
 def with_another(self, *, width, **keys):
-    """Takes an argument that is no key of its yaml."""
+    """Takes an argument that is not a key of its yaml."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Another package adds a tokenizer, a backbone, a model and a text encoder without a change of ours."""
+"""Another package adds a tokenizer, a backbone, a model and a text encoder without changes in this one."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 
 from recbole_unirep.semantic_ids.bundle import load_bundle
 
-pytestmark = pytest.mark.slow  # every test starts Python, most train
+pytestmark = pytest.mark.slow  # each test starts Python and most train
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(__file__).parent / "package"
 CHECKS = """
@@ -40,7 +40,7 @@ def installed(tmp_path_factory):
 
 @pytest.fixture
 def python(installed, tmp_path):
-    """Runs Python with the package on its path; on failure, standard error is the test's message."""
+    """Runs Python with the package on its path; a failure shows standard error."""
 
     def run(code, *arguments):
         paths = os.pathsep.join(map(str, (installed, ROOT)))

@@ -8,7 +8,7 @@ from recbole_unirep.testing.trained_tokenizers import TRAINED_PROMISES, initiali
 from recbole_unirep.tokenizer import TOKENIZERS, reads_vectors
 from recbole_unirep.tokenizer.base import shipped_defaults
 
-SIZES = {  # where they differ from those of recbole_unirep.testing
+SIZES = {  # settings that differ from those of recbole_unirep.testing
     "OPQ": {"n_levels": 3},
     "HierarchicalKMeans": {"codebook_size": 3, "n_levels": 3},
 }
@@ -24,7 +24,7 @@ AUTOENCODER = {
     "text_deviation": (),
 }
 CODEBOOKS = {"n_dimensions": (), "codebooks": (3, 8, 12)}
-STATES = {  # names and shapes that checkpoints and bundles hold
+STATES = {  # names and shapes in checkpoints and bundles
     "RQVAE": {**AUTOENCODER, "quantizer.codebooks": (3, 8, 4)},
     "VQ": {**CODEBOOKS, "codebooks": (1, 8, 12)},
     "RVQ": CODEBOOKS,
@@ -84,13 +84,13 @@ def test_without_quantizer_the_state_holds_none(name):
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_names_and_shapes_of_the_state_stay(name):
+def test_names_and_shapes_of_the_state_do_not_change(name):
     state = case_of(name).make().fit(texts()).state_dict()
     assert {key: tuple(value.shape) for key, value in state.items()} == STATES[name]
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_levels_have_codebooks_of_one_size_and_only_a_tree_leaves_levels_out(name):
+def test_levels_have_equal_codebook_sizes_and_only_trees_skip_levels(name):
     tokenizer = case_of(name).make().fit(texts())
     assert tokenizer.codebook_sizes == [tokenizer.codebook_size] * tokenizer.n_levels
     assert tokenizer.encode(texts()).min() >= -(name == "HierarchicalKMeans")

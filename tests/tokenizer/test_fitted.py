@@ -1,4 +1,4 @@
-"""Tokenizers that are fitted once, each by values that can be checked by hand."""
+"""Tokenizers that are fitted once, checked by values computed by hand."""
 
 import numpy as np
 import pytest
@@ -99,7 +99,7 @@ def test_balancing_costs_little_if_the_clusters_are_balanced(two_levels):
     assert (tokenizer.decode(codes) - two_levels).square().sum(dim=-1).mean() < 110  # of 201; the algorithm is greedy
 
 
-def test_training_by_steps_comes_as_near_as_kmeans():
+def test_training_by_steps_is_as_accurate_as_kmeans():
     x = noise(400, 8)
     near = squared_distance(RQKMeans.from_defaults(n_levels=2, codebook_size=16).fit(x), x)
     for update in ("ema", "gradient"):
@@ -155,7 +155,7 @@ def test_a_small_cluster_is_a_leaf(two_levels):
     assert torch.equal(codes[:, 1:], torch.full((16, 2), -1))
 
 
-def test_the_random_level_depends_on_vector_and_seed_alone():
+def test_the_random_level_depends_only_on_vector_and_seed():
     x = noise(200, 6)
     settings = {"text_dim": 6, "codebook_size": 8, "code_dim": 4, "encoder_sizes": [8], "fit_epochs": 1}
     first = MBGen.from_defaults(**settings).fit(x)
@@ -235,8 +235,8 @@ def test_blocks_of_any_size_give_the_nearest_code_of_each_part(monkeypatch, numb
     assert pq.encode(x).equal(parts.square().sum(dim=-1).argmin(dim=-1))
 
 
-def test_a_refined_codebook_is_the_mean_of_what_the_others_leave():
-    """One round by hand, with given codes: level by level, each with the new vectors of the levels before it."""
+def test_a_refined_codebook_is_the_mean_of_the_residuals_of_the_others():
+    """One round by hand with given codes; each level uses the new vectors of the levels before it."""
     x = noise(40, 3)
     codebooks = torch.stack([noise(4, 3, seed=1), 0.3 * noise(4, 3, seed=2)])
     codes = residual_codes(x, codebooks, ["euclidean"] * 2)

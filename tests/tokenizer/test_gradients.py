@@ -1,4 +1,4 @@
-"""Which loss moves which part, with gradients derived by hand.
+"""Which loss trains which part, with gradients derived by hand.
 
 The case: the encoder is the identity, so z = x = (3, 1); the decoder doubles. Level 1 chooses e_1 = (2, 2) and leaves
 (1, -1); level 2 chooses e_2 = (0.5, -0.5); so z_hat = (2.5, 1.5) and the decoder gives (5, 3). beta is 0.25.
@@ -45,7 +45,7 @@ def forward(tokenizer):
 
 
 def gradients(tokenizer, loss):
-    """Gradients of a loss at the encoder's output, the codebooks and the decoder, zeros where there is none.
+    """Gradients of a loss at the encoder's output, the codebooks and the decoder, zeros if there is none.
 
     The gradient of the encoder's bias is that of its output z.
     """
@@ -59,7 +59,7 @@ def gradients(tokenizer, loss):
 
 
 @pytest.mark.parametrize(("residual_gradient", "codebook_gradient"), SETTINGS)
-def test_the_case_is_what_it_says(residual_gradient, codebook_gradient):
+def test_the_case_has_the_values_of_the_module_docstring(residual_gradient, codebook_gradient):
     vectors, codes, quantization, reconstruction = forward(make_case(residual_gradient, codebook_gradient))
     assert codes.tolist() == [[1, 0]]
     assert vectors.tolist() == [[2.5, 1.5]]
@@ -68,7 +68,7 @@ def test_the_case_is_what_it_says(residual_gradient, codebook_gradient):
 
 
 @pytest.mark.parametrize(("residual_gradient", "codebook_gradient"), SETTINGS)
-def test_quantization_loss_moves_encoder_and_codebooks_but_not_the_decoder(residual_gradient, codebook_gradient):
+def test_quantization_loss_trains_encoder_and_codebooks_but_not_the_decoder(residual_gradient, codebook_gradient):
     tokenizer = make_case(residual_gradient, codebook_gradient)
     z, codebooks, *decoder = gradients(tokenizer, forward(tokenizer)[2].sum())
     # 2 beta (r_1 - e_1) + 2 beta (r_2 - e_2) = 0.5 (1, -1) + 0.5 (0.5, -0.5)
@@ -81,7 +81,7 @@ def test_quantization_loss_moves_encoder_and_codebooks_but_not_the_decoder(resid
 
 
 @pytest.mark.parametrize(("residual_gradient", "codebook_gradient"), SETTINGS)
-def test_reconstruction_loss_moves_encoder_and_decoder_and_codebooks_if_asked(residual_gradient, codebook_gradient):
+def test_reconstruction_loss_trains_encoder_decoder_and_optionally_codebooks(residual_gradient, codebook_gradient):
     tokenizer = make_case(residual_gradient, codebook_gradient)
     z, codebooks, decoder_bias, decoder_weight = gradients(tokenizer, forward(tokenizer)[3].sum())
     # The decoder's error is (5, 3) - (3, 1) = (2, 2); twice that, times its slope 2, reaches its input.
@@ -93,7 +93,7 @@ def test_reconstruction_loss_moves_encoder_and_decoder_and_codebooks_if_asked(re
 
 
 @pytest.mark.parametrize(("residual_gradient", "codebook_gradient"), SETTINGS)
-def test_downstream_loss_moves_the_encoder_and_codebooks_if_asked(residual_gradient, codebook_gradient):
+def test_downstream_loss_trains_the_encoder_and_optionally_codebooks(residual_gradient, codebook_gradient):
     tokenizer = make_case(residual_gradient, codebook_gradient)
     z, codebooks, *decoder = gradients(tokenizer, (forward(tokenizer)[0] * torch.tensor([1.0, 2.0])).sum())
     assert z == [1.0, 2.0]

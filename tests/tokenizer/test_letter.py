@@ -47,7 +47,7 @@ def test_clusters_of_codes_are_equal_and_compact():
 
 
 def test_codes_learn_collaborative_signals():
-    """Text hardly tells which of two user groups takes an item; a strong contrast puts the group into the codes."""
+    """Text says little about which of two user groups an item belongs to; a strong contrast puts it into the codes."""
     text, group = noise(80, 6), torch.arange(80) % 2
     text[:, 0] = 0.5 * group
     collaborative = torch.nn.functional.one_hot(group, 4).float()
@@ -63,7 +63,7 @@ def test_codes_learn_collaborative_signals():
     assert purity(1.0) > purity(0.0) + 0.2
 
 
-def test_codes_depend_on_the_text_alone():
+def test_codes_depend_only_on_the_text():
     x = noise(40, 12)
     tokenizer = LETTER.from_defaults(text_dim=12, fit_epochs=2, **TINY).fit(x)
     unknown = torch.cat([x[:, :8], torch.zeros(40, 4)], dim=-1)

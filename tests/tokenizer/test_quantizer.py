@@ -83,7 +83,7 @@ def test_gradient_settings_do_not_change_values(residual_gradient, codebook_grad
     assert torch.equal(first.losses, other.losses)
 
 
-def test_the_vector_is_the_sum_of_its_codes_to_the_last_bit():
+def test_the_vector_is_exactly_the_sum_of_its_codes():
     quantizer, z = make_quantizer(), 1000 * torch.randn(10, 4)
     assert torch.equal(quantizer(z).vectors, quantizer.decode(quantizer.encode(z)))
 
@@ -132,7 +132,7 @@ def test_a_bad_codebook_init_is_named():
 
 @pytest.mark.parametrize("n_items", [1, 5, 50])
 @pytest.mark.parametrize("codebook_init", CODEBOOK_INITS)
-def test_first_codebooks_depend_on_the_seed_alone_however_few_items(codebook_init, n_items):
+def test_first_codebooks_depend_only_on_the_seed_even_with_few_items(codebook_init, n_items):
     z = torch.randn(n_items, 4)
     quantizer, again, other = make_quantizer(), make_quantizer(), make_quantizer()
     state = torch.get_rng_state()
@@ -178,7 +178,7 @@ def test_normal_has_the_spread_of_the_residuals():
     assert 6 < quantizer.codebooks[0].std().item() < 8
 
 
-def test_dead_codes_move_onto_residuals_of_their_level_and_used_ones_stay():
+def test_dead_codes_move_to_residuals_of_their_level_and_used_ones_stay():
     quantizer = make_quantizer(n_levels=2, codebook_size=3, code_dim=2, level_metrics=["euclidean"] * 2)
     with torch.no_grad():
         quantizer.codebooks[0] = torch.tensor([[1.0, 1.0], [99.0, 99.0], [5.0, 5.0]])
@@ -191,7 +191,7 @@ def test_dead_codes_move_onto_residuals_of_their_level_and_used_ones_stay():
     assert quantizer.codebooks[1].tolist() == [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
 
 
-def test_several_dead_codes_move_onto_different_items():
+def test_several_dead_codes_move_to_different_items():
     quantizer = make_quantizer(n_levels=1, codebook_size=3, code_dim=2, level_metrics=["euclidean"])
     z = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     quantizer.move_dead_codes(z, torch.zeros(1, 3, dtype=torch.bool), torch.Generator().manual_seed(0))
@@ -243,7 +243,7 @@ def test_an_unused_code_stays_and_a_moved_one_starts_a_new_average():
     assert quantizer.codebooks[0].tolist() == [[0.0, 3.0], [9.0, 9.0]]
     quantizer.move_dead_codes(z, torch.tensor([[True, False]]), torch.Generator().manual_seed(0))
     quantizer.ema_update(torch.tensor([[2.0, 1.0]]), torch.tensor([[1]]))
-    assert quantizer.codebooks[0, 1].tolist() == [1.0, 2.0]  # between (0, 3), where it was moved to, and (2, 1)
+    assert quantizer.codebooks[0, 1].tolist() == [1.0, 2.0]  # between its new place (0, 3) and (2, 1)
 
 
 def test_ema_codebooks_have_no_loss_and_no_gradient():

@@ -59,7 +59,7 @@ def test_one_item_alone_can_be_scaled_and_fitted(text):
     assert all(value.isfinite().all() for value in tokenizer.state_dict().values())
 
 
-def test_half_precision_text_is_read(text):
+def test_half_precision_text_is_accepted(text):
     tokenizer = RQVAE.from_defaults(**TINY, fit_epochs=1)
     tokenizer.initialise(text.half(), seed=0)
     assert torch.equal(tokenizer.encode(text.half()), tokenizer.encode(text.half().float()))

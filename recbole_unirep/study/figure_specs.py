@@ -1,4 +1,4 @@
-"""recbole_unirep.study.figures_asked: the figures that a study file can ask for."""
+"""recbole_unirep.study.figure_specs: reads the figures of a study file."""
 
 from recbole_unirep.modules.representation import REPRESENTATIONS
 from recbole_unirep.study.defaults import METRICS, PROTOCOLS
@@ -22,8 +22,11 @@ FIGURE_KEYS = {
 
 
 def id_dimension(cell):
-    """Dimensions of a cell's ID embedding, 0 where its representation has no ID; None where it does not say, as one of
-    IDs alone, whose dimensions are code_dim.
+    """Dimensions of a cell's ID embedding.
+
+    Returns:
+        int or None: 0 if its representation has no ID; None if its keys do not set it. With IDs alone the size is
+            code_dim.
     """
     representation = REPRESENTATIONS.get(cell.keys.get("representation"))
     if representation and not representation.has_id:
@@ -31,22 +34,22 @@ def id_dimension(cell):
     return None if representation and not representation.has_semantic else cell.keys.get(ID_DIMENSION)
 
 
-def figure_asked(reader, title, asked, labels, datasets, cells):
-    """A figure's description, with what it leaves open filled in.
+def read_figure(reader, title, asked, labels, datasets, cells):
+    """Checks a figure's description and fills in defaults.
 
     Args:
-        reader (Reader): of the study file.
-        title (str): of the figure.
-        asked (object): what the file says of it.
-        labels (list of str): the study's rows.
-        datasets (list of str): the study's.
-        cells (list of Cell): the study's.
+        reader (Reader): reader of the study file.
+        title (str): title of the figure.
+        asked (object): its description in the file.
+        labels (list of str): rows of the study.
+        datasets (list of str): datasets of the study.
+        cells (list of Cell): cells of the study.
 
     Returns:
-        dict: kind, dataset, text, and what the kind needs.
+        dict: kind, dataset, text, and the keys of the kind.
 
     Raises:
-        ValueError: something of it can't be.
+        ValueError: the description has a mistake.
     """
     kind = asked.get("kind") if isinstance(asked, dict) else None
     if kind not in FIGURE_KEYS:
