@@ -262,13 +262,13 @@ def ranking_bias(model):
 
 
 def item_table(model):
-    """The module that looks up the model's items, None where it has none.
+    """Returns the module that looks up the model's items; None if the model has none.
 
     Args:
         model (recbole AbstractRecommender): ours or RecBole's.
 
     Returns:
-        nn.Module or None: answers a call on item ids and `.weight`.
+        nn.Module or None: maps item ids to vectors when called, and has `.weight`.
     """
     table = getattr(model, "item_embedding", None)
     return table if isinstance(table, nn.Module) else None

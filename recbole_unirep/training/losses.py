@@ -48,9 +48,9 @@ def is_row_loss(model_class, loss_type, trains_rows):
     needs_rows = loss_type == "SSM" or (loss_type == "BCE" and is_causal(model_class))
     if needs_rows and not trains_rows:
         raise ValueError(
-            f"{model_class.__name__} with loss_type={loss_type} needs training on user sequences: use one of "
-            f"{', '.join(CAUSAL)}, or another with sequence_states, as model or backbone with training_rows=user, or "
-            f"loss_type CE or BPR"
+            f"{model_class.__name__} with loss_type={loss_type} needs training on user sequences: use "
+            f"{', '.join(CAUSAL)} or any class with a method sequence_states as model or backbone with "
+            f"training_rows=user, or use loss_type CE or BPR"
         )
     return needs_rows
 

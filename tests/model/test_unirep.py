@@ -195,7 +195,7 @@ def test_the_codebook_report_covers_all_items(prepare):
         ({"backbone": "NARM", "output_projection": True}, "output_projection=True.*SASRec or GRU4Rec.*NARM"),
         (
             {"backbone": "Caser", "loss_type": "SSM", "training_rows": "prefix"},
-            "loss_type=SSM.*Caser|SSM.*use one of SASRec",
+            "loss_type=SSM.*Caser|SSM.*use SASRec",
         ),
         ({"loss_type": "SSM", "training_rows": "prefix"}, "SSM needs training on user sequences.*training_rows=user"),
         ({"loss_type": "SSM", "negative_distribution": "zipf"}, "negative_distribution=zipf.*uniform, popularity"),
