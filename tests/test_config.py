@@ -96,7 +96,7 @@ def test_bce_sets_one_uniform_negative():
         (["--learning_rat=1"], "unknown key 'learning_rat', did you mean 'learning_rate'"),
         (["--qqqq=1", "--sed=1"], "unknown key 'qqqq'.*; unknown key 'sed', did you mean 'seed'"),
         (["--train_neg_sample_args={'distribution':'uniform'}"], "should be None when the loss_type is CE"),
-        (["--metrics=[Hits]"], "Hits is not known: take AUC"),
+        (["--metrics=[Hits]"], "Hits is not known: choose from AUC"),
         (["--topk=ten"], "topk"),
         (["--model=TIGER", "--exact_ranking=maybe"], "exact_ranking=maybe is neither True nor False"),
     ],

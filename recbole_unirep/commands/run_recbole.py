@@ -12,6 +12,7 @@ from recbole_unirep.commands.parameters import (
 )
 from recbole_unirep.commands.types import Place, Switch, Text
 from recbole_unirep.settings.arguments import join_arguments
+from recbole_unirep.settings.extensions import extension_names
 from recbole_unirep.settings.shipped import shipped_names
 from recbole_unirep.version import __version__
 
@@ -25,8 +26,8 @@ def _show_version(context, option, is_asked):
 @command("run_recbole", takes_keys=True, example="run_recbole --model=UniRep --dataset=ml-100k --learning_rate=1e-3")
 @key_option(
     "--model",
-    Text("NAME", lambda: shipped_names("model")),
-    "UniRep, or another model of ours or RecBole's.",
+    Text("NAME", lambda: [*shipped_names("model"), *extension_names("model")]),
+    "UniRep, or a model of ours, of RecBole or of another package.",
     shown="none",
 )
 @dataset_key

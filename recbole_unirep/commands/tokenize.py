@@ -5,6 +5,7 @@ from pathlib import Path
 from recbole_unirep.commands.command import command
 from recbole_unirep.commands.parameters import data_path_key, dataset_key, key_option, option, text_encoder_key
 from recbole_unirep.commands.types import OneOf, Place, Text
+from recbole_unirep.settings.extensions import extension_names
 from recbole_unirep.settings.shipped import shipped_names
 
 
@@ -17,7 +18,12 @@ from recbole_unirep.settings.shipped import shipped_names
 @data_path_key
 @text_encoder_key
 @option("--vectors", Text('"A.npy B.npy"'), "Vector files instead of a dataset, concatenated.", shown="none")
-@option("--tokenizer", Text("NAME", lambda: shipped_names("tokenizer")), "Tokenizer.", default="RQKMeans")
+@option(
+    "--tokenizer",
+    Text("NAME", lambda: [*shipped_names("tokenizer"), *extension_names("tokenizer")]),
+    "Tokenizer.",
+    default="RQKMeans",
+)
 @option(
     "--collisions",
     OneOf("leave", "append", "nearest_free", "sinkhorn", "balanced"),

@@ -92,3 +92,17 @@ def test_its_tokenizer_makes_a_bundle(python, tiny, tmp_path, monkeypatch):
     assert python(read).strip() == "[4, 4, 4]"
     with pytest.raises(ValueError, match="ids was made by tokenizer 'PrincipalBins', which is not known"):
         load_bundle(tmp_path / "ids")  # the package is not installed here
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "offered"),
+    [
+        ("run_recbole", "run_recbole --model Run", "RunningMean"),
+        ("unirep", "unirep tokenize --tokenizer Pri", "PrincipalBins"),
+    ],
+)
+def test_a_shell_completes_its_names(python, monkeypatch, name, line, offered):
+    asked = {f"_{name.upper()}_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    for key, value in asked.items():
+        monkeypatch.setenv(key, value)
+    assert python(command(name)).split() == [f"plain,{offered}"]

@@ -83,7 +83,7 @@ def test_without_quantizer_the_state_holds_none(name):
     assert not [key for key in state if "quantizer" in key]
 
 
-@pytest.mark.parametrize("name", VECTORS)
+@pytest.mark.parametrize("name", STATES)
 def test_names_and_shapes_of_the_state_do_not_change(name):
     state = case_of(name).make().fit(texts()).state_dict()
     assert {key: tuple(value.shape) for key, value in state.items()} == STATES[name]
