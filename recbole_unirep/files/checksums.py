@@ -15,10 +15,10 @@ def file_sha256(path):
 
 
 def stream_sha256(file, n_bytes=math.inf):
-    """SHA-256 of an open binary file from where it stands.
+    """SHA-256 of an open binary file, from its current position.
 
     Args:
-        file (binary file): stands behind the bytes afterwards.
+        file (binary file): then positioned after those bytes.
         n_bytes (int): how many to read; all that are left by default.
 
     Returns:

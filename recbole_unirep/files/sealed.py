@@ -26,7 +26,7 @@ def seal(path):
         file.seek(-END_BYTES, os.SEEK_END)
         end = file.read()
         if not end.startswith(END_OF_ZIP) or end[-2:] != b"\0\0":
-            raise ValueError(f"{path} is no zip file without a comment")
+            raise ValueError(f"{path} is not a zip file without a comment")
         file.seek(-2, os.SEEK_END)
         file.write(SEAL_BYTES.to_bytes(2, "little"))
         file.write(SEAL + _digest(file, file.tell()))
@@ -38,7 +38,7 @@ def is_damaged(path):
     A zip file without a seal, from an earlier version, has nothing to compare and counts as whole.
 
     Args:
-        path (pathlib.Path): any file; one that is no zip file counts as whole and is left to its reader.
+        path (pathlib.Path): any file; one that is not a zip file counts as whole, its reader reports errors.
     """
     with open(path, "rb") as file:
         is_zip, size = file.read(2) == END_OF_ZIP[:2], file.seek(0, os.SEEK_END)
@@ -51,6 +51,6 @@ def is_damaged(path):
 
 
 def _digest(file, n_bytes):
-    """SHA-256 of a file's first bytes as hexadecimal digits (bytes); the file then stands behind them."""
+    """SHA-256 of a file's first bytes as hexadecimal digits (bytes); the file is then positioned after them."""
     file.seek(0)
     return stream_sha256(file, n_bytes).encode()

@@ -128,7 +128,7 @@ def test_vectors(shell, tiny):
     (tiny / "tiny.mine.json").write_text('{"items": ["i1"]}', encoding="utf-8")
     for command in (("embed", "--text_encoder=mine"), ("tokenize", f"--vectors={tiny / 'tiny.mine.npy'}")):
         code, line = shell(*command, **({} if command[0] == "tokenize" else shell.data))
-        assert code == 2 and "tiny.mine.npy is no readable .npy array" in line, line
+        assert code == 2 and "tiny.mine.npy is not a readable .npy array" in line, line
     assert bomb_did_not_run()
 
 

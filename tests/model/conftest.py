@@ -1,6 +1,8 @@
 """Untrained models on the tiny dataset."""
 
 import pytest
+import torch
+from recbole.data.interaction import Interaction
 from recbole.utils import init_seed
 
 from recbole_unirep.config import Config
@@ -54,3 +56,36 @@ def generative(tiny):
 
     prepare_with.settings = {"data_path": str(tiny.parent), **SMALL_GENERATIVE}
     return prepare_with
+
+
+@pytest.fixture
+def check_exact_ranking():
+    """Checks that exact ranking and `predict` give the expected scores, shape: [B, n_items - 1]."""
+
+    @torch.no_grad()
+    def check(model, interaction, expected):
+        model.exact_ranking = True
+        found = model.full_sort_predict(interaction)
+        assert found.shape == (len(interaction), model.n_items) and (found[:, 0] == -torch.inf).all()
+        close(found[:, 1:], expected)
+        for item in (1, 50, model.n_items - 1):
+            interaction.update(Interaction({model.ITEM_ID: torch.full((len(interaction),), item)}))
+            close(model.predict(interaction), expected[:, item - 1])
+
+    return check
+
+
+@pytest.fixture
+def check_enough_beams():
+    """Checks that so many beams give every item its expected score, shape: [B, n_items - 1]."""
+
+    @torch.no_grad()
+    def check(model, interaction, expected, n_beams):
+        model.num_beams = n_beams
+        close(model.full_sort_predict(interaction)[:, 1:], expected)
+
+    return check
+
+
+def close(found, expected):
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

@@ -119,23 +119,12 @@ def asked(case):
     return interaction, torch.log(sum(scores.exp() for scores in each) / len(each)).float()
 
 
-@torch.no_grad()
-def test_scores_are_the_mean_of_the_probabilities_under_all_orders(case, asked):
-    _, model = case
-    interaction, expected = asked
-    model.exact_ranking = True
-    close(model.full_sort_predict(interaction)[:, 1:], expected)
-    for item in (1, 50, model.n_items - 1):
-        interaction.update(Interaction({model.ITEM_ID: torch.full((6,), item)}))
-        close(model.predict(interaction), expected[:, item - 1])
+def test_scores_are_the_mean_of_the_probabilities_under_all_orders(case, asked, check_exact_ranking):
+    check_exact_ranking(case[-1], *asked)
 
 
-@torch.no_grad()
-def test_enough_beams_rank_as_the_whole_catalogue(case, asked):
-    _, model = case
-    interaction, expected = asked
-    model.num_beams = model.n_items
-    close(model.full_sort_predict(interaction)[:, 1:], expected)
+def test_enough_beams_rank_as_the_whole_catalogue(case, asked, check_enough_beams):
+    check_enough_beams(case[-1], *asked, n_beams=case[-1].n_items)
 
 
 @torch.no_grad()

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from recbole.data.interaction import Interaction
 
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
 from recbole_unirep.scoring.protocols import evaluate_protocols
@@ -58,25 +57,12 @@ def asked(case):
     return interaction, torch.log((semantic.double().exp() + behaviour.double().exp()) / 2).float()
 
 
-@torch.no_grad()
-def test_scores_are_the_mean_of_both_streams_probabilities(case, asked):
-    _, model = case
-    interaction, expected = asked
-    model.exact_ranking = True
-    found = model.full_sort_predict(interaction)
-    assert (found[:, 0] == -torch.inf).all()
-    close(found[:, 1:], expected)
-    for item in (1, 50, model.n_items - 1):
-        interaction.update(Interaction({model.ITEM_ID: torch.full((6,), item)}))
-        close(model.predict(interaction), expected[:, item - 1])
+def test_scores_are_the_mean_of_both_streams_probabilities(case, asked, check_exact_ranking):
+    check_exact_ranking(case[-1], *asked)
 
 
-@torch.no_grad()
-def test_enough_beams_rank_as_the_whole_catalogue(case, asked):
-    _, model = case
-    interaction, expected = asked
-    model.num_beams = model.n_items
-    close(model.full_sort_predict(interaction)[:, 1:], expected)
+def test_enough_beams_rank_as_the_whole_catalogue(case, asked, check_enough_beams):
+    check_enough_beams(case[-1], *asked, n_beams=case[-1].n_items)
 
 
 @torch.no_grad()

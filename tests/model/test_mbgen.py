@@ -79,25 +79,12 @@ def asked(case):
     return interaction, scores.logsumexp(dim=1) if model.target is None else scores[:, buy]
 
 
-@torch.no_grad()
-def test_exact_ranking_and_predict_give_the_likelihoods_of_whole_sequences(case, asked):
-    _, model = case
-    interaction, expected = asked
-    model.exact_ranking = True
-    found = model.full_sort_predict(interaction)
-    assert found.shape == (6, model.n_items) and (found[:, 0] == -torch.inf).all()
-    close(found[:, 1:], expected)
-    for item in (1, 50, model.n_items - 1):
-        interaction.update(Interaction({model.ITEM_ID: torch.full((6,), item)}))
-        close(model.predict(interaction), expected[:, item - 1])
+def test_exact_ranking_and_predict_give_the_likelihoods_of_whole_sequences(case, asked, check_exact_ranking):
+    check_exact_ranking(case[-1], *asked)
 
 
-@torch.no_grad()
-def test_enough_beams_rank_as_the_whole_catalogue(case, asked):
-    _, model = case
-    interaction, expected = asked
-    model.num_beams = 3 * model.n_items
-    close(model.full_sort_predict(interaction)[:, 1:], expected)
+def test_enough_beams_rank_as_the_whole_catalogue(case, asked, check_enough_beams):
+    check_enough_beams(case[-1], *asked, n_beams=3 * case[-1].n_items)
 
 
 @torch.no_grad()

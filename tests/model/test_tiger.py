@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from recbole.data.interaction import Interaction
 from recbole.utils import init_seed
 
 from recbole_unirep.config import Config
@@ -88,26 +87,12 @@ def close(found, expected):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
-@torch.no_grad()
-def test_exact_ranking_and_predict_give_the_likelihoods_of_whole_sequences(case, asked):
-    _, _, model = case
-    interaction, expected = asked
-    model.exact_ranking = True
-    found = model.full_sort_predict(interaction)
-    assert (found[:, 0] == -torch.inf).all()
-    close(found[:, 1:], expected)
-    for item in (1, 50, model.n_items - 1):
-        interaction.update(Interaction({model.ITEM_ID: torch.full((6,), item)}))
-        close(model.predict(interaction), expected[:, item - 1])
+def test_exact_ranking_and_predict_give_the_likelihoods_of_whole_sequences(case, asked, check_exact_ranking):
+    check_exact_ranking(case[-1], *asked)
 
 
-@torch.no_grad()
-def test_enough_beams_rank_as_the_whole_catalogue(case, asked):
-    _, _, model = case
-    interaction, expected = asked
-    model.num_beams = model.n_items
-    found = model.full_sort_predict(interaction)
-    close(found[:, 1:], expected)
+def test_enough_beams_rank_as_the_whole_catalogue(case, asked, check_enough_beams):
+    check_enough_beams(case[-1], *asked, n_beams=case[-1].n_items)
 
 
 @torch.no_grad()

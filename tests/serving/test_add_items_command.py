@@ -33,21 +33,21 @@ FILES = {
 }
 BAD = {
     "": "add-items needs NEW_ITEMS, a file of new items, .csv, .tsv or .jsonl, one row each: write unirep add-items",
-    "gone.csv": "gone.csv is missing: name a file of new items, a row each",
+    "gone.csv": "gone.csv is missing: name a file with one row per new item",
     "new.xlsx": "new.xlsx ends in '.xlsx', known are .csv, .tsv, .jsonl: choose one of them",
     "known.csv": "1 of 2 new items are already in the run (i5): remove these rows",
     "twice.csv": "1 of 1 new items have several rows (n1): give one row per item",
     "nameless.csv": "1 of 2 rows have no item_id, row 2 first: give tokens",
     "tokenless.csv": "the new items have no column item_id, found asin, title, categories, price: rename",
-    "columnless.csv": "the new items have no column categories, price, an item's text is made of title, categories,",
+    "columnless.csv": "the new items have no column categories, price, an item's text is built from title, categories,",
     "textless.csv": "1 of 2 new items have no text in title, categories, price (n2): fill a cell, or leave these items",
-    "ragged.csv": "ragged.csv, line 5: 2 cells, the first line names 4: repair it",
-    "double.csv": "its first line names a column twice (item_id, title, categories, title): rename one",
-    "empty.csv": "empty.csv has no items: give a row of columns for each",
+    "ragged.csv": "ragged.csv, line 5: 2 cells, the header has 4: repair it",
+    "double.csv": "its first line repeats a column name (item_id, title, categories, title): rename one",
+    "empty.csv": "empty.csv has no items: give one row per item",
     "void.csv": "void.csv has no items",
-    "latin.csv": "latin.csv is no text in UTF-8",
-    "broken.jsonl": "broken.jsonl, line 2: no JSON (",
-    "list.jsonl": "list.jsonl, line 1 is no row of columns but a list: give names and values",
+    "latin.csv": "latin.csv is not UTF-8 text",
+    "broken.jsonl": "broken.jsonl, line 2: not JSON (",
+    "list.jsonl": "list.jsonl, line 1 is a list, not a mapping: give column names and values",
     "object.jsonl": "object.jsonl, line 1, title holds an object: give a text, a number or a list of texts",
     "new.csv --id_fallback=best": "id_fallback=best is unknown: known are mean, nearest, zero",
     "new.csv --id_falback=zero": "add-items has no option --id_falback: did you mean --id_fallback?",
@@ -151,7 +151,7 @@ def test_a_run_on_vectors_of_the_user_needs_vectors_of_the_new_items(shell, run,
     folder = run("UniRep", text_encoder="mine")
     code, _, error = shell("add-items", folder, "new.csv")
     assert code == 2 and error.count("\n") == 1
-    assert "tiny.mine.npy, which no encoder here has made: give the new items' vectors of the same kind" in error
+    assert "tiny.mine.npy: give vectors of the new items from the same source" in error
     (files / "bare.csv").write_text("item_id\nn2\nn1\n", encoding="utf-8")
     code, out, _ = shell("add-items", folder, "bare.csv", "--vectors=fit.npy", "--id_fallback=nearest")
     assert code == 0 and "text vectors mine (16 dimensions), 3 codes, ID fallback nearest" in out
