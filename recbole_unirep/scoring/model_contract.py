@@ -271,7 +271,7 @@ def item_table(model):
         nn.Module or None: maps item ids to vectors when called, and has `.weight`.
     """
     table = getattr(model, "item_embedding", None)
-    return table if isinstance(table, nn.Module) else None
+    return table if hasattr(table, "num_embeddings") else None  # nn.Embedding, or a stand-in for it
 
 
 def id_table(model):

@@ -173,7 +173,7 @@ def test_changed_data_are_reported_before_a_changed_tokenizer(settings, tiny):
     with open(tiny / "tiny.inter", "a", encoding="utf-8") as file:
         file.write("u1\tnew\t1400000000\n")
     for read in (lambda: load_data_and_model("run"), lambda: run_recbole(arguments=["--resume=run"])):
-        with pytest.raises(ValueError, match="run was trained on data of fingerprint"):
+        with pytest.raises(ValueError, match="run was trained on data with fingerprint"):
             read()
 
 

@@ -146,7 +146,7 @@ def test_an_incomplete_body_times_out(served, monkeypatch):
     begun = time.monotonic()
     with socket.create_connection(("127.0.0.1", call.port), timeout=30) as connection:
         connection.sendall(b"POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-        answer = connection.recv(4096)
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))  # head and body may arrive apart; then it closes
     assert answer.startswith(b"HTTP/1.1 408 ") and b"the request was incomplete" in answer
     assert time.monotonic() - begun < 10
 
