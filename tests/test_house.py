@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import functools
 import importlib
 import re
 import subprocess
@@ -15,7 +16,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("recbole_unirep", "dataset_prep")
-FURTHER = ("properties", "tests", "benchmarks", "results", ".ci")
+FURTHER = ("docs", "properties", "tests", "benchmarks", "results", ".ci")
 OURS = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 YAMLS = sorted((ROOT / "properties").rglob("*.yaml"))
@@ -74,9 +75,26 @@ def name_of(path):
 
 
 def every(paths):
-    return pytest.mark.parametrize("path", paths, ids=name_of)
+    """A test of one file becomes a test of all of them: a thousand small tests take longer to start than to run."""
+
+    def decorate(test):
+        @functools.wraps(test)
+        def test_of_all():
+            failures = []
+            for path in paths:
+                try:
+                    test(path)
+                except AssertionError as error:
+                    failures.append(f"{name_of(path)}: {error}")
+            assert paths and not failures, "\n".join(failures)
+
+        del test_of_all.__wrapped__  # pytest would take its argument for a fixture
+        return test_of_all
+
+    return decorate
 
 
+@functools.cache
 def tree_of(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 

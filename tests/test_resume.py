@@ -10,6 +10,8 @@ import yaml
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
 from recbole_unirep.training.trainer import EngineTrainer
 
+pytestmark = pytest.mark.slow  # runs are trained twice
+
 SMALL = {"show_progress": False, "epochs": 2, "pretrain_epochs": 2, "MAX_ITEM_LIST_LENGTH": 5, "hidden_size": 8}
 
 

@@ -14,6 +14,8 @@ from recbole_unirep.data.split import load_data
 from recbole_unirep.model.build import build_model
 from recbole_unirep.scoring.protocols import evaluate_protocols
 
+pytestmark = pytest.mark.slow  # stock RecBole trains our models
+
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None or importlib.util.find_spec("pkg_resources") is None,
     reason="RecBole's quick_start imports ray 2.6.3, which has no wheel for Python 3.12+ and needs setuptools < 81",

@@ -21,6 +21,8 @@ from recbole_unirep.model.build import build_model
 from recbole_unirep.scoring.evaluation import Ranking
 from recbole_unirep.scoring.metrics import metrics_of
 
+pytestmark = pytest.mark.slow  # stock RecBole ranks ml-100k
+
 METRICS = ["Hit", "NDCG", "MRR", "MAP", "Recall", "Precision", "GAUC"]
 # RecBole masks seen items for general and context-aware models only: their `full` is our full_unseen.
 PROTOCOL = dict.fromkeys(("SASRec", "GRU4Rec", "Caser", "BERT4Rec", "HGN"), "full") | {"FM": "full_unseen"}

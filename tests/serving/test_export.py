@@ -19,6 +19,8 @@ from recbole_unirep.semantic_ids.ids import SemanticIds
 from recbole_unirep.serving.export import export_run
 from recbole_unirep.serving.recommender import Recommender
 
+pytestmark = pytest.mark.slow  # runs are trained and exported
+
 ADDED = {"repeat_bias": True, "transition_bias": 2, "history_similarity": 1.5, "popularity_bias": 0.2}
 BEST = {"similarity": "cosine", "local_convolution": 3, "fusion": "mlp", "fusion_hidden_units": 8, **ADDED}
 FROZEN = {"tokenizer": "RQKMeans", "code_embedding_size": 8}

@@ -11,6 +11,8 @@ from recbole_unirep.analysis.codebook import level_counts
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
 from recbole_unirep.study.run_arrays import read_learning_curve, read_run
 
+pytestmark = pytest.mark.slow  # runs are trained and drawn
+
 AGAIN = Path("again")
 OF_CODES = {"codebook_usage", "codes_by_category", "codebook_maps", "item_maps_by_code"}
 SMALL = {

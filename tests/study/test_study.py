@@ -17,6 +17,8 @@ from recbole_unirep.study.cells import parse_seeds
 from recbole_unirep.study.figure_specs import id_dimension
 from recbole_unirep.study.study_file import read_study
 
+pytestmark = pytest.mark.slow  # a study trains its cells in processes
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 SMALL = {"hidden_size": 16, "inner_size": 8, "n_layers": 1, "MAX_ITEM_LIST_LENGTH": 5, "epochs": 1}
 OF_UNIREP = {"text_encoder": "lexical", "lexical_dim": 16, "codebook_size": 8, "code_dim": 8, "encoder_sizes": [12]}

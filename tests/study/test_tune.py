@@ -18,6 +18,8 @@ from recbole_unirep.files.lock import locked
 from recbole_unirep.quick_start import run_recbole
 from recbole_unirep.study import search_space, tuning
 
+pytestmark = pytest.mark.slow  # trials train in processes
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 SMALL = ["--hidden_size=16", "--inner_size=8", "--MAX_ITEM_LIST_LENGTH=5", "--users_per_batch=16", "--n_layers=1"]
 SMALL += ["--text_encoder=lexical", "--lexical_dim=16", "--codebook_size=8", "--code_dim=8", "--encoder_sizes=[12]"]
