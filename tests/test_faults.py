@@ -111,6 +111,7 @@ def start_at_once(folder, number, keys, queue):
     queue.put((number, cli.run_recbole()))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="no forkserver here")
 def test_only_one_of_two_runs_started_together_gets_the_folder(tiny, tmp_path):
     context = multiprocessing.get_context("forkserver")

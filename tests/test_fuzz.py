@@ -91,6 +91,7 @@ histories = st.lists(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @few
 @given(histories=histories, names=st.lists(tokens, min_size=4, max_size=4, unique=True), seed=st.integers(0, 99))
 @example(histories=[[("1", 3), ("01", 2), ("1.0", 2**61), ("#", -5)]], names=["'", "\\\\", "0", "-1"], seed=0)
@@ -218,6 +219,7 @@ lines = st.one_of(
 )
 
 
+@pytest.mark.slow
 @fewer
 @given(raw=st.lists(lines, max_size=10), meta=st.lists(lines, max_size=6))
 @example(raw=[b'{"user_id": "u1", "item_id": "i1", "timestamp": ' + b"9" * 5000 + b"}"], meta=[b"[" * 5000])

@@ -123,8 +123,7 @@ def trained(keys):
     return result, all(part == everywhere[0] for part in everywhere), len(seen)
 
 
-@pytest.mark.parametrize("codebook_update", ["gradient", "ema"])
-@pytest.mark.parametrize("loss_type", ["CE", "BCE"])
+@pytest.mark.parametrize(("loss_type", "codebook_update"), [("CE", "gradient"), ("BCE", "ema")])
 def test_codes_codebooks_and_counts_are_the_same_in_every_process(tiny, tmp_path, loss_type, codebook_update):
     keys = {**SMALL, "data_path": str(tiny.parent), "loss_type": loss_type, "dead_code_steps": 2}
     keys["codebook_update"] = codebook_update

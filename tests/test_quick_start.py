@@ -108,6 +108,7 @@ def test_two_runs_started_in_the_same_second_get_separate_folders(tiny, tmp_path
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "keys",
     [
@@ -181,12 +182,13 @@ def test_changed_data_are_an_error(tiny, tmp_path):
     run(tiny, "SASRec", run_dir=str(tmp_path / "done"), epochs=1)
     lines = (tiny / "tiny.inter").read_text().splitlines(keepends=True)
     (tiny / "tiny.inter").write_text("".join(lines[:-1]))
-    with pytest.raises(ValueError, match="was trained on data of fingerprint"):
+    with pytest.raises(ValueError, match="was trained on data with fingerprint"):
         load_data_and_model(tmp_path / "done")
-    with pytest.raises(ValueError, match="was trained on data of fingerprint"):
+    with pytest.raises(ValueError, match="was trained on data with fingerprint"):
         run_recbole(arguments=[f"--resume={tmp_path / 'done'}"])
 
 
+@pytest.mark.slow
 def test_every_kind_of_model_is_ranked_on_the_same_targets_and_candidates(tiny):
     results = [run(tiny, model, epochs=1, protocol="uni99") for model in ("UniRep", "SASRec", "GRU4Rec", "BPR", "Pop")]
     assert len({result["dataset_fingerprint"] for result in results}) == 1
@@ -240,6 +242,7 @@ def test_bad_input_is_one_line_and_writes_nothing(tiny, tmp_path, arguments, mes
     assert sorted(path for path in tmp_path.rglob("*") if "data" not in path.parts) == before
 
 
+@pytest.mark.slow
 def test_the_command_exits_with_2_and_one_line(tiny, tmp_path):
     answer = command("--model=UniRep", "--dataset=tiny", f"--data_path={tiny.parent}", "--epochss=1", folder=tmp_path)
     assert answer.returncode == 2
@@ -258,6 +261,7 @@ def test_a_missing_item_file_is_an_error(tiny):
 NAMED = ["SASRec", "GRU4Rec", "Caser", "BERT4Rec", "HGN", "FDSA", "SASRecF", "FM", "S3Rec"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [f"--model={model}" for model in NAMED]

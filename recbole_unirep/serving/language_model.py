@@ -141,7 +141,8 @@ class _Decoder:
         tokenizer = language_model.tokenizer
         tokenizer.padding_side = "left"
         self.prompts = tokenizer(prompts, return_tensors="pt", padding=True).to(self.model.device)
-        n_most, n_tokens = self.model.config.to_dict().get("max_position_embeddings"), self.prompts.input_ids.shape[1]
+        settings, n_tokens = self.model.config, self.prompts.input_ids.shape[1]
+        n_most = getattr(settings, "max_position_embeddings", None)  # GPT-2 has it under another name
         if n_most is not None and n_tokens + len(language_model.level_tokens) > n_most:
             raise ValueError(
                 f"a prompt has {n_tokens} tokens and an ID up to {len(language_model.level_tokens)}, the model reads "

@@ -64,6 +64,7 @@ def test_vectors_of_any_source_need_no_dataset(shell, vectors, tmp_path):
     assert (settings["n_levels"], settings["codebook_size"], settings["text_dim"]) == (3, 8, 6)
 
 
+@pytest.mark.slow
 def test_new_items_get_codes_in_another_process(shell, vectors, tmp_path):
     out, new = tmp_path / "ids", tmp_path / "new"
     shell("tokenize", f"--vectors={vectors}", "--codebook_size=8", f"--out={out}")

@@ -152,6 +152,7 @@ def minilm(texts):
     return Encoding(str(model), 2, "cpu", "float32", lexical_dim=4, show_progress=False, shard_size=4)
 
 
+@pytest.mark.slow
 @needs_minilm
 def test_two_processes_give_the_vectors_of_one(texts, minilm):
     files = VectorFiles.named(texts.folder, "toy", "model")
@@ -163,6 +164,7 @@ def test_two_processes_give_the_vectors_of_one(texts, minilm):
     assert not list(texts.folder.glob(".toy.*"))
 
 
+@pytest.mark.slow
 @needs_minilm
 def test_torchrun_encodes_in_shares(tiny, tmp_path, monkeypatch):
     """Two local workers share one folder, as workers on several machines do."""

@@ -60,6 +60,7 @@ def ranked(run):
     return evaluate_protocols(model, data.test, ["full", "uni99"], config, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_reloads_with_its_training_codes(settings, elsewhere, name):
     model, keys = RUNS[name]
@@ -84,6 +85,7 @@ def test_reloading_a_run_fits_nothing(settings, monkeypatch):
     load_data_and_model("run")
 
 
+@pytest.mark.slow
 def test_a_stopped_run_resumes_with_its_codes(settings, elsewhere):
     keys = settings("TIGER", **RUNS["TIGER over RQVAE"][1])
     whole = run_recbole("TIGER", "tiny", config_dict={**keys, "run_dir": "whole"})
@@ -94,6 +96,7 @@ def test_a_stopped_run_resumes_with_its_codes(settings, elsewhere):
     assert run_recbole(arguments=["--resume=run"])["test_result"] == whole["test_result"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_older_than_its_bundle_keeps_its_codes(settings, elsewhere, name):
     model, keys = RUNS[name]

@@ -70,6 +70,7 @@ def test_training_starts_from_the_weights_of_the_run(train, prepare, kind):
     assert policy.item() == pytest.approx(0, abs=1e-5)  # with IDs of one length, the advantages of a group add up to 0
 
 
+@pytest.mark.slow
 def test_the_loss_is_the_formula_of_each_group(train, prepare, kind):
     settings = train(**kind)
     data, model = prepare({**settings, "divergence_weight": 0.5})

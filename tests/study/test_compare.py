@@ -33,6 +33,7 @@ def lines_of(text, label):
     return [line for line in text.splitlines() if re.search(rf"\b{re.escape(label)}\b", line)]
 
 
+@pytest.mark.slow
 def test_runs_are_trained_once_and_compared(tiny, capsys):
     asked = ["--dataset=tiny", f"--data_path={tiny.parent}", "--models=UniRep,SASRec", "--seeds=5,6", "--epochs=1"]
     asked += ["--UniRep.learning_rate=0.01", "--protocol=uni99,full", "--metrics=hit@10,mrr", "--out=out", *SMALL]
@@ -172,6 +173,7 @@ def test_bad_requests_are_one_line_errors(made_run, tiny, capsys):
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_a_failed_run_leaves_the_others_in_the_table(tiny, capsys):
     asked = ["--dataset=tiny", f"--data_path={tiny.parent}", "--models=Pop,SASRec", "--seeds=1", "--epochs=1"]
     asked += ["--SASRec.hidden_size=15", "--SASRec.n_heads=2", "--out=out"]
@@ -180,6 +182,7 @@ def test_a_failed_run_leaves_the_others_in_the_table(tiny, capsys):
     assert [line["label"] for line in read_csv("out/comparison.csv")] == ["Pop"] * 3
 
 
+@pytest.mark.slow
 def test_a_killed_cell_is_reported_and_continued(tiny):
     keys = {"model": "SASRec", "dataset": "tiny", "seed": 3, "data_path": str(tiny.parent), "epochs": 3}
     keys |= {"hidden_size": 16, "inner_size": 8, "n_layers": 1, "MAX_ITEM_LIST_LENGTH": 5, "protocol": ["full"]}

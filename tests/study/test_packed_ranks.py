@@ -16,6 +16,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 SMALL = {"hidden_size": 16, "inner_size": 8, "n_layers": 1, "MAX_ITEM_LIST_LENGTH": 5, "epochs": 1}
 
 
+@pytest.mark.slow
 def test_a_study_packs_its_ranks_and_reports_the_same(tiny):
     file = "study.yaml"
     asked = {

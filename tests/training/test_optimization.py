@@ -184,6 +184,7 @@ def test_a_step_that_reads_every_item_has_sparse_gradients_too(make_trainer):
     assert trainer.model.item_embedding.id_embedding.weight.grad.is_sparse
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["SASRec", "UniRep"])
 def test_compiled_networks_give_the_same_loss_and_names(make_trainer, tmp_path, model):
     keys = {"users_per_batch": 100, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "epochs": 1}
