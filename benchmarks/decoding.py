@@ -2,9 +2,9 @@
 
     python benchmarks/decoding.py --data_path=../shared/datasets [--repeats=3] [--n_users=64] [--num_beams=20,50]
 
-Each measurement runs in its own process; the sides take turns, and their medians are compared. The script checks that
-all sides find the same IDs with the same likelihoods. Each form of the model is measured with 16 users at once, with
-all histories and with full ones only, and with one user at a time for the first number of beams.
+Each measurement runs in a separate process; the sides take turns, and their medians are compared. The script checks
+that all sides find the same IDs with the same likelihoods. Each form of the model is measured with batches of 16 users,
+with all histories and with full histories only, and with one user at a time for the first number of beams.
 """
 
 import json
@@ -62,7 +62,7 @@ def measure(form, histories, users_at_once, n_beams, with_all_items, options):
 
 
 def take(side, keys, out):
-    """Runs one measurement in its own process and returns its numbers."""
+    """Runs one measurement in a separate process and returns its numbers."""
     options = [f"--{key}={value}" for key, value in keys.items()]
     command = [sys.executable, HERE / "decoding_side.py", side, f"--out={out}", *options]
     answer = subprocess.run(command, capture_output=True, text=True)
@@ -72,7 +72,7 @@ def take(side, keys, out):
 
 
 def compare(folder, sides):
-    """Returns each side's share of users with the same set of beams as ours, and its largest likelihood difference.
+    """Returns each side's fraction of users with the same set of beams as ours, and its largest likelihood difference.
 
     Raises:
         RuntimeError: the sides do not do the same work: they agree for less than 99 % of the users.

@@ -52,7 +52,7 @@ class State:
 
     def append(self, kind, **fields):
         self.records.append({"kind": kind, **fields})
-        self.file.write(b"\n" + json.dumps(self.records[-1]).encode())  # a line of its own, after a cut one too
+        self.file.write(b"\n" + json.dumps(self.records[-1]).encode())  # on a new line, even after an incomplete one
         self.file.flush()
 
     def of(self, kind):
@@ -65,7 +65,7 @@ class State:
         return self.of(kind)[0]
 
     def sources(self):
-        """Source files of the rooms, which must be those that the state was begun with."""
+        """Source files of the rooms, which must not have changed since the state was started."""
         rooms = self.settings("rooms")
         files = sources(rooms["rooms"])
         if digest(*files) != rooms["digest"]:
@@ -103,7 +103,7 @@ class State:
 
 
 def _record(line):
-    """Record of a line, None of an empty line and of one whose writing was cut: that work is done again."""
+    """Record of a line; None for an empty or incomplete line, whose work is done again."""
     try:
         return json.loads(line)
     except ValueError:

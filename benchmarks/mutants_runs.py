@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @contextmanager
 def copies(n, state_path):
-    """Queue of n copies of the checkout in a temporary folder, the datasets that lie beside it linked."""
+    """Queue of n copies of the checkout in a temporary folder, with links to the datasets next to the checkout."""
     listed = subprocess.check_output(["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, text=True)
     names = [name for name in listed.split("\0") if (ROOT / name).is_file()]
     # One folder per state, so that the next run removes what a killed one left.

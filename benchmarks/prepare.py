@@ -4,9 +4,9 @@
 
 For each number of reviews (default 50000000) the script makes gzipped files in the form of Amazon's of 2023, and
 removes them afterwards: 50 million take 3 GB, and 8 GB more while they are prepared. Activity is as skewed as in a
-shop, and one line in a million is truncated. Seconds and peak memory are those of each command's process, from the
-operating system. A process starts with its parent's peak memory, so this one stays small: it writes the files in
-another process.
+shop, and one line in a million is truncated. The operating system reports seconds and peak memory of each command's
+process. A process starts with its parent's peak memory, so this one stays small: it writes the files in another
+process.
 """
 
 import gzip

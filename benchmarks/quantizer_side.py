@@ -123,7 +123,7 @@ def quantize(side, vectors):
 
 
 def train_ours(vectors, peers):
-    """Returns a function that trains as `RQVAE.fit`, with Adam; as on the other sides, k-means is not timed."""
+    """Returns a function that trains as in `RQVAE.fit`, with Adam; as on the other sides, k-means is not timed."""
     sizes = {"n_levels": LEVELS, "codebook_size": CODES, "code_dim": CODE_DIM, "encoder_sizes": HIDDEN}
     tokenizer = RQVAE.from_defaults(text_dim=vectors.shape[1], level_metrics=["euclidean"], **sizes)
     tokenizer.initialise(vectors, seed=0)

@@ -5,7 +5,7 @@
 The other sides are faiss (installed with this package) and vector-quantize-pytorch 1.32.0 (`pip install
 vector-quantize-pytorch`). --peers names a folder with checkouts of EdoardoBotta/RQ-VAE-Recommender and
 snap-research/GRID, whose training steps are then compared too (GRID needs `pip install lightning omegaconf hydra-core
-rootutils`). Each measurement runs in its own process; the sides take turns, and their medians are compared. Smaller
+rootutils`). Each measurement runs in a separate process; the sides take turns, and their medians are compared. Smaller
 parts of the million vectors are encoded as well, to show whether memory grows with the number of vectors.
 """
 
@@ -78,7 +78,7 @@ def write_million(beauty, file):
 
 
 def take(side, vectors, peers="", rows=0):
-    """Runs one measurement in its own process, over the first `rows` vectors (0 for all), and returns its numbers."""
+    """Runs one measurement in a separate process, over the first `rows` vectors (0: all), and returns its numbers."""
     command = [sys.executable, HERE / "quantizer_side.py", side]
     command += [f"--vectors={vectors}", f"--peers={peers}", f"--rows={rows}"]
     answer = subprocess.run(command, capture_output=True, text=True)

@@ -3,7 +3,7 @@
     python benchmarks/recommend.py [--n_items=1000000] [--n_users=1000000] [--slice=1024] [--long_slice=4608]
         [--hnsw_slice=32768]
 
-Each measurement runs in its own process, with all items and all users' histories; a slice of the users gets
+Each measurement runs in a separate process, with all items and all users' histories; a slice of the users gets
 recommendations.
 """
 
@@ -50,7 +50,7 @@ def main(arguments):
 
 
 def take(side, options, n_asked, out):
-    """Runs one measurement in its own process and returns its numbers."""
+    """Runs one measurement in a separate process and returns its numbers."""
     keys = [f"--{key}={options[key]}" for key in ("n_items", "n_users")]
     command = [sys.executable, HERE / "recommend_side.py", side, *keys, f"--n_asked={n_asked}", f"--out={out}"]
     answer = subprocess.run(command, capture_output=True, text=True)

@@ -1,9 +1,9 @@
-"""One measurement of recommending at scale; benchmarks/recommend.py runs it in its own process.
+"""One measurement of recommending at scale; benchmarks/recommend.py runs it in a separate process.
 
     python benchmarks/recommend_side.py exact|faiss|hnsw --n_items=.. --n_users=.. --n_asked=.. --out=FILE.npz
 
-Vectors, histories and tokens are synthetic: item vectors are scattered around 1,000 centres, a user takes eight items
-of one centre, and a state is the mean of the item vectors so far.
+Vectors, histories and tokens are synthetic: item vectors are scattered around 1,000 centres, a user interacts with
+eight items of one centre, and a state is the mean of the item vectors so far.
 """
 
 import tempfile

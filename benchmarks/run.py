@@ -2,7 +2,7 @@
 
     python benchmarks/run.py --data_path=../shared/datasets [--repeats=3] [NAME ...]
 
-Each measurement runs in its own process, so the operating system reports its peak memory. Both sides take turns, and
+Each measurement runs in a separate process, so the operating system reports its peak memory. Both sides take turns, and
 their medians are compared. results/benchmarks.json keeps all measurements.
 """
 
@@ -104,7 +104,7 @@ def main(arguments):
 
 
 def take(measure, data_path, scratch):
-    """Runs one measurement in its own process and returns its numbers."""
+    """Runs one measurement in a separate process and returns its numbers."""
     script, name, *options = MEASURES[measure]
     dataset = next((option.split("=")[1] for option in options if option.startswith("--dataset=")), None)
     if dataset in SYNTHETIC:

@@ -1,4 +1,4 @@
-"""Whether two commits train to the same numbers, to the last digit, on this machine.
+"""Checks that two commits train to the same numbers, to the last digit, on this machine.
 
     python benchmarks/same_numbers.py BEFORE [AFTER] [--cases="SASRec,UniRep best"] [--jobs=2] [--out=FILE]
                                       [--keep=FOLDER]
@@ -8,7 +8,7 @@ value of result.json and metrics.jsonl, except seconds and memory, then each use
 chosen checkpoint. Prints one line per case. The exit code is 1 if a case differs or fails. Compare BEFORE with itself
 first: that shows whether this machine repeats its own numbers.
 
-Every training is a process of its own with one thread, and `--jobs` of them run at a time. The two commits share no
+Every training is a separate process with one thread; `--jobs` trainings run at a time. The two commits share no
 cache, so each encodes the item text itself. `--out` keeps all numbers as JSON, `--keep` the run folders.
 """
 
@@ -163,7 +163,7 @@ def checkout(commit, folder):
 
 
 def train(keys, source, folder):
-    """Trains one case with the code of one checkout, in a folder of its own."""
+    """Trains one case with the code of one checkout, in a separate folder."""
     folder.mkdir(parents=True)
     command = [sys.executable, "-c", START, *COMMON, *keys]
     variables = {
@@ -247,7 +247,7 @@ def differences_of(before, after):
 
 
 def report(name, trained):
-    """Prints the line of a case, and gives what is kept of it."""
+    """Prints the line of a case, and returns its record for the file."""
     failures = {side: one.failure for side, one in trained.items() if one.failure}
     found = [] if failures else differences_of(*(trained[side].values for side in SIDES))
     seconds = " + ".join(f"{one.seconds:.0f}" for one in trained.values())
@@ -264,7 +264,7 @@ def report(name, trained):
 
 
 def write(path, commits, compared):
-    """Keeps the numbers of both sides; those of equal cases once."""
+    """Writes the numbers of both sides; equal cases are written once."""
     trained = [one for case in compared.values() for one in case["trained"].values()]
     facts = next((one.environment for one in trained if one.environment), {})
     cases = {}

@@ -2,8 +2,8 @@
 
     python benchmarks/stock.py MEASURE --data_path=FOLDER --dataset=NAME ...
 
-The script changes only what the run needs to work (columns, no negatives beside the softmax, names that numpy 2
-dropped), and what makes it the same task (5-core, leave-one-out by time, 99 sampled candidates).
+The script changes only what the run needs to work (columns, no negatives with the softmax, names that numpy 2 dropped),
+and what makes it the same task (5-core, leave-one-out by time, 99 sampled candidates).
 """
 
 import itertools

@@ -41,7 +41,7 @@ class DecoderOfTheirLevel(T5PreTrainedModel, GenerationMixin):
 
 
 def hide_other_levels(logits, levels, level):
-    """Keeps only the logits of one level, in place; after the last level those of the last."""
+    """Keeps only the logits of one level, in place; after the last level, the logits of the last level."""
     first, last = levels[min(level, len(levels) - 1)]
     logits[..., :first] = logits[..., last:] = -torch.inf
 

@@ -6,7 +6,7 @@ Reference:
     Guanyu Lin, Zhigang Hua, Tao Feng, Shuang Yang, Bo Long, Jiaxuan You.
     "Unified Semantic and ID Representation Learning for Deep Recommenders", arXiv:2502.16474, Figures 4 to 6.
 
-`category_purity` is ours: the paper shows three codes of each level, this measure covers all of them.
+`category_purity` is not in the paper, which shows three codes of each level; this measure covers all codes.
 """
 
 from collections import Counter
@@ -85,11 +85,11 @@ def fullest_codes_by_category(codes, categories, *, codebook_size, n_codes: int,
 
 
 def category_purity(codes, categories) -> list:
-    """Share of items whose category is the most common one among the items with their code, one float per level.
+    """Fraction of items whose category is the most common one among the items with their code, one float per level.
 
     Items whose ID does not use a level (-1) are not counted on that level.
 
-    If all items have the same code, the purity is the share of the most common category; if each code holds a single
+    If all items have the same code, the purity is the fraction of the most common category; if each code holds a single
     category, it is 1. It grows with the number of codes, so compare it with the purity of shuffled categories.
 
     Args:

@@ -41,10 +41,10 @@ def code_histograms(counts: Sequence[np.ndarray]) -> go.Figure:
 
 
 def category_heat_map(shares: np.ndarray, codes: Sequence[int], categories: Sequence[str], level: int) -> go.Figure:
-    """Draws the shares of categories among the items of the fullest codes of a level.
+    """Draws the distribution of categories among the items of the fullest codes of a level.
 
     Args:
-        shares (ndarray): share of each category in a code's items, shape: [codes, C].
+        shares (ndarray): fraction of each category in a code's items, shape: [codes, C].
         codes (sequence of int): the codes, fullest first.
         categories (sequence of str): names, length C.
         level (int): counted from 1.
@@ -68,7 +68,7 @@ def category_heat_map(shares: np.ndarray, codes: Sequence[int], categories: Sequ
 
 
 def item_map(points: np.ndarray, groups: Sequence[str], hover: Sequence[str]) -> go.Figure:
-    """Draws items in two dimensions, coloured by group; hovering shows a text per item.
+    """Draws items in two dimensions, coloured by group; hovering over an item shows its text.
 
     Args:
         points (ndarray): coordinates, shape: [N, 2].

@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def codebook_usage(codes, codebook_size) -> list:
-    """Share of each level's codes that at least one item has, one float per level.
+    """Fraction of each level's codes that at least one item has, one float per level.
 
     Args:
         codes (Tensor or ndarray): integers in 0..K-1, -1 on levels that an ID does not use, shape: [N, L].
@@ -27,7 +27,7 @@ def codebook_usage(codes, codebook_size) -> list:
 
 
 def entropy(codes, codebook_size) -> list:
-    """Entropy of each level's codes in bits, over the items that use the level; arguments and result as above."""
+    """Entropy of each level's codes in bits, over the items that use the level; arguments as in `codebook_usage`."""
     levels = []
     for counts in level_counts(codes, codebook_size):
         shares = counts.double() / counts.sum().clamp(min=1)  # [K]
@@ -36,7 +36,7 @@ def entropy(codes, codebook_size) -> list:
 
 
 def perplexity(codes, codebook_size) -> list:
-    """2 ** entropy: number of equally frequent codes with that entropy; arguments and result as above."""
+    """2 ** entropy: number of equally frequent codes with that entropy; see `codebook_usage`."""
     return [2**bits for bits in entropy(codes, codebook_size)]
 
 
@@ -46,7 +46,7 @@ def unique_item_coverage(codes) -> float:
 
 
 def collision_rate(codes) -> float:
-    """Share of items that share their semantic ID with another item; codes [N, L]."""
+    """Fraction of items that share their semantic ID with another item; codes [N, L]."""
     counts = semantic_id_counts(codes)
     return counts[counts > 1].sum().item() / len(codes)
 
@@ -74,7 +74,7 @@ def codebook_report(codes, codebook_size) -> dict:
 
 
 def level_counts(codes, codebook_size) -> list:
-    """Number of items per code, one int64 tensor [K] per level; arguments and error as above."""
+    """Number of items per code, one int64 tensor [K] per level; arguments and error as in `codebook_usage`."""
     codes = torch.as_tensor(codes)
     n_levels = codes.shape[1]
     sizes = [codebook_size] * n_levels if isinstance(codebook_size, int) else list(codebook_size)

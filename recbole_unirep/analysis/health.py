@@ -42,7 +42,7 @@ class Thresholds(NamedTuple):
     """Lower bounds for healthy codes.
 
     Attributes:
-        usage (float): share of a level's codes in use.
+        usage (float): fraction of a level's codes in use.
         perplexity (float): perplexity of a level, divided by the number of codes that its items can fill.
         coverage (float): number of distinct semantic IDs divided by number of items.
     """
@@ -92,8 +92,8 @@ def prefix_purity(codes, labels) -> list:
         labels (sequence): a category, a brand, ... per item; items with None, for an unknown label, are left out.
 
     Returns:
-        list of dict: level, prefixes (number of distinct ones), purity (share of items whose label is the most frequent
-        one of their prefix) and chance (purity of shuffled labels).
+        list of dict: level, prefixes (number of distinct ones), purity (fraction of items whose label is the most
+        frequent one of their prefix) and chance (purity of shuffled labels).
     """
     known = np.array([label is not None for label in labels])
     labels = np.unique([str(label) for label in labels if label is not None], return_inverse=True)[1]
@@ -113,7 +113,7 @@ def prefix_purity(codes, labels) -> list:
 
 
 def findings(codes, codebook_sizes, thresholds: Thresholds, settings) -> list:
-    """Lists what is below the thresholds.
+    """Lists the measures that are below their thresholds, with advice.
 
     Args:
         codes (ndarray): shape: [N, L].
@@ -160,7 +160,7 @@ def _remedies(problem, settings):
 
 
 def _purity(group, labels):
-    """Share of items whose label is the most frequent one of their group."""
+    """Fraction of items whose label is the most frequent one of their group."""
     if not len(labels):
         return float("nan")
     pairs, counts = np.unique(np.stack([group, labels]), axis=1, return_counts=True)

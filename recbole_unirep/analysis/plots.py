@@ -30,7 +30,7 @@ MARKERS = ("o", "^", "s")
 LINES = ("-", "--", ":")
 GREY = "#C8C8C8"
 DARK_GREY = "#555555"
-N_GROUPS = len(COLOURS)  # most groups of points with distinct colours
+N_GROUPS = len(COLOURS)  # maximum number of groups of points with distinct colours
 STYLE = {
     "axes.axisbelow": True,
     "axes.grid": True,
@@ -68,7 +68,8 @@ class Figure(matplotlib_figure.Figure):
 def codes_by_category(counts, levels, title: str):
     """Draws bars of items by category in the fullest codes of each level (Figures 4 to 6).
 
-    A tick on each bar marks where the bar would end if the code's items had the same category shares as all items.
+    A tick on each bar marks where the bar would end if the code's items had the same distribution of categories as all
+    items.
 
     Args:
         counts (CategoryCounts): from `analysis.categories.fullest_codes_by_category`; at most five codes per level.
@@ -217,7 +218,7 @@ def quality_by_id_dimension(dimensions, quality, title: str):
     """Plots metrics against the dimension of the ID embedding (Figure 7), one panel per metric.
 
     Args:
-        dimensions (list of int): dimensions of the ID embedding, shape: [n].
+        dimensions (list of int): sizes of the ID embedding, shape: [n].
         quality (dict[str, list]): per metric a list per dimension, each with one value per seed, at least one.
         title (str): title of the figure.
 

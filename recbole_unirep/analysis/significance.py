@@ -92,9 +92,9 @@ def difference(ours, theirs, our_means, their_means, *, seed):
 
     Args:
         ours (ndarray): mean over all users per run of our model, shape: [n_seeds].
-        theirs (ndarray): the same of the other model, shape: [n_other_seeds].
+        theirs (ndarray): mean over all users per run of the other model, shape: [n_other_seeds].
         our_means (ndarray): `resampled_means` of our runs, shape: [n_resamples, n_seeds].
-        their_means (ndarray): those of their runs, with the same draws of users, shape:
+        their_means (ndarray): `resampled_means` of their runs, with the same draws of users, shape:
             [n_resamples, n_other_seeds].
         seed (int): seed for drawing seeds.
 

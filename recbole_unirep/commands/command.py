@@ -100,7 +100,7 @@ class Command(click.Command):
 
         Args:
             key (str): name of the option.
-            known (iterable of str): config keys to suggest besides the options.
+            known (iterable of str): config keys to suggest in addition to the options.
 
         Returns:
             ValueError: its message is one line.

@@ -1,4 +1,4 @@
-"""recbole_unirep.commands.dataset_files: what `unirep prepare` and `unirep validate` share."""
+"""recbole_unirep.commands.dataset_files: functions that `unirep prepare` and `unirep validate` share."""
 
 import logging
 import sys

@@ -111,7 +111,7 @@ run_data_path = option(
 
 
 def ranking_keys(function):
-    """Decorator that lists the ranking settings that may differ from those of a run."""
+    """Decorator that lists the ranking settings that can differ from the run's."""
     for name, (value_type, meaning) in reversed(RANKING_KEYS.items()):
         function = key_option(f"--{name}", value_type, meaning, shown="the run's")(function)
     return function

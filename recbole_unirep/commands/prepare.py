@@ -95,7 +95,7 @@ def prepare(dataset, reviews, metadata, data_path, core, user_core, item_core, d
 
 
 def _paths(name, text):
-    """Returns the files of a text with blanks between them; a pattern means all matching files, sorted by name."""
+    """Returns the files that are named with blanks between them; a pattern means all matching files, sorted by name."""
     paths = []
     for word in _words(name, text):
         found = sorted(glob(word)) if has_magic(word) and not Path(word).exists() else [word]
@@ -108,7 +108,7 @@ def _paths(name, text):
 
 
 def _words(name, text):
-    """Splits a text at blanks, except inside quotation marks."""
+    """Splits text at blanks, except inside quotation marks."""
     try:
         return shlex.split(text)
     except ValueError as error:

@@ -22,11 +22,11 @@ class Text(click.ParamType):
         self.metavar, self.names = metavar, names
 
     def convert(self, value, param, ctx):
-        """Returns the value of a text; a default that is not a text is returned unchanged."""
+        """Parses text into a value; a default that is not a str is returned unchanged."""
         return self.read(param.key, value) if isinstance(value, str) and hasattr(param, "key") else value
 
     def read(self, key, text):
-        """Returns the value of a text.
+        """Parses text into a value.
 
         Raises:
             ValueError: the text is not one of this type.

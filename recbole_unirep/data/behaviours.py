@@ -14,8 +14,8 @@ def add_behaviours(dataset):
     """Adds a token field BEHAVIOUR to the interactions if `behaviour_field` names a column.
 
     Args:
-        dataset (recbole Dataset): changed in place; ids are assigned, the interactions are still a pandas table and its
-            numbers are those of the file.
+        dataset (recbole Dataset): changed in place; ids are assigned, the interactions are still a pandas table, whose
+            numbers are as in the file.
 
     Raises:
         ValueError: the column is missing, is empty for some interactions, or does not fit `behaviour_cuts`.

@@ -23,7 +23,7 @@ class ColdItems(NamedTuple):
     """Chooses the cold items.
 
     Attributes:
-        share (float): share of cold items, between 0 and 1.
+        share (float): fraction of items that are cold, between 0 and 1.
         seed (int): seed of the choice.
     """
 

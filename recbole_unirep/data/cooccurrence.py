@@ -19,11 +19,11 @@ GRAPH_WINDOW = 5  # items of a user co-occur if their places in the sequence dif
 
 
 class ItemTransitions(NamedTuple):
-    """Followers of every item: those of item i are the entries from `offsets[i]` to before `offsets[i + 1]`.
+    """Successors of every item; the successors of item i are entries `offsets[i]` to `offsets[i + 1] - 1`.
 
     Attributes:
         offsets (Tensor): first entry of each item, shape: [n_items + 1], int64.
-        items (Tensor): ids of the followers, shape: [N], int64.
+        items (Tensor): ids of the successors, shape: [N], int64.
         values (Tensor): counts of the pairs, weighted by 1 / distance, times the item's scale; shape: [N], float32.
         scale (Tensor): 1 / sqrt(sum of the item's weighted counts, at least 1); shape: [n_items], float32.
     """
@@ -58,7 +58,7 @@ def following_counts(sequences, n_first, n_items, window):
 
 
 def item_transitions(train):
-    """Counts the followers of every item in the training interactions.
+    """Counts the successors of every item in the training interactions.
 
     Args:
         train (Dataset): training part of a dataset, from `build_for_rows` or `build`.
@@ -78,7 +78,7 @@ def item_transitions(train):
 
 
 def item_counts(train):
-    """Counts each item's training interactions, shape: [n_items], float32; argument and errors as above."""
+    """Counts each item's training interactions, shape: [n_items], float32; see `item_transitions` for `train`."""
     n_first = n_training(train, "popularity_bias")
     counts = train.sequences.item_counts(n_first, train.item_num)
     return torch.from_numpy(counts.astype(np.float32))
@@ -88,7 +88,7 @@ def n_training(train, key):
     """Number of each user's training items, shape: [n_users].
 
     Args:
-        train (Dataset): as above.
+        train (Dataset): training part of a dataset, from `build_for_rows` or `build`.
         key (str): config key that needs the numbers, for the message.
 
     Raises:
@@ -109,7 +109,7 @@ def graph_vectors(sequences, n_training, n_items, dim, seed):
         sequences (UserSequences): each user's items in time order.
         n_training (np.ndarray): number of each user's training items, shape: [n_users].
         n_items (int): number of item ids, padding included.
-        dim (int): dimensions of a vector; with few items the last ones are zero.
+        dim (int): size of a vector; with few items the last entries are zero.
         seed (int): seed of the factorization's starting vector.
 
     Returns:

@@ -22,7 +22,7 @@ from recbole_unirep.data.sequences import UserSequences, grouped_order
 from recbole_unirep.data.tie_order import n_tied, shuffling_keys, time_order
 
 CHUNK_ROWS = 65_536  # rows per chunk of histories, to bound the memory
-TARGET_PLACE = "target_place"  # a temporary column: number of the interaction that a row was before the split
+TARGET_PLACE = "target_place"  # a temporary column: the row's number in the interactions before the split
 
 
 class TimeOrdered:
@@ -31,7 +31,7 @@ class TimeOrdered:
     place_in_whole = None  # place of each interaction in `whole_sequences`, if interactions with cold items are dropped
 
     def _load_feat(self, filepath, source):
-        """Reads an atomic file as RecBole does, but `'Skin Care', "Women's"` as two tokens; RecBole reads four."""
+        """Reads an atomic file as RecBole does, but reads `'Skin Care', "Women's"` as two tokens instead of four."""
         with fast_reader(self.time_field):
             feat = super()._load_feat(filepath, source)
         misplaced = {FeatureSource.ITEM: self.uid_field, FeatureSource.USER: self.iid_field}.get(source)
@@ -44,7 +44,7 @@ class TimeOrdered:
         return feat
 
     def _load_inter_feat(self, token, dataset_path):
-        """Reads the interactions; without a column of times, their rows count as sorted by time."""
+        """Reads the interactions; without a column of times, the file's order counts as time order."""
         super()._load_inter_feat(token, dataset_path)
         if self.time_field not in self.inter_feat:
             getLogger().warning(
@@ -55,7 +55,7 @@ class TimeOrdered:
             self.set_field_property(self.time_field, FeatureType.FLOAT, FeatureSource.INTERACTION, 1)
 
     def _remap(self, remap_list):
-        """Assigns ids as RecBole does, but the largest ones to cold items."""
+        """Assigns ids as RecBole does, except that cold items get the largest ids."""
         super()._remap(remap_list)
         cold_items = requested_cold_items(self.config)
         if cold_items is None or self.iid_field not in [field for _, field, _ in remap_list]:
@@ -300,7 +300,7 @@ OF_TYPES = {ModelType.SEQUENTIAL: "SequentialDataset", ModelType.KNOWLEDGE: "Kno
 
 
 def class_for(config, classes):
-    """Returns the dataset class for a model by RecBole's rule: that of the model, else that of its type.
+    """Returns the dataset class for a model by RecBole's rule: the class named after the model, else that of its type.
 
     Args:
         config (Config): RecBole's or ours.
@@ -310,7 +310,7 @@ def class_for(config, classes):
 
 
 def _rows(interactions, places):
-    """Selects rows of an Interaction; its own indexing is slow, as it makes a list of every number."""
+    """Selects rows of an Interaction; RecBole's indexing is slow, because it makes a list of all row numbers."""
     places = torch.from_numpy(places)
     return Interaction({field: interactions[field][places] for field in interactions})
 

@@ -12,7 +12,7 @@ from recbole_unirep.files.item_columns import TITLE_COLUMNS
 from recbole_unirep.tokenizer.assigned import Items
 
 USUAL_FIELDS = ("categories", "category", "class", "genres", "genre")
-ROOT_SHARE = 0.95  # a name of this share of the items or more is a root: it does not tell items apart
+ROOT_SHARE = 0.95  # a name that at least this fraction of the items has is a root: it hardly distinguishes items
 NONE = "none"
 
 

@@ -36,7 +36,7 @@ class ItemText(NamedTuple):
 def load_item_text(config, dataset) -> ItemText:
     """Loads the text embeddings of a dataset's items; encodes and stores missing ones.
 
-    Vectors of several encoders are scaled to length 1 and concatenated.
+    Vectors of several encoders are normalized and concatenated.
 
     Args:
         config (Config or mapping): gives None for an absent key.
@@ -46,7 +46,7 @@ def load_item_text(config, dataset) -> ItemText:
         ItemText: row i is RecBole's item i.
 
     Raises:
-        FileNotFoundError: the `.item` file is missing, or one of the two files of an encoder (.npy, .json) is.
+        FileNotFoundError: the `.item` file or one of an encoder's two files (.npy, .json) is missing.
         ValueError: an option, a file or the encoder cannot be used.
     """
     texts, chosen = item_texts(config, dataset), encodings(config)
@@ -96,7 +96,7 @@ def encodings(config) -> list:
     """Returns an Encoding per encoder of `text_encoder`.
 
     Raises:
-        ValueError: the key names no encoder, or one twice, or several packages have an encoder of that name.
+        ValueError: the key names no encoder, names an encoder twice, or several packages have an encoder of that name.
     """
     others = {one.name: OtherEncoder(one.load, one.distribution, one.version) for one in extensions("text_encoder")}
     return [
@@ -116,7 +116,7 @@ def encodings(config) -> list:
 
 
 def side_by_side(parts) -> Tensor:
-    """Concatenates the vectors of several sources, each scaled to length 1; a single source stays as it is.
+    """Concatenates the vectors of several sources, each normalized; a single source is returned unchanged.
 
     Args:
         parts (iterable of Tensor): vectors of the same items, shape: [N, D] each.
@@ -132,7 +132,8 @@ def _encoders(text_encoder, n_processes):
     """Returns the encoders' names.
 
     Raises:
-        ValueError: the key names no encoder, one twice, or one of another package for several processes.
+        ValueError: the key names no encoder, names an encoder twice, or names one of another package, but there are
+            several processes.
     """
     encoders = text_encoder if isinstance(text_encoder, (list, tuple)) else [text_encoder]
     if not encoders or not all(isinstance(encoder, str) and encoder for encoder in encoders):

@@ -66,8 +66,8 @@ def new_item_text(config, dataset, new, vectors=None) -> Tensor:
         config (Config or mapping): see `load_item_text`.
         dataset (Dataset): RecBole's dataset of the run.
         new (NewRows): the items.
-        vectors (sequence of Path or None): NAME.npy, with NAME.json beside it, per encoder of the run, in its order;
-            None encodes.
+        vectors (sequence of Path or None): one NAME.npy with its NAME.json per encoder of the run, in the run's order;
+            None encodes the text.
 
     Returns:
         Tensor: float32, shape: [M, text_dim].
@@ -89,16 +89,17 @@ def vectors_of_files(paths, items, dimensions) -> Tensor:
     """Reads vectors of new items from files of the user.
 
     Args:
-        paths (sequence of Path): NAME.npy, with NAME.json beside it that lists the item tokens in row order.
+        paths (sequence of Path): each NAME.npy with a NAME.json in the same folder, which lists the item tokens in row
+            order.
         items (list of str): tokens, shape: [M].
         dimensions (dict[str, int or None]): dimensions of the run's vectors by encoder name, None if unknown.
 
     Returns:
-        Tensor: float32; vectors of several files are scaled to length 1 and concatenated, shape: [M, text_dim].
+        Tensor: float32; vectors of several files are normalized and concatenated, shape: [M, text_dim].
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: the number of files differs from that of the names, or a file cannot be used.
+        ValueError: the number of files differs from the number of encoders, or a file cannot be used.
     """
     if len(paths) != len(dimensions):
         raise ValueError(

@@ -3,7 +3,7 @@
 Everything that stock RecBole's numbers depend on is kept:
 
 - Times are float32 (RecBole issues 1653, 2204).
-- Each kind of model has its own leave-one-out rule.
+- The leave-one-out rule differs between kinds of models.
 - The catalogue contains items without interactions.
 - Every evaluation draws new candidates from numpy's global generator (issue 2077). They exclude all interactions up to
   the split for a general model, but only the target for a sequential one.
@@ -81,7 +81,7 @@ def load_recbole_data(config):
         Data: `train_data`, `valid` and `test` are RecBole's loaders.
 
     Raises:
-        ValueError: RecBole refuses an option, or a key of ours changes its data or split.
+        ValueError: RecBole refuses an option, or a key of this package would change RecBole's data or split.
     """
     if config["tie_order"] != "file":
         raise ValueError(f"tie_order={config['tie_order']}: protocol=recbole keeps RecBole's order: leave the key out")

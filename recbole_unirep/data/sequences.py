@@ -120,7 +120,7 @@ class RowBatch(NamedTuple):
             [B, WINDOW], int64.
         behaviours (Tensor or None): behaviour numbers of the inputs, if interactions have behaviours, shape: [B, L],
             int64.
-        target_behaviours (Tensor or None): those of the targets, shape: [P], int64.
+        target_behaviours (Tensor or None): behaviour numbers of the targets, shape: [P], int64.
     """
 
     users: Tensor
@@ -176,7 +176,7 @@ class Share(NamedTuple):
 
     Attributes:
         batch (RowBatch): the rows.
-        weight (float): share of the batch's targets in these rows.
+        weight (float): fraction of the batch's targets that are in these rows.
     """
 
     batch: RowBatch
@@ -189,15 +189,15 @@ class TrainingRows:
     Every target of RecBole's augmentation is trained exactly once per epoch. A row that continues a history starts with
     max_length // 2 context items, which are inputs, but whose targets belong to the row before. Each epoch draws new
     cuts of long histories, so over the epochs a target occurs at many positions, with different numbers of items before
-    it. With `one_target` the rows are those of RecBole's augmentation: one target and up to max_length items before it.
+    it. With `one_target` the rows equal RecBole's augmented rows: one target and up to max_length items before it.
 
     Args:
         sequences (UserSequences): all interactions.
         n_training (np.ndarray): number of each user's training items, shape: [n_users].
-        max_length (int): largest number of positions of a row.
+        max_length (int): maximum number of positions per row.
         rows_per_batch (int): mean number of rows per step; all steps have about the same number of targets.
         negatives (NoNegatives, TargetNegatives or SharedNegatives): source of the negatives of a step.
-        seed (int): decides, with the epoch, cuts, order and negatives.
+        seed (int): determines, together with the epoch, cuts, order and negatives.
         one_target (bool): one row per target.
         n_items (int): number of item ids that training uses, padding included.
     """

@@ -48,7 +48,7 @@ class HeldOut:
 
     @property
     def n_own_items(self):
-        """Number of item ids, padding included, without items added after training; a dataset has none of those."""
+        """Number of item ids, padding included, without items added after training; a dataset has no such items."""
         return len(self.item_tokens)
 
     @property

@@ -1,7 +1,7 @@
 """recbole_unirep.data.tie_order: orders a user's simultaneous interactions, which decides which one is held out.
 
 Many datasets have timestamps in days. In file order, ties are sorted by the file's second sort key, such as Amazon's
-item numbers, so that the test measures this key too. Shuffled ties avoid this.
+item numbers, and the test then also measures this key. Shuffled ties avoid this.
 """
 
 import hashlib

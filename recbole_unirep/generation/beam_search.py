@@ -1,7 +1,7 @@
 """recbole_unirep.generation.beam_search: the most likely semantic IDs of a catalogue.
 
 At each level only the children of the kept prefixes in the trie are candidates, so every beam is the ID of an item. All
-users and beams are processed at once, without a loop over either.
+users and beams are processed as one batch, without a loop.
 
 Shapes: B users, n beams, K codes of a level, W maximum number of children of a node.
 """

@@ -1,4 +1,4 @@
-"""UniRep and the other recommenders of this package: one model a file, table key = class name = yaml file name."""
+"""UniRep and the other recommenders of this package: one model per file; class and yaml file have the model's name."""
 
 from recbole_unirep.model.actionpiece import ActionPiece
 from recbole_unirep.model.backbone import OWN_BACKBONES

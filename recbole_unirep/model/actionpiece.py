@@ -4,7 +4,7 @@ Reference:
     Yupeng Hou et al. "ActionPiece: Contextually Tokenizing Action Sequences for Generative Recommendation", ICML 2025,
         arXiv:2502.13581.
 
-An item is a set of features, here the codes of its semantic ID. Its features are written in an order drawn anew each
+An item is a set of features, here the codes of its semantic ID. Its features are written in an order resampled each
 time (set permutation regularization), then merged by the rules that `feature_merges` learns from the training
 sequences, so that an item's tokens depend on its neighbours. Ranking reads each history in several orders.
 
@@ -82,7 +82,7 @@ class ActionPiece(AutoregressiveRecommender):
         return self.merges.n_tokens * self.transformer.tokens.embedding_dim
 
     def remember(self, users, items):
-        """Each history in every order, a user's orders in consecutive rows: B * Q rows."""
+        """Encodes each history in every order; a user's orders are consecutive rows, B * Q in all."""
         n_orders = len(self.orders)
         return super().remember(users.repeat_interleave(n_orders), items.repeat_interleave(n_orders, dim=0))
 
@@ -96,7 +96,7 @@ class ActionPiece(AutoregressiveRecommender):
         return self._over_orders(super().candidate_scores(memory, items.repeat_interleave(len(self.orders), dim=0)))
 
     def embedded(self, users, items):
-        """Histories in merged tokens, in random orders in training, in those of `orders` otherwise."""
+        """Histories in merged tokens: in random orders in training, in the orders `orders` otherwise."""
         features = self.features[items]  # [B, L, F]
         if self.training:
             order = torch.rand(features.shape, device=items.device).argsort(dim=-1)
@@ -152,7 +152,7 @@ class MergedIDs(WrittenIDs):
 
 
 def scattered(codes, n_buckets):
-    """Codes whose last one, which numbers the items of an ID, is drawn at random from buckets instead, per ID.
+    """Codes with the last one, which numbers the items that share an ID, replaced by a random bucket.
 
     Numbers that count from 0 would give nearly all items the same feature.
 

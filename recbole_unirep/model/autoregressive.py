@@ -16,7 +16,7 @@ from recbole_unirep.modules.t5 import BlockSizes, T5Stack
 class AutoregressiveRecommender(GenerativeRecommender):
     """Base of TIGER and of the models that train or rank the same network in another way.
 
-    Such a model says `base_settings = ("TIGER",)`, so that its own yaml has only what differs from TIGER's.
+    Such a model sets `base_settings = ("TIGER",)`, so that its yaml holds only the keys that differ from TIGER.yaml.
 
     Args:
         config (Config): ours; keys of properties/model/TIGER.yaml and its tokenizer's.
@@ -91,7 +91,7 @@ class AutoregressiveRecommender(GenerativeRecommender):
 
 
 def check_transformer(config):
-    """Raises ValueError where keys of the network do not go together."""
+    """Raises ValueError if keys of the network exclude each other."""
     if config["training_rows"] == "user" and not config["decoder_only"]:
         raise ValueError(
             "training_rows=user has several targets in a row, and the encoder would see the later ones: use "
@@ -106,7 +106,7 @@ def check_transformer(config):
 
 
 def token_table(config, n_tokens):
-    """Vectors of so many tokens, nn.Embedding with weights of shape [n_tokens, H]."""
+    """Embeddings of n_tokens tokens, nn.Embedding with weights of shape [n_tokens, H]."""
     tokens = nn.Embedding(n_tokens, config["hidden_size"])
     nn.init.normal_(tokens.weight, std=config["token_init_std"])
     return tokens
@@ -127,7 +127,7 @@ def t5_stacks(config):
 
 
 def user_tokens(dataset, first, n_tokens):
-    """A token per user, by a hash of the user's name; many users share one, so that there need not be many tokens.
+    """Token of each user, by a hash of the user's name; many users may share a token, to keep their number small.
 
     Args:
         dataset (recbole Dataset): any part.

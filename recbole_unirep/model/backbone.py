@@ -1,13 +1,13 @@
 """recbole_unirep.model.backbone: sequential models as backbones whose item table can be replaced.
 
-BACKBONES names RecBole's. A backbone of ours or of another package is a RecBole SequentialRecommender that declares its
-own properties: `item_size_key` is the config key of the size of its `item_embedding`, which is replaced. A causal one
-has a method `sequence_states`, from item ids [B, L] to states [B, L, H], that looks items up with
+BACKBONES names the backbones of RecBole. A backbone of this or another package is a RecBole SequentialRecommender that
+declares its properties: `item_size_key` is the config key of the size of its `item_embedding`, which is replaced. A
+causal one has a method `sequence_states`, from item ids [B, L] to states [B, L, H], that looks items up with
 `scoring.model_contract.read_items`.
 
 Reference:
     Convolution over the last items in addition to attention: Jiang et al. "AdaMCT: Adaptive Mixture of CNN-Transformer
-    for Sequential Recommendation." CIKM 2023. Ours comes before the first layer and is causal.
+    for Sequential Recommendation." CIKM 2023. The convolution here comes before the first layer and is causal.
 """
 
 import torch
@@ -31,12 +31,12 @@ BACKBONES = {  # name -> config key of the size of its item table
 
 
 def backbone_names():
-    """Names of all backbones, those of other packages last (list of str)."""
+    """Names of all backbones, with backbones of other packages last (list of str)."""
     return [*BACKBONES, *extension_names("backbone")]
 
 
 def backbone_class(name):
-    """Returns the class of a backbone of RecBole, of ours or of another package.
+    """Returns the class of a backbone of RecBole, of this package or of another one.
 
     Raises:
         ValueError: the backbone is unknown, its package can't be imported, or several backbones have that name.
@@ -66,7 +66,7 @@ def is_causal_backbone(name):
 
 
 def causal_backbones():
-    """Names of the causal backbones of RecBole and ours, for errors (list of str)."""
+    """Names of the causal backbones of RecBole and of this package, for errors (list of str)."""
     return list(filter(is_causal_backbone, BACKBONES))
 
 
@@ -74,8 +74,8 @@ class LocalConvolution(nn.Module):
     """Causal depthwise convolution: a weighted sum, per dimension, of a position's embedding and the ones before it.
 
     Args:
-        size (int): dimensions of an embedding.
-        width (int): number of items in a sum, the position's own included.
+        size (int): size of an embedding.
+        width (int): number of items in a sum, including the item at the position.
     """
 
     def __init__(self, size, width):
@@ -97,7 +97,7 @@ def make_backbone(name, config, dataset, hidden_size):
         name (str): a name of `backbone_names`.
         config (Config): holds the model's keys; not changed.
         dataset (recbole Dataset): the training part.
-        hidden_size (int): dimensions of an item embedding.
+        hidden_size (int): size of an item embedding.
 
     Returns:
         recbole SequentialRecommender: with loss_type CE if RecBole does not have the config's loss.

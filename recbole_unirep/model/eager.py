@@ -5,7 +5,7 @@ Reference:
         arXiv:2406.14017.
 
 A shared encoder reads the history item by item. Each decoder writes the next item's codes in its own vocabulary: codes
-of the text, or codes of who takes what together. Differences from the paper:
+of the text, or codes of which items users interact with together. Differences from the paper:
 
 - Behaviour codes come from the graph of items that follow each other, not from a trained two-tower model.
 - An item is read as the sum of the vectors of its codes in both vocabularies.
@@ -112,14 +112,14 @@ class EAGER(AutoregressiveRecommender):
 
 
 def behaviour_codes(config, dataset):
-    """Behaviour codes of the items: those that the run has kept, or of a new fit.
+    """Behaviour codes of the items, as kept by the run or from a new fit.
 
     Args:
         config (Config): ours; see `frozen_codes.of_run`.
         dataset (recbole Dataset): the training part.
 
     Returns:
-        FrozenCodes: collisions are told apart by one more level.
+        FrozenCodes: an additional level resolves collisions.
     """
     fitted = (
         load_fitted(config, BEHAVIOUR_FITTED) if has_kept(config, BEHAVIOUR_FITTED) else fit_behaviour(config, dataset)
@@ -128,7 +128,7 @@ def behaviour_codes(config, dataset):
 
 
 def fit_behaviour(config, dataset):
-    """FittedCodes of RQKMeans over the graph of items that follow each other; arguments as above.
+    """FittedCodes of RQKMeans over the graph of items that follow each other; arguments as in `behaviour_codes`.
 
     Raises:
         ValueError: there are fewer items in training than clusters, or the dataset is stock RecBole's.

@@ -1,7 +1,7 @@
 """recbole_unirep.model.generative: base of models that predict the codes of the next item's semantic ID.
 
 The score of an item is the log-likelihood of its ID. To rank the catalogue, a search finds the best IDs and all other
-items rank below them; given candidates are scored exactly. With `exact_ranking` every item is.
+items rank below them; given candidates are scored exactly. With `exact_ranking` all items are scored exactly.
 
 Shapes: B users, L items of a history, P targets, C candidates, V levels, H hidden_size, N items.
 """
@@ -70,7 +70,7 @@ class GenerativeRecommender(SequentialRecommender):
         return WrittenIDs(frozen.codes, frozen.codebook_sizes)
 
     def take_fitted(self):
-        """FittedCodes of the tokenizers behind the codes, by the run's folder of each; forgotten here."""
+        """FittedCodes of the tokenizers behind the codes, by folder name; the model drops its reference to them."""
         fitted, self._fitted = self._fitted, {}
         return fitted
 
@@ -82,7 +82,7 @@ class GenerativeRecommender(SequentialRecommender):
     @property
     @abstractmethod
     def code_vectors(self):
-        """Learned vectors of each level's codes, shape: [codebook_sizes[level], H] each."""
+        """Embeddings of each level's codes, shape: [codebook_sizes[level], H] each."""
 
     @property
     def open_sizes(self):
@@ -114,7 +114,7 @@ class GenerativeRecommender(SequentialRecommender):
 
     @abstractmethod
     def remember(self, users, items):
-        """What scoring needs of B users, once their histories [B, L] are read."""
+        """Encodes the histories [B, L] of B users into what scoring needs."""
 
     @abstractmethod
     def catalogue_scores(self, memory):
@@ -155,7 +155,7 @@ class GenerativeRecommender(SequentialRecommender):
         return codebook_report(self.open_codes.cpu().numpy(), self.open_sizes)
 
     def state_dict(self, *args, prefix="", **kwargs):
-        """Tensors by name, as a checkpoint names them: `codes` for `ids.codes`, see `checkpoint_names`."""
+        """Tensors by their names in a checkpoint, such as `codes` for `ids.codes`; see `checkpoint_names`."""
         state = super().state_dict(*args, prefix=prefix, **kwargs)
         for name in [name for name in state if name.startswith(prefix)]:
             state[prefix + self._name_in_checkpoint(name.removeprefix(prefix))] = state.pop(name)

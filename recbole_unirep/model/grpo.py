@@ -6,9 +6,9 @@ Reference:
     Zhihong Shao et al. "DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models",
         arXiv:2402.03300, equations 3 and 4 (group relative policy optimization).
 
-For each training target, the policy's own beams form a group of IDs, each the ID of an item. The target's ID earns 1.
-In a group that holds the target, the others are penalized, higher ranks more: the ID at rank r by 1 / log(r + 1), as a
-share of the sum of that over the whole group (the authors' code, ndcg_rule_reward). A group without the target teaches
+For each training target, the policy's beams form a group of IDs, each the ID of an item. The target's ID earns 1.
+In a group that holds the target, the others are penalized, higher ranks more: the ID at rank r by 1 / log(r + 1),
+divided by the sum over the whole group (as ndcg_rule_reward in the authors' code). A group without the target teaches
 nothing. The advantage of an ID is its reward in standard deviations from the group's mean.
 
 Each step directly follows its beams, so the ratio of new and old policy is 1 and nothing is clipped. The divergence
@@ -35,8 +35,8 @@ class GRPO(AutoregressiveRecommender):
     """TIGER's network trained as a policy; it ranks as TIGER does.
 
     Args:
-        config (Config): ours; keys of properties/model/GRPO.yaml and TIGER.yaml and its tokenizer's, which must be
-            those of the run that it continues from.
+        config (Config): ours; keys of properties/model/GRPO.yaml and TIGER.yaml and its tokenizer's, which must equal
+            the keys of the run that it starts from.
         dataset (recbole Dataset): the training part.
 
     Raises:
@@ -87,14 +87,14 @@ class GRPO(AutoregressiveRecommender):
 
     @torch.no_grad()
     def begin(self):
-        """The policy as it was before training. A model that has not been trained yet takes over its weights.
+        """Loads the policy as it was before training; a model that has not been trained yet gets its weights.
 
         Returns:
             GRPO: in evaluation mode.
 
         Raises:
-            FileNotFoundError: there is no such run, or it has no checkpoint.
-            ValueError: the run is another model's, or has other semantic IDs.
+            FileNotFoundError: the run does not exist, or has no checkpoint.
+            ValueError: the run trained another model, or has other semantic IDs.
         """
         if not (self.initial_run / BEST).is_file():
             raise FileNotFoundError(f"initial_run={self.initial_run} has no {BEST}: name a finished run's folder")

@@ -4,9 +4,9 @@ Reference:
     Jiaqi Zhai et al. "Actions Speak Louder than Words: Trillion-Parameter Sequential Transducers for Generative
         Recommendations" (HSTU), ICML 2024, arXiv:2402.17152, equations 1 to 3.
 
-It is a model with an item table of its own, and a backbone of UniRep (`--backbone=HSTU`). The paper's bias
-:math:`rab^{p,t}` depends on positions and times. Sequences contain no times here (Amazon's times are days), so our bias
-depends on positions only.
+It is both a model with an item table and a backbone of UniRep (`--backbone=HSTU`). The paper's bias
+:math:`rab^{p,t}` depends on positions and times. Sequences contain no times here (Amazon's times are days), so the bias
+here depends on positions only.
 
 Shapes: B rows, L positions, H hidden_size, A heads, E = H / A.
 """

@@ -27,7 +27,7 @@ from recbole_unirep.training.softmax import cross_entropy
 
 
 class LIGER(AutoregressiveRecommender):
-    """TIGER's network with a dense side. Items that took no part in training are always among the ranked ones.
+    """TIGER's network with a dense side. Items that took no part in training are always ranked.
 
     Args:
         config (Config): ours; keys of properties/model/LIGER.yaml and TIGER.yaml and its tokenizer's.

@@ -3,9 +3,9 @@
 Reference:
     Zihan Liu et al. "Multi-Behavior Generative Recommendation" (MBGen), CIKM 2024, arXiv:2405.16871.
 
-Each interaction is written as the token of its behaviour, then the ID of its item. To predict the next tokens is to
-predict the next behaviour and its item. An item's score is the probability that it comes next under any behaviour, or
-with `target_behaviour` under that one. The paper's mixture of experts by position is left out; its tokenizer is
+Each interaction is written as the token of its behaviour, then the ID of its item. Predicting the next tokens thus
+predicts the next behaviour and its item. An item's score is the probability that it comes next under any behaviour, or
+under `target_behaviour` if it is set. The paper's mixture of experts by position is left out; its tokenizer is
 `tokenizer=MBGen`.
 
 The IDs here are of an item under a behaviour: row b * N + i is item i under behaviour b.
@@ -55,7 +55,7 @@ class MBGen(AutoregressiveRecommender):
         self.BEHAVIOUR_SEQ = BEHAVIOUR + config["LIST_SUFFIX"]
 
     def written_ids(self, config, dataset, frozen):
-        """IDs of all items under all behaviours; those of the target behaviour are ranked, or all."""
+        """IDs of all items under all behaviours; only IDs of the target behaviour are ranked if there is one."""
         codes, n_behaviours = frozen.codes[1:], len(self.behaviours)
         behaviour = torch.arange(n_behaviours).repeat_interleave(len(codes))[:, None]
         rows = torch.cat([behaviour, codes.repeat(n_behaviours, 1)], dim=1)  # [n_behaviours * N, V]
@@ -68,7 +68,7 @@ class MBGen(AutoregressiveRecommender):
 
     @property
     def open_codes(self):
-        """Codes of the items, without the behaviour's level, see the base class."""
+        """Codes of the items, without the level of the behaviour; see the base class."""
         return super().open_codes[: self.n_items - 1, 1:]
 
     @property
@@ -91,7 +91,7 @@ class MBGen(AutoregressiveRecommender):
         return sum(self.losses(interaction[self.USER_ID], items, is_target, targets))
 
     def memory_of(self, interaction):
-        """As the base class; a history without behaviours counts as of the target or the most frequent one."""
+        """See the base class; a history without behaviours gets the target behaviour, or else the most frequent one."""
         items = interaction[self.ITEM_SEQ][:, : int(interaction[self.ITEM_SEQ_LEN].max())]
         if self.BEHAVIOUR_SEQ in interaction:
             behaviours = interaction[self.BEHAVIOUR_SEQ][:, : items.shape[1]]

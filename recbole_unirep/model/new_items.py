@@ -126,7 +126,7 @@ def check_text(model, known_text):
 
 @torch.no_grad()
 def embed_new_items(table, text, codes=None, id_fallback=None, known_text=None) -> NewItems:
-    """Embeds new items as the item table embeds its own items.
+    """Embeds new items as the item table embeds the items of the run.
 
     Args:
         table (UnifiedItemEmbedding): item table of a model in evaluation mode.

@@ -8,9 +8,9 @@ An item of a history is the mean of the vectors of its codes. From the state of 
 that level's code among the vectors of its codebook, independently of the other levels, so the log-likelihood of an ID
 is a sum over its levels.
 
-The paper searches a graph of similar IDs for the best ones. That search is here, and also the exact scores of all
-items: a sum of gathered rows, for catalogues that fit into memory. Written from the paper; the form of the heads and
-the unit length of both sides of a product are not in it, and agree with the authors' code.
+The paper searches a graph of similar IDs for the best ones. This module has that search, and also exact scores of all
+items: a sum of gathered rows, for catalogues that fit into memory. The paper gives neither
+the form of the heads nor the normalization of both factors of a product; these agree with the authors' code.
 
 Shapes: B users, L items of a history, P targets, V levels, K codes of a level, H hidden_size, N items.
 """
@@ -23,7 +23,7 @@ from torch.nn import functional
 from recbole_unirep.generation.id_graph import graph_search, id_graph
 from recbole_unirep.model.generative import GenerativeRecommender
 
-TOKENS_AT_ONCE = 2**13  # targets whose logits are held at once
+TOKENS_AT_ONCE = 2**13  # targets whose logits are in memory at a time
 
 
 class RPG(GenerativeRecommender):
@@ -102,7 +102,7 @@ class RPG(GenerativeRecommender):
         return functional.pad(torch.cat(log_p, dim=1), (1, 0))
 
     def catalogue_scores(self, memory):
-        """Log-likelihood of all IDs with `exact_ranking`, otherwise of those that the graph search ends with."""
+        """Log-likelihood of all IDs with `exact_ranking`, otherwise of the IDs that the graph search finds."""
         tokens = self._id_tokens
         if self.exact_ranking:
             of_leaves = functional.embedding_bag(tokens, memory.T.contiguous(), mode="sum").T  # [B, n_leaves]

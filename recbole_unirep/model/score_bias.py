@@ -1,7 +1,7 @@
 """recbole_unirep.model.score_bias: bias that UniRep adds to the dot product of state and item.
 
 It has two kinds of terms. Learned numbers are added for a few pairs, in training and ranking: items that are already in
-the sequence, and followers of its last items. Features with configured weights are added for all pairs, in ranking
+the sequence, and successors of its last items. Features with configured weights are added for all pairs, in ranking
 only: similarity to an item of the sequence, and popularity.
 """
 
@@ -66,16 +66,16 @@ class ScoreBias(nn.Module):
 
     @property
     def n_counts(self):
-        """Number of stored counts, which are not learned: followers per item, and training interactions per item."""
+        """Number of stored counts, which are not learned: successors per item, and training interactions per item."""
         n_followers = 0 if self.transition_level is None else len(self.items)
         return n_followers + (0 if self.item_counts is None else len(self.item_counts) - 1)
 
     @torch.no_grad()
     def extend(self, n_new):
-        """Extends the tables by n_new items, which have no followers and no interactions."""
+        """Extends the tables by n_new items, which have no successors and no interactions."""
         if self.transition_level is not None:
             self.offsets = torch.cat([self.offsets, self.offsets[-1:].expand(n_new)])
-            self.scale = functional.pad(self.scale, (0, n_new), value=1.0)  # scale of items without followers
+            self.scale = functional.pad(self.scale, (0, n_new), value=1.0)  # scale of items without successors
         if self.item_counts is not None:
             self.item_counts = functional.pad(self.item_counts, (0, n_new))
 

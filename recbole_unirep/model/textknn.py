@@ -18,7 +18,7 @@ class TextKNN(LearnsNothing, SequentialRecommender):
     """Nearest neighbours of a user's history by item text.
 
     Args:
-        config (Config): RecBole's or ours, with the keys of properties/model/TextKNN.yaml and those of item text.
+        config (Config): RecBole's or ours, with the keys of properties/model/TextKNN.yaml and of item text.
         dataset (recbole Dataset): the training part.
 
     Raises:

@@ -4,7 +4,7 @@ Reference:
     Lin et al. "Unified Semantic and ID Representation Learning for Deep Recommenders." arXiv 2502.16474.
 
 The paper trains with one negative per position (equation 2). The default here is the softmax over all items, as in
-RecBole's SASRec. `--preset=paper` selects the paper's settings.
+RecBole's SASRec. `--preset=paper` selects the settings of the paper.
 """
 
 import torch
@@ -77,7 +77,7 @@ class UniRep(SequentialRecommender):
 
     @property
     def item_table_parameters(self):
-        """Number of learned parameters addressed by item or by code (the paper's Table 5)."""
+        """Number of learned parameters addressed by item or by code (as in the paper's Table 5)."""
         return self.item_embedding.n_table_parameters
 
     @property
@@ -89,7 +89,7 @@ class UniRep(SequentialRecommender):
         return tokenizer.quantizer.codebooks.numel()
 
     def calculate_loss(self, interaction):
-        """Returns the losses of one of RecBole's batches, with the backbone's own objective.
+        """Returns the losses of one of RecBole's batches, with the backbone's objective.
 
         Returns:
             tuple[Tensor, ...]: weighted recommendation, quantization and reconstruction loss, as far as the
@@ -112,7 +112,7 @@ class UniRep(SequentialRecommender):
             return self._all_losses(recommendation, encoded, read)
 
     def row_losses(self, batch):
-        """Returns the losses of one batch of training rows, all positions at once; needs a causal backbone.
+        """Returns the losses at all positions of one batch of training rows; needs a causal backbone.
 
         Args:
             batch (RowBatch): training rows.
@@ -171,7 +171,7 @@ class UniRep(SequentialRecommender):
         return codebook_report(self.item_embedding.codes().cpu().numpy(), self.item_embedding.codebook_sizes)
 
     def with_item_table(self, table):
-        """Returns a copy that looks items up in `table` and shares everything else."""
+        """Returns a copy that looks items up in `table`; all other modules are shared with the model."""
         return replaced(self, backbone=replaced(self.backbone, item_embedding=table))
 
     def take_fitted(self):
@@ -212,7 +212,7 @@ class UniRep(SequentialRecommender):
         return states if self.temperature is None else functional.normalize(states, dim=-1) / self.temperature
 
     def _overrides_scoring(self):
-        """True if scores are not the backbone's plain dot product."""
+        """True if scores differ from the backbone's dot product of state and item embedding."""
         return self.output_projection is not None or self.temperature is not None or self.has_local_convolution
 
     def _directions(self, ids):

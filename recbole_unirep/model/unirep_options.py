@@ -133,11 +133,11 @@ def _check_codes(config):
 
 
 def hidden_size(config, width):
-    """Returns the backbone's hidden size: the width of the concatenated parts, or the backbone's own if projected.
+    """Returns the backbone's hidden size: the width of the concatenated parts, or the configured size if projected.
 
     Args:
         config (Config): RecBole's or ours.
-        width (int): dimensions of the concatenated parts.
+        width (int): size of the concatenated parts.
 
     Raises:
         ValueError: the configured size differs from the width of the parts.

@@ -28,7 +28,7 @@ class SemanticPart(NamedTuple):
     Attributes:
         has_text (Tensor or None): False for items without text, shape: [N], bool.
         text (TextPart or None): item text embeddings, and the tokenizer trained jointly with the recommender.
-        code_embedding (CodeEmbedding or None): learned vectors of frozen codes.
+        code_embedding (CodeEmbedding or None): embeddings of frozen codes.
         text_encoder (str or None): name of the sentence encoder.
         fitted (dict[str, FittedCodes]): tokenizers fitted before training, by the name of their folder in the run.
     """
@@ -129,7 +129,7 @@ def make_parts(config, dataset) -> UniRepParts:
 
 
 def _of_frozen_codes(config, dataset, n_trained):
-    """Builds learned vectors for frozen codes."""
+    """Builds embeddings for frozen codes."""
     frozen = frozen_codes(config, dataset)
     pieces = item_pieces(config, frozen, n_trained, dataset)
     size, std = config["code_embedding_size"], config["id_init_std"]

@@ -1,4 +1,4 @@
-"""VQRec: an item is the sum of learned vectors of its product-quantized text codes; a sequential backbone on top.
+"""VQRec: an item is the sum of the embeddings of its product-quantized text codes; a sequential backbone on top.
 
 Reference:
     Yupeng Hou, Zhankui He, Julian McAuley, Wayne Xin Zhao. "Learning Vector-Quantized Item Representation for
@@ -13,7 +13,7 @@ from recbole_unirep.semantic_ids.frozen_codes import has_frozen_codes
 
 
 class VQRec(UniRep):
-    """UniRep restricted to frozen codes; it has the same keys.
+    """UniRep restricted to frozen codes, with the keys of UniRep.
 
     Raises:
         ValueError: the tokenizer is trained jointly, so its codes are not frozen.

@@ -111,7 +111,7 @@ def _cell(cell):
 
 
 def _inline(text):
-    """Escapes a text and sets its `code` as code."""
+    """Escapes text and sets its `code` as code."""
     return CODE.sub(r"<code>\1</code>", _escape(text))
 
 

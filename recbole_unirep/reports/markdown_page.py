@@ -29,7 +29,7 @@ def markdown_page(report: Report, picture_paths: dict) -> str:
 
 
 def escape(text: str) -> str:
-    """Joins a text to one line and escapes Markdown and HTML in it, except `code`."""
+    """Joins text to one line and escapes Markdown and HTML in it, except `code`."""
     parts = CODE.split(" ".join(text.split()))
     escaped = "".join(part if i % 2 else MARKUP.sub(r"\\\1", part).replace("`", "\\`") for i, part in enumerate(parts))
     return BLOCK_MARK.sub(lambda match: f"{match[1][:-1]}\\{match[1][-1]}", escaped)

@@ -17,7 +17,7 @@ METRICS = "metrics.jsonl"  # one line per epoch
 TENSORBOARD = "tensorboard"  # a folder
 BEST, LAST = "model.pt", "last.pt"  # the checkpoint chosen on validation, and the one that --resume continues
 PRETRAINED, LAST_PRETRAINED = "pretrained.pt", "last_pretrained.pt"
-CONTINUABLE = (LAST, LAST_PRETRAINED, PRETRAINED)  # --resume continues a run that has any of them
+CONTINUABLE = (LAST, LAST_PRETRAINED, PRETRAINED)  # --resume continues a run that has one of these files
 RESULT = "result.json"
 RANKS = "ranks.npz"  # the test rank of each user
 FITTED, BEHAVIOUR_FITTED = "tokenizer", "behaviour_tokenizer"  # folders: bundles of frozen codes, the second EAGER's
@@ -61,7 +61,7 @@ def create_run_folder(run_dir, dataset, model):
 
 
 def _counts(path):
-    """Whether a file makes a folder non-empty. A run killed before it wrote its config leaves files that don't."""
+    """Whether a file makes a folder non-empty; files of a run that was killed before it wrote its config do not."""
     return path.name not in (ENVIRONMENT, LOCK) and path.suffix != ".partial"
 
 
@@ -72,7 +72,7 @@ def saved_config(run):
         run (str or Path): the run's folder.
 
     Raises:
-        FileNotFoundError: the folder has none.
+        FileNotFoundError: the folder has no config.yaml.
         ValueError: run is a file.
     """
     path = Path(run) / CONFIG
@@ -108,7 +108,7 @@ def write_environment(folder, facts):
 
 
 def check_data(folder, fingerprint):
-    """Raises ValueError if the run was trained on other data than those with this fingerprint."""
+    """Raises ValueError if the run's data have another fingerprint."""
     path = Path(folder) / ENVIRONMENT
     try:
         trained_on = str(json.loads(path.read_text(encoding="utf-8"))["dataset_fingerprint"])

@@ -23,7 +23,7 @@ def peak_memory(device):
 def _peak_of_process():
     """Peak resident memory in bytes; the memory in use now where the system records no peak."""
     try:
-        import resource  # Unix alone
+        import resource  # on Unix only
     except ImportError:
         memory = psutil.Process().memory_info()
         return getattr(memory, "peak_wset", memory.rss)  # Windows records a peak

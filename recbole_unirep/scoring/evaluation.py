@@ -44,8 +44,8 @@ def rank_targets(model, data, protocols, *, batch_size, scores_at_once, n_top, d
     The score of a causal model is the dot product of state and item in float64, rounded (see `TableScores`). For the
     same states the ranks therefore do not depend on `scores_at_once`, on the number of threads or on which other
     protocols are computed in the same call. Items with equal rows tie. The states come from the model, so their last
-    bits may depend on `batch_size`, threads and device. The score of any other model is what its own function returns
-    for a batch.
+    bits may depend on `batch_size`, threads and device. The score of any other model is what the model's function
+    returns for a batch.
 
     Args:
         model (recbole AbstractRecommender): in evaluation mode.
@@ -77,7 +77,7 @@ def rank_targets(model, data, protocols, *, batch_size, scores_at_once, n_top, d
 
 
 def _zero_ranking(n, n_top):
-    """Returns a Ranking of zeros. Each process fills its own rows, and the sum over processes is the whole."""
+    """Returns a Ranking of zeros. Each process fills some rows; the sum over processes has all."""
     ranks, n_candidates, items = (torch.zeros(shape, dtype=torch.int64) for shape in (n, n, (n, n_top)))
     return Ranking(ranks, torch.zeros(n), n_candidates, items)
 

@@ -30,7 +30,7 @@ class Causal(Protocol):
 
 @runtime_checkable
 class RowTrained(Protocol):
-    """A model with its own losses on our training rows."""
+    """A model that computes its losses itself, on this package's training rows."""
 
     def row_losses(self, batch) -> tuple:
         """Returns the weighted parts of the loss of a RowBatch, in the order of `loss_names`, shape: [] each."""
@@ -94,7 +94,7 @@ class SizesItsTable(Protocol):
 
     @property
     def item_table_parameters(self) -> int:
-        """Number of these parameters, without padding and special tokens (the paper's Table 5)."""
+        """Number of these parameters, without padding and special tokens (as in the paper's Table 5)."""
 
 
 @runtime_checkable
@@ -159,7 +159,7 @@ class OverBackbone(Protocol):
     """A model whose item table belongs to one of its submodules."""
 
     def with_item_table(self, table: nn.Module) -> nn.Module:
-        """Returns a copy that looks items up in `table` and shares everything else."""
+        """Returns a copy that looks items up in `table`; all other modules are shared with the model."""
 
 
 class _AllPositions:
@@ -282,7 +282,7 @@ def id_table(model):
 
 
 def with_item_table(model, table):
-    """Returns a copy of a causal model that looks items up in another table and shares everything else.
+    """Returns a copy of a causal model that looks items up in another table; all other modules are shared.
 
     Args:
         model (recbole SequentialRecommender): not changed.
@@ -292,7 +292,7 @@ def with_item_table(model, table):
 
 
 def replaced(module, **parts):
-    """Returns a copy of a module with some submodules replaced; it shares the rest, and `module` is not changed."""
+    """Returns a copy of a module with some submodules replaced; the others are shared, and `module` is not changed."""
     copied = copy.copy(module)
     copied.__dict__["_modules"] = {**module._modules, **parts}
     return copied

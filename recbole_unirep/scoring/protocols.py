@@ -60,7 +60,7 @@ def evaluate_protocols(model, data, protocols, config, ranks_file):
 
 
 def _with_slices(rankings, data):
-    """Yields each protocol's ranking; if there are cold targets, then also that of warm and of cold targets."""
+    """Yields each protocol's ranking; if there are cold targets, also those of warm and of cold targets."""
     is_cold = data.targets.items >= data.n_training_items
     for protocol, ranking in rankings.items():
         yield protocol, ranking

@@ -38,7 +38,7 @@ class KeptRanks(NamedTuple):
 
 
 def write_ranks(path, user_tokens, ranks):
-    """Writes ranks compressed, completely or not at all. With several processes, only the main one writes.
+    """Writes ranks atomically and compressed. With several processes, only the main one writes.
 
     Args:
         path (pathlib.Path): the file.
@@ -133,7 +133,7 @@ def _digest(users):
 
 
 def _write(path, **arrays):
-    """Writes arrays compressed and with a checksum, completely or not at all."""
+    """Writes arrays atomically, compressed and with a checksum."""
     with whole(path) as partial:
         with open(partial, "wb") as file:
             np.savez_compressed(file, **arrays)

@@ -2,14 +2,14 @@
 
 The base score of every item is its dot product with the state. Two biases are added for a few pairs:
 
-Repeats: one learned number for every item that is already in the sequence. It learns how often users take an item
-again. If they never do, it falls far below zero, so neither the item table nor the states have to push these items
+Repeats: one learned number for every item that is already in the sequence. It learns how often users interact with an
+item again. If they never do, it falls far below zero, so neither the item table nor the states have to push these items
 away.
 
-Transitions: an ID embedding of a few dimensions cannot remember which of many similar items followed which. Counts of
-the training interactions can. The followers of a sequence's last items gain score in proportion to these counts, with
-one learned weight per lag. During training, the counts that a row's own later items contribute are subtracted. A weight
-thus learns only from what is known before the next item, as at ranking time.
+Transitions: a small ID embedding cannot store which of many similar items followed which; counts of the training
+interactions can. The successors of a sequence's last items gain score in proportion to these counts, with one learned
+weight per lag. During training, the counts that a row's own later items contribute are subtracted. A weight thus learns
+only from what is known before the next item, as at ranking time.
 
 Reference:
     Anderson et al., "The Dynamics of Repeat Consumption", WWW 2014.
@@ -123,12 +123,12 @@ def repeats(bias, inputs, row, place):
 
 
 def transition_additions(weights, transitions, window, rows, row, place):
-    """Adds the transition bias to the followers of each position's last items.
+    """Adds the transition bias to the successors of each position's last items.
 
     Args:
         weights (Tensor): one weight per lag: last item, the item before it, ..., shape: [W].
-        transitions (ItemTransitions): counts of each item's followers in training.
-        window (int): the largest distance between item and follower that was counted.
+        transitions (ItemTransitions): counts of each item's successors in training.
+        window (int): the largest distance between item and successor that was counted.
         rows (Tensor): item ids, 0 pads on the right. Items after a position's place are the row's own later items;
             their contribution to the counts is subtracted. Shape: [B, L], int64.
         row (Tensor): row of each position, shape: [P], int64.

@@ -1,10 +1,10 @@
-"""recbole_unirep.scoring.scorers: scores of one batch of users, within a limit on the scores held at once.
+"""recbole_unirep.scoring.scorers: scores of one batch of users, within a limit on the scores in memory.
 
 There are five ways to score, by kind of model:
     causal: the last state times the item table;
     factorization machine: a vector of the user times a vector of the item;
     generative: the items found by search, and given candidates;
-    any other model: its own `full_sort_predict`;
+    any other model: the model's `full_sort_predict`;
     a model without `full_sort_predict`: `predict` on pairs.
 """
 
@@ -151,7 +151,7 @@ class _ModelScorer:
 
 
 def _pairs(data, rows, items):
-    """Returns RecBole's rows [P], with their items and item features replaced by those of `items` [P]."""
+    """Returns RecBole's rows [P] with the ids and features of `items` [P] in place of their own."""
     rows = Interaction({field: rows[field] for field in rows})
     rows.update(Interaction({data.dataset.iid_field: items}))
     return data.dataset.join(rows)

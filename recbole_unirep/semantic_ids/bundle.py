@@ -14,7 +14,7 @@ WEIGHTS = "tokenizer.safetensors"
 
 
 class Bundle(NamedTuple):
-    """What a bundle holds.
+    """Contents of a bundle.
 
     Attributes:
         semantic_ids (SemanticIds): of the catalogue.
@@ -28,13 +28,13 @@ class Bundle(NamedTuple):
 
 
 def save_bundle(folder: Path, semantic_ids: SemanticIds, tokenizer: Any, settings: dict, record: dict) -> None:
-    """Writes a bundle, whole or not at all.
+    """Writes a bundle atomically.
 
     Args:
         folder (Path): does not exist yet.
         semantic_ids (SemanticIds): of the catalogue.
         tokenizer (SemanticTokenizer or AssignedTokenizer): fitted.
-        settings (dict): its keys, and text_dim.
+        settings (dict): keys of the tokenizer, and text_dim.
         record (dict): provenance: vectors, collisions, ...
 
     Raises:
@@ -54,8 +54,8 @@ def load_bundle(folder: Path) -> Bundle:
     """Reads a bundle. Loading never runs code.
 
     Raises:
-        FileNotFoundError: there is no bundle, or a file of it is missing.
-        ValueError: a file was changed, or its tokenizer is not known here.
+        FileNotFoundError: the folder holds no bundle, or a file of the bundle is missing.
+        ValueError: a file was changed, or no installed package has the bundle's tokenizer.
     """
     record = read_record(folder)
     name, settings = record.get("tokenizer"), record.get("settings")

@@ -24,7 +24,7 @@ class Catalogue(NamedTuple):
         known (Tensor or Items): vectors, shape: [N, text_dim], or tokens and columns.
         learned (Tensor): rows that a tokenizer may learn from: items of training whose vector, if any, is not zero,
             shape: [n], int64.
-        vectors (list of str): sources of the vectors; for columns their names.
+        vectors (list of str): names of the sources of the vectors, or of the columns.
     """
 
     items: list
@@ -45,10 +45,10 @@ def load_catalogue(config, dataset, tokenizer, further=()) -> Catalogue:
         dataset (Dataset): RecBole's, or its training part.
         tokenizer (str): a name of `tokenizer_names`.
         further (sequence of tuple[str, Tensor]): name and vectors of further sources, in RecBole's numbering without
-            padding, shape: [N, D] each; they are appended to the text's.
+            padding, shape: [N, D] each; appended to the text vectors.
 
     Returns:
-        Catalogue: vectors of several sources are concatenated, each at length 1.
+        Catalogue: vectors of several sources are normalized and concatenated.
     """
     n_learned = n_training_items(dataset) - 1
     if not reads_vectors(tokenizer):
@@ -73,7 +73,7 @@ def catalogue_of_files(paths) -> Catalogue:
             catalogue has the items of the first file, in its order.
 
     Returns:
-        Catalogue: vectors of several files are concatenated, each at length 1.
+        Catalogue: vectors of several files are normalized and concatenated.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -93,8 +93,8 @@ def graph(train, dim, seed) -> Tensor:
 
     Args:
         train (Dataset): training part of a dataset, from `build_for_rows` or `build`.
-        dim (int): dimensions.
-        seed (int): of the factorization.
+        dim (int): size of a vector.
+        seed (int): seed of the factorization.
     """
     vectors = graph_vectors(train.sequences, n_training(train, "the items' graph"), train.item_num, dim, seed)
     return torch.from_numpy(vectors[1:])
@@ -115,8 +115,8 @@ def pad_collaborative(vectors, settings) -> Tensor:
 
     Args:
         vectors (Tensor): text embeddings, shape: [M, D].
-        settings (mapping): of a fitted tokenizer: `text_dim`, the dimensions that it was fitted on; of these the last
-            `collaborative_dim`, if it has that key, are collaborative.
+        settings (mapping): settings of a fitted tokenizer: `text_dim`, the size of the vectors that it was fitted on,
+            and `collaborative_dim`, if set, the size of their collaborative part, which is last.
 
     Returns:
         Tensor: shape: [M, text_dim] if the collaborative part was missing, else `vectors` unchanged.

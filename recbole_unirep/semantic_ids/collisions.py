@@ -21,11 +21,11 @@ from recbole_unirep.tokenizer.balancedrqkmeans import balanced_assignment
 from recbole_unirep.tokenizer.base import check_option
 
 SINKHORN_ROUNDS = 200
-SINKHORN_SHARPNESS = 50.0  # relative to the mean squared distance: the plan is nearly an assignment
+SINKHORN_SHARPNESS = 50.0  # relative to the mean squared distance; so large that the plan is nearly an assignment
 
 
 class LastLevel(NamedTuple):
-    """What the codes of the last level are chosen by.
+    """Residuals and codebook that determine the codes of the last level.
 
     Attributes:
         residual (Tensor): residuals of the items after the levels before it, shape: [N, D].
@@ -55,7 +55,7 @@ def catalogue_codes(tokenizer: Any, known: Any, items: list, policy: str) -> Cat
 
     Args:
         tokenizer (SemanticTokenizer or AssignedTokenizer): fitted.
-        known (Tensor or Items): what it reads of the items.
+        known (Tensor or Items): vectors or columns of the items, as the tokenizer reads them.
         items (list of str): item tokens.
         policy (str): a key of POLICIES.
 
@@ -162,7 +162,7 @@ ANEW = ("nearest_free", "sinkhorn", "balanced")
 
 
 def sinkhorn_plan(x: Tensor, codebook: Tensor) -> Tensor:
-    """Logarithm of how much of each item goes to each code; all items and all codes have equal shares.
+    """Logarithm of how much of each item goes to each code; all items have equal weight, and so have all codes.
 
     Args:
         x (Tensor): shape: [N, D].

@@ -14,7 +14,7 @@ from recbole_unirep.tokenizer.base import shipped_defaults
 
 
 class FittedCodes(NamedTuple):
-    """A fitted tokenizer and the codes of a catalogue; what a bundle is made of.
+    """A fitted tokenizer and the codes of a catalogue, which make up a bundle.
 
     Attributes:
         semantic_ids (SemanticIds): of the items.
@@ -60,7 +60,7 @@ def assign_codes(tokenizer, known, items, collisions, settings, record) -> Fitte
 
     Args:
         tokenizer (SemanticTokenizer or AssignedTokenizer): fitted.
-        known (Tensor or Items): what it reads of the items.
+        known (Tensor or Items): vectors or columns of the items, as the tokenizer reads them.
         items (list of str): item tokens, shape: [N].
         collisions (str): a key of POLICIES.
         settings, record: see `FittedCodes`.

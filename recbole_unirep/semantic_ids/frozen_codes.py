@@ -47,7 +47,7 @@ class FrozenCodes(NamedTuple):
 
 
 def has_frozen_codes(config):
-    """Whether the config asks for frozen codes: from a bundle, or by a tokenizer that is not trained along."""
+    """Whether the config asks for frozen codes: from a bundle, or by a tokenizer that is not trained jointly."""
     return bool(config["semantic_ids"]) or not tokenizer_class(config["tokenizer"]).is_trained
 
 
@@ -59,11 +59,11 @@ def frozen_codes(config, dataset) -> FrozenCodes:
         dataset (Dataset): RecBole's, the training part.
 
     Returns:
-        FrozenCodes: of all items; the tokenizer learns nothing from cold ones.
+        FrozenCodes: of all items; the tokenizer is not fitted on cold items.
 
     Raises:
-        ValueError: the bundle lacks items or was learned from cold ones too, or an option does not fit the tokenizer.
-        FileNotFoundError: there is no such bundle.
+        ValueError: the bundle lacks items or was fitted on cold items too, or an option does not fit the tokenizer.
+        FileNotFoundError: the bundle is missing.
     """
     if not config["semantic_ids"]:
         return of_fitted(fit_tokenizer(config, dataset), dataset, config["collisions"] == "append")
@@ -111,7 +111,7 @@ def fit_tokenizer(config, dataset) -> FittedCodes:
     Arguments as `frozen_codes`.
 
     Raises:
-        ValueError: the run has kept another tokenizer, or one with other settings.
+        ValueError: the run has kept another tokenizer, or the same with other settings.
     """
     if not has_kept(config):
         return _fit(config, dataset)
@@ -157,7 +157,7 @@ def fitted_codes(tokenizer, known, is_known, dataset, collisions, settings, reco
 
     Args:
         tokenizer (SemanticTokenizer or AssignedTokenizer): fitted.
-        known (Tensor or Items): what it reads of the items.
+        known (Tensor or Items): vectors or columns of the items, as the tokenizer reads them.
         is_known (Tensor): False where an item's vector is zero, shape: [N], bool.
         dataset (Dataset): RecBole's, with these items.
         collisions (str): a key of POLICIES.
@@ -184,7 +184,7 @@ def of_run(config, folder):
 
     Args:
         config (Config): ours.
-        folder (str, Path or None): of the run that is read back or resumed; None for a new run.
+        folder (str, Path or None): folder of the run that is read back or resumed; None for a new run.
     """
     return with_keys(config, **{KEPT_IN: None if folder is None else str(folder)})
 
@@ -203,8 +203,8 @@ def load_fitted(config, name) -> FittedCodes:
         name (str): folder within the run.
 
     Raises:
-        ValueError: a file of the bundle is not the one that was written.
-        FileNotFoundError: a file of it is missing.
+        ValueError: a file of the bundle was changed after it was written.
+        FileNotFoundError: a file of the bundle is missing.
     """
     semantic_ids, tokenizer, record = load_bundle(Path(config[KEPT_IN]) / name)
     return FittedCodes(semantic_ids, tokenizer, record["settings"], record, None)
@@ -215,7 +215,7 @@ def keep_fitted(fitted, folder):
 
     Args:
         fitted (dict[str, FittedCodes or None]): by the folder's name, see `BuiltOnTokenizers.take_fitted`.
-        folder (Path): the run's.
+        folder (Path): folder of the run.
     """
     for name, codes in fitted.items():
         if codes is not None and parallel.is_main() and not (folder / name).exists():
@@ -226,7 +226,7 @@ def codes_of(fitted, items):
     """Codes of items by token, int64, shape: [N, L].
 
     Args:
-        fitted (FittedCodes): a run's.
+        fitted (FittedCodes): the tokenizer and codes that a run has kept.
         items (list of str): item tokens, shape: [N].
 
     Raises:

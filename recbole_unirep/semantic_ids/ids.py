@@ -68,7 +68,7 @@ class SemanticIds:
         """Codes of an item, L ints.
 
         Raises:
-            KeyError: the item is not among these.
+            KeyError: the item has no ID here.
         """
         if item not in self.row:
             raise KeyError(f"item {item!r} has no semantic ID here")
@@ -92,7 +92,7 @@ class SemanticIds:
         return np.where(self.codes < 0, 0, self.codes + np.array(first_tokens(self.codebook_sizes)))
 
     def save(self, folder: Path, record: Mapping[str, Any], further: Mapping[str, bytes]) -> None:
-        """Writes a bundle, whole or not at all.
+        """Writes a bundle atomically.
 
         Args:
             folder (Path): does not exist yet.
@@ -101,7 +101,7 @@ class SemanticIds:
 
         Raises:
             FileExistsError: the folder exists.
-            OSError: it can't be written.
+            OSError: the bundle can't be written.
         """
         folder = Path(folder)
         if folder.exists():
@@ -150,8 +150,8 @@ def read_record(folder: Path) -> dict:
     """The record of a bundle.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is not the record of a bundle, or was changed.
+        FileNotFoundError: there is no record.
+        ValueError: the file is not the record of a bundle, or was changed.
     """
     path = Path(folder) / RECORD
     if not path.is_file():
@@ -170,8 +170,8 @@ def read_file(folder: Path, record: Mapping[str, Any], name: str) -> bytes:
     """A file of a bundle, checked against its record.
 
     Raises:
-        FileNotFoundError: it is missing.
-        ValueError: its content was changed.
+        FileNotFoundError: the file is missing.
+        ValueError: the file was changed.
     """
     path = Path(folder) / name
     if name not in record["sha256"] or not path.is_file():

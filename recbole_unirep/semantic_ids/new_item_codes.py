@@ -17,7 +17,7 @@ from recbole_unirep.semantic_ids.frozen_codes import codes_by, codes_of, fit_tok
 from recbole_unirep.tokenizer import TOKENIZERS, reads_vectors
 
 REMEDY = "make a bundle with unirep tokenize and train with --semantic_ids=BUNDLE"
-ROUNDING = 0.01  # share of items that may lie so near to two codes that another processor chooses the other one
+ROUNDING = 0.01  # fraction of items that may be so near to two codes that another processor chooses the other one
 
 
 class FrozenTokenizer(NamedTuple):
@@ -25,7 +25,7 @@ class FrozenTokenizer(NamedTuple):
 
     Attributes:
         tokenizer (SemanticTokenizer): fitted.
-        settings (dict): its keys, and text_dim.
+        settings (dict): keys of the tokenizer, and text_dim.
         text (dict or None): keys of the item text behind its vectors, if they differ from the run's; None if the
             vectors were files of the user.
         vectors (list of str): sources of its vectors.
@@ -38,14 +38,14 @@ class FrozenTokenizer(NamedTuple):
 
     @property
     def sources(self):
-        """Sources that new items have vectors of: all but the collaborative one, which is last."""
+        """Sources of new items' vectors: all but the collaborative source, which is last."""
         return self.vectors[:-1] if self.settings.get("collaborative_dim") else self.vectors
 
     def encode(self, vectors) -> Tensor:
         """Codes of new items by their text vectors [M, D], int64, shape: [M, L].
 
         Raises:
-            ValueError: the vectors have another number of dimensions than the tokenizer reads.
+            ValueError: the vectors do not have the size that the tokenizer reads.
         """
         return self.tokenizer.encode(pad_collaborative(vectors, self.settings)).cpu()
 
@@ -98,7 +98,7 @@ def frozen_tokenizer(config, dataset, codes) -> FrozenTokenizer:
 
 
 def with_unused_levels(codes, n_levels) -> Tensor:
-    """Codes [M, L] padded with unused levels: new items get no number that tells trained items of one ID apart."""
+    """Codes [M, L] padded with unused levels: new items get no number to resolve collisions."""
     return functional.pad(codes, (0, n_levels - codes.shape[1]), value=-1)
 
 

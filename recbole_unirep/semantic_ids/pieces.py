@@ -1,16 +1,16 @@
-"""recbole_unirep.semantic_ids.pieces: pieces of IDs with learned vectors: codes, n-grams of codes, or SentencePieces.
+"""recbole_unirep.semantic_ids.pieces: pieces of IDs that get an embedding: codes, n-grams of codes, or SentencePieces.
 
 Reference:
     Singh et al. "Better Generalization with Semantic IDs: A Case Study in Ranking for Recommendations",
         arXiv:2306.08121, section 4.2: an item is the sum of the vectors of its ID's pieces; n-grams are groups of
-        neighbouring codes at given levels, SentencePieces are learned from the IDs of all interactions.
+        adjacent codes at given levels, SentencePieces are learned from the IDs of all interactions.
     Kudo, Richardson. "SentencePiece: A simple and language independent subword tokenizer and detokenizer for Neural
         Text Processing", EMNLP 2018.
 
 The paper's table of n-grams has a row for every combination of codes. Here only combinations of training items have a
 row; other combinations add nothing.
 
-Shapes: N items, L levels, P most pieces of an item.
+Shapes: N items, L levels, P maximum number of pieces of an item.
 """
 
 import io
@@ -73,7 +73,7 @@ def sentence_pieces(codes: Tensor, counts: Tensor, n_pieces: int) -> Pieces:
 
     Args:
         codes, counts: see `ngram_pieces`.
-        n_pieces (int): pieces to keep, at least one per code of a level; fewer are found if the IDs have fewer.
+        n_pieces (int): maximum number of pieces, at least one per code of a level.
 
     Raises:
         ValueError: fewer pieces are asked for than there are codes, or sentencepiece is missing or too new.
@@ -91,7 +91,7 @@ def sentence_pieces(codes: Tensor, counts: Tensor, n_pieces: int) -> Pieces:
         input_format="tsv",
         model_writer=model,
         model_type="unigram",
-        vocab_size=1 + n_pieces,  # one for unknown characters
+        vocab_size=1 + n_pieces,  # one more piece, for unknown characters
         hard_vocab_limit=False,
         character_coverage=1.0,
         max_sentencepiece_length=max(codes.shape[1], 1),
@@ -102,7 +102,7 @@ def sentence_pieces(codes: Tensor, counts: Tensor, n_pieces: int) -> Pieces:
         split_by_number=False,
         bos_id=-1,
         eos_id=-1,
-        num_threads=1,  # for the same pieces each time
+        num_threads=1,  # so that the pieces are reproducible
         minloglevel=2,
     )
     learned = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())

@@ -27,8 +27,8 @@ def add_items(run, new_items, vectors=None, id_fallback=None, data_path=None, **
         run (str or Path): folder of a run of UniRep or VQRec over a causal backbone, or of TextKNN.
         new_items (str, Path or sequence of mappings): a .csv, .tsv or .jsonl file, or rows; with the dataset's item
             column and the columns of the run's item text.
-        vectors (sequence of str or Path, or None): vectors of the new items, one NAME.npy per encoder of the run, with
-            NAME.json beside it; None encodes the text with the run's encoders.
+        vectors (sequence of str or Path, or None): vectors of the new items, one NAME.npy with its NAME.json per
+            encoder of the run; None encodes the text with the run's encoders.
         id_fallback (str or None): substitute for ID embeddings: 'mean' of the trained items, 'zero', or 'nearest', the
             ID embedding of the trained item with the nearest text; None uses `cold_id_embedding` of the run.
         data_path (str or None): folder of the datasets; None uses the path stored in the run.

@@ -30,7 +30,7 @@ class Requests(NamedTuple):
     users: np.ndarray | None
 
     def parts(self, size):
-        """Yields the rows in parts of at most `size`; each part holds only its own sequences."""
+        """Yields the rows in parts of at most `size`; each part holds only the sequences of its rows."""
         for first in range(0, len(self.rows), size):
             part = slice(first, first + size)
             users = None if self.users is None else self.users[part]

@@ -11,7 +11,8 @@ Reference:
         (LC-Rec), ICDE 2024, arXiv:2311.09049 (tasks that join titles and IDs in both directions).
     Xiaoyu Kong et al. "MiniOneRec", arXiv:2510.24431; Zhanyu Liu et al. "OneRec-Think", arXiv:2510.11639.
 
-The wording is ours. Titles come from the `.item` file. Tasks that need a title skip items without one.
+The wording of the prompts is written for this package. Titles come from the `.item` file. Tasks that need a title skip
+items without one.
 """
 
 import json

@@ -30,7 +30,7 @@ RECALL_ROWS = 256  # histories used to measure the recall of an index
 class Recommender:
     """Recommends items from a finished run.
 
-    Scores and ranking are those of evaluation under full_unseen: seen items are excluded, ties are ordered by
+    Scores and ranking are as in evaluation under full_unseen: seen items are excluded, ties are ordered by
     `candidates_seed`. A row has fewer than k items if fewer candidates are left, or if the search of a generative model
     found fewer. A Recommender is safe to share between threads. A lock lets one thread at a time score a batch, since
     some models cache what they compute.
@@ -149,7 +149,7 @@ class Recommender:
         return n_rows
 
     def recall(self, items=None, users=None, k=10, keep_earlier=False):
-        """Measures the share of the k best items that the index finds, averaged over the first histories.
+        """Measures the fraction of the k best items that the index finds, averaged over the first histories.
 
         Returns:
             tuple[float, int]: mean recall and the number of histories, at most RECALL_ROWS.

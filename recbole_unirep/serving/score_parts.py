@@ -1,7 +1,7 @@
 """recbole_unirep.serving.score_parts: terms that UniRep adds to the product of state and item, computed with numpy.
 
-The values are those of `model.score_bias` at the last position of a history. Its corrections for training rows do not
-apply there. Each term has the name of its config key.
+The values equal those of `model.score_bias` at the last position of a history, where its corrections for training rows
+do not apply. Each term has the name of its config key.
 
 Shapes: B histories, N item ids with padding, D dimensions.
 """
@@ -22,8 +22,8 @@ class ScoreParts:
     Args:
         arrays (dict[str, np.ndarray]): arrays in PARTS of the terms in use. The array named like its term is the
             weight, shape: [], float32; 'transition_bias' has one weight for the last item, the one before, ..., shape:
-            [W]. Followers of item i are entries `follower_offsets[i]` to `follower_offsets[i + 1]`. `directions` have
-            length 1 or 0, shape: [N, D], float32; `log_counts`, shape: [N], float32.
+            [W]. Successors of item i are entries `follower_offsets[i]` to `follower_offsets[i + 1] - 1`. `directions`
+            are normalized or zero, shape: [N, D], float32; `log_counts`, shape: [N], float32.
 
     Raises:
         ValueError: an array is missing or unknown.

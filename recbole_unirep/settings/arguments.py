@@ -25,7 +25,7 @@ def read_arguments(arguments, options=(), flags=()):
     Args:
         arguments (iterable of str): the command line without the command's name.
         options (collection of str): names with '_' that may be spelled with '-' as well.
-        flags (collection of str): the same, of options that take no value.
+        flags (collection of str): names, spelled likewise, of options that take no value.
 
     Returns:
         Arguments: option names are spelled with '_'; all other keys are as given.

@@ -91,7 +91,7 @@ def features_layer(dataset, file, settings, keys):
     Args:
         dataset (str): name of the dataset.
         file (Path or None): its interactions, in the folder of the `.item` file; None before the download.
-        settings (mapping): only the keys of the user and, below them, those of the dataset's yaml.
+        settings (mapping): only the keys of the user over the keys of the dataset's yaml.
         keys (set of str): keys of FEATURE_KEYS that the model reads.
 
     Returns:

@@ -56,7 +56,7 @@ def lay_defaults(config, model, model_class, dataset):
         backbone = _backbone_layer(chosen["backbone"], loader)
     if "tokenizer" in own:
         tokenizer = _named_layer("tokenizer", chosen["tokenizer"], loader)
-    # The backbone's keys, such as RecBole's loss_type, never overwrite those of the model.
+    # The backbone's keys, such as RecBole's loss_type, never overwrite keys of the model.
     filling = {key: value for key, value in backbone.items() if key not in own}
 
     recbole_model = _read(RECBOLE / "properties" / "model" / f"{model}.yaml", loader)
@@ -72,7 +72,7 @@ def _read(file, loader):
 
 
 def _model_layer(model_class, loader):
-    """Keys of the yaml of a class, over those of the yaml files that it names in `base_settings` and of its bases."""
+    """Keys of a class's yaml, over the keys of the yaml files in its `base_settings` and of its base classes."""
     layer = {}
     for base in reversed(model_class.__mro__):
         for name in vars(base).get("base_settings", ()):
@@ -104,7 +104,7 @@ def _preset_layer(name, model, loader):
 
 
 def _backbone_layer(name, loader):
-    """Keys of the backbone: ours, or those of another package, over RecBole's."""
+    """Keys of the backbone: from this or another package's yaml, over RecBole's."""
     find_extension("backbone", name, is_taken=name in recbole_models())
     known = recbole_models().keys() | set(part_names("backbone"))
     if name not in known:

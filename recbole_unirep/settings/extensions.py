@@ -1,6 +1,7 @@
 """Extensions: tokenizers, backbones, models and text encoders of other packages, found by entry points.
 
-A package names a class in its metadata, in a group of GROUPS. The class can then be used by that name like one of ours:
+A package names a class in its metadata, in a group of GROUPS. The class can then be used by that name like a class of
+this package:
 
     [project.entry-points."recbole_unirep.tokenizers"]
     ItsName = "its_package.its_module:ItsName"
@@ -89,7 +90,7 @@ def find_extension(kind, name, is_taken=False):
     Args:
         kind (str): a key of GROUPS.
         name (str): the name.
-        is_taken (bool): whether ours or RecBole's have that name too.
+        is_taken (bool): whether a class of this package or of RecBole has that name too.
 
     Raises:
         ValueError: several classes have that name.

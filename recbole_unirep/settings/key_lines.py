@@ -1,6 +1,6 @@
 """recbole_unirep.settings.key_lines: default and description of config keys, read off their lines in yaml files.
 
-``--help`` shows them. It parses no yaml and imports no RecBole, so that it answers at once.
+``--help`` shows them. It parses no yaml and imports no RecBole, so that it is fast.
 """
 
 import functools
@@ -48,7 +48,7 @@ def general_key_lines():
 
 @functools.cache
 def all_key_lines():
-    """Keys of every model and those of our models and tokenizers, dict[str, KeyLine]."""
+    """Keys of every model, and keys of our models and tokenizers, dict[str, KeyLine]."""
     lines = {}
     for kind in ("model", "tokenizer"):
         for file in sorted(shipped_file(kind).glob("*.yaml")):

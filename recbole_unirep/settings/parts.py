@@ -1,4 +1,4 @@
-"""Finds and reads the yaml of a tokenizer, backbone or model of ours or of another package."""
+"""Finds and reads the yaml of a tokenizer, backbone or model of this or another package."""
 
 import yaml
 
@@ -26,7 +26,7 @@ def part_file(kind, name):
 
     Raises:
         ValueError: several classes have that name.
-        FileNotFoundError: another package has the class, but not its yaml.
+        FileNotFoundError: the package of the class lacks its yaml.
     """
     own = shipped_file(FOLDERS[kind], f"{name}.yaml")
     extension = find_extension(kind, name, is_taken=own.is_file())

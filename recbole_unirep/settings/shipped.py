@@ -1,4 +1,4 @@
-"""Finds our yaml files of defaults: inside the package if installed, beside it in a checkout."""
+"""Finds our yaml files of defaults: inside the package if installed, next to the package in a checkout."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def shipped_file(*parts):
 
 
 def shipped_names(kind):
-    """Returns the names with a yaml of ours, e.g. all tokenizers.
+    """Returns the names that have one of our yaml files, e.g. all tokenizers.
 
     Args:
         kind (str): 'dataset', 'model', 'preset' or 'tokenizer'.

@@ -33,7 +33,7 @@ LEAST = {
         0,
     ),
 }  # fmt: skip
-# Largest valid values, of shares and probabilities.
+# Largest valid values, of fractions and probabilities.
 MOST = dict.fromkeys(
     ("hidden_dropout_prob", "attn_dropout_prob", "dropout_prob", "mask_ratio", "ft_ratio", "codebook_decay"), 1
 )

@@ -29,7 +29,7 @@ PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 
 
 def parse_value(key, text, loader):
-    """Parses a text into a value.
+    """Parses text into a value.
 
     Tries a Python literal first, as RecBole's command line does (None, tuples, dicts with None, quoted text); then
     YAML, as RecBole's config files do (true, ~, lists of bare words; yes, no, on and off are booleans). Otherwise the

@@ -1,6 +1,6 @@
 """recbole_unirep.study.cells: the cells of a grid; each cell is one run in a separate process.
 
-Every cell has its own run folder. A finished cell is not run again, and an interrupted cell is continued. If a folder
+Every cell has a run folder. A finished cell is not run again, and an interrupted cell is continued. If a folder
 holds a run with other settings, that is an error before any cell runs.
 """
 
@@ -177,7 +177,7 @@ def _plain(values):
 
 
 def parse_seeds(found):
-    """Returns the seeds: a number of seeds counts up from 2020, a list is taken as it is.
+    """Returns the seeds: a number n means n seeds from 2020 on, a list is returned unchanged.
 
     Args:
         found (int, str or list of int): such as 3, '3', '2020,2021,2022' or [2020, 2021, 2022].

@@ -1,4 +1,4 @@
-"""recbole_unirep.study.codebook_table: how much of their codebooks finished runs use (the paper's Tables 1 and 2)."""
+"""recbole_unirep.study.codebook_table: codebook usage of finished runs (Tables 1 and 2 of the paper)."""
 
 from statistics import mean, stdev
 

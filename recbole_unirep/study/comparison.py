@@ -45,7 +45,7 @@ class Row(NamedTuple):
         item_table_parameters (int or None): as in result.json.
         trainable_parameters (int): as in result.json.
         seconds (float): median duration of its runs.
-        peak_memory_bytes (int): maximum over its runs of the peak memory of the process.
+        peak_memory_bytes (int): maximum peak memory of the process over its runs.
     """
 
     label: str
@@ -60,12 +60,12 @@ class Row(NamedTuple):
 
 
 class Gain(NamedTuple):
-    """Gain of one of our labels over the baseline.
+    """Gain of one of our models over the baseline.
 
     Attributes:
-        label (str): the label of ours.
-        baseline (str): the label that the gain is over, by default the best of the others on validation.
-        percent (dict[str, float or None]): gain in percent of the baseline's value, by metric; None if that is 0.
+        label (str): label of our model.
+        baseline (str): label of the baseline, by default the best other model on validation.
+        percent (dict[str, float or None]): gain in percent of the baseline's value, by metric; None if that value is 0.
         differences (dict[str, Difference]): by metric, without metrics that can't be computed from ranks.
         p_values (dict[str, float or None]): corrected over the metrics, labels and protocols compared.
     """
@@ -118,7 +118,7 @@ def compare_runs(runs, protocols, metrics, ours, baseline=None):
         protocols (list of str): protocols to show.
         metrics (list of str): names as in result.json; a missing one is an error.
         ours (list of str): our labels; the others are baselines.
-        baseline (str or None): the label that gains are over; None chooses it by validation.
+        baseline (str or None): label of the baseline; None chooses it by validation.
 
     Returns:
         list[Comparison]: one per protocol.
@@ -230,7 +230,7 @@ def _difference(ours, theirs):
 
 
 def _resampled(runs, protocol, metrics, labels):
-    """(means over all users per run, the same over resampled users) by label and metric."""
+    """(means over all users per run, means over resampled users per run) by label and metric."""
     own = [run for run in runs if run.label in labels and (run.folder / RANKS).is_file()]
     kept = [read_ranks(run.folder) for run in own]
     has = {run.folder for run, ranks in zip(own, kept) if protocol in ranks.ranks}  # ranks of slices are not stored

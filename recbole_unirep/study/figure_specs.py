@@ -25,8 +25,8 @@ def id_dimension(cell):
     """Dimensions of a cell's ID embedding.
 
     Returns:
-        int or None: 0 if its representation has no ID; None if its keys do not set it. With IDs alone the size is
-            code_dim.
+        int or None: 0 if its representation has no ID; None if its keys do not set it. Without semantic embeddings the
+            size is code_dim.
     """
     representation = REPRESENTATIONS.get(cell.keys.get("representation"))
     if representation and not representation.has_id:

@@ -33,7 +33,7 @@ class Inspected(NamedTuple):
         titles (list of str): titles, the token for items without one, shape: [N].
         labels (dict[str, list]): 'category' and 'brand' if the dataset has them, None for items without one.
         vectors (dict[str, ndarray]): 'text' and 'ID' vectors of the items if there are any, shape: [N, D] each.
-        distortion (list of float or None): distortion after each level as a share of the variance.
+        distortion (list of float or None): distortion after each level as a fraction of the variance.
         settings (frozenset of str): config keys that the codes depend on.
     """
 
@@ -60,7 +60,7 @@ def read_inspected(folder, data_path=None) -> Inspected:
         Inspected: codes, and the titles, labels and vectors that are available.
 
     Raises:
-        FileNotFoundError: the folder holds neither, or a file is missing.
+        FileNotFoundError: the folder holds neither a bundle nor a run, or a file is missing.
         ValueError: the contents can't be read, or the run's model has no codes.
     """
     if (Path(folder) / RECORD).is_file():

@@ -24,7 +24,7 @@ class Inspection(NamedTuple):
         levels (list of dict): measures of each level.
         purity (dict[str, list of dict]): purity of each prefix length, by label.
         coverage (float): number of distinct semantic IDs divided by the number of items.
-        collision_rate (float): share of the items that share an ID.
+        collision_rate (float): fraction of the items that share an ID.
         collisions (list of list of int): rows of the items that share an ID, the largest group first.
         neighbours (dict or None): neighbours of the requested item.
         findings (list of Finding): measures below their thresholds.

@@ -128,6 +128,6 @@ def read_learning_curve(run, metric, bigger_is_better=True) -> LearningCurve | N
 
 
 def _model_name(config):
-    """Name of the model, with its representation unless that is the paper's unified one."""
+    """Name of the model, with its representation unless that is 'unified', as in the paper."""
     representation = config["representation"] if config["model"] in METHODS else "unified"
     return config["model"] if representation == "unified" else f"{config['model']} ({representation})"

@@ -113,7 +113,7 @@ def extremes(space):
 
 
 def label_of(value):
-    """Unique text of a choice: JSON for a list, a text as it is."""
+    """Unique text of a choice: JSON for a list, a string unchanged."""
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -2,7 +2,7 @@
 
 title: Amazon Beauty, main results
 dataset: amazon-beauty            # or datasets: [amazon-beauty, amazon-toys-games]
-seeds: [2020, 2021, 2022]         # or how many, from 2020 on; a row may have its own
+seeds: [2020, 2021, 2022]         # or a number of seeds, from 2020 on; a row can have other seeds
 settings: {text_encoder: minilm}  # of every cell
 rows:
   UniRep: {model: UniRep, preset: paper}
@@ -52,7 +52,7 @@ class TableSpec(NamedTuple):
         datasets (list of str): one table per dataset.
         protocols (list of str): protocols to show.
         metrics (list of str): metrics to show.
-        baseline (str or None): label that gains are over; None lets validation choose it.
+        baseline (str or None): label of the baseline; None chooses it by validation.
         published (dict[str, dict[str, dict[str, float]]]): values of a paper by dataset, row and metric.
         published_source (str): source of these values.
         text (str): remark about the table.
@@ -108,11 +108,11 @@ def read_study(file, out, settings):
     Args:
         file (str or Path): YAML file.
         out (Path): folder of the study; the folder of a cell is DATASET/ROW/seed-SEED in it.
-        settings (dict[str, str]): settings of every cell; they override those of the file.
+        settings (dict[str, str]): settings of every cell; they override the settings in the file.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: something in it is not understood.
+        ValueError: a part of the file is not understood.
     """
     file = Path(file)
     if not file.is_file():

@@ -39,7 +39,7 @@ def tokenize_catalogue(name, policy, collaborative, vectors, out, keys):
     """Fits a tokenizer to a catalogue and writes its semantic IDs as a bundle.
 
     Args:
-        name (str): name of a tokenizer, ours or of another package.
+        name (str): name of a tokenizer of this or another package.
         policy (str): treatment of collisions, a key of POLICIES.
         collaborative (str or None): a run folder, or 'graph', for a tokenizer that reads collaborative vectors; None
             means 'graph' for such a tokenizer.

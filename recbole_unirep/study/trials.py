@@ -94,11 +94,11 @@ class Trials:
         return Trial(self.study, trial, n_finished + 1, self._keys(trial.params))
 
     def importance(self):
-        """Computes the share of each key in the variance of the score over complete trials, by fANOVA.
+        """Computes the fraction of the score's variance over complete trials that each key explains, by fANOVA.
 
         Returns:
-            dict[str, float]: shares by key, largest first; empty with fewer than TRIALS_FOR_IMPORTANCE complete trials
-            or if all have the same score.
+            dict[str, float]: fractions by key, largest first; empty with fewer than TRIALS_FOR_IMPORTANCE complete
+                trials, or if all have the same score.
         """
         scores = [trial["valid_score"] for trial in self.finished() if trial["state"] == "complete"]
         if len(scores) < TRIALS_FOR_IMPORTANCE or len(set(scores)) == 1:
@@ -111,7 +111,7 @@ class Trials:
         return {trial.user_attrs.get("continues") for trial in self.study.get_trials(deepcopy=False)}
 
     def _queue_interrupted(self):
-        """Queues trials that a kill left running again with their settings; drops those with incomplete settings."""
+        """Queues trials of a killed process again with their settings; drops trials with incomplete settings."""
         queued_again = self._queued_again()
         for trial in self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             if trial.number not in queued_again and trial.params.keys() == self.space.keys():
@@ -149,7 +149,8 @@ class Trial:
 
         Args:
             epoch (int): epoch, from 0.
-            score (float): validation score; an epoch trained again after a kill reports the same score.
+            score (float): validation score; an epoch that is trained again after an interruption reports the same
+                score.
 
         Returns:
             bool: True if the trial should end because its best score is worse than the median of the other trials

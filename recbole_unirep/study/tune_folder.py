@@ -18,7 +18,7 @@ COLUMNS = ("model", "trial", "state", "valid_score", "best_epoch", "epochs", "se
 
 
 def check_request(folder, asked):
-    """Writes the request into the folder, or checks it against the one the folder was started with.
+    """Writes the request into the folder, or checks that it equals the request in the folder.
 
     Args:
         folder (Path): folder of the tuning, locked by the caller.
@@ -60,8 +60,8 @@ def write_importance(folder, importance, n_complete):
 
     Args:
         folder (Path): folder of the tuning.
-        importance (dict[str, dict[str, float]]): share of each key by model.
-        n_complete (dict[str, int]): number of trials behind the shares, by model.
+        importance (dict[str, dict[str, float]]): importance of each key by model, see `Trials.importance`.
+        n_complete (dict[str, int]): number of complete trials by model.
     """
     rows = [
         {"model": model, "key": key, "importance": round(share, 4), "complete_trials": n_complete[model]}
@@ -72,7 +72,7 @@ def write_importance(folder, importance, n_complete):
 
 
 def write_best(folder, asked, model, n_finished, best):
-    """Writes best.yaml of a model: the settings of the command and those of its best trial.
+    """Writes best.yaml of a model: the settings of the command and of the model's best trial.
 
     Args:
         folder (Path): folder of the tuning.

@@ -144,7 +144,7 @@ def _report_earlier_epochs(trial, folder):
     if not file.is_file() or not any((folder / name).is_file() for name in CONTINUABLE):
         return False
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    records = [json.loads(line) for line in lines if line.endswith("\n")]  # a kill can leave an incomplete line
+    records = [json.loads(line) for line in lines if line.endswith("\n")]  # a killed run may leave an incomplete line
     ends = [trial.report(record["epoch"], record["valid_score"]) for record in records if "valid_score" in record]
     return any(ends)
 

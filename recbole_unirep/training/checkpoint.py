@@ -1,4 +1,4 @@
-"""recbole_unirep.training.checkpoint: checkpoints of tensors and plain values, written completely or not at all.
+"""recbole_unirep.training.checkpoint: checkpoints of tensors and plain values, written atomically.
 
 RecBole pickles its Config into every checkpoint, which torch >= 2.6 refuses to load (RecBole issues 2212, 2215). Our
 checkpoints end with their own SHA-256, because torch itself does not detect a flipped bit.
@@ -19,7 +19,7 @@ REMEDY = "restore it or train again"
 
 
 def save(state, path):
-    """Writes a checkpoint to a temporary file and moves it into place. A kill or a full disk leaves the old one intact.
+    """Writes a checkpoint to a temporary file and moves it into place; if that fails, the old one stays intact.
 
     With several processes, only the main one writes.
 
@@ -47,7 +47,7 @@ def load(path, device):
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the file is damaged, or holds more than tensors and plain values.
+        ValueError: the file is damaged, or holds other objects than tensors and plain values.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}: the run was stopped before its first epoch ended")

@@ -35,8 +35,8 @@ def cloze_loss(model, batch, n_items, last_ratio, masks_all):
         masks_all (bool): True if every item of a row may be masked, including items that other rows mask.
 
     Returns:
-        Tensor: mean over the masked positions, shape: []. With several processes, each returns the mean over its own
-        rows, times its share of the targets, times the number of processes.
+        Tensor: mean over the masked positions, shape: []. With several processes, each returns the mean over its rows,
+        times the fraction of targets in these rows, times the number of processes.
     """
     share = batch.share(parallel.rank(), parallel.world_size())
     items, may_be_masked = whole_rows(share.batch, model.max_seq_length)

@@ -1,9 +1,9 @@
 """recbole_unirep.training.data_parallel: several processes share each batch, with DistributedDataParallel.
 
-Every process draws the whole batch and computes its own part of the rows. A loss is a mean over the batch's rows or
-targets. Each process therefore weights the mean of its part by its share of the rows or targets, times the number of
-processes. DistributedDataParallel averages gradients over processes, which then gives the gradient of the whole batch.
-Per-item computations (encoding, quantization, reconstruction) are identical in every process.
+Every process draws the whole batch and computes a part of its rows. A loss is a mean over the batch's rows or
+targets. Each process therefore weights the mean of its part by the fraction of rows or targets in it, times the number
+of processes. DistributedDataParallel averages gradients over processes, which then gives the gradient of the whole
+batch. Per-item computations (encoding, quantization, reconstruction) are identical in every process.
 """
 
 import inspect
@@ -91,7 +91,7 @@ class SharedLoader:
             yield part
 
     def weighted(self, losses):
-        """Returns a function that weights the losses of the last yielded interaction by its share of the batch.
+        """Returns a function that weights the losses of the last yielded interaction by its fraction of the batch.
 
         Args:
             losses (callable): maps an interaction to one loss or several.

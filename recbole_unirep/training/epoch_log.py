@@ -30,7 +30,7 @@ class EpochLog:
 
         Args:
             record (dict): numbers by name, with `epoch`, and with `stage` if the run has stages.
-            is_best (bool): True if validation was never better.
+            is_best (bool): True if the validation score is the best so far.
             verbose (bool): True to add a line to the log.
         """
         if not self.writes:
@@ -50,7 +50,7 @@ class EpochLog:
             getLogger().info(line + ("  best" if is_best else ""))
 
     def cut(self, stage, epoch):
-        """Drops the lines of a stage from `epoch` on, which will be trained again, and a line that a kill cut short."""
+        """Drops the lines of a stage from `epoch` on, which will be trained again, and an incomplete last line."""
         if not self.writes or not self.file.is_file():
             return
         lines = [line for line in self.file.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1:] == "\n"]

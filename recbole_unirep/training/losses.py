@@ -91,7 +91,7 @@ def recommendation_loss(batch, sequence_states, item_embedding, n_items, loss_ty
             'SSM' only.
 
     Returns:
-        Tensor: mean over the P positions, shape: []. With several processes, each returns the part of its own rows
+        Tensor: mean over the P positions, shape: []. With several processes, each returns its rows' part of the loss
         times the number of processes, so the mean over processes is the loss of the whole batch.
     """
     share = batch.share(parallel.rank(), parallel.world_size())

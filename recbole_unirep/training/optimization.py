@@ -19,8 +19,8 @@ from recbole_unirep import parallel
 from recbole_unirep.scoring.model_contract import id_table
 
 AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-# Factor of the learning rate after the warm-up. done: finished share of the steps after the warm-up; ratio: number of
-# warm-up steps / number of this step.
+# Factor of the learning rate after the warm-up. done: finished fraction of the steps after the warm-up; ratio: number
+# of warm-up steps / number of this step.
 SCHEDULES = {
     "constant": lambda done, ratio: 1.0,
     "linear": lambda done, ratio: 1 - done,
@@ -112,7 +112,7 @@ class Optimization:
         return {"learning_rate": optimizer.param_groups[0]["lr"]}
 
     def state_dict(self):
-        """Returns what the next steps need besides the trainer's own optimizer, as tensors and plain values."""
+        """Returns what the next steps need in addition to the trainer's optimizer, as tensors and plain values."""
         sparse = self.sparse_optimizer.state_dict() if self.sparse_optimizer else None
         return {"n_steps": self.n_steps, "scaler": self.scaler.state_dict(), "sparse_optimizer": sparse}
 

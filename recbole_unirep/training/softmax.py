@@ -13,7 +13,7 @@ Shapes: P positions, N rows of the table, S sampled negatives, H hidden_size.
 
 import torch
 
-CHUNK_CELLS = {"cpu": 2**21, "cuda": 2**27}  # logits held at once: fits a CPU's cache, is little memory on a GPU
+CHUNK_CELLS = {"cpu": 2**21, "cuda": 2**27}  # logits in memory: fits a CPU's cache, is little memory on a GPU
 
 
 class _FusedSoftmax(torch.autograd.Function):
@@ -85,7 +85,7 @@ def cross_entropy(states, table, targets, additions=None):
 
 
 def sampled_cross_entropy(states, positives, negatives, log_weights, own, additions=None):
-    """Returns the softmax cross entropy whose normaliser is estimated from negatives shared by all positions.
+    """Returns the sampled softmax cross entropy, with negatives that all positions share.
 
     A drawn negative counts e^score / (expected count), so the sum over negatives is an unbiased estimate of the sum
     over the catalogue. The target is always included without correction. If it was drawn too, it is not counted again.

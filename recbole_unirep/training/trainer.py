@@ -1,4 +1,4 @@
-"""recbole_unirep.training.trainer: our training engine, a subclass of RecBole's Trainer.
+"""recbole_unirep.training.trainer: the training engine, a subclass of RecBole's Trainer.
 
 It trains causal models on user sequences, validates by full ranking with one forward pass per user, and writes
 checkpoints from which a resumed run gives the same numbers. `recbole_trainers` combines it with RecBole's special
