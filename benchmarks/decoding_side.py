@@ -1,17 +1,17 @@
-"""One side of the decoding benchmark: finds the best semantic IDs of some users and prints one JSON line.
+"""One side of the decoding benchmark: decodes the top semantic IDs for some users and prints one JSON line.
 
     python benchmarks/decoding_side.py SIDE --data_path=FOLDER --out=FILE.npz --n_users=64 --num_beams=20 --form=FORM
         --users_at_once=16 --histories=HISTORIES
 
-All sides have the same T5 of TIGER's size with the same initial weights over Amazon Beauty's IDs (training does not
-change the cost), the same validation users in batches of histories of similar length, and the same number of beams.
+All sides run the same untrained T5 of TIGER's size on Amazon Beauty's IDs (training does not change the cost), for the
+same validation users, batched by history length, with the same number of beams.
 
-Forms: encoder_decoder, the paper's; decoder_only, one stack that reads the history and continues with the ID.
-Sides: ours; huggingface, `generate` with `prefix_allowed_tokens_fn`; all_items, our decoder with each prefix and next
-code compared with the IDs of all items, as GRID and RQ-VAE-Recommender do.
-Histories: all, those of all users; full, those of users with at least the 20 items that TIGER reads.
+Forms: encoder_decoder, as in the paper; decoder_only, one stack that reads the history and continues with the ID.
+Sides: ours; huggingface, `generate` with `prefix_allowed_tokens_fn`; all_items, our decoder, but each prefix
+plus next code is checked against all items' IDs, as in GRID and RQ-VAE-Recommender.
+Histories: all, of every user; full, only of users with at least the 20 items that TIGER reads.
 
-Memory is sampled in a first pass over the users, time is that of a second pass.
+Memory is sampled in a first pass over the users; a second pass is timed.
 """
 
 import numpy as np
@@ -73,7 +73,7 @@ class Ours:
 
 
 class AllItems:
-    """The same beam search, but finds next codes by comparing every prefix and code with all IDs."""
+    """Beam search that checks each prefix plus next code against all items' IDs."""
 
     def __init__(self, model, n_beams):
         self.model, self.n_beams, self.ids = model, n_beams, model.ids.codes[1:]

@@ -67,7 +67,7 @@ class Encoding(NamedTuple):
         device (str, optional): device of a sentence-transformers model or of one of `others`; None leaves the choice
             to the encoder.
         dtype (str): type of the stored vectors, "float16" or "float32".
-        lexical_dim (int): dimensions of the lexical encoder.
+        lexical_dim (int): size of the lexical encoder's vectors.
         show_progress (bool): whether to show a progress bar.
         processes (int): number of processes of a sentence-transformers model on this machine.
         shard_size (int): sentences per shard, rounded down to whole batches.
@@ -225,7 +225,7 @@ def _work(texts, encoding, text_dir) -> Sentences:
 
 
 def vector_places(texts: ItemTexts, encoding: Encoding, text_dir: str | None) -> list[VectorFiles]:
-    """Where an encoder's vectors may be: beside the data, and where ours are stored, last; arguments as above."""
+    """Files where an encoder's vectors can be: next to the data, and last where this package stores them."""
     storage = Path(text_dir) if text_dir else storage_folder(texts.folder, texts.dataset)
     folders = dict.fromkeys([texts.folder, storage])
     return [VectorFiles.named(folder, texts.dataset, encoding.file_name) for folder in folders]
@@ -254,7 +254,7 @@ def encode(
     Args:
         sentences (sequence of str): at least one of them is not empty.
         encoding (Encoding): the encoder and its options.
-        beside (sequence of str): names of the vectors beside the data, for the error.
+        beside (sequence of str): names of the vectors next to the data, for the error.
         fit_on (sequence of str, optional): distinct sentences to fit the lexical encoder on, in order; None is all.
         shards (Shards, optional): of the distinct sentences; None encodes them in one part.
 

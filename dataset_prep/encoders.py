@@ -54,7 +54,7 @@ def calls(encoder, batch_size: int, chunk_size: int, devices: Sequence[str], sho
     Args:
         encoder (SentenceTransformer): loaded.
         batch_size (int): sentences per batch.
-        chunk_size (int): sentences sent to a process of the pool at once.
+        chunk_size (int): sentences sent to a process of the pool per batch.
         devices (sequence of str): one process for each; empty to encode in this process.
         show_progress (bool): whether each call shows a progress bar.
 
@@ -157,7 +157,7 @@ def load_encoder(name: str, device: str | None, beside: Sequence[str], others: M
     Args:
         name (str): key of `others`, model name or local folder.
         device (str, optional): None leaves the choice to the library.
-        beside (sequence of str): names of the vectors beside the data, for the error.
+        beside (sequence of str): names of the vectors next to the data, for the error.
         others (mapping of str to OtherEncoder): text encoders of other packages, by name.
 
     Returns:

@@ -17,11 +17,11 @@ def lexical_vectors(sentences: Sequence[str], dimension: int, fit_on: Sequence[s
 
     Args:
         sentences (sequence of str): distinct, none blank.
-        dimension (int): number of dimensions; the result has fewer if there are too few sentences or words.
+        dimension (int): size of a vector; the result has fewer dimensions if there are too few sentences or words.
         fit_on (sequence of str, optional): sentences to fit on, distinct, none blank; None fits on all.
 
     Returns:
-        np.ndarray: rows of length 1, float32, shape: [N, dimension].
+        np.ndarray: normalized rows, float32, shape: [N, dimension].
 
     Raises:
         ValueError: no sentence has a word of two or more letters, or dimension is below 1.

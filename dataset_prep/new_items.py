@@ -97,7 +97,7 @@ def new_vectors(texts: ItemTexts, encoding: Encoding, text_dir: str | None, sent
         if files.exist() and not is_ours(files.read_record()):
             raise ValueError(
                 f"the run's text vectors are your own, {files.matrix}: give vectors of the new items from the same "
-                f"source, --vectors=NEW.npy with NEW.json beside it that lists the items"
+                f"source (--vectors=NEW.npy; NEW.json next to it lists the items)"
             )
     known = item_vectors(texts, encoding, text_dir)
     known_sentences, _ = texts.sentences(texts.items)
@@ -151,7 +151,7 @@ def _text(value, where):
     if value is None or value != value:  # noqa: PLR0124 - NaN is not itself
         return ""
     if isinstance(value, Mapping):
-        raise ValueError(f"{where} holds an object: give a text, a number or a list of texts")
+        raise ValueError(f"{where} holds an object: give a string, a number or a list of strings")
     return str(value)
 
 

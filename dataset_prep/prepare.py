@@ -51,7 +51,7 @@ class Options(NamedTuple):
         period (Period, optional): borders of a temporal split; None is leave-one-out.
         columns (mapping): column of the `.inter` file to raw field; empty to go by the usual names.
         item_columns (mapping): column of the `.item` file to raw field; empty for Amazon's.
-        max_broken (float): largest allowed share of broken records per file.
+        max_broken (float): largest allowed fraction of broken records per file.
         memory (str): memory limit of the database.
         overwrite (bool): whether to replace the dataset of this name.
         show_progress (bool): whether to show progress.
@@ -86,13 +86,13 @@ def prepare(
 
     Raises:
         ValueError: a file or an option can't be used, or no interaction is left.
-        FileExistsError: the dataset exists and may not be replaced.
+        FileExistsError: the dataset exists, and replacing it was not requested.
     """
     target = data_path / name
     there = [target / f"{name}.{end}" for end in ("inter", "item") if (target / f"{name}.{end}").exists()]
     if target.exists() and not target.is_dir():
         raise FileExistsError(
-            f"{target} is a file, the dataset would be a folder of that name: choose another --dataset"
+            f"{target} is a file, but the dataset needs a folder of that name: choose another --dataset"
         )
     if there and not options.overwrite:
         raise FileExistsError(

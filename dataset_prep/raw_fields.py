@@ -73,7 +73,7 @@ def review_fields(names: Sequence[str], asked: Mapping[str, str], file: Any, hin
         dict: column to field, without rating and timestamp if the file lacks them.
 
     Raises:
-        ValueError: a field that the user named, or that of users or items, is missing.
+        ValueError: a field that the user named, or the field of users or items, is missing.
     """
     unknown = [column for column in asked if column not in REVIEW_FIELDS]
     if unknown:

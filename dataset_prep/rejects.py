@@ -16,7 +16,7 @@ class Rejects:
 
     Args:
         file (Path): gets JSON lines of file, line, reason and text; removed at the end if nothing was broken.
-        max_broken (float): largest allowed share of broken records per source.
+        max_broken (float): largest allowed fraction of broken records per source.
     """
 
     def __init__(self, file: Path, max_broken: float) -> None:

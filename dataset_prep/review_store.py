@@ -15,7 +15,7 @@ from dataset_prep.spilling import SpillingDatabase
 logger = logging.getLogger()
 
 DUPLICATES = {"first": "ASC", "last": "DESC", "all": None}
-PAIRS_AT_ONCE = 4_000_000  # rows among which duplicates are searched at once
+PAIRS_AT_ONCE = 4_000_000  # rows per batch in the search for duplicates
 
 
 class Counts(NamedTuple):
@@ -108,7 +108,7 @@ class ReviewStore:
             item_core (int): minimum number of interactions per item.
 
         Returns:
-            int: number of rounds that dropped any.
+            int: number of rounds that dropped interactions.
         """
         n_rounds, sides = 0, (("user_id", user_core), ("item_id", item_core))
         while True:

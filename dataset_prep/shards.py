@@ -1,7 +1,7 @@
 """shards: encodes sentences part by part, in one process or several, and keeps each part on disk until all are done.
 
-A shard's name is a hash of its sentences and of everything their vectors depend on. So the next command after a kill,
-another worker, or another machine that shares the folder finds it, and a changed text is encoded again.
+A shard's name is a hash of its sentences and of everything their vectors depend on. So the next command after an
+interruption, another worker, or another machine that shares the folder finds it, and a changed text is encoded again.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ class Shards:
     Args:
         folder (Path): of the shards; created with the first one.
         sentences (sequence of str): the shortest first. Shards are cut from the end: sentence-transformers batches
-            from the longest sentence down, so the batches are those of a single call.
+            from the longest sentence down, so the batches equal the batches of a single call.
         size (int): sentences per shard.
         identity (mapping): what the vectors depend on besides the sentences, plain values.
     """
@@ -73,7 +73,7 @@ class Shards:
         return np.load(io.BytesIO(body), allow_pickle=False)
 
     def write(self, number: int, vectors: np.ndarray) -> None:
-        """Writes a shard, whole or not at all.
+        """Writes a shard atomically.
 
         Args:
             number (int): number of the shard.

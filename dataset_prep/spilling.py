@@ -1,6 +1,6 @@
 """spilling: SQL tables that go to disk when they do not fit into memory. The only module that imports duckdb.
 
-The database is a file in a work folder. Sorts and joins that exceed the memory use files beside it. Parquet files are
+The database is a file in a work folder. Sorts and joins that exceed the memory use files next to it. Parquet files are
 read a part at a time.
 """
 

@@ -1,4 +1,4 @@
-"""vector_files: item vectors on disk, `<dataset>.<name>.npy` with `<dataset>.<name>.json` beside it.
+"""vector_files: item vectors on disk, `<dataset>.<name>.npy` with `<dataset>.<name>.json` next to it.
 
 The JSON file lists the item tokens in row order (`items`). A pair written by this package says so (`made_by`) and
 records what it was made from; any other pair is the user's own and is never overwritten.
@@ -35,19 +35,19 @@ class VectorFiles(NamedTuple):
         return cls(folder / f"{dataset}.{name}.npy", folder / f"{dataset}.{name}.json")
 
     def exist(self) -> bool:
-        """Whether both files exist; a pair of ours that is incomplete doesn't count.
+        """Whether both files exist; False if the matrix of a pair that this package wrote is missing.
 
         Raises:
-            FileNotFoundError: one file of the user's pair is missing.
+            FileNotFoundError: the matrix has no record, or a record of the user has no matrix.
         """
         has_matrix, has_record = self.matrix.is_file(), self.record.is_file()
         if has_matrix and has_record:
             return True
-        # We move the JSON file into place first, so a kill in between leaves a JSON file of ours and nothing else.
+        # The JSON file is moved into place first, so a process killed in between leaves only our JSON file.
         if has_matrix or (has_record and not is_ours(self.read_record())):
             missing, found = (self.record, self.matrix) if has_matrix else (self.matrix, self.record)
             raise FileNotFoundError(
-                f"{missing} is missing, {found.name} exists: provide both files, or remove that one"
+                f"{missing} is missing, but {found.name} exists: provide both files, or remove {found.name}"
             )
         return False
 
@@ -63,9 +63,7 @@ class VectorFiles(NamedTuple):
         try:
             record = json.loads(self.record.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ValueError(
-                f"{self.record} is not readable JSON ({error}): write it again, or remove both files"
-            ) from error
+            raise ValueError(f"{self.record} is not valid JSON ({error}): rewrite it, or remove both files") from error
         if not isinstance(record, dict):
             raise ValueError(f'{self.record} is not a JSON object: it must be {{"items": [...]}}')
         return record
@@ -90,8 +88,8 @@ class VectorFiles(NamedTuple):
             raise ValueError(f'{self.record} has no "items": list the item tokens there, in row order')
         if not checked and "vectors_sha256" in record and not self.is_intact():
             raise ValueError(
-                f"{self.matrix} is not the file that was written (sha256 differs from {self.record.name}'s): restore "
-                f"it, or remove both files and encode again"
+                f"{self.matrix} was changed after it was written (its sha256 differs from the one in "
+                f"{self.record.name}): restore it, or remove both files and encode again"
             )
         try:
             matrix = np.lib.format.open_memmap(self.matrix, mode="r")
@@ -101,13 +99,14 @@ class VectorFiles(NamedTuple):
             ) from error
         if matrix.ndim != 2 or matrix.shape[1] == 0 or not np.issubdtype(matrix.dtype, np.floating):
             raise ValueError(
-                f"{self.matrix} holds {matrix.dtype} {matrix.shape}: it must be floats [n_items, text_dim]"
+                f"{self.matrix} has dtype {matrix.dtype} and shape {matrix.shape}: "
+                "expected a float array of shape [n_items, text_dim]"
             )
         row_of_item = {str(item): row for row, item in enumerate(listed)}
         if not len(matrix) == len(listed) == len(row_of_item):
             raise ValueError(
-                f"{self.matrix.name} has {len(matrix)} rows, {self.record.name} lists {len(listed)} items, "
-                f"{len(row_of_item)} of them distinct: these three must agree"
+                f"{self.matrix.name} has {len(matrix)} rows, but {self.record.name} lists {len(listed)} items "
+                f"({len(row_of_item)} distinct): the three numbers must be equal"
             )
         missing = [item for item in items if item not in row_of_item]
         if missing:
@@ -124,7 +123,10 @@ class VectorFiles(NamedTuple):
         return vectors
 
     def write(self, vectors: np.ndarray, items: Sequence[str], provenance: Mapping[str, Any]) -> None:
-        """Writes a pair of ours. After an interruption `is_intact` or `exist` is False.
+        """Writes the two files.
+
+        An interruption leaves an earlier pair unchanged, or its matrix with the new record: then `is_intact` is False.
+        Without an earlier pair `exist` is False.
 
         Args:
             vectors (np.ndarray): in the type to store, shape: [len(items), text_dim].
@@ -132,7 +134,7 @@ class VectorFiles(NamedTuple):
             provenance (mapping): what the vectors were made from.
 
         Raises:
-            OSError: they can't be written.
+            OSError: a file can't be written.
         """
         with whole(self.matrix, shared=True) as partial:
             self.matrix.parent.mkdir(parents=True, exist_ok=True)
@@ -149,22 +151,23 @@ class VectorFiles(NamedTuple):
             write_text(self.record, json.dumps(record, ensure_ascii=False), shared=True)
 
     def is_intact(self) -> bool:
-        """Whether the matrix has the checksum in our record."""
+        """Whether the matrix has the checksum in the record."""
         return file_sha256(self.matrix) == self.read_record().get("vectors_sha256")
 
 
 def storage_folder(dataset_folder: Path, dataset: str) -> Path:
-    """Where vectors are stored without text_dir: beside the data, else in the user's cache.
+    """Default folder for vectors if text_dir is not set.
 
     Args:
         dataset_folder (Path): folder of the dataset.
         dataset (str): name of the dataset.
 
     Returns:
-        Path: the dataset's folder if it is writable and not part of an installed package.
+        Path: the dataset's folder if it is writable and not part of an installed package, otherwise a folder in the
+            user's cache.
     """
     installed = {"site-packages", "dist-packages"} & set(dataset_folder.resolve().parts)
-    # The mode is checked too, because root may write even to a folder that was made read-only on purpose.
+    # The mode is checked too, because root can write even to a folder that was made read-only on purpose.
     writable = os.access(dataset_folder, os.W_OK) and dataset_folder.stat().st_mode & 0o222
     if writable and not installed:
         return dataset_folder
@@ -173,7 +176,7 @@ def storage_folder(dataset_folder: Path, dataset: str) -> Path:
 
 
 def difference(files: VectorFiles, wanted: dict[str, Any]) -> str | None:
-    """Why stored vectors of ours can't be reused.
+    """Why stored vectors that this package wrote can't be reused.
 
     Args:
         files (VectorFiles): the stored pair.
@@ -195,21 +198,23 @@ def is_ours(record: Mapping[str, Any]) -> bool:
 
 
 class _Writer:
-    """Makes numpy write with `write`, whose errors name the cause; those of `tofile` only count bytes."""
+    """Makes numpy call `write`, whose errors name the cause; errors of `tofile` only give byte counts."""
 
     def __init__(self, file):
         self.write = file.write
 
 
 def names_beside(folders: Sequence[Path], dataset: str) -> list[str]:
-    """Values of text_encoder for the vectors in these folders: the encoder of a pair of ours, else the pair's name.
+    """Values of text_encoder for the vectors in these folders.
+
+    The value is the encoder's name if this package wrote the pair, otherwise the pair's name.
 
     Args:
         folders (sequence of Path): folders to search.
         dataset (str): name of the dataset.
 
     Returns:
-        list of str: sorted, without duplicates.
+        list of str: the values, sorted, without duplicates.
     """
     names = set()
     for folder in folders:

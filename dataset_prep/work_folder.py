@@ -72,7 +72,7 @@ def _remove(folder):
 def publish(folder: Path, target: Path, manifest: str, unfinished: str) -> None:
     """Turns the finished files into a dataset, or replaces the dataset's files.
 
-    A new dataset's folder appears with all files at once. In an existing folder the files are replaced one by one, the
+    A new dataset's folder appears atomically. In an existing folder the files are replaced one by one, the
     manifest last; other files in it stay.
 
     Args:

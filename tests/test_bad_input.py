@@ -67,7 +67,7 @@ OF_UNIREP = [
     ("--code_pieces=foo --tokenizer=RQKMeans", "code_pieces=foo is not known"),
     ("--code_pieces=sentencepiece --n_pieces=2 --tokenizer=RQKMeans", "n_pieces=2 is less than the 12 codes in use"),
     ("--tokenizer=PQ --n_levels=3", "n_levels=3 does not divide the 8 dimensions of the vectors"),
-    ("--tokenizer=Fused --collaborative_share=3", "collaborative_share=3 is not a share: give 0 to 1"),
+    ("--tokenizer=Fused --collaborative_share=3", "collaborative_share=3 is not a fraction: give 0 to 1"),
     ("--tokenizer=CategoricalIDs --id_columns=[nope]", "there is no column nope: the .item file has title"),
     ("--training_rows=foo", "training_rows=foo is not known: choose user, target or prefix"),
     ("--protocol=uni98", "protocol=uni98 is not known: choose among uni99"),

@@ -99,7 +99,7 @@ def test_damaged_vectors_are_named_or_encoded_again(shell, tiny):
     for damage in (cut, lambda file: flipped(file, -1)):
         damage(path)
         code, lines = shell("tokenize", f"--vectors={path}", "--out=ids", "--codebook_size=4")
-        assert code == 2 and f"{path} is not the file that was written (sha256 differs" in shell.said(lines)
+        assert code == 2 and f"{path} was changed after it was written (its sha256 differs" in shell.said(lines)
         assert shell("embed", **shell.data, **keys)[0] == 0
         assert path.read_bytes() == whole  # repaired
 

@@ -43,7 +43,8 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path):
     with no_room_beyond(20_000), pytest.raises(OSError) as caught:
         checkpoint.save({"epoch": 2, "weights": torch.randn(100_000)}, path)
     assert str(caught.value) == (
-        f"{path} can't be written (File too large), the previous one is unchanged: make room, then start it again"
+        f"cannot write {path} (File too large), the existing one is unchanged: "
+        "free disk space and run the command again"
     )
     assert checkpoint.load(path, CPU)["epoch"] == 1
     assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]
@@ -63,7 +64,7 @@ def test_a_run_on_a_full_disk_ends_in_one_line_and_resumes_later(shell, monkeypa
         patch.setattr(checkpoint, "save", full)
         code, lines = shell(model="SASRec", run_dir="part", **shell.data, **{**SMALL, "epochs": 3})
     assert code == 2
-    assert f"part/{saved[-1]} can't be written (File too large), the previous one is unchanged" in shell.said(lines)
+    assert f"part/{saved[-1]} (File too large), the existing one is unchanged" in shell.said(lines)
     assert not list(Path("part").glob("*.partial"))
     assert shell("--resume=part")[0] == 0
     assert read_result(Path("part"))["test_result"] == read_result(Path("whole"))["test_result"]
@@ -74,12 +75,12 @@ def test_other_files_on_a_full_disk(shell, tiny, tmp_path):
     keys = {"text_encoder": "lexical", "lexical_dim": 32}
     with no_room_beyond(3_000):
         code, lines = shell("embed", **shell.data, **keys)
-    assert code == 2 and f"{tiny / 'tiny.lexical.npy'} can't be written (File too large)" in shell.said(lines)
+    assert code == 2 and f"cannot write {tiny / 'tiny.lexical.npy'} (File too large)" in shell.said(lines)
     assert sorted(path.name for path in tiny.iterdir()) == ["tiny.inter", "tiny.item"]
     assert shell("embed", **shell.data, **keys)[0] == 0
     with no_room_beyond(3_000):
         code, lines = shell("tokenize", out="ids", codebook_size=8, **shell.data, **keys)
-    assert code == 2 and "ids can't be written (File too large), nothing was written" in shell.said(lines)
+    assert code == 2 and "ids (File too large), nothing was written" in shell.said(lines)
     assert not [path for path in tmp_path.iterdir() if "ids" in path.name]
 
 

@@ -1,1 +1,1 @@
-"""Files that appear whole or not at all, locks, checksums and manifests. Imports nothing else of this package."""
+"""Atomic writing of files, locks, checksums and manifests. Imports nothing else of this package."""

@@ -29,7 +29,7 @@ def locked(folder, key="out", busy=None, seconds=SECONDS):
 
     Raises:
         ValueError: another process holds the lock.
-        OSError: the folder can't be written.
+        OSError: the folder isn't writable.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)

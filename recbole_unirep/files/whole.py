@@ -1,4 +1,4 @@
-"""recbole_unirep.files.whole: files and folders that are written whole or not at all."""
+"""recbole_unirep.files.whole: atomic writing of files and folders."""
 
 import errno
 import json
@@ -12,24 +12,24 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UnwrittenError(OSError):
-    """A file or folder can't be written; its one line says why, what is in its place now and what to do."""
+    """A file or folder can't be written; the one-line message says why, what is at the path now, and what to do."""
 
 
 @contextmanager
 def whole(path, shared=False):
-    """Yields a file beside the path to write to, and moves it there when the block ends without an error.
+    """Yields a temporary path next to `path`, and renames it to `path` if the block succeeds.
 
     Args:
-        path (pathlib.Path): where the file shall be.
-        shared (bool): whether several processes may write this path at once. The partial file's name then holds the
-            process ID; otherwise it is fixed, so that a file left by a killed process is overwritten by the next.
+        path (pathlib.Path): final path of the file.
+        shared (bool): whether several processes may write `path` at once. If so, the temporary name includes the
+            process ID; otherwise it is fixed, so the next process overwrites what a killed one left.
 
     Yields:
-        pathlib.Path: the file to write.
+        pathlib.Path: the temporary path to write to.
 
     Raises:
-        UnwrittenError: an OSError in the block, such as a full disk. The partial file is removed, and what was at the
-            path before stays.
+        UnwrittenError: the block raised an OSError, e.g. the disk is full. The temporary file is removed and `path` is
+            unchanged.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial" if shared else f"{path.name}.partial")
     try:
@@ -43,20 +43,21 @@ def whole(path, shared=False):
 
 @contextmanager
 def whole_folder(folder, replace=False):
-    """Yields an empty folder beside the path to fill, and moves it there when the block ends without an error.
+    """Yields an empty temporary folder next to `folder`, and renames it to `folder` if the block succeeds.
 
     Args:
-        folder (pathlib.Path): where the folder shall be.
-        replace (bool): whether to replace a folder at the path. It is moved aside first, and back if anything fails.
+        folder (pathlib.Path): final path of the folder.
+        replace (bool): whether to replace an existing folder. It is moved aside first, and back if anything fails.
 
     Yields:
-        pathlib.Path: the folder to fill.
+        pathlib.Path: the temporary folder to fill.
 
     Raises:
-        FileExistsError: another process has made the folder in the meantime, and it may not be replaced.
-        UnwrittenError: an OSError in the block, such as a full disk; nothing has changed at the path.
+        FileExistsError: another command created `folder` while the block ran, and `replace` is False.
+        UnwrittenError: the block raised an OSError, e.g. the disk is full. `folder` is unchanged.
     """
     partial, before = (folder.with_name(f".{folder.name}.{os.getpid()}.{part}") for part in ("partial", "before"))
+    existed = folder.exists()
     try:
         partial.mkdir(parents=True)
         yield partial
@@ -66,8 +67,10 @@ def whole_folder(folder, replace=False):
     except BaseException as error:
         if before.exists() and not folder.exists():
             os.replace(before, folder)
-        if isinstance(error, OSError) and folder.exists() and not replace:
-            raise FileExistsError(f"{folder} exists, another command made it: remove it or choose another") from error
+        if isinstance(error, OSError) and folder.exists() and not (existed or replace):
+            raise FileExistsError(
+                f"{folder} was created by another command meanwhile: remove it, or choose another folder"
+            ) from error
         _raise_with_remedy(folder, error)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -80,34 +83,38 @@ def unwritten(path, error):
 
     Args:
         path (pathlib.Path): the file or folder.
-        error (OSError): what the system said.
+        error (OSError): the system's error.
 
     Returns:
-        UnwrittenError: one line.
+        UnwrittenError: the error to raise, with a one-line message.
     """
-    there = "the previous one is unchanged" if os.path.exists(path) else "nothing was written"
-    remedy = "make room, then start it again" if error.errno in NO_ROOM else "check its folder"
-    return UnwrittenError(f"{path} can't be written ({error.strerror or error}), {there}: {remedy}")
+    there = "the existing one is unchanged" if os.path.exists(path) else "nothing was written"
+    if error.errno in NO_ROOM:
+        remedy = "free disk space and run the command again"
+    else:
+        remedy = "check that its folder exists and is writable"
+    return UnwrittenError(f"cannot write {path} ({error.strerror or error}), {there}: {remedy}")
 
 
 def _raise_with_remedy(path, error):
-    """Raises an error of a block: an OSError of the system as UnwrittenError, any other as it is."""
-    if isinstance(error, OSError) and not isinstance(error, UnwrittenError):  # which names a file inside already
+    """Re-raises an error from the block: an OSError as UnwrittenError, any other unchanged."""
+    # an UnwrittenError already names the file inside the folder
+    if isinstance(error, OSError) and not isinstance(error, UnwrittenError):
         raise unwritten(path, error) from error
     raise error
 
 
 def write_yaml(path, value):
-    """Writes plain values as YAML, whole or not at all."""
+    """Writes plain values as YAML, atomically."""
     write_text(path, yaml.safe_dump(value, sort_keys=True, allow_unicode=True))
 
 
 def write_json(path, value):
-    """Writes plain values as JSON, whole or not at all."""
+    """Writes plain values as JSON, atomically."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def write_text(path, text, shared=False):
-    """Writes a text with the same bytes on every system, whole or not at all; `shared` as in `whole`."""
+    """Writes text atomically, with the same bytes on every system; `shared` as in `whole`."""
     with whole(path, shared) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")

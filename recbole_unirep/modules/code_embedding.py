@@ -1,6 +1,6 @@
 """recbole_unirep.modules.code_embedding: semantic embeddings of frozen codes.
 
-Each code has a learned vector; an item's semantic embedding is their sum over its levels.
+Each code has an embedding; an item's semantic embedding is the sum of its codes' embeddings.
 
 Reference:
     Yupeng Hou, Zhankui He, Julian McAuley, Wayne Xin Zhao. "Learning Vector-Quantized Item Representation for
@@ -18,14 +18,14 @@ CODE_PIECES = ("code", "ngram", "sentencepiece")
 
 
 class CodeEmbedding(nn.Module):
-    """Sum of learned vectors of the pieces of an item's ID, by default of its codes.
+    """Sum of the embeddings of the pieces of an item's ID, by default of its codes.
 
     Args:
         codes (Tensor): row 0 pads; unused levels hold -1, shape: [n_items, L], int64.
         codebook_sizes (list of int): codes of each level, shape: [L].
-        dim (int): dimensions of a vector.
-        init_std (float): standard deviation of the first vectors, before they are summed.
-        pieces (Pieces or None): of the items, row 0 has none; None makes each code a piece.
+        dim (int): size of an embedding.
+        init_std (float): standard deviation of the initial embeddings, before they are summed.
+        pieces (Pieces or None): pieces of the items' IDs, none in row 0; None: each code is a piece.
     """
 
     def __init__(self, codes, codebook_sizes, dim, init_std, pieces=None):

@@ -1,4 +1,4 @@
-"""recbole_unirep.modules.codebook_steps: how a training step moves UniRep's codebooks, beside their losses."""
+"""recbole_unirep.modules.codebook_steps: how a training step moves UniRep's codebooks, apart from their losses."""
 
 import torch
 
@@ -32,6 +32,6 @@ def _move_dead_codes(model, quantizer, encoded):
         return
     generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
     quantizer.move_dead_codes(encoded.latent, model.code_is_used, generator)
-    parallel.copy_from_main(quantizer.codebooks.data)  # each process draws its own
+    parallel.copy_from_main(quantizer.codebooks.data)  # each process draws its own residuals
     model.code_is_used.zero_()
     model.n_steps_counted.zero_()

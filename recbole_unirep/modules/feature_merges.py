@@ -4,7 +4,7 @@ Reference:
     Yupeng Hou et al. "ActionPiece: Contextually Tokenizing Action Sequences for Generative Recommendation", ICML 2025,
         arXiv:2502.13581, Algorithms 1 to 3.
 
-A sequence consists of sets of tokens, one set per item. Between two neighbouring sets is a slot, which receives the new
+A sequence consists of sets of tokens, one set per item. Between two adjacent sets is a slot, which receives the new
 token when a token of each set is merged; a slot holds at most one token. A pair's weight is how often its tokens are
 expected to be adjacent if each set is written in random order: 2 / n in a set of n, 1 / (n m) between sets of n and m.
 
@@ -130,7 +130,7 @@ class _Corpus:
         self._fill(behind)
 
     def _fill(self, place):
-        """Gives an emptied set the token of a slot beside it; if there is none, removes the set."""
+        """Gives an emptied set the token of an adjacent slot; if there is none, removes the set."""
         if self.sets[place]:
             return
         previous, following = self.previous[place], self.next[place]
@@ -188,7 +188,7 @@ class FeatureMerges(nn.Module):
         return torch.where((self.key[place] == key) & (one > 0) & (other > 0), self.rank_of_key[place], NO_RULE)
 
     def segment(self, tokens: Tensor) -> Tensor:
-        """Merges neighbouring tokens of rows, the oldest rule first, at its leftmost place first (as in BPE).
+        """Merges adjacent tokens of rows, the oldest rule first, at its leftmost place first (as in BPE).
 
         Args:
             tokens (Tensor): 0 pads on the right, int64, shape: [B, S].

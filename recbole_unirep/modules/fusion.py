@@ -2,7 +2,7 @@
 
 Reference:
     'concat': Lin et al. "Unified Semantic and ID Representation Learning for Deep Recommenders." arXiv 2502.16474,
-        section 3.1. The other two are ours.
+        section 3.1. 'project' and 'mlp' are not from the paper.
     Cosine similarity with a temperature: Wu et al. "Unsupervised Feature Learning via Non-Parametric Instance
         Discrimination." CVPR 2018.
 """
@@ -12,10 +12,10 @@ from torch.nn import functional
 
 
 class ResidualPerceptron(nn.Module):
-    """x + W_2 relu(W_1 x + b_1) + b_2: lets few ID dimensions move an item in many directions.
+    """Residual MLP, x + W_2 relu(W_1 x + b_1) + b_2: lets few ID dimensions move an item in many directions.
 
     Args:
-        width (int): dimensions of x.
+        width (int): size of x.
         hidden_units (int): units between the two layers.
     """
 
@@ -28,7 +28,7 @@ class ResidualPerceptron(nn.Module):
 
 
 class UnitLength(nn.Module):
-    """Vectors [..., H] scaled to length 1; zeros stay zeros."""
+    """Normalizes vectors [..., H]; zeros stay zeros."""
 
     def forward(self, x):
         return functional.normalize(x, dim=-1)
@@ -57,10 +57,10 @@ def make_fusion(name, width, hidden_size, hidden_units, similarity):
 
     Args:
         name (str): a key of FUSIONS.
-        width (int): dimensions of the concatenated parts.
-        hidden_size (int): dimensions of an embedding.
+        width (int): size of the concatenated parts.
+        hidden_size (int): size of an embedding.
         hidden_units (int): hidden units of fusion 'mlp'.
-        similarity (str): a name in SIMILARITIES; with 'cosine' embeddings have length 1.
+        similarity (str): a name in SIMILARITIES; with 'cosine' embeddings are normalized.
 
     Returns:
         nn.Module: the fusion.

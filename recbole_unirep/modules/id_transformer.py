@@ -1,9 +1,9 @@
 """recbole_unirep.modules.id_transformer: T5 over the tokens of semantic IDs, which reads histories and writes IDs.
 
 With an encoder, one stack reads the history and a second one writes the ID (T5, one target per row). Without, a single
-causal stack reads the history and continues with the ID, so that one row trains all targets of a user.
+causal stack reads the history and continues with the ID, and one row trains all targets of a user.
 
-Each level has its own softmax over its own codes: which level comes next is known.
+Each level has a softmax over its codes only, because the next level is known.
 
 Shapes: B users, L items of a history, P targets, V levels, S tokens, H hidden_size.
 """
@@ -37,7 +37,8 @@ class IDTransformer(nn.Module):
 
     Args:
         ids (WrittenIDs): the IDs to write.
-        tokens (nn.Embedding): a vector per token; row 0 opens an ID and pads, others may follow those of the IDs.
+        tokens (nn.Embedding): a vector per token; row 0 opens an ID and pads; other tokens can follow those of
+            the IDs.
         encoder (T5Stack or None): reads histories; None if `stack` reads them, or if another part's encoder does.
         stack (T5Stack): causal; reads the encoder's output if there is one.
     """
@@ -171,7 +172,7 @@ class IDTransformer(nn.Module):
 
         Args:
             remembered (Remembered): of B users.
-            scores_at_once (int): numbers to hold at once, about.
+            scores_at_once (int): approximate maximum of numbers held in memory.
         """
         decoder = self.decoder(remembered)
         n_numbers = len(decoder) * max(*self.ids.codebook_sizes, decoder.n_kept)

@@ -56,7 +56,7 @@ class UnifiedItemEmbedding(nn.Module):
 
     @property
     def n_table_parameters(self):
-        """Learned numbers addressed by item or by code, without padding and special rows (the paper's Table 5)."""
+        """Learned numbers addressed by item or by code, without padding and special rows (Table 5 of the paper)."""
         n_codes = 0
         if self.code_embedding is not None:
             n_codes = self.code_embedding.n_parameters
@@ -113,7 +113,7 @@ class UnifiedItemEmbedding(nn.Module):
             ids (Tensor): item ids, any shape, int64; 0 gives zeros.
 
         Returns:
-            Tensor: length 1 or zeros, float32, shape: [*ids.shape, D].
+            Tensor: normalized or zeros, float32, shape: [*ids.shape, D].
         """
         if self.added is not None:
             return F.embedding(ids, self.added.directions)
@@ -160,7 +160,7 @@ class UnifiedItemEmbedding(nn.Module):
         return codes if self.added is None else torch.cat([codes, self.added.codes])
 
     def add_items(self, new, needs_directions):
-        """Appends new items; the table only ranks from then on. Arguments as those of AddedRows."""
+        """Appends new items; the table only ranks from then on. Arguments as in AddedRows."""
         self.added = AddedRows(self, new, needs_directions)
 
     @property
@@ -220,8 +220,8 @@ class UnifiedItemEmbedding(nn.Module):
     def _encode_all(self, text, read):
         """The encoder's output for the trained items, with an unbiased gradient estimated from a part of them.
 
-        Items that are read pass on their gradient. Of the others a share of `gradient_share`, drawn at each step,
-        passes on its gradient divided by the share.
+        Items that are read pass on their gradient. A fraction `gradient_share` of the other items, resampled each step,
+        pass on their gradient divided by the fraction.
         """
         is_read = torch.zeros(self.num_embeddings, dtype=torch.bool, device=text.device)
         is_read[read.reshape(-1)] = True
@@ -268,7 +268,7 @@ def versions_of(tensors):
 
 
 class AddedRows(nn.Module):
-    """A finished item table with new items behind its own, `UnifiedItemEmbedding.added`; no part of a checkpoint.
+    """A finished item table followed by new items, `UnifiedItemEmbedding.added`; no part of a checkpoint.
 
     Attributes:
         weight (Tensor): rows of the table's items, of the new ones, of special tokens, shape: [N + M + n_special, H].

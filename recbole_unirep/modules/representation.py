@@ -1,4 +1,4 @@
-"""recbole_unirep.modules.representation: the parts of an item's embedding (the paper's Table 5, and controls)."""
+"""recbole_unirep.modules.representation: the parts of an item's embedding (Table 5 of the paper, and controls)."""
 
 from typing import NamedTuple
 
@@ -45,13 +45,13 @@ class ItemRows(NamedTuple):
 
 
 class TextPart(NamedTuple):
-    """Semantic part that a tokenizer makes of the items' text while the recommender trains it along.
+    """Semantic part that a tokenizer, trained jointly with the recommender, makes of the items' text.
 
     Attributes:
         tokenizer (TrainedTokenizer): gives semantic embeddings of text; without quantizer they are not quantized.
         vectors (Tensor): item text embeddings, row 0 pads, shape: [n_items, text_dim], float32.
-        gradient_share (float): a step over the whole table passes gradients to the encoder through this share of the
-            items that it does not read, above 0 and at most 1.
+        gradient_share (float): if a step encodes the whole table, the fraction of the items it does not read that pass
+            gradients to the encoder, above 0 and at most 1.
     """
 
     tokenizer: TrainedTokenizer
@@ -63,8 +63,8 @@ class IdPart(NamedTuple):
     """ID part: a learned row per item.
 
     Attributes:
-        dim (int): dimensions of a row.
-        cold_id (str): what stands for a cold item's row, a name in COLD_IDS.
+        dim (int): size of a row.
+        cold_id (str): how a cold item's row is set, a name in COLD_IDS.
     """
 
     dim: int

@@ -31,7 +31,7 @@ class KeysAndValues(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What the prefixes of a user share.
+    """State that all prefixes of a user share.
 
     Attributes:
         layers (list of KeysAndValues): one per layer.
@@ -50,7 +50,7 @@ class BlockSizes(NamedTuple):
     Attributes:
         hidden_size (int): H.
         n_heads (int): A.
-        head_size (int): E, dimensions of a head; A * E need not be H.
+        head_size (int): E, size of a head; A * E need not be H.
         inner_size (int): of the feed-forward part.
     """
 

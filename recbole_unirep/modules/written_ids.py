@@ -14,7 +14,7 @@ from recbole_unirep.semantic_ids.ids import first_tokens
 class WrittenIDs(nn.Module):
     """Frozen codes of the items, their prefix tree, and the tokens that write them.
 
-    Every level has tokens of its own: a code's token is the code shifted by the sizes of the levels before it.
+    Levels share no tokens: a code's token is the code shifted by the sizes of the levels before it.
 
     Args:
         codes (Tensor): row 0 is padding, unused levels hold -1, int64, shape: [N + 1, V].
@@ -22,10 +22,11 @@ class WrittenIDs(nn.Module):
         ranked (slice): rows that are ranked; by default all but padding.
 
     Attributes:
-        codes (Tensor): every ID has V levels, a code of its own ends one that stops early, int64, shape: [N + 1, V].
+        codes (Tensor): codes of the IDs, all with V levels; a special code ends an ID that stops early, int64, shape:
+            [N + 1, V].
         is_past_end (Tensor): True past the end of an ID, where only one code can follow, shape: [N + 1, V], bool.
-        codebook_sizes (list of int): codes per level, counting the one that ends an ID, shape: [V].
-        open_sizes (list of int): codes per level without it, shape: [V].
+        codebook_sizes (list of int): codes per level, including the special code, shape: [V].
+        open_sizes (list of int): codes per level without the special code, shape: [V].
     """
 
     def __init__(self, codes: Tensor, codebook_sizes: list, ranked: slice = slice(1, None)):

@@ -48,7 +48,7 @@ def tokenizer_names():
 
 
 def tokenizer_class(name):
-    """Returns the class of a tokenizer of ours or of another package.
+    """Returns the class of a tokenizer of this or of another package.
 
     Raises:
         ValueError: the tokenizer is unknown, its package can't be imported, or several tokenizers have that name.
@@ -73,7 +73,7 @@ def reads_vectors(name):
 
 
 def is_collaborative(name):
-    """Whether a tokenizer reads collaborative vectors beside the text's."""
+    """Whether a tokenizer reads collaborative vectors in addition to text embeddings."""
     return tokenizer_class(name).is_collaborative
 
 
@@ -83,7 +83,7 @@ def make_tokenizer(name, settings, text_dim=None, n_vectors=None):
     Args:
         name (str): a name of `tokenizer_names`.
         settings (mapping): holds the keys of its yaml; others are ignored.
-        text_dim (int or None): dimensions of an item text embedding, for the tokenizers that have an encoder.
+        text_dim (int or None): size of an item text embedding (tokenizers with an encoder only).
         n_vectors (int or None): number of vectors that it will learn from, if known.
 
     Returns:

@@ -91,7 +91,7 @@ class AssignedTokenizer(BuiltFromKeys, nn.Module, ABC):
         return torch.from_numpy(self._codes(items)).to(self.knowledge.device)
 
     def encode_catalogue(self, items: Items) -> Tensor:
-        """Codes of a whole catalogue: those of `encode`."""
+        """Codes of a whole catalogue, as `encode` gives them."""
         return self.encode(items)
 
     def decode(self, codes: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
-"""BalancedRQKMeans: residual k-means whose clusters all have the same number of items.
+"""BalancedRQKMeans: residual k-means with clusters of equal size.
 
 Reference:
     Deng et al. "OneRec: Unifying Retrieve and Rank with Generative Recommender and Iterative Preference Alignment",
         arXiv:2502.18965, Algorithm 1.
 
-The algorithm gives each of K clusters |V| / K items; where K does not divide |V|, the first clusters get one more.
+The algorithm gives each of K clusters N / K items; if K does not divide N, the first clusters get one more.
 Shapes: N items, K codebook_size.
 """
 
@@ -17,14 +17,14 @@ from recbole_unirep.tokenizer.fitted import ResidualCodes
 class BalancedRQKMeans(ResidualCodes):
     """Algorithm 1 on the vectors, then on the residuals of each level.
 
-    `encode` gives a vector's nearest codes; `encode_catalogue` gives those of the balanced clusters, and needs all
-    items at once.
+    `encode` assigns each vector its nearest codes; `encode_catalogue` assigns balanced codes, and needs all items at
+    once.
 
     Args:
         n_levels (int): codes in a semantic ID.
         codebook_size (int): clusters of each level.
-        kmeans_iterations (int): most rounds of a level; it stops earlier once no item changes its cluster.
-        fit_seed (int): of the first centres.
+        kmeans_iterations (int): maximum iterations per level; stops early once no item changes cluster.
+        fit_seed (int): seed of the initial centres.
     """
 
     def __init__(self, *, n_levels: int, codebook_size: int, kmeans_iterations: int, fit_seed: int):
@@ -39,7 +39,7 @@ class BalancedRQKMeans(ResidualCodes):
 
     @torch.no_grad()
     def encode_catalogue(self, x: Tensor) -> Tensor:
-        """Codes of all items together, each code of a level for equally many items, shape: [N, n_levels]."""
+        """Balanced codes of all items: each code of a level gets equally many items, shape: [N, n_levels]."""
         self._check_width(x)
         residual, codes = self._read(x), []
         for codebook in self.codebooks:
@@ -66,15 +66,15 @@ class BalancedRQKMeans(ResidualCodes):
 
 
 def balanced_assignment(x: Tensor, centres: Tensor) -> tuple:
-    """One round of Algorithm 1: each cluster in turn takes the nearest of the remaining items.
+    """One iteration of Algorithm 1: each cluster in turn takes the nearest of the remaining items.
 
     Args:
-        x (Tensor): items, shape: [N, D].
-        centres (Tensor): shape: [K, D].
+        x (Tensor): vectors of the items, shape: [N, D].
+        centres (Tensor): centres of the clusters, shape: [K, D].
 
     Returns:
-        tuple[Tensor, Tensor]: the cluster of each item, int64, shape: [N]; the means of the clusters, where a centre
-        without items keeps its place, shape: [K, D].
+        tuple[Tensor, Tensor]: the cluster of each item, int64, shape: [N]; the cluster means, shape: [K, D]; an empty
+        cluster keeps its centre.
     """
     n_items, n_clusters = len(x), len(centres)
     size, n_larger = divmod(n_items, n_clusters)

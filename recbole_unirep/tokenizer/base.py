@@ -105,7 +105,7 @@ class SemanticTokenizer(BuiltFromKeys, nn.Module, ABC):
         """
 
     def encode_catalogue(self, x: Tensor) -> Tensor:
-        """Codes of a whole catalogue: those of `encode`, unless a method balances codes over all items.
+        """Codes of a whole catalogue, as `encode` gives them unless a tokenizer balances codes over all items.
 
         Args:
             x (Tensor): text embeddings of all items, shape: [N, text_dim].

@@ -17,7 +17,7 @@ INITIALISATION = (
     if hasattr(faiss, "ClusteringInitMethod_KMEANS_PLUS_PLUS")
     else {}
 )
-POINTS_PER_CLUSTER = 4  # with fewer, further rounds gain nothing
+POINTS_PER_CLUSTER = 4  # with fewer, further iterations gain nothing
 ALL_POINTS = 2**31 - 1  # otherwise faiss subsamples the points; callers do that themselves
 
 
@@ -30,11 +30,11 @@ def kmeans(x: Tensor, n_clusters: int, iterations: int, seed: int, also_progress
     Args:
         x (Tensor): points, at least one, shape: [N, D].
         n_clusters (int): K.
-        iterations (int): Lloyd's.
-        seed (int): of the first centres.
-        also_progressive (bool): beside k-means++, which finds well separated clusters, also runs faiss'
-            ProgressiveDimClustering, which adds principal dimensions round by round, if there are enough points for
-            it; keeps the centres that lie nearer to the points. Takes ten times the iterations.
+        iterations (int): Lloyd's iterations.
+        seed (int): seed of the initial centres.
+        also_progressive (bool): whether to run faiss' ProgressiveDimClustering after k-means++, if there are enough
+            points. k-means++ finds well separated clusters; ProgressiveDimClustering adds principal dimensions stage by
+            stage. The centres nearer to the points are kept. Takes ten times the iterations.
 
     Returns:
         Tensor: centres, float32, shape: [K, D].

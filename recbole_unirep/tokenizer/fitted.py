@@ -1,7 +1,7 @@
-"""What tokenizers share whose codebooks are fitted once and then frozen.
+"""Base classes of tokenizers whose codebooks are fitted once and then frozen.
 
-Encoding works block by block and fitting reads fit_items vectors, so that memory does not grow with their number and
-they may lie in a memory-mapped file. With fit_items 0 fitting reads all vectors.
+Encoding works block by block and fitting reads fit_items vectors, so that memory does not grow with the number of
+vectors, which can lie in a memory-mapped file. With fit_items 0 fitting reads all vectors.
 
 Shapes: N items, K codebook_size.
 """
@@ -21,8 +21,8 @@ class FittedTokenizer(SemanticTokenizer):
     A subclass sets its buffers in `_fit`; `_encode` and `_decode` give codes and vectors of one block.
 
     Args:
-        fit_items (int): `fit` reads at most so many vectors, drawn by fit_seed; 0 for all.
-        fit_seed (int): of every random draw.
+        fit_items (int): maximum number of vectors that `fit` reads, sampled by fit_seed; 0: all.
+        fit_seed (int): seed of every random draw.
     """
 
     def __init__(self, *, fit_items: int, fit_seed: int):
@@ -32,7 +32,7 @@ class FittedTokenizer(SemanticTokenizer):
 
     @property
     def code_dim(self) -> int:
-        """Dimensions of the vectors that it was fitted on; 0 before `fit`."""
+        """Size of the vectors that the tokenizer was fitted on; 0 before `fit`."""
         return int(self.n_dimensions)
 
     @torch.no_grad()

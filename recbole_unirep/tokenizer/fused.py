@@ -17,20 +17,21 @@ from recbole_unirep.tokenizer.rqkmeans import RQKMeans
 
 
 class Fused(RQKMeans):
-    """RQKMeans of [text ; collaborative], each part normalized to length 1 and weighted.
+    """RQKMeans of [text ; collaborative], each part normalized and weighted.
 
     An item without a collaborative vector (zeros: it has no interactions yet) is encoded by its text alone.
 
     Args:
         n_levels (int): codes in a semantic ID.
         codebook_size (int): clusters of each level.
-        collaborative_dim (int): how many of a vector's last dimensions are collaborative.
-        collaborative_share (float): share of the squared length, 0 to 1; the rest is the text's.
-        kmeans_iterations (int): Lloyd's iterations of a level.
+        collaborative_dim (int): number of collaborative dimensions, the last ones of a vector.
+        collaborative_share (float): fraction of the squared length that the collaborative part has, 0 to 1; the text
+            has the rest.
+        kmeans_iterations (int): Lloyd's iterations per level.
         fit_items, fit_seed: see `FittedTokenizer`.
 
     Raises:
-        ValueError: the share is not in 0 to 1.
+        ValueError: `collaborative_share` is not in 0 to 1.
     """
 
     is_collaborative = True
@@ -47,7 +48,7 @@ class Fused(RQKMeans):
         fit_seed: int,
     ):
         if not 0 <= collaborative_share <= 1:
-            raise ValueError(f"collaborative_share={collaborative_share} is not a share: give 0 to 1")
+            raise ValueError(f"collaborative_share={collaborative_share} is not a fraction: give 0 to 1")
         super().__init__(
             n_levels=n_levels,
             codebook_size=codebook_size,
@@ -59,7 +60,7 @@ class Fused(RQKMeans):
         self.collaborative_dim, self.collaborative_share = collaborative_dim, collaborative_share
 
     def join(self, x: Tensor) -> Tensor:
-        """Both parts at length 1, weighted, shape: [N, text_dim + collaborative_dim]; `decode` gives such vectors."""
+        """Both parts normalized and weighted, shape: [N, text_dim + collaborative_dim]; `decode` gives such vectors."""
         text, collaborative = self._parts(x)
         text = functional.normalize(text, dim=-1) * (1 - self.collaborative_share) ** 0.5
         collaborative = functional.normalize(collaborative, dim=-1) * self.collaborative_share**0.5

@@ -19,7 +19,7 @@ from recbole_unirep.tokenizer.balancedrqkmeans import balanced_assignment
 from recbole_unirep.tokenizer.quantizer import ResidualQuantizer
 from recbole_unirep.tokenizer.rqvae import RQVAE
 
-CLUSTER_ITERATIONS = 10  # rounds of the constrained k-means over a level's codes; ours
+CLUSTER_ITERATIONS = 10  # iterations of the constrained k-means over a level's codes; chosen by this package
 FIXED_KEYS = {
     "level_metrics": ["euclidean"],
     "residual_gradient": "detached",
@@ -35,17 +35,17 @@ FIXED_KEYS = {
 class LETTER(RQVAE):
     """RQ-VAE with two regularizers: quantized vectors match collaborative ones, and codes are spread evenly.
 
-    A vector is [text ; collaborative]. Only `fit` reads the collaborative part: codes are those of the text, so that
-    new items get codes too. Levels search by Euclidean distance, and gradients move the codebooks.
+    A vector is [text ; collaborative]. Only `fit` reads the collaborative part: codes come from the text, so that new
+    items get codes too. Levels search by Euclidean distance, and gradients move the codebooks.
 
     Args:
         encoder, quantizer, decoder, fit_settings: see `RQVAE`; they know the text part alone.
-        collaborative_dim (int): how many of a vector's last dimensions are collaborative; must equal code_dim, since
-            equation 4 multiplies both.
+        collaborative_dim (int): number of collaborative dimensions, the last ones of a vector; must equal code_dim,
+            since equation 4 multiplies both.
         collaborative_weight (float): alpha of equation 3; zero vectors (items without interactions) are left out.
         diversity_weight (float): beta of equation 3.
-        code_clusters (int): groups of equal size into which the codes of a level are put, again at each epoch
-            (equation 5); at least two codes per group.
+        code_clusters (int): groups of equal size that the codes of a level are clustered into, again at each
+            epoch (equation 5); at least two codes per group.
 
     Raises:
         ValueError: an option contradicts another.
@@ -179,7 +179,7 @@ def equal_clusters(codebook: Tensor, n_clusters: int, generator: torch.Generator
     Args:
         codebook (Tensor): codes, shape: [K, D].
         n_clusters (int): at most K.
-        generator (torch.Generator): draws the first centres, on the CPU.
+        generator (torch.Generator): draws the initial centres, on the CPU.
 
     Returns:
         Tensor: cluster of each code, int64, shape: [K].

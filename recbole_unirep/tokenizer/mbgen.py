@@ -57,7 +57,7 @@ class MBGen(SemanticTokenizer):
 
     @classmethod
     def from_keys(cls, keys: Mapping[str, Any]) -> "MBGen":
-        """Builds a tokenizer from yaml keys and text_dim; the first level's other keys are those of RQVAE's yaml."""
+        """Builds a tokenizer from yaml keys and text_dim; the first level's other keys are in RQVAE.yaml."""
         given = {key: keys[key] for key in FIRST_LEVEL_KEYS}
         first = RQVAE.from_defaults(**given, n_levels=1, level_metrics=["euclidean"], fit_dead_code_steps=0)
         return built(cls, keys, first=first)

@@ -21,9 +21,9 @@ class PQ(FittedTokenizer):
     """Each level quantizes its own part of the vector, of equal width, by k-means.
 
     Args:
-        n_levels (int): parts; divides the dimensions of the vectors.
-        codebook_size (int): clusters of each part.
-        kmeans_iterations (int): Lloyd's iterations of a part.
+        n_levels (int): number of parts; must divide the size of the vectors.
+        codebook_size (int): clusters per part.
+        kmeans_iterations (int): Lloyd's iterations per part.
         fit_items, fit_seed: see `FittedTokenizer`.
     """
 

@@ -67,13 +67,13 @@ class ResidualQuantizer(nn.Module):
 
     Args:
         n_levels (int): codes in a semantic ID.
-        codebook_size (int): vectors each level may choose from.
-        code_dim (int): dimensions of a vector.
+        codebook_size (int): vectors per level.
+        code_dim (int): size of a codebook vector.
         level_metrics (list of str): how each level finds its nearest vector, names in `NEARNESS`; the last one also
             holds for the levels after it.
         commitment_weight (float): beta, the pull of the encoder towards its code.
-        loss_reduction (str): over the dimensions of a squared error, a name in `REDUCTIONS`.
-        gradients (GradientFlow): where gradients go.
+        loss_reduction (str): reduction of a squared error over its dimensions, a name in `REDUCTIONS`.
+        gradients (GradientFlow): which parts receive which gradients.
         update (CodebookUpdate): how codebooks learn.
 
     Raises:
@@ -252,7 +252,7 @@ def _check_gradients(gradients):
 
 def _check_ema(decay, gradients):
     if not 0 <= decay < 1:
-        raise ValueError(f"codebook_decay={decay} is not a share of the past: give 0 or more, below 1")
+        raise ValueError(f"codebook_decay={decay} is not a decay rate: give 0 or more, below 1")
     if gradients.codebook_gradient or gradients.residual_gradient != "detached":
         raise ValueError(
             "codebook_update=ema takes no gradients to the codebooks: use codebook_gradient=False and "

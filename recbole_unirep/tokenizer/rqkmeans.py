@@ -28,7 +28,7 @@ class RQKMeans(ResidualCodes):
         n_levels (int): codes in a semantic ID.
         codebook_size (int): clusters of each level.
         kmeans_iterations (int): Lloyd's iterations of a level.
-        refinement_rounds (int): joint updates of all codebooks, 0 for none; the best round is kept.
+        refinement_rounds (int): joint updates of all codebooks; 0: none. The best codebooks are kept.
         fit_items, fit_seed: see `FittedTokenizer`.
     """
 

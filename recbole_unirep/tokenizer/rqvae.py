@@ -30,12 +30,12 @@ class RQVAE(TrainedTokenizer):
     """Encoder, residual quantizer and decoder, trained alone by `fit` or inside a recommender by its losses.
 
     Args:
-        encoder (nn.Sequential): from text_dim to code_dim, by `perceptron`.
+        encoder (nn.Sequential): MLP from text_dim to code_dim, made by `perceptron`.
         quantizer (ResidualQuantizer): its `loss_reduction` also holds for the reconstruction loss.
-        decoder (nn.Sequential): from code_dim to text_dim, by `perceptron`.
-        codebook_init (str): first values of the codebooks, 'kmeans', 'sample' or 'normal'.
-        text_scaling (str): 'none', 'unit' (length 1) or 'standard' (mean 0, variance 1 over items and dimensions).
-        fit_settings (AutoencoderFit): how `fit` trains.
+        decoder (nn.Sequential): MLP from code_dim to text_dim, made by `perceptron`.
+        codebook_init (str): initialization of the codebooks, 'kmeans', 'sample' or 'normal'.
+        text_scaling (str): 'none', 'unit' (normalized) or 'standard' (mean 0, variance 1 over items and dimensions).
+        fit_settings (AutoencoderFit): settings of the training by `fit`.
 
     Raises:
         ValueError: an option is unknown.

@@ -58,7 +58,7 @@ CASES = [
     ),
     (f"tokenize {LEXICAL} --n_levels=x", "n_levels=x is not a number"),
     ("tokenize --vectors=gone.npy", "gone.npy is missing: give vectors [n_items, dimensions] saved by numpy.save"),
-    ("tokenize --vectors=alone.npy", "alone.json is missing, alone.npy exists: provide both files"),
+    ("tokenize --vectors=alone.npy", "alone.json is missing, but alone.npy exists: provide both files"),
     ("encode-items", "encode-items needs BUNDLE, the folder of a bundle: write unirep encode-items BUNDLE"),
     (
         "encode-items gone --vectors=a.npy",

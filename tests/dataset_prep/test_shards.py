@@ -133,7 +133,7 @@ def test_a_full_disk_is_named_and_earlier_shards_stay(texts, encoder, monkeypatc
         return write(path, content)
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match=r"\.shard can't be written \(No space left on device\), .*: make room"):
+    with pytest.raises(OSError, match=r"cannot write \S+\.shard \(No space left on device\), .*: free disk space"):
         item_vectors(texts, ENCODING, None)
     assert len(shards_of(texts)) == 2 and not list(texts.folder.rglob("*.partial"))
     monkeypatch.undo()

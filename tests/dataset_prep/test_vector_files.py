@@ -51,19 +51,19 @@ def test_only_wanted_rows_must_be_finite(brought, value):
 @pytest.mark.parametrize("vectors", [VECTORS[0], VECTORS.astype(int), VECTORS[None]])
 def test_matrix_must_be_two_dimensional_floats(brought, vectors):
     bring(brought, vectors, ["a", "b", "c"])
-    with pytest.raises(ValueError, match=r"toy.mine.npy holds .*n_items, text_dim"):
+    with pytest.raises(ValueError, match=r"toy.mine.npy has dtype .* and shape .*n_items, text_dim"):
         brought.read(["a"])
 
 
 @pytest.mark.parametrize("items", [["a", "b"], ["a", "b", "b"]])
 def test_each_row_must_have_its_own_item(brought, items):
     bring(brought, VECTORS, items)
-    with pytest.raises(ValueError, match=rf"3 rows, toy.mine.json lists {len(items)} items, 2 of them distinct"):
+    with pytest.raises(ValueError, match=rf"3 rows, but toy.mine.json lists {len(items)} items \(2 distinct\)"):
         brought.read(["a"])
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "not readable JSON"), ("[]", "not a JSON object"), ("{}", 'no "items"')]
+    ("text", "message"), [("{", "not valid JSON"), ("[]", "not a JSON object"), ("{}", 'no "items"')]
 )
 def test_unreadable_record_is_named(brought, text, message):
     brought.record.write_text(text, encoding="utf-8")

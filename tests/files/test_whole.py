@@ -1,4 +1,4 @@
-"""A file or folder appears whole or not at all, and an error says what is in its place."""
+"""Files and folders are written atomically, and an error says what is at the path."""
 
 import errno
 import os
@@ -26,12 +26,12 @@ def test_a_file_appears_when_the_block_ends(tmp_path, shared):
 
 def test_a_full_disk_leaves_the_previous_file_and_says_so(tmp_path):
     path = tmp_path / "file.txt"
-    for there, content in (("nothing was written", None), ("the previous one is unchanged", "before")):
+    for there, content in (("nothing was written", None), ("the existing one is unchanged", "before")):
         with pytest.raises(UnwrittenError) as caught, whole(path) as partial:
             partial.write_text("ne")
             raise FULL
         assert str(caught.value) == (
-            f"{path} can't be written (No space left on device), {there}: make room, then start it again"
+            f"cannot write {path} (No space left on device), {there}: free disk space and run the command again"
         )
         assert (path.read_text() if path.exists() else None) == content
         path.write_text("before")
@@ -50,7 +50,7 @@ def test_other_errors_pass_unchanged(tmp_path):
 
 
 def test_an_error_about_a_file_inside_names_that_file(tmp_path):
-    one_line = r"^\S+inner.txt can't be written \(No space left on device\), nothing was written: \D+$"
+    one_line = r"^cannot write \S+inner.txt \(No space left on device\), nothing was written: \D+$"
     folder, outer, inner = (tmp_path / name for name in ("folder", "outer.txt", "inner.txt"))
     with pytest.raises(UnwrittenError, match=one_line), whole_folder(folder), whole(outer), whole(inner):
         raise FULL
@@ -67,12 +67,20 @@ def test_a_folder_appears_when_the_block_ends(tmp_path):
 def test_a_folder_is_replaced_only_if_it_may_be(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir(), (folder / "old.txt").write_text("old")
-    with pytest.raises(FileExistsError, match="exists, another command made it"), whole_folder(folder) as partial:
+    unchanged = r"^cannot write \S+folder \(.+\), the existing one is unchanged: "
+    with pytest.raises(UnwrittenError, match=unchanged), whole_folder(folder) as partial:
         (partial / "new.txt").write_text("new")
     assert names(tmp_path) == ["folder"] and names(folder) == ["old.txt"]
     with whole_folder(folder, replace=True) as partial:
         (partial / "new.txt").write_text("new")
     assert names(tmp_path) == ["folder"] and names(folder) == ["new.txt"]
+
+
+def test_a_folder_created_meanwhile_is_kept(tmp_path):
+    folder = tmp_path / "folder"
+    with pytest.raises(FileExistsError, match="was created by another command meanwhile"), whole_folder(folder):
+        folder.mkdir(), (folder / "theirs.txt").write_text("theirs")
+    assert names(tmp_path) == ["folder"] and names(folder) == ["theirs.txt"]
 
 
 def test_a_folder_that_can_not_be_moved_leaves_the_previous_one(tmp_path, monkeypatch):
@@ -85,7 +93,7 @@ def test_a_folder_that_can_not_be_moved_leaves_the_previous_one(tmp_path, monkey
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", stopped)
-    with pytest.raises(UnwrittenError, match="the previous one is unchanged"), whole_folder(folder, True) as partial:
+    with pytest.raises(UnwrittenError, match="the existing one is unchanged"), whole_folder(folder, True) as partial:
         (partial / "new.txt").write_text("new")
     assert names(tmp_path) == ["folder"] and names(folder) == ["old.txt"]
 

@@ -1,4 +1,4 @@
-"""Dropout by draws of bits: shares, expectation, gradients, and attention with dropout."""
+"""Dropout from random bits: drop rate, expectation, gradients, and attention dropout."""
 
 import pytest
 import torch
@@ -8,9 +8,9 @@ from recbole_unirep.modules.dropout import Dropout, attention, dropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
-def test_share_and_expectation(p):
+def test_drop_rate_and_expectation(p):
     torch.manual_seed(0)
-    x = torch.ones(1001, 999)  # not a multiple of the four numbers of a draw
+    x = torch.ones(1001, 999)  # the size is not a multiple of 4, the numbers per draw
     dropped = dropout(x, p, True)
     deviation = (p * (1 - p) / x.numel()) ** 0.5
     assert abs((dropped == 0).float().mean() - p) < 5 * deviation
@@ -27,7 +27,7 @@ def test_neighbours_are_dropped_independently():
         assert both == pytest.approx(0.49, abs=0.005), distance
 
 
-def test_gradients_pass_through_the_mask():
+def test_gradients_use_the_same_mask():
     torch.manual_seed(2)
     x = torch.randn(37, 5, requires_grad=True)
     dropped = dropout(x, 0.4, True)
@@ -36,7 +36,7 @@ def test_gradients_pass_through_the_mask():
     torch.testing.assert_close(x.grad, torch.where(dropped == 0, 0, upstream * (dropped / x).detach()))
 
 
-def test_the_seed_decides_and_nothing_is_dropped_outside_training():
+def test_same_seed_same_mask_and_identity_in_eval():
     x = torch.randn(50, 7)
     torch.manual_seed(3)
     one = dropout(x, 0.5, True)
@@ -54,7 +54,7 @@ def test_other_types_and_memory_layouts():
         assert dropped.dtype == x.dtype and dropped.shape == x.shape and set(dropped.unique().tolist()) == {0.0, 2.0}
 
 
-def test_attention_without_dropout_is_torchs_and_so_is_the_mean_of_many_with_dropout():
+def test_attention_equals_torch_without_dropout_and_on_average_with_it():
     torch.manual_seed(4)
     query, keys, values = torch.randn(2, 3, 5, 8), torch.randn(2, 3, 6, 8), torch.randn(2, 3, 6, 8)
     bias = torch.randn(2, 1, 5, 6)

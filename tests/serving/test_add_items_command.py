@@ -48,7 +48,7 @@ BAD = {
     "latin.csv": "latin.csv is not UTF-8 text",
     "broken.jsonl": "broken.jsonl, line 2: not JSON (",
     "list.jsonl": "list.jsonl, line 1 is a list, not a mapping: give column names and values",
-    "object.jsonl": "object.jsonl, line 1, title holds an object: give a text, a number or a list of texts",
+    "object.jsonl": "object.jsonl, line 1, title holds an object: give a string, a number or a list of strings",
     "new.csv --id_fallback=best": "id_fallback=best is unknown: known are mean, nearest, zero",
     "new.csv --id_falback=zero": "add-items has no option --id_falback: did you mean --id_fallback?",
     "new.csv --vectors=": '--vectors is empty: write --vectors="A.npy B.npy"',

@@ -191,7 +191,7 @@ def test_an_item_without_interactions_is_encoded_by_its_text():
 
 @pytest.mark.parametrize("share", [-0.1, 1.5])
 def test_a_share_outside_0_to_1_is_refused(share):
-    with pytest.raises(ValueError, match="is not a share: give 0 to 1"):
+    with pytest.raises(ValueError, match="is not a fraction: give 0 to 1"):
         Fused.from_defaults(collaborative_share=share)
 
 

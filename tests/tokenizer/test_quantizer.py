@@ -107,7 +107,7 @@ ONE_EACH = "give one metric per level, where the last one holds for the levels a
         ({"codebook_update": "sgd"}, "codebook_update is 'sgd': choose one of gradient, ema"),
         (
             {"codebook_update": "ema", "codebook_decay": 1.0},
-            "codebook_decay=1.0 is not a share of the past: give 0 or more, below 1",
+            "codebook_decay=1.0 is not a decay rate: give 0 or more, below 1",
         ),
         *(
             (

@@ -1,4 +1,4 @@
-"""RunningMean: the state is a linear map of the mean item embedding so far; a backbone of UniRep and a model."""
+"""RunningMean: linear layers on the running mean of item embeddings; a model of its own and a UniRep backbone."""
 
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
