@@ -63,6 +63,8 @@ class Command(click.Command):
             click.echo(ctx.get_help())
             ctx.exit()
         options = self.options
+        if not self.takes_keys:
+            self._check_options(args)  # before the value of an unknown option is missed
         words, texts = read_arguments(args, options, [key for key, option in options.items() if option.is_flag])
         self._check_words(words)
         keys, declared = {}, []
@@ -105,11 +107,18 @@ class Command(click.Command):
         Returns:
             ValueError: its message is one line.
         """
-        spelled = {key: option.opts[0] for key, option in self.options.items()}
+        spelled = {**{key: option.opts[0] for key, option in self.options.items()}, "help": HELP[-1]}
         own = [spelled[name] for name in near(key, spelled)]
         close = [*own, *(f"--{name}" for name in near(key, set(known) - set(spelled)))][:3]
         remedy = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(spelled.values())}"
         return ValueError(f"{self.name} has no option --{key}: {remedy}")
+
+    def _check_options(self, args):
+        """Raises ValueError at the first option that the command does not have."""
+        for argument in args:
+            key = argument.partition("=")[0][2:]
+            if argument.startswith("--") and key and key.replace("-", "_") not in self.options:
+                raise self.no_such_option(key)
 
     def _check_words(self, words):
         """Raises ValueError if arguments are missing, empty, or too many."""

@@ -161,6 +161,7 @@ BAD = {
     "--k=3": "recommend needs one of --items A,B,C, --users FILE, --all-users, found none: give one",
     "--all-users": "recommend writes --all-users to a file: add --out FILE.csv, .jsonl or .parquet",
     "--itmes=i1": "recommend has no option --itmes: did you mean --items?",
+    "--hlep": "recommend has no option --hlep: did you mean --help?",
     "--items=i1 --keep-earlier=no": "--keep-earlier takes no value, 'no' is given: leave it out",
     "--items=i1 --items=i2": "--items is given twice, as 'i1' and 'i2': give it once",
 }
