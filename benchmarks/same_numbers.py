@@ -147,7 +147,7 @@ def commit_of(name):
     asked = ["git", "-C", ROOT, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"]
     answer = subprocess.run(asked, capture_output=True, text=True)
     if answer.returncode:
-        sys.exit(f"{name} is no commit of {ROOT}: name one that `git log` shows")
+        sys.exit(f"{name} is not a commit of {ROOT}: choose one from `git log`")
     return answer.stdout.strip()
 
 

@@ -13,10 +13,9 @@ from torch.nn import functional
 
 from recbole_unirep.model.backbone import causal_backbones, is_causal_backbone
 from recbole_unirep.model.textknn import TextKNN
-from recbole_unirep.model.unirep import UniRep
 from recbole_unirep.modules.cold_ids import COLD_IDS, cold_id_rows, nearest_items
 from recbole_unirep.modules.representation import REPRESENTATIONS
-from recbole_unirep.scoring.model_contract import Generative
+from recbole_unirep.scoring.model_contract import Generative, TakesNewItems
 from recbole_unirep.semantic_ids.frozen_codes import has_frozen_codes
 from recbole_unirep.semantic_ids.new_item_codes import check_tokenizer
 from recbole_unirep.semantic_ids.pieces import code_pieces
@@ -60,7 +59,7 @@ def check_takes_items(config, model):
         )
     if isinstance(model, TextKNN):
         return
-    if not isinstance(model, UniRep):
+    if not isinstance(model, TakesNewItems):
         raise ValueError(f"{name} of this run cannot embed a new item from its text: {remedy}")
     if not REPRESENTATIONS[config["representation"]].has_semantic:
         raise ValueError(

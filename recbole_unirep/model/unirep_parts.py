@@ -5,7 +5,9 @@ The order of construction is fixed, because every part draws its initial values 
 Shapes: N items, D text dimensions.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +39,7 @@ class SemanticPart(NamedTuple):
     text: TextPart | None = None
     code_embedding: nn.Module | None = None
     text_encoder: str | None = None
-    fitted: Any = {}  # noqa: RUF012  never changed
+    fitted: Mapping = MappingProxyType({})
 
 
 class Quantization(NamedTuple):
