@@ -107,11 +107,11 @@ def encodings(config) -> list:
             dtype=config["text_dtype"],
             lexical_dim=config["lexical_dim"],
             show_progress=bool(config["show_progress"]),
-            processes=config["text_processes"] or 1,
-            shard_size=config["text_shard_size"] or config["text_batch_size"],
+            processes=config["text_processes"],
+            shard_size=config["text_shard_size"],
             others=others,
         )
-        for encoder in _encoders(config["text_encoder"], config["text_processes"] or 1)
+        for encoder in _encoders(config["text_encoder"], config["text_processes"])
     ]
 
 

@@ -41,7 +41,8 @@ def item_table_parameters(model):
     """
     if isinstance(model, SizesItsTable):
         return model.item_table_parameters
-    tables = [part for part in model.modules() if isinstance(part, torch.nn.Embedding)]
-    n_items = model.n_items if isinstance(model, KNOW_ITEMS) else 0
+    if not isinstance(model, KNOW_ITEMS):
+        return None
+    n_items, tables = model.n_items, [part for part in model.modules() if isinstance(part, torch.nn.Embedding)]
     sizes = (n_items, n_items + 1)
     return sum((n_items - 1) * part.embedding_dim for part in tables if part.num_embeddings in sizes) or None

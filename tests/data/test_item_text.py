@@ -29,7 +29,8 @@ def config(tmp_path):
         "field_separator": "\t",
         "text_encoder": "lexical",
     }
-    return defaultdict(lambda: None, keys, text_dtype="float32", lexical_dim=8, text_batch_size=2)
+    sizes = {"lexical_dim": 8, "text_batch_size": 2, "text_shard_size": 2048, "text_processes": 1}
+    return defaultdict(lambda: None, keys, text_dtype="float32", **sizes)
 
 
 def test_rows_have_the_order_of_recboles_ids_and_padding_is_zero(config, tmp_path):

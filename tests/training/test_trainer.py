@@ -8,6 +8,7 @@ import torch
 from recbole.trainer import DecisionTreeTrainer, NCLTrainer, S3RecTrainer, Trainer
 from recbole.utils import get_trainer
 
+from recbole_unirep.data.split import load_data
 from recbole_unirep.runs.folder import BEST, LAST
 from recbole_unirep.training.pretraining import Pretraining
 from recbole_unirep.training.recbole_trainers import trainer_class
@@ -161,6 +162,25 @@ def test_the_mean_loss_does_not_depend_on_the_engine(make_trainer, tmp_path, mod
         trainer.fit(data.train_data)
         losses.append(records(tmp_path / rows)[0]["train_loss"])
     assert losses == pytest.approx([np.log(2)] * 2, rel=1e-5)
+
+
+def test_the_log_marks_each_best_epoch_so_far(make_trainer, tmp_path, caplog):
+    caplog.set_level("INFO")
+    trainer, data = make_trainer(tmp_path / "run", "SASRec", epochs=6, learning_rate=0.05)
+    trainer.fit(data.train_data, data.valid)
+    scores = [record["valid_score"] for record in records(tmp_path / "run")]
+    best_so_far = [score > max(scores[:epoch], default=0) for epoch, score in enumerate(scores)]
+    marked = [line.endswith("  best") for line in caplog.messages if line.startswith("epoch ")]
+    assert marked == best_so_far and True in marked and False in marked
+
+
+def test_no_epoch_of_the_pre_training_is_marked_best(make_trainer, tmp_path, caplog):
+    caplog.set_level("INFO")
+    trainer, _ = make_trainer(tmp_path / "run", "S3Rec", train_stage="pretrain", pretrain_epochs=2)
+    data = load_data(trainer.config, one_row_a_user=False)
+    trainer.pretrain(data.train_data)
+    lines = [line for line in caplog.messages if line.startswith("stage pretrain")]
+    assert len(lines) == 2 and not any(line.endswith("best") for line in lines)
 
 
 def test_a_diverged_loss_is_an_error(make_trainer, tmp_path):
