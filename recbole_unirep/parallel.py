@@ -4,6 +4,7 @@ Every process reads the same data, draws the same batches and holds the same mod
 and each evaluation. A single process without a group can call every function here and counts as a group of one.
 """
 
+import atexit
 import os
 import pickle
 import socket
@@ -53,9 +54,15 @@ def join(timeout_days=None):
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     timeout = None if timeout_days is None else timedelta(days=timeout_days)
     distributed.init_process_group(backend, timeout=timeout)
+    atexit.register(_leave)  # gloo's threads may abort a process that exits without leaving the group
     if "OMP_NUM_THREADS" not in os.environ:
         local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", world_size()))
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // local_world_size))
+
+
+def _leave():
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def all_sum(tensor):
