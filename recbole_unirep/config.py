@@ -22,6 +22,7 @@ from recbole_unirep.compat import workarounds
 from recbole_unirep.compat.pickle_guard import FLAG
 from recbole_unirep.model import MODELS
 from recbole_unirep.scoring.metrics import check_metrics
+from recbole_unirep.scoring.model_contract import FitsDefaults
 from recbole_unirep.scoring.protocols import RECBOLE, protocols_asked
 from recbole_unirep.settings.arguments import split_arguments
 from recbole_unirep.settings.default_layers import lay_defaults
@@ -127,7 +128,7 @@ class Config(RecBoleConfig):
 
     def _load_internal_config_dict(self, model, model_class, dataset):
         super()._load_internal_config_dict(model, model_class, dataset)
-        self.own_keys, self.notes = lay_defaults(self, model, model_class, dataset)
+        self.own_keys, self.notes = lay_defaults(self, model, model_class, dataset, _fitted(model_class))
         given, defaults = self.external_config_dict, self.internal_config_dict
         check_values(given, defaults)
         in_use = {"repeatable"} if RECBOLE in protocols_asked({**defaults, **given}["protocol"]) else set()
@@ -159,6 +160,12 @@ class Config(RecBoleConfig):
             super()._set_default_parameters()
         except (NotImplementedError, RuntimeError, TypeError) as error:  # RecBole's errors for bad options
             raise ValueError(str(error)) from error
+
+
+def _fitted(model_class, has_rows=None):
+    """Function that fits a model's defaults to the user's keys; None if the model has no such defaults."""
+    is_fitting = isinstance(model_class, FitsDefaults)
+    return (lambda given, settings: model_class.fitted_defaults(given, settings, has_rows)) if is_fitting else None
 
 
 class _ModuleOfOthers(ModuleType):
@@ -195,6 +202,6 @@ def register():
     def load_with_ours(self, model, model_class, dataset):
         load(self, model, model_class, dataset)
         if (model in MODELS or model in extension_names("model")) and not isinstance(self, Config):
-            lay_defaults(self, model, model_class, dataset)
+            lay_defaults(self, model, model_class, dataset, _fitted(model_class, has_rows=False))
 
     RecBoleConfig._load_internal_config_dict = load_with_ours

@@ -162,6 +162,9 @@ def _train_and_rank(config, data, model, plan, folder, started, callback_fn):
         best_score, best_result = trainer.fit(
             data.train_data, data.valid, show_progress=config["show_progress"], callback_fn=callback_fn
         )
+        chosen = trainer.choose_ranking_weights(data.valid)
+        if chosen:
+            best_score, best_result = trainer.best_valid_score, trainer.best_valid_result
         test_result = trainer.evaluate(data.test, protocols=plan.protocols, ranks_file=folder / RANKS)
     except KeyboardInterrupt:
         getLogger().info(_how_to_continue(folder))
@@ -175,6 +178,7 @@ def _train_and_rank(config, data, model, plan, folder, started, callback_fn):
         "valid_score_bigger": config["valid_metric_bigger"],
         "best_valid_result": best_result,
         "best_epoch": trainer.best_epoch,
+        "chosen_on_validation": chosen,
         "test_result": test_result,
         **measures(trainer.model),
         "precision": trainer.optimization.precision,

@@ -23,7 +23,7 @@ class ItemTransitions(NamedTuple):
 
     Attributes:
         offsets (Tensor): first entry of each item, shape: [n_items + 1], int64.
-        items (Tensor): ids of the successors, shape: [N], int64.
+        items (Tensor): ids of the successors, ascending per item, shape: [N], int64.
         values (Tensor): counts of the pairs, weighted by 1 / distance, times the item's scale; shape: [N], float32.
         scale (Tensor): 1 / sqrt(sum of the item's weighted counts, at least 1); shape: [n_items], float32.
     """
@@ -32,6 +32,16 @@ class ItemTransitions(NamedTuple):
     items: Tensor
     values: Tensor
     scale: Tensor
+
+    def holds(self, item, successor):
+        """True for each pair whose count is stored; shape: [P] each."""
+        low, end = self.offsets[item], self.offsets[item + 1]
+        high = end
+        for _ in range(int((high - low).max()).bit_length() if len(item) else 0):  # bisection in all rows at once
+            middle = (low + high) // 2
+            is_below = (low < high) & (self.items[middle.clamp(max=len(self.items) - 1)] < successor)
+            low, high = torch.where(is_below, middle + 1, low), torch.where(is_below, high, middle)
+        return (low < end) & (self.items[low.clamp(max=len(self.items) - 1)] == successor)
 
 
 def following_counts(sequences, n_first, n_items, window):
@@ -57,11 +67,12 @@ def following_counts(sequences, n_first, n_items, window):
     return counts
 
 
-def item_transitions(train):
+def item_transitions(train, most):
     """Counts the successors of every item in the training interactions.
 
     Args:
         train (Dataset): training part of a dataset, from `build_for_rows` or `build`.
+        most (int): number of successors to keep per item, those with the largest counts.
 
     Returns:
         ItemTransitions: over all item ids.
@@ -72,9 +83,25 @@ def item_transitions(train):
     n_first = n_training(train, "transition_bias")
     counts = following_counts(train.sequences, n_first, train.item_num, WINDOW)
     scale = 1 / np.sqrt(np.maximum(counts.sum(axis=1), 1))
+    counts = _largest(counts, most)
     values = counts.data * np.repeat(scale, np.diff(counts.indptr))
     index = (torch.from_numpy(part.astype(np.int64)) for part in (counts.indptr, counts.indices))
     return ItemTransitions(*index, *(torch.from_numpy(part.astype(np.float32)) for part in (values, scale)))
+
+
+def _largest(counts, most):
+    """Keeps the `most` largest entries of each row, of equal ones those of the lowest columns; columns ascend."""
+    counts.sort_indices()
+    size = np.diff(counts.indptr)
+    row = np.repeat(np.arange(len(size)), size)
+    crowded = np.flatnonzero(size[row] > most)
+    order = crowded[np.lexsort((-counts.data[crowded], row[crowded]))]  # stable: columns still ascend among equal ones
+    kept_of = size[size > most]
+    place = np.arange(len(order)) - np.repeat(np.cumsum(kept_of) - kept_of, kept_of)
+    is_kept = np.ones(len(row), dtype=bool)
+    is_kept[order[place >= most]] = False
+    offsets = np.append(0, np.cumsum(np.minimum(size, most)))
+    return sparse.csr_array((counts.data[is_kept], counts.indices[is_kept], offsets), shape=counts.shape)
 
 
 def item_counts(train):

@@ -69,6 +69,8 @@ class TargetNegatives:
 class SharedNegatives:
     """Draws items with replacement, shared by all positions of a step, with weights that correct for their probability.
 
+    If it would draw at least as many as there are items, it takes every item once: the softmax over all items.
+
     Args:
         sequences (UserSequences): all interactions.
         n_training (np.ndarray): number of each user's training items, shape: [n_users].
@@ -94,6 +96,9 @@ class SharedNegatives:
 
     def draw(self, users, generator):
         """Draws the negatives of one step; the users do not matter."""
+        n_items = len(self.probability)
+        if self.count >= n_items:
+            return Negatives(torch.arange(1, n_items + 1), torch.zeros(n_items))
         uniform = torch.rand(self.count, generator=generator, dtype=torch.float64) * self.cumulative[-1]
         place = torch.searchsorted(self.cumulative, uniform, right=True).clamp(max=len(self.cumulative) - 1)
         place, times = torch.unique(place, return_counts=True)

@@ -183,28 +183,41 @@ class Share(NamedTuple):
     weight: float
 
 
+class RowCut(NamedTuple):
+    """How histories become training rows.
+
+    Attributes:
+        max_length (int): maximum number of positions per row.
+        one_target (bool): one row per target.
+        crop (float): fraction of the rows of an epoch that start at a random later item.
+    """
+
+    max_length: int
+    one_target: bool = False
+    crop: float = 0.0
+
+
 class TrainingRows:
     """Batches of user sequences: one row per user with all its targets; longer histories become several rows.
 
     Every target of RecBole's augmentation is trained exactly once per epoch. A row that continues a history starts with
     max_length // 2 context items, which are inputs, but whose targets belong to the row before. Each epoch draws new
     cuts of long histories, so over the epochs a target occurs at many positions, with different numbers of items before
-    it. With `one_target` the rows equal RecBole's augmented rows: one target and up to max_length items before it.
+    it. With `cut.one_target` the rows equal RecBole's augmented rows: one target and up to max_length
+    items before it.
 
     Args:
         sequences (UserSequences): all interactions.
         n_training (np.ndarray): number of each user's training items, shape: [n_users].
-        max_length (int): maximum number of positions per row.
+        cut (RowCut): how histories become rows.
         rows_per_batch (int): mean number of rows per step; all steps have about the same number of targets.
         negatives (NoNegatives, TargetNegatives or SharedNegatives): source of the negatives of a step.
         seed (int): determines, together with the epoch, cuts, order and negatives.
-        one_target (bool): one row per target.
         n_items (int): number of item ids that training uses, padding included.
     """
 
-    def __init__(self, *, sequences, n_training, max_length, rows_per_batch, negatives, seed, one_target, n_items):
-        self.sequences, self.n_training, self.n_items = sequences, n_training, n_items
-        self.max_length, self.one_target = max_length, one_target
+    def __init__(self, *, sequences, n_training, cut, rows_per_batch, negatives, seed, n_items):
+        self.sequences, self.n_training, self.cut, self.n_items = sequences, n_training, cut, n_items
         self.items = torch.from_numpy(sequences.items)
         self.behaviours = None if sequences.behaviours is None else torch.from_numpy(sequences.behaviours)
         self.end = torch.from_numpy(sequences.offsets[:-1] + n_training)  # of each user's training items
@@ -220,8 +233,13 @@ class TrainingRows:
     def epoch(self, number):
         self._epoch = number
         draw = np.random.default_rng([self.seed, number])
-        rows = _cut(self.sequences, self.n_training, self.max_length, self.one_target, draw)
+        rows = _rows(self.sequences, self.n_training, self.cut, draw)
         self.user, self.start, self.length, self.context = rows
+        if self.cut.crop:
+            is_cropped = draw.random(len(self.user)) < self.cut.crop
+            n_left_out = torch.from_numpy(is_cropped * draw.integers(0, self.length.numpy()))  # one input stays
+            self.start, self.length = self.start + n_left_out, self.length - n_left_out
+            self.context = (self.context - n_left_out).clamp(min=0)
 
     @property
     def n_targets(self):
@@ -277,10 +295,10 @@ class TrainingRows:
         return batch._replace(behaviours=behaviours, target_behaviours=self.behaviours[place[is_target] + 1])
 
 
-def _cut(sequences, n_training, max_length, one_target, draw):
+def _rows(sequences, n_training, cut, draw):
     """Returns user, first input, number of inputs and number of context inputs of each row, shape: [n_rows], int64."""
     # Targets of a user's first row, and of each further row.
-    first, step = (1, 1) if one_target else (max_length, max_length - max_length // 2)
+    first, step = (1, 1) if cut.one_target else (cut.max_length, cut.max_length - cut.max_length // 2)
     user = np.flatnonzero(n_training > 1)
     n_inputs = n_training[user] - 1
     first = first - np.where(n_inputs > first, draw.integers(0, step, len(user)), 0)  # of long histories
@@ -288,7 +306,7 @@ def _cut(sequences, n_training, max_length, one_target, draw):
     row = np.arange(n_rows.sum()) - np.repeat(np.cumsum(n_rows) - n_rows, n_rows)  # row number within the user
     user, n_inputs, first = (np.repeat(part, n_rows) for part in (user, n_inputs, first))
     end = first + row * step
-    start = np.maximum(end - max_length, 0)
+    start = np.maximum(end - cut.max_length, 0)
     length = np.minimum(end, n_inputs) - start
     context = np.where(row > 0, end - step - start, 0)
     return tuple(torch.from_numpy(x) for x in (user, sequences.offsets[user] + start, length, context))

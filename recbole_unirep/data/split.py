@@ -13,7 +13,7 @@ from recbole_unirep.data.candidates import Targets, candidates_hash, earlier_ite
 from recbole_unirep.data.cold_items import check_cold_items, n_training_items
 from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.data.negatives import make_negatives
-from recbole_unirep.data.sequences import TrainingRows
+from recbole_unirep.data.sequences import RowCut, TrainingRows
 
 
 class HeldOut:
@@ -163,11 +163,10 @@ def _rows(config, train, n_training):
     return TrainingRows(
         sequences=train.sequences,
         n_training=n_training,
-        max_length=config["MAX_ITEM_LIST_LENGTH"],
+        cut=RowCut(config["MAX_ITEM_LIST_LENGTH"], one_target, config["crop"]),
         rows_per_batch=config["train_batch_size" if one_target else "users_per_batch"],
         negatives=make_negatives(config, train.sequences, n_training, n_training_items(train)),
         seed=config["seed"],
-        one_target=one_target,
         n_items=n_training_items(train),
     )
 

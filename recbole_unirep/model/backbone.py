@@ -14,12 +14,13 @@ import torch
 from recbole.utils import get_model
 from torch import nn
 
+from recbole_unirep.model.bsarec import BSARec
 from recbole_unirep.model.hstu import HSTU
 from recbole_unirep.scoring.model_contract import declared_item_size_key, is_causal
 from recbole_unirep.settings.extensions import extension_names, find_extension
 from recbole_unirep.settings.with_keys import with_keys
 
-OWN_BACKBONES = {"HSTU": HSTU}
+OWN_BACKBONES = {"HSTU": HSTU, "BSARec": BSARec}
 BACKBONES = {  # name -> config key of the size of its item table
     "SASRec": "hidden_size",
     "GRU4Rec": "embedding_size",

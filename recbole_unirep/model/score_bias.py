@@ -34,11 +34,33 @@ class ScoreBias(nn.Module):
         self.transition_level = None
         if config["transition_bias"]:
             self.transition_level = nn.Parameter(torch.zeros(config["transition_bias"]))
-            for name, part in item_transitions(dataset)._asdict().items():
+            for name, part in item_transitions(dataset, config["transition_followers"])._asdict().items():
                 self.register_buffer(name, part)
-        self.feature_weights = {key: config[key] for key in RANKING if config[key]}
-        counts = item_counts(dataset) if config["popularity_bias"] else None
+        weights = torch.tensor([float(config[key]) for key in RANKING], dtype=torch.float64)
+        self.register_buffer("ranking_weights", weights)
+        has_counts = config["popularity_bias"] or "popularity_bias" in config["chosen_on_validation"]
+        counts = item_counts(dataset) if has_counts else None
         self.register_buffer("item_counts", counts, persistent=False)  # a checkpoint can be ranked with other weights
+
+    @property
+    def feature_weights(self):
+        """Weights of the features in use by key: dict[str, float] without zeros."""
+        return {key: weight for key, weight in self.ranking_weights_by_key().items() if weight}
+
+    def ranking_weights_by_key(self):
+        """Returns the weight of every feature by key (dict[str, float])."""
+        return dict(zip(RANKING, self.ranking_weights.tolist()))
+
+    def set_ranking_weights(self, weights):
+        """Sets weights of features by key; the others stay.
+
+        Raises:
+            ValueError: popularity gets a weight, but the run has not counted it.
+        """
+        if weights.get("popularity_bias") and self.item_counts is None:
+            raise ValueError("popularity_bias needs counts, which this model was built without")
+        for key, weight in weights.items():
+            self.ranking_weights[RANKING.index(key)] = weight
 
     @property
     def needs_directions(self):
@@ -70,6 +92,18 @@ class ScoreBias(nn.Module):
         n_followers = 0 if self.transition_level is None else len(self.items)
         return n_followers + (0 if self.item_counts is None else len(self.item_counts) - 1)
 
+    def _load_from_state_dict(self, state_dict, prefix, *others):
+        """Takes the stored successors of a checkpoint, however many its run kept per item.
+
+        Checkpoints of older runs hold no ranking weights: their config does.
+        """
+        state_dict.setdefault(prefix + "ranking_weights", self.ranking_weights)
+        if self.transition_level is not None:
+            for name in ("items", "values"):
+                if prefix + name in state_dict:
+                    setattr(self, name, getattr(self, name).new_empty(len(state_dict[prefix + name])))
+        super()._load_from_state_dict(state_dict, prefix, *others)
+
     @torch.no_grad()
     def extend(self, n_new):
         """Extends the tables by n_new items, which have no successors and no interactions."""
@@ -89,15 +123,15 @@ class ScoreBias(nn.Module):
             place (Tensor): last place in the row that the position has read, shape: [P], int64.
 
         Returns:
-            ScoreAdditions or None: for P positions; None if nothing is learned.
+            list of ScoreAdditions: for P positions, which ascend in each part; empty if nothing is learned.
         """
         parts = []
         if self.repeat_level is not None:
             parts.append(repeats(STEP * self.repeat_level, rows, row, place))
         if self.transition_level is not None:
             transitions = ItemTransitions(self.offsets, self.items, self.values, self.scale)
-            parts.append(transition_additions(STEP * self.transition_level, transitions, WINDOW, rows, row, place))
-        return ScoreAdditions.joined(parts) if parts else None
+            parts += transition_additions(STEP * self.transition_level, transitions, WINDOW, rows, row, place)
+        return parts
 
     def forward(self, rows, last):
         """Returns everything that ranking adds to scores.
@@ -112,7 +146,8 @@ class ScoreBias(nn.Module):
         additions = self.learned(rows, torch.arange(len(rows), device=rows.device), last)
         features = [self._feature(key, rows, last) for key in self.feature_weights]
         weights = list(self.feature_weights.values())
-        return additions and additions.summed(), ScoreFeatures(weights, features) if features else None
+        summed = ScoreAdditions.joined(additions).summed() if additions else None
+        return summed, ScoreFeatures(weights, features) if features else None
 
     def _feature(self, key, rows, last):
         if key == "popularity_bias":
@@ -121,5 +156,6 @@ class ScoreBias(nn.Module):
 
 
 def make_score_bias(config, dataset, directions):
-    """Returns a ScoreBias, or None if no key in LEARNED and RANKING is set; arguments as in ScoreBias."""
-    return ScoreBias(config, dataset, directions) if any(config[key] for key in (*LEARNED, *RANKING)) else None
+    """Returns a ScoreBias, or None if no key in LEARNED and RANKING is set or chosen; arguments as in ScoreBias."""
+    is_used = any(config[key] for key in (*LEARNED, *RANKING, "chosen_on_validation"))
+    return ScoreBias(config, dataset, directions) if is_used else None

@@ -14,9 +14,11 @@ from torch.nn import functional
 from recbole_unirep import parallel
 from recbole_unirep.analysis.codebook import codebook_report
 from recbole_unirep.model.score_bias import make_score_bias
+from recbole_unirep.model.unirep_options import fitted_defaults
 from recbole_unirep.model.unirep_parts import make_parts
 from recbole_unirep.modules.codebook_steps import move_codebooks
 from recbole_unirep.scoring.model_contract import replaced, sequence_states
+from recbole_unirep.scoring.score_additions import SoftmaxAdditions
 from recbole_unirep.training.losses import PAIRWISE, recommendation_loss
 from recbole_unirep.training.softmax import cross_entropy
 
@@ -36,6 +38,7 @@ class UniRep(SequentialRecommender):
         super().__init__(config, dataset)
         parts = make_parts(config, dataset)
         self.backbone_name, self.loss_type = config["backbone"], config["loss_type"]
+        self.label_smoothing = config["label_smoothing"]
         self.loss_names, self.loss_weights = list(parts.loss_weights), list(parts.loss_weights.values())
         self.quantization, self.n_training_items = parts.quantization, parts.n_training_items
         self.text_encoder, self._fitted = parts.semantic.text_encoder, dict(parts.semantic.fitted)
@@ -43,11 +46,14 @@ class UniRep(SequentialRecommender):
         self.backbone = parts.backbone
         self.has_local_convolution = config["local_convolution"] > 0
         self.output_projection, self.temperature = parts.output_projection, parts.temperature
+        self.log_temperature = parts.log_temperature
         self.score_bias = make_score_bias(config, dataset, self._directions)
         if self.quantization.dead_code_steps:
             used = torch.zeros(self.item_embedding.tokenizer.quantizer.codebooks.shape[:2], dtype=torch.bool)
             self.register_buffer("code_is_used", used)
             self.register_buffer("n_steps_counted", torch.zeros((), dtype=torch.int64))
+
+    fitted_defaults = staticmethod(fitted_defaults)
 
     @property
     def item_embedding(self):
@@ -130,6 +136,7 @@ class UniRep(SequentialRecommender):
                 self.n_training_items,
                 self.loss_type,
                 self._learned_bias,
+                self.label_smoothing,
             )
             return self._all_losses(recommendation, encoded, read)
 
@@ -209,7 +216,10 @@ class UniRep(SequentialRecommender):
         """Maps the backbone's states [..., H] to the vectors that are multiplied with item embeddings."""
         if self.output_projection is not None:
             states = self.output_projection(states)
-        return states if self.temperature is None else functional.normalize(states, dim=-1) / self.temperature
+        if self.temperature is None:
+            return states
+        temperature = self.temperature if self.log_temperature is None else self.log_temperature.exp()
+        return functional.normalize(states, dim=-1) / temperature
 
     def _overrides_scoring(self):
         """True if scores differ from the backbone's dot product of state and item embedding."""
@@ -240,7 +250,7 @@ class UniRep(SequentialRecommender):
                 length, row = interaction[self.ITEM_SEQ_LEN], torch.arange(len(target), device=target.device)
                 rows = functional.pad(interaction[self.ITEM_SEQ], (0, 1)).scatter(1, length[:, None], target[:, None])
                 scored = torch.arange(1, self.n_items, device=target.device)
-                added = self._learned_bias(rows, row, length - 1).among(target, scored)
+                added = SoftmaxAdditions.among(self._learned_bias(rows, row, length - 1), target, scored)
             return cross_entropy(state, self.item_embedding.weight[1 : self.n_items], target - 1, added)
         positive = (state * self.item_embedding(target)).sum(dim=-1)
         negative = (state * self.item_embedding(interaction[self.NEG_ITEM_ID])).sum(dim=-1)

@@ -1,6 +1,7 @@
 """recbole_unirep.model.unirep_options: checks combinations of UniRep's keys, and derives sizes and pieces from them."""
 
 import math
+from collections import ChainMap
 from logging import getLogger
 
 import torch
@@ -72,12 +73,11 @@ def check_options(config):
     n_last = config["transition_bias"]
     if type(n_last) is not int or n_last < 0:
         raise ValueError(f"transition_bias={n_last} is not a number of items: give 3, or 0 to turn it off")
-    in_our_rows = config["training_rows"] in ("user", "target") and RECBOLE not in protocols_asked(config["protocol"])
-    if n_last and not in_our_rows:
+    chosen = config["chosen_on_validation"]
+    unknown = [key for key in chosen if key not in RANKING] if isinstance(chosen, (list, tuple)) else [chosen]
+    if unknown:
         raise ValueError(
-            f"transition_bias={n_last} needs each row's later items, which RecBole's own rows do not contain: use "
-            f"run_recbole of recbole_unirep with training_rows=user and a protocol other than {RECBOLE}, or leave the "
-            f"key out"
+            f"chosen_on_validation={chosen} is not a list of ranking weights: name {' and '.join(RANKING)}, or none"
         )
     for key in RANKING:
         if not math.isfinite(config[key]):
@@ -85,25 +85,74 @@ def check_options(config):
     width = config["local_convolution"]
     if type(width) is not int or width < 0:
         raise ValueError(f"local_convolution={width} is not a number of items: give 3, or 0 to turn it off")
-    is_asked = {key: config[key] for key in ("output_projection", "local_convolution", *LEARNED, *RANKING)}
-    is_asked["similarity"] = config["similarity"] != "dot"
-    for key in is_asked:
-        if is_asked[key] and not is_causal_backbone(config["backbone"]):
-            raise ValueError(
-                f"{key}={config[key]} is for backbone {' or '.join(causal_backbones())}, found {config['backbone']}: "
-                f"leave the key out"
-            )
-    for key in LEARNED:
-        if config[key] and config["loss_type"] not in ("CE", "SSM"):
-            raise ValueError(
-                f"{key}={config[key]} needs a softmax loss, found loss_type={config['loss_type']}: use CE or SSM, or "
-                f"leave the key out"
-            )
-    if config["loss_type"] in ("BCE", "SSM") and not is_causal_backbone(config["backbone"]):
-        raise ValueError(
-            f"loss_type={config['loss_type']} trains every position, which backbone {config['backbone']} does not "
-            f"support: use CE or BPR, or one of the backbones {', '.join(causal_backbones())}"
+    for key, (problem, remedy) in obstacles(config).items():
+        if config[key] not in (OFF[key], []):
+            raise ValueError(f"{key}={config[key]} {problem}: {remedy}")
+
+
+OFF = {
+    "output_projection": False,
+    "local_convolution": 0,
+    "repeat_bias": False,
+    "transition_bias": 0,
+    "history_similarity": 0.0,
+    "popularity_bias": 0.0,
+    "chosen_on_validation": None,
+    "similarity": "dot",
+    "loss_type": "CE",
+}  # key -> the value with which it changes nothing; of loss_type, the one that every backbone and loader supports
+
+
+def obstacles(settings, has_rows=None):
+    """Finds the keys of OFF that the other settings exclude.
+
+    Args:
+        settings (mapping): the config's keys.
+        has_rows (bool or None): whether training reads this package's rows; None asks the settings.
+
+    Returns:
+        dict[str, tuple[str, str]]: key to the problem and its remedy.
+    """
+    backbone, loss, found = settings["backbone"], settings["loss_type"], {}
+    if has_rows is None:
+        has_rows = settings["training_rows"] in ("user", "target")
+    has_rows = has_rows and RECBOLE not in protocols_asked(settings["protocol"])
+    if not has_rows:
+        found["transition_bias"] = (
+            "needs each row's later items, which RecBole's own rows do not contain",
+            f"use run_recbole of recbole_unirep with training_rows=user and a protocol other than {RECBOLE}, or leave "
+            f"the key out",
         )
+        if loss == "SSM":
+            found["loss_type"] = ("needs training on user sequences", "use training_rows=user, or CE or BPR")
+    if loss not in ("CE", "SSM"):
+        for key in LEARNED:
+            found[key] = (f"needs a softmax loss, found loss_type={loss}", "use CE or SSM, or leave the key out")
+    if not is_causal_backbone(backbone):
+        names = causal_backbones()
+        problem = f"is for backbone {' or '.join(names)}, found {backbone}"
+        found |= {key: (problem, "leave the key out") for key in OFF if key != "loss_type"}
+        if loss in ("BCE", "SSM"):
+            found["loss_type"] = (
+                f"trains every position, which backbone {backbone} does not support",
+                f"use CE or BPR, or one of the backbones {', '.join(names)}",
+            )
+    return found
+
+
+def fitted_defaults(given, settings, has_rows):
+    """Leaves out the defaults that the user's settings exclude; see `scoring.model_contract.FitsDefaults`."""
+    changed, problems = {}, {}
+    settings = ChainMap(changed, settings)
+    for keys in (["loss_type"], OFF):  # the loss decides about other keys
+        for key, (problem, _) in obstacles(settings, has_rows).items():
+            if key in keys and key not in given and settings[key] not in (OFF[key], []):
+                changed[key] = OFF[key]
+                problems.setdefault(problem, []).append(key)
+    lines = [f"not used: {', '.join(keys)}, because the default {problem}" for problem, keys in problems.items()]
+    if "chosen_on_validation" not in given:
+        changed["chosen_on_validation"] = [key for key in settings["chosen_on_validation"] or () if key not in given]
+    return changed, lines
 
 
 def _check_codes(config):

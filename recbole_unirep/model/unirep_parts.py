@@ -66,6 +66,7 @@ class UniRepParts(NamedTuple):
         loss_weights (dict[str, float]): weight of each part of the loss, by name.
         output_projection (nn.Linear or None): applied to the states before the product with item embeddings.
         temperature (float or None): for similarity 'cosine'.
+        log_temperature (nn.Parameter or None): the logarithm of the temperature, if it is learned, shape: [].
         n_training_items (int): number of item ids that take part in training, padding included.
     """
 
@@ -75,6 +76,7 @@ class UniRepParts(NamedTuple):
     loss_weights: dict
     output_projection: nn.Module | None
     temperature: float | None
+    log_temperature: nn.Parameter | None
     n_training_items: int
 
 
@@ -108,7 +110,7 @@ def make_parts(config, dataset) -> UniRepParts:
         rows=ItemRows(dataset.item_num, n_trained, backbone.item_embedding.num_embeddings - dataset.item_num),
         text=semantic.text,
         code_embedding=semantic.code_embedding,
-        ids=IdPart(id_dim, config["cold_id_embedding"]) if has_id else None,
+        ids=IdPart(id_dim, config["cold_id_embedding"], config["id_dropout_prob"]) if has_id else None,
         fusion=make_fusion(config["fusion"], width, size, config["fusion_hidden_units"], config["similarity"]),
         hidden_size=size,
         init_std=config["id_init_std"],
@@ -116,7 +118,7 @@ def make_parts(config, dataset) -> UniRepParts:
     if config["local_convolution"]:
         backbone.local_convolution = LocalConvolution(size, config["local_convolution"])
 
-    is_encoded = semantic.text is not None
+    is_cosine, is_encoded = config["similarity"] == "cosine", semantic.text is not None
     uses = {"recommendation": True, "quantization": is_encoded and has_codes, "reconstruction": is_encoded}
     dead_code_steps = config["dead_code_steps"] if uses["quantization"] else 0
     return UniRepParts(
@@ -125,9 +127,14 @@ def make_parts(config, dataset) -> UniRepParts:
         quantization=Quantization(config["quantization_items"], config["quantization_weighting"], dead_code_steps),
         loss_weights={name: config[f"{name}_weight"] for name, is_used in uses.items() if is_used},
         output_projection=nn.Linear(size, size) if config["output_projection"] else None,
-        temperature=config["temperature"] if config["similarity"] == "cosine" else None,
+        temperature=config["temperature"] if is_cosine else None,
+        log_temperature=_log_temperature(config) if is_cosine and config["learn_temperature"] else None,
         n_training_items=n_trained,
     )
+
+
+def _log_temperature(config):
+    return nn.Parameter(torch.tensor(float(config["temperature"])).log())
 
 
 def _of_frozen_codes(config, dataset, n_trained):

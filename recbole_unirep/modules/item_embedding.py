@@ -42,6 +42,7 @@ class UnifiedItemEmbedding(nn.Module):
         self.has_codes = code_embedding is not None or (text is not None and text.tokenizer.quantizer is not None)
         self.id_embedding = nn.Embedding(self.n_items - 1, ids.dim) if self.has_id else None  # padding has no row
         self.fusion = fusion
+        self.id_dropout = ids.dropout if self.has_id else 0.0
         self.cold_id = ids.cold_id if self.has_id and self.n_training_items < self.n_items else None
         if self.cold_id == "nearest":
             self.register_buffer("nearest_item", nearest_items(item_text, self.n_training_items), persistent=False)
@@ -198,7 +199,10 @@ class UnifiedItemEmbedding(nn.Module):
                     semantic, codes = self.tokenizer.quantizer.quantize(latent)
             parts.append(semantic)
         if self.has_id:
-            parts.append(self._id_rows(items, is_table))
+            id_rows = self._id_rows(items, is_table)
+            if self.id_dropout and self.training:
+                id_rows = id_rows * (torch.rand(len(items), 1, device=items.device) >= self.id_dropout)
+            parts.append(id_rows)
         rows = self.fusion(torch.cat(parts, dim=-1))  # [M, code_dim + id_dim] -> [M, H]
         return EncodedItems(items, rows, latent, semantic, codes)
 

@@ -65,10 +65,12 @@ class IdPart(NamedTuple):
     Attributes:
         dim (int): size of a row.
         cold_id (str): how a cold item's row is set, a name in COLD_IDS.
+        dropout (float): probability that a training step reads zeros instead of an item's row.
     """
 
     dim: int
     cold_id: str
+    dropout: float = 0.0
 
 
 class EncodedItems(NamedTuple):

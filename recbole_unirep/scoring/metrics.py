@@ -20,6 +20,11 @@ def n_top_needed(config):
     return max(config["topk"]) if Register(config).need("rec.items") else 0
 
 
+def needs_items(metric):
+    """True if a metric, such as 'NDCG@10', is computed from the best items, not from ranks alone."""
+    return "rec.items" in _needs(metric.partition("@")[0])
+
+
 def metric_names(config):
     """Returns the names of the results of RecBole's Evaluator, such as 'hit@10' and 'gauc'.
 

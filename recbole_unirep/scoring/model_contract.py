@@ -155,6 +155,21 @@ class TakesNewItems(Protocol):
 
 
 @runtime_checkable
+class FitsDefaults(Protocol):
+    """A model class some of whose defaults depend on other settings."""
+
+    @staticmethod
+    def fitted_defaults(given: Mapping, settings: Mapping, has_rows: bool | None) -> tuple[dict, list]:
+        """Returns defaults to replace those in `settings`, and lines for the log that say why.
+
+        Args:
+            given (mapping): the user's keys, which no default replaces.
+            settings (mapping): all keys, the user's over the defaults.
+            has_rows (bool or None): whether training can read this package's rows; None asks the settings.
+        """
+
+
+@runtime_checkable
 class OverBackbone(Protocol):
     """A model whose item table belongs to one of its submodules."""
 

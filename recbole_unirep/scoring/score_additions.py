@@ -59,23 +59,6 @@ class ScoreAdditions(NamedTuple):
         place = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
         return self.value[place] * (keys[place] == wanted)
 
-    def among(self, targets, scored):
-        """Selects the additions that a softmax over the scored items needs.
-
-        Args:
-            targets (Tensor): target item of each position, shape: [P], int64.
-            scored (Tensor): item ids in the softmax, ascending, shape: [N], int64.
-
-        Returns:
-            SoftmaxAdditions: for P positions.
-        """
-        is_own = self.item == targets[self.position]
-        own = self.value.new_zeros(len(targets)).index_add(0, self.position[is_own], self.value[is_own])
-        column = place_among(self.item, scored)
-        is_scored = (column >= 0).nonzero()[:, 0]
-        order = is_scored[self.position[is_scored].argsort(stable=True)]
-        return SoftmaxAdditions(own, self.value[order], self.position[order], column[order])
-
     @staticmethod
     def _keys(position, item):
         return position * ITEMS + item
@@ -86,21 +69,57 @@ class SoftmaxAdditions(NamedTuple):
 
     Attributes:
         own (Tensor): added to each position's score of its target, shape: [P].
-        value (Tensor): added to the score of one (position, column) pair, shape: [K].
-        position (Tensor): ascending, shape: [K], int64.
-        column (Tensor): index of the item in the list of scored items, shape: [K], int64.
+        parts (list of SoftmaxPart): added to the scores of (position, column) pairs; the values of a repeated pair add
+            up.
     """
 
     own: Tensor
-    value: Tensor
+    parts: list
+
+    @classmethod
+    def among(cls, additions, targets, scored):
+        """Selects the additions that a softmax over the scored items needs.
+
+        Args:
+            additions (list of ScoreAdditions): the positions of each must ascend.
+            targets (Tensor): target item of each position, shape: [P], int64.
+            scored (Tensor): item ids in the softmax, ascending, shape: [N], int64.
+
+        Returns:
+            SoftmaxAdditions: for P positions.
+        """
+        own, parts, columns = 0, [], None
+        for position, item, value in additions:
+            if columns is None:
+                columns = columns_of(scored)
+            target = torch.where(item == targets[position], value, 0)
+            own = own + value.new_zeros(len(targets)).index_add(0, position, target)
+            column = columns(item)
+            is_scored = (column >= 0).nonzero()[:, 0]
+            parts.append(SoftmaxPart(position[is_scored], column[is_scored], value[is_scored]))
+        return cls(own, parts)
+
+
+class SoftmaxPart(NamedTuple):
+    """Values added to the scores of (position, column) pairs.
+
+    Attributes:
+        position (Tensor): ascending, shape: [K], int64.
+        column (Tensor): index of the item in the list of scored items, shape: [K], int64.
+        value (Tensor): shape: [K].
+    """
+
     position: Tensor
     column: Tensor
+    value: Tensor
 
 
-def place_among(items, scored):
-    """Returns the index of each item in the ascending list `scored`, -1 if it is not in the list."""
-    place = torch.searchsorted(scored, items).clamp(max=len(scored) - 1)
-    return torch.where(scored[place] == items, place, -1)
+def columns_of(scored):
+    """Returns a function from item ids to their index in the ascending list `scored`, -1 for items not in the list."""
+    last = int(scored[-1]) if len(scored) else -1
+    place = scored.new_full((last + 2,), -1)
+    place[scored] = torch.arange(len(scored), device=scored.device)
+    return lambda items: place[items.clamp(max=last + 1)]
 
 
 def repeats(bias, inputs, row, place):
@@ -123,7 +142,7 @@ def repeats(bias, inputs, row, place):
 
 
 def transition_additions(weights, transitions, window, rows, row, place):
-    """Adds the transition bias to the successors of each position's last items.
+    """Adds the transition bias to the successors of each position's last items, as far as their counts are stored.
 
     Args:
         weights (Tensor): one weight per lag: last item, the item before it, ..., shape: [W].
@@ -135,29 +154,29 @@ def transition_additions(weights, transitions, window, rows, row, place):
         place (Tensor): last place in the row that the position has read, shape: [P], int64.
 
     Returns:
-        ScoreAdditions: for P positions.
+        list of ScoreAdditions: for P positions, which ascend in each part.
     """
     lag = torch.arange(len(weights), device=rows.device)
     last = _items(rows, row, place[:, None] - lag)  # [P, W], 0 if the row is shorter
-    start = transitions.offsets[last]
-    size = (transitions.offsets[last + 1] - start).reshape(-1)  # [P * W]
+    start = transitions.offsets[last].reshape(-1)  # [P * W]
+    size = transitions.offsets[last + 1].reshape(-1) - start
     pair = torch.repeat_interleave(size)  # [K], in 0..P * W - 1
-    at = start.reshape(-1)[pair] + torch.arange(len(pair), device=rows.device) - (size.cumsum(0) - size)[pair]
-    counted = ScoreAdditions(
-        pair // len(weights), transitions.items[at], transitions.values[at] * weights[pair % len(weights)]
-    )
-    own = _minus_own_counts(weights, transitions.scale, window, last, rows, row, place)
-    return ScoreAdditions.joined([counted, *own])
+    at = torch.arange(len(pair), device=rows.device) + (start - size.cumsum(0) + size)[pair]
+    values = transitions.values[at] * weights.repeat(len(last)).index_select(0, pair)
+    counted = ScoreAdditions(pair // len(weights), transitions.items[at], values)
+    return [counted, *_minus_own_counts(weights, transitions, window, last, rows, row, place)]
 
 
-def _minus_own_counts(weights, scale, window, last, rows, row, place):
+def _minus_own_counts(weights, transitions, window, last, rows, row, place):
     """Yields negative additions: the counts that each row's items after its place contribute for its last items."""
     is_it = (rows[row][:, None] == last[..., None]) & (last > 0)[..., None]  # [P, W, L]
     position, lag, at = is_it.nonzero(as_tuple=True)
-    share = -weights[lag] * scale[last[position, lag]]
+    item = last[position, lag]
+    share = -weights[lag] * transitions.scale[item]
     for step in range(1, window + 1):
         following = _items(rows, row[position], at + step)
         is_ahead = ((following > 0) & (at + step > place[position])).nonzero()[:, 0]
+        is_ahead = is_ahead[transitions.holds(item[is_ahead], following[is_ahead])]
         yield ScoreAdditions(position[is_ahead], following[is_ahead], share[is_ahead] / step)
 
 

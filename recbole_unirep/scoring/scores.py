@@ -46,13 +46,18 @@ class TableScores(Scores):
 
     def __init__(self, states, table, longest, n_columns, additions=None, features=None):
         self.states, self.table, self.n_columns = states.to(table.dtype), table, n_columns
-        self.additions, self.features = additions, features
+        self.longest, self.additions, self.features = longest, additions, features
         self.slack = _rounding(table.size(1), table.dtype) * self.states.norm(dim=1) * longest  # [B]
         if additions is not None and len(additions.value):
             self.slack += _rounding(1, table.dtype) * additions.value.abs().max()
         if features is not None:
             self.slack += _rounding(features.n_terms, table.dtype) * features.largest
         check_finite(self.slack)
+
+    def without_features(self):
+        """Returns the same scores without features, and the list of features."""
+        scores = TableScores(self.states, self.table, self.longest, self.n_columns, self.additions)
+        return scores, [] if self.features is None else self.features.features
 
     def blocks(self):
         """Yields the first item id and the scores [B, C] of each block; the next block overwrites the buffer."""

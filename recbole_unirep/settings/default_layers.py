@@ -19,7 +19,7 @@ UNIFORM_NEGATIVES = {"distribution": "uniform", "sample_num": 1}
 RECBOLE_LOSSES = ("CE", "BPR")
 
 
-def lay_defaults(config, model, model_class, dataset):
+def lay_defaults(config, model, model_class, dataset, fitted):
     """Puts our defaults over RecBole's in ``config.internal_config_dict``.
 
     The user's keys stay in ``config.external_config_dict``; they only choose preset, tokenizer and backbone here.
@@ -29,6 +29,7 @@ def lay_defaults(config, model, model_class, dataset):
         model (str): name of the model.
         model_class (type): its class.
         dataset (str): name of the dataset.
+        fitted (callable or None): `fitted_defaults` of the model class, without its argument `has_rows`.
 
     Returns:
         tuple: keys of model, backbone and tokenizer (set of str), and lines for the log (list of str).
@@ -62,6 +63,10 @@ def lay_defaults(config, model, model_class, dataset):
     recbole_model = _read(RECBOLE / "properties" / "model" / f"{model}.yaml", loader)
     for layer in (overall, own, filling, tokenizer, data, preset):
         internal.update(layer)
+    if fitted is not None:
+        changed, lines = fitted(user, ChainMap(user, internal))
+        internal.update(changed)
+        notes = [*notes, *lines]
     internal.update(_loss_layer(ChainMap(user, internal), model_class))
     return keys_of_class(model_class).union(own, backbone, tokenizer, recbole_model), notes
 

@@ -11,8 +11,8 @@ LEAST = {
             "pair_batch_size", "fusion_hidden_units",
             "MAX_ITEM_LIST_LENGTH", "n_layers", "n_heads", "hidden_size", "inner_size", "embedding_size",
             "id_embedding_size", "n_levels", "codebook_size", "code_dim", "lexical_dim", "text_batch_size",
-            "shared_negatives", "kmeans_iterations", "opq_iterations", "leaf_items", "code_embedding_size",
-            "ngram_size", "n_pieces",
+            "shared_negatives", "transition_followers", "kmeans_iterations", "opq_iterations", "leaf_items",
+            "code_embedding_size", "ngram_size", "n_pieces",
             "collaborative_dim", "fit_batch_size", "num_beams", "graph_neighbours", "head_size", "max_distance",
             "n_generated", "behaviour_dim", "behaviour_levels", "behaviour_codebook_size", "n_hash_buckets",
             "vocabulary_size", "n_segmentations",
@@ -29,14 +29,19 @@ LEAST = {
             "n_user_tokens", "token_init_std", "graph_steps", "dense_weight", "divergence_weight",
             "warmup_steps", "hidden_dropout_prob",
             "attn_dropout_prob", "dropout_prob", "mask_ratio", "ft_ratio", "codebook_decay",
+            "id_dropout_prob", "label_smoothing", "crop", "low_frequencies", "filter_share",
         ),
         0,
     ),
 }  # fmt: skip
 # Largest valid values, of fractions and probabilities.
 MOST = dict.fromkeys(
-    ("hidden_dropout_prob", "attn_dropout_prob", "dropout_prob", "mask_ratio", "ft_ratio", "codebook_decay"), 1
-)
+    (
+        "hidden_dropout_prob", "attn_dropout_prob", "dropout_prob", "mask_ratio", "ft_ratio", "codebook_decay",
+        "id_dropout_prob", "label_smoothing", "crop", "filter_share",
+    ),
+    1,
+)  # fmt: skip
 STAGES = ("pretrain", "finetune", "actor_pretrain", "critic_pretrain")
 RANGES = {"hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"), "train_stage": STAGES}
 MAPPINGS = ("eval_args", "train_neg_sample_args", "val_interval", "load_col", "unload_col", "clip_grad_norm")

@@ -52,7 +52,7 @@ def compare_weights(run, weights, data_path=None):
         protocols = [name for name in PROTOCOLS if name == "full" or name in protocols]
         rows = []
         for combination in product(*weights.values()):
-            bias.feature_weights.update(zip(weights, combination))
+            bias.set_ranking_weights(dict(zip(weights, combination)))
             found = evaluate_protocols(model, data.valid, protocols, config, None)
             numbers = {f"{name} {metric}": round(found[name][metric], 6) for name in found for metric in found[name]}
             rows.append({**dict(zip(weights, combination)), **numbers})

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from recbole_unirep import parallel
 from recbole_unirep.scoring.model_contract import CAUSAL, CLOZE, is_causal, sequence_states
-from recbole_unirep.scoring.score_additions import place_among
+from recbole_unirep.scoring.score_additions import SoftmaxAdditions, columns_of
 from recbole_unirep.training.cloze import cloze_loss
 from recbole_unirep.training.softmax import cross_entropy, sampled_cross_entropy
 
@@ -78,7 +78,7 @@ def row_loss(model, batch, n_items, config):
     return recommendation_loss(batch, states, model.item_embedding, n_items, config["loss_type"])
 
 
-def recommendation_loss(batch, sequence_states, item_embedding, n_items, loss_type, additions_of=None):
+def recommendation_loss(batch, sequence_states, item_embedding, n_items, loss_type, additions_of=None, smoothing=0.0):
     """Returns the recommendation loss of one batch of training rows.
 
     Args:
@@ -87,32 +87,46 @@ def recommendation_loss(batch, sequence_states, item_embedding, n_items, loss_ty
         item_embedding (nn.Module): maps ids to vectors when called, and has `.weight`.
         n_items (int): number of item ids, padding included; further rows of the table are special tokens.
         loss_type (str): a name in LOSSES; 'SSM' is the sampled softmax.
-        additions_of (callable or None): maps rows [B, L + WINDOW], row [P] and place [P] to ScoreAdditions; 'CE' and
-            'SSM' only.
+        additions_of (callable or None): maps rows [B, L + WINDOW], row [P] and place [P] to a list of ScoreAdditions;
+            'CE' and 'SSM' only.
+        smoothing (float): share of the target's probability that is spread evenly over the compared items (Szegedy et
+            al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016); 'CE' and 'SSM' only.
 
     Returns:
         Tensor: mean over the P positions, shape: []. With several processes, each returns its rows' part of the loss
         times the number of processes, so the mean over processes is the loss of the whole batch.
     """
     share = batch.share(parallel.rank(), parallel.world_size())
-    part = _mean_loss(share.batch, sequence_states, item_embedding, n_items, loss_type, additions_of)
+    part = _mean_loss(share.batch, sequence_states, item_embedding, n_items, loss_type, additions_of, smoothing)
     return part * (share.weight * parallel.world_size())
 
 
-def _mean_loss(batch, sequence_states, item_embedding, n_items, loss_type, additions_of):
+def _mean_loss(batch, sequence_states, item_embedding, n_items, loss_type, additions_of, smoothing):
     """Returns the mean loss over the target positions of a batch, shape: []."""
     states = sequence_states(batch.inputs)[batch.is_target]  # [P, H]
     added = None
     if additions_of is not None:
         additions = additions_of(batch.whole_rows(), *batch.is_target.nonzero(as_tuple=True))
         scored = torch.arange(1, n_items, device=states.device) if loss_type == "CE" else batch.negatives
-        added = additions.among(batch.targets, scored)
+        added = SoftmaxAdditions.among(additions, batch.targets, scored)
     if loss_type == "CE":
-        return cross_entropy(states, item_embedding.weight[1:n_items], batch.targets - 1, added)
+        table = item_embedding.weight[1:n_items]
+        loss = cross_entropy(states, table, batch.targets - 1, added)
+        return loss + _smoothed(smoothing, states, table[batch.targets - 1], table) if smoothing else loss
     positives = item_embedding(batch.targets)  # [P, H]
     if loss_type == "SSM":
-        own = place_among(batch.targets, batch.negatives)
-        return sampled_cross_entropy(states, positives, item_embedding(batch.negatives), batch.log_weights, own, added)
+        negatives, own = item_embedding(batch.negatives), columns_of(batch.negatives)(batch.targets)
+        loss = sampled_cross_entropy(states, positives, negatives, batch.log_weights, own, added)
+        return loss + _smoothed(smoothing, states, positives, negatives) if smoothing else loss
     positive = (states * positives).sum(dim=-1)  # [P]
     negative = (states * item_embedding(batch.negatives)).sum(dim=-1)  # [P]
     return PAIRWISE[loss_type](positive, negative)
+
+
+def _smoothed(smoothing, states, positives, table):
+    """Returns what label smoothing adds to the softmax loss: its share of the target's score less the mean score.
+
+    With (1 - s) on the target and s / N on each of N items, the cross entropy is that of the target plus
+    s (score of the target - mean score).
+    """
+    return smoothing * (states * (positives - table.mean(dim=0))).sum(dim=-1).mean()

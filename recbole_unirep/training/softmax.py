@@ -19,30 +19,33 @@ CHUNK_CELLS = {"cpu": 2**21, "cuda": 2**27}  # logits in memory: fits a CPU's ca
 class _FusedSoftmax(torch.autograd.Function):
     """Mean of -log(e^p / (e^p + sum of e^(s + w))), where p is a position's target score and s its scores of the rows.
 
-    w is `log_weights`. `added_own` is part of p. `added` is part of s, at the (position, row) pairs in `pairs`.
+    w is `log_weights`. `added_own` is part of p. Each tensor in `added` is part of s, at its (position, row) `pairs`.
     """
 
     @staticmethod
-    def forward(ctx, states, positives, table, added_own, added, log_weights, own, pairs, chunk_rows):
+    def forward(ctx, states, positives, table, log_weights, own, chunk_rows, pairs, added_own, *added):
         positive = (states * positives).sum(dim=-1)  # [P]
-        if pairs is not None:
+        if added_own is not None:
             positive += added_own
-            first_pair = torch.searchsorted(pairs[0], torch.arange(len(states) + 1, device=states.device))
-            added_gradient = torch.empty_like(added)
+        cuts = torch.arange(0, len(states) + chunk_rows, chunk_rows, device=states.device)
+        first_pair = [torch.searchsorted(position, cuts).tolist() for position, _ in pairs]
+        added_gradients = [torch.empty_like(part) for part in added]
         positive_share = torch.empty_like(positive)  # probability of the position's target
         states_gradient, table_gradient = torch.empty_like(states), torch.zeros_like(table)
         buffer = states.new_empty(min(chunk_rows, len(states)), len(table))
         loss = states.new_zeros(())
-        for start in range(0, len(states), chunk_rows):
+        for chunk, start in enumerate(range(0, len(states), chunk_rows)):
             rows = slice(start, start + chunk_rows)
             state, scores = states[rows], buffer[: len(states[rows])]  # [C, H], [C, N]
             torch.mm(state, table.T, out=scores)
             if log_weights is not None:
                 scores += log_weights
-            if pairs is not None:
-                part = slice(first_pair[start], first_pair[min(start + chunk_rows, len(states))])
-                at = pairs[0][part] - start, pairs[1][part]
-                scores.index_put_(at, added[part], accumulate=True)
+            parts = [slice(*first[chunk : chunk + 2]) for first in first_pair]
+            places = [
+                (position[part] - start) * len(table) + column[part] for (position, column), part in zip(pairs, parts)
+            ]
+            for place, part, values in zip(places, parts, added):
+                scores.view(-1).index_add_(0, place, values[part])
             has_own = (own[rows] >= 0).nonzero()[:, 0]
             scores[has_own, own[rows][has_own]] = -torch.inf  # the target counts once, through `positive`
             top = torch.maximum(scores.amax(dim=-1), positive[rows])  # [C]
@@ -51,22 +54,22 @@ class _FusedSoftmax(torch.autograd.Function):
             total = scores.sum(dim=-1) + own_mass
             loss += (top - positive[rows] + total.log()).sum()
             positive_share[rows] = own_mass / total
-            if pairs is not None:
-                added_gradient[part] = scores[at] / total[at[0]] / len(states)
             scale = 1 / (total * len(states))[:, None]
+            for place, part, gradient, (position, _) in zip(places, parts, added_gradients, pairs):
+                torch.index_select(scores.view(-1), 0, place, out=gradient[part])
+                gradient[part] *= scale[:, 0].index_select(0, position[part] - start)
             torch.mm(scores, table, out=states_gradient[rows]).mul_(scale)
             table_gradient.addmm_(scores.T, state * scale)
         pull = ((positive_share - 1) / len(states))[:, None]
         gradients = [states_gradient.addcmul_(pull, positives), pull * states, table_gradient]
-        if pairs is not None:
-            gradients += [pull[:, 0], added_gradient]
-        ctx.save_for_backward(*gradients)
+        own_gradient = [] if added_own is None else [pull[:, 0]]
+        ctx.save_for_backward(*gradients, *own_gradient, *added_gradients)
         return loss / len(states)
 
     @staticmethod
     def backward(ctx, gradient):
         parts = [gradient * part for part in ctx.saved_tensors]
-        return *parts, *[None] * (9 - len(parts))
+        return *parts[:3], None, None, None, None, *(parts[3:] or [None])
 
 
 def cross_entropy(states, table, targets, additions=None):
@@ -110,11 +113,11 @@ def _softmax_loss(states, positives, table, log_weights, own, additions):
         log_weights = log_weights.to(dtype)
     with torch.autocast(states.device.type, enabled=False):
         parts = states.to(dtype), positives.to(dtype), table.to(dtype)
-        added, pairs = (None, None), None
+        pairs, added = [], [None]
         if additions is not None:
-            added = additions.own.to(dtype), additions.value.to(dtype)
-            pairs = additions.position, additions.column
-        return _FusedSoftmax.apply(*parts, *added, log_weights, own, pairs, _chunk_rows(table))
+            pairs = [(part.position, part.column) for part in additions.parts]
+            added = [additions.own.to(dtype), *(part.value.to(dtype) for part in additions.parts)]
+        return _FusedSoftmax.apply(*parts, log_weights, own, _chunk_rows(table), pairs, *added)
 
 
 def _chunk_rows(table):

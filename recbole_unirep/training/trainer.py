@@ -26,9 +26,11 @@ from recbole_unirep.scoring.model_contract import (
     NamedLosses,
     RowTrained,
     WeightedLosses,
+    ranking_bias,
     sequence_states,
 )
 from recbole_unirep.scoring.protocols import RECBOLE, evaluate_protocols
+from recbole_unirep.scoring.ranking_weights import choose_ranking_weights
 from recbole_unirep.training import checkpoint
 from recbole_unirep.training.data_parallel import SharedLoader, mean_over_processes, synchronised
 from recbole_unirep.training.epoch_log import EpochLog
@@ -153,6 +155,36 @@ class EngineTrainer(Finite, Trainer):
         """Returns validation score and metrics, by full ranking or by RecBole's evaluation under protocol recbole."""
         (result,) = self.evaluate(valid_data, load_best_model=False).values()
         return result[self.valid_metric], result
+
+    def choose_ranking_weights(self, valid_data):
+        """Chooses the ranking weights of the best checkpoint on the validation items and stores them in it.
+
+        Args:
+            valid_data (HeldOut): validation split.
+
+        Returns:
+            dict or None: weights, metric and seconds, for the run's result; None if there is nothing to choose.
+        """
+        keys, bias = self.config["chosen_on_validation"], ranking_bias(self.model)
+        if not keys or bias is None or self.best_valid_result is None or isinstance(valid_data, RECBOLE_LOADERS):
+            return None
+        started = perf_counter()
+        with parallel.main_first():
+            state = checkpoint.load_weights(self.model, Path(self.saved_model_file), self.device)
+        choice = choose_ranking_weights(self.model.eval(), valid_data, self.config, keys)
+        if choice is None:
+            self.logger.info(f"{self.valid_metric} cannot choose {', '.join(keys)}: they keep their configured values")
+            return None
+        bias.set_ranking_weights(choice.weights)
+        self._save_checkpoint(state["epoch"])
+        self.best_valid_score, self.best_valid_result = self._valid_epoch(valid_data)
+        seconds = round(perf_counter() - started, 3)
+        weights = ", ".join(f"{key} {weight:g}" for key, weight in choice.weights.items())
+        self.logger.info(
+            f"chosen by {self.valid_metric} of {choice.n_users} validation users: {weights}; {self.valid_metric} "
+            f"{self.best_valid_score:.4f}, {seconds:.1f} s"
+        )
+        return {**choice.weights, "valid_score": choice.valid_score, "n_users": choice.n_users, "seconds": seconds}
 
     def evaluate(
         self,

@@ -23,11 +23,28 @@ def test_held_out_items_do_not_count():
     assert {(i, j): counts[i, j] for i, j in zip(*counts.nonzero())} == {(4, 2): 1, (4, 5): 1 / 2, (2, 5): 1}
 
 
+@pytest.mark.parametrize("most", [1, 3, 50])
+def test_the_successors_with_the_largest_counts_are_kept(tiny, most):
+    config = Config("SASRec", "tiny", config_dict={"data_path": str(tiny.parent)})
+    train = load_data(config, True).train
+    whole, kept = item_transitions(train, most=1000), item_transitions(train, most)
+    assert kept.scale.equal(whole.scale)
+    n_cut = 0
+    for item in range(train.item_num):
+        all_of = slice(*whole.offsets[item : item + 2].tolist())
+        successors, values = whole.items[all_of].tolist(), whole.values[all_of].tolist()
+        best = sorted(sorted(zip(successors, values)), key=lambda pair: -pair[1])[:most]
+        found = slice(*kept.offsets[item : item + 2].tolist())
+        assert list(zip(kept.items[found].tolist(), kept.values[found].tolist())) == sorted(best)
+        n_cut += len(successors) - len(best)
+    assert (n_cut > 0) == (most < 50)
+
+
 @pytest.mark.parametrize("one_row_a_user", [True, False])
 def test_followers_are_scaled_by_the_root_of_the_items_total_count(tiny, one_row_a_user):
     config = Config("SASRec", "tiny", config_dict={"data_path": str(tiny.parent)})
     train = load_data(config, one_row_a_user).train
-    transitions = item_transitions(train)
+    transitions = item_transitions(train, most=1000)
     n_training = np.diff(train.sequences.offsets) - 2  # the last two are held out
     counts = following_counts(train.sequences, n_training.clip(min=0), train.item_num, window=3)
     assert transitions.offsets.tolist() == counts.indptr.tolist()
@@ -40,4 +57,4 @@ def test_followers_are_scaled_by_the_root_of_the_items_total_count(tiny, one_row
 
 def test_a_stock_recbole_dataset_is_an_error():
     with pytest.raises(ValueError, match="transition_bias needs each user's items.*use run_recbole of recbole_unirep"):
-        item_transitions(object())
+        item_transitions(object(), most=3)

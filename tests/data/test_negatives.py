@@ -43,12 +43,18 @@ def test_shared_negatives_follow_their_distribution_and_have_mean_weight_1(distr
 
 
 def test_the_weight_of_a_shared_negative_by_hand():
-    negatives = SharedNegatives(SEQUENCES, TRAINING, 6, 1000, "popularity")
+    negatives = SharedNegatives(SEQUENCES, TRAINING, 6, 4, "popularity")
     items, log_weights = negatives.draw(torch.tensor([1]), torch.Generator().manual_seed(0))
-    assert items.tolist() == [1, 2, 3, 4, 5]
-    times = log_weights.exp() * torch.tensor([300, 400, 100, 100, 100])  # expected draws of 1000
-    assert times.sum().item() == pytest.approx(1000)
+    times = log_weights.exp() * torch.tensor([1.2, 1.6, 0.4, 0.4, 0.4])[items - 1]  # expected draws of 4
+    assert times.sum().item() == pytest.approx(4)
     torch.testing.assert_close(times, times.round(), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("count", [5, 6, 1000])
+def test_as_many_draws_as_items_take_every_item_once(count):
+    negatives = SharedNegatives(SEQUENCES, TRAINING, 6, count, "popularity")
+    items, log_weights = negatives.draw(torch.tensor([1]), torch.Generator())
+    assert items.tolist() == [1, 2, 3, 4, 5] and log_weights.tolist() == [0.0] * 5
 
 
 def test_an_unknown_distribution_is_an_error():

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from recbole_unirep.data.negatives import NoNegatives, TargetNegatives
-from recbole_unirep.data.sequences import TrainingRows, UserSequences, grouped_order
+from recbole_unirep.data.sequences import RowCut, TrainingRows, UserSequences, grouped_order
 from recbole_unirep.data.split import load_data
 
 HEADER = "user_id:token item_id:token timestamp:float"
@@ -24,17 +24,16 @@ def made_sequences(lengths=LENGTHS, n_items=80):
     return UserSequences.from_arrays(users, np.concatenate(items), len(lengths) + 1), n_items
 
 
-def made_rows(max_length=10, rows_per_batch=4, needs_negatives=True, seed=1, n_held_out=0, one_target=False):
+def made_rows(max_length=10, rows_per_batch=4, needs_negatives=True, seed=1, n_held_out=0, one_target=False, crop=0.0):
     sequences, n_items = made_sequences()
     n_training = np.maximum(np.diff(sequences.offsets) - n_held_out, 0)
     return sequences, TrainingRows(
         sequences=sequences,
         n_training=n_training,
-        max_length=max_length,
+        cut=RowCut(max_length, one_target, crop),
         rows_per_batch=rows_per_batch,
         negatives=TargetNegatives(sequences, n_training, n_items) if needs_negatives else NoNegatives(),
         seed=seed,
-        one_target=one_target,
         n_items=n_items,
     )
 
@@ -180,7 +179,7 @@ def test_negatives_cover_all_items_outside_the_users_training_items():
 def test_steps_have_about_equal_numbers_of_targets_and_none_is_empty(lengths):
     sequences, n_items = made_sequences(lengths)
     n_training = np.diff(sequences.offsets)
-    keys = {"max_length": 100, "rows_per_batch": 4, "negatives": NoNegatives(), "seed": 1, "one_target": False}
+    keys = {"cut": RowCut(100), "rows_per_batch": 4, "negatives": NoNegatives(), "seed": 1}
     rows = TrainingRows(sequences=sequences, n_training=n_training, n_items=n_items, **keys)
     sizes = [len(batch.targets) for batch in rows]
     assert len(sizes) == len(rows) == -(-len(lengths) // 4)
@@ -210,3 +209,18 @@ def test_seed_and_epoch_decide_the_batches():
     assert not same(first, epoch(2, 3))
     _, rows = made_rows()
     assert trained_targets(rows) == trained_targets(rows)
+
+
+@pytest.mark.parametrize("crop", [0.5, 1.0])
+def test_cropped_rows_start_later_and_keep_their_end(crop):
+    (_, whole), (_, cropped) = made_rows(), made_rows(crop=crop)
+    for epoch in range(3):
+        whole.epoch = cropped.epoch = epoch
+        assert torch.equal(cropped.start + cropped.length, whole.start + whole.length)
+        n_left_out = cropped.start - whole.start
+        assert (n_left_out >= 0).all() and (cropped.length >= 1).all()
+        assert torch.equal(cropped.context, (whole.context - n_left_out).clamp(min=0))
+        n_cropped = (n_left_out > 0).sum()
+        assert 0 < n_cropped < len(whole.user)  # a row of one input stays as it is
+    targets = trained_targets(cropped)
+    assert max(targets.values()) == 1 and set(targets) < set(trained_targets(whole))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dataset_prep.embedding import Encoding, ItemTexts, encode, item_vectors
-from dataset_prep.encoders import hub_is_out_of_reach
+from dataset_prep.encoders import hub_is_out_of_reach, model_source
 from dataset_prep.text import item_sentences
 
 BEAUTY = Path(__file__).parents[2] / "../shared/datasets/amazon-beauty"
@@ -90,6 +90,23 @@ def test_minilm_gives_the_shared_vectors():
     )
     vectors = encode(sentences, encoding_of(Path(MINILM.submodule_search_locations[0]) / "model"), [])
     np.testing.assert_allclose(vectors, np.load(BEAUTY / "amazon-beauty.minilm.npy", mmap_mode="r")[:4], atol=2e-3)
+
+
+@needs_minilm
+def test_the_name_minilm_is_the_installed_package_or_vectors_beside_the_data(folder):
+    sentences = ["title: matte red lipstick", "title: ionic hair dryer"]
+    of_package = encode(sentences, encoding_of(Path(MINILM.submodule_search_locations[0]) / "model"), [])
+    np.testing.assert_array_equal(encode(sentences, encoding_of("minilm"), []), of_package)
+    np.save(folder / "toy.minilm.npy", np.ones((1, 2)))
+    (folder / "toy.minilm.json").write_text('{"items": ["i1"]}', encoding="utf-8")
+    texts = ItemTexts("toy", folder, ["i1"], "item_id", None, "\t")
+    assert item_vectors(texts, encoding_of("minilm"), None).tolist() == [[1, 1]]
+
+
+def test_the_name_minilm_is_the_hubs_model_if_the_package_is_missing(monkeypatch):
+    monkeypatch.setattr("dataset_prep.encoders.MINILM_PACKAGE", "no_such_package")
+    assert model_source("minilm") == "sentence-transformers/all-MiniLM-L6-v2"
+    assert model_source("lexical") == "lexical" and model_source("a/b") == "a/b"
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """Learned biases of (position, item) pairs: which pairs get them, and their softmax. test_evaluation covers ranking."""
 
-from functools import partial
-
 import pytest
 import torch
 from torch.nn import functional as F
 
 from recbole_unirep.data.sequences import RowBatch
-from recbole_unirep.scoring.score_additions import ScoreAdditions, SoftmaxAdditions, repeats
+from recbole_unirep.scoring.score_additions import ScoreAdditions, SoftmaxAdditions, SoftmaxPart, repeats
 from recbole_unirep.training.losses import recommendation_loss
 from recbole_unirep.training.softmax import cross_entropy, sampled_cross_entropy
 
@@ -33,9 +31,10 @@ def test_values_of_a_repeated_pair_add_up():
     empty = ScoreAdditions(*(part[:0] for part in summed))
     assert empty.summed().of(*pairs).tolist() == [0.0] * 5
 
-    softmax = joined.among(torch.tensor([7, 3]), torch.tensor([2, 7]))
+    parts = [ScoreAdditions(*(part.flip(0) for part in parts[0])), parts[1]]
+    softmax = SoftmaxAdditions.among(parts, torch.tensor([7, 3]), torch.tensor([2, 7]))
     assert softmax.own.tolist() == [2.0, 1.5]
-    assert [part.tolist() for part in softmax[1:]] == [[2.0, 4.0], [0, 1], [1, 0]]
+    assert [[entry.tolist() for entry in part] for part in softmax.parts] == [[[0], [1], [2.0]], [[1], [0], [4.0]]]
 
 
 def positions():
@@ -51,10 +50,12 @@ def positions():
 
 
 def as_additions(bias, targets, is_read, items=slice(None)):
-    """Splits the bias of each pair into two entries, to test that entries of one pair add up."""
+    """Splits the bias of each pair into three entries in two parts, to test that entries of one pair add up."""
     own = bias * is_read[torch.arange(len(targets)), targets]
-    position, column = (part.repeat_interleave(2) for part in is_read[:, items].nonzero(as_tuple=True))
-    return SoftmaxAdditions(own, (bias / 2).expand(len(position)), position, column)
+    once = is_read[:, items].nonzero(as_tuple=True)
+    twice = [part.repeat_interleave(2) for part in once]
+    values = (bias / 2).expand(len(once[0])), (bias / 4).expand(len(twice[0]))
+    return SoftmaxAdditions(own, [SoftmaxPart(*once, values[0]), SoftmaxPart(*twice, values[1])])
 
 
 def test_the_full_softmax_and_its_gradients_equal_torchs(chunk_rows):
@@ -98,7 +99,9 @@ def test_the_repeat_bias_falls_without_repeats_and_rises_with_them(loss_type):
             log_weights=torch.zeros(3),
             following=torch.tensor([[targets[-1], 0, 0]]),
         )
-        loss = recommendation_loss(batch, item_embedding, item_embedding, 7, loss_type, partial(repeats, bias))
+        loss = recommendation_loss(
+            batch, item_embedding, item_embedding, 7, loss_type, lambda *read: [repeats(bias, *read)]
+        )
         return torch.autograd.grad(loss, bias)[0].item()
 
     assert gradient([1, 2, 3], [2, 3, 4]) > 0

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_unirep.data.cooccurrence import ItemTransitions, following_counts
+from recbole_unirep.data.cooccurrence import ItemTransitions, _largest, following_counts
 from recbole_unirep.data.sequences import RowBatch, UserSequences
-from recbole_unirep.scoring.score_additions import transition_additions
+from recbole_unirep.scoring.score_additions import ScoreAdditions, transition_additions
 
 N_ITEMS = 9
 WEIGHTS = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
@@ -42,7 +42,9 @@ def test_a_rows_own_future_is_not_counted(histories, n_last):
     counts = counted(histories)
     transitions, rows = as_transitions(counts), padded(histories)
     row, place = (rows > 0).nonzero(as_tuple=True)
-    added = transition_additions(WEIGHTS[:n_last], transitions, 3, rows, row, place)
+    parts = transition_additions(WEIGHTS[:n_last], transitions, 3, rows, row, place)
+    assert all((part.position.diff() >= 0).all() for part in parts)
+    added = ScoreAdditions.joined(parts)
     found = torch.zeros(len(row), N_ITEMS, dtype=torch.float64)
     found.index_put_((added.position, added.item), added.value, accumulate=True)
     for position, (cut, last) in enumerate(zip(row.tolist(), place.tolist())):
@@ -53,12 +55,37 @@ def test_a_rows_own_future_is_not_counted(histories, n_last):
         np.testing.assert_allclose(found[position], expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_only_stored_successors_gain_or_lose_score(histories, most):
+    counts = counted(histories)
+    whole, rows = as_transitions(counts), padded(histories)
+    kept = as_transitions(_largest(counts.copy(), most))._replace(scale=whole.scale)
+    kept = kept._replace(values=whole.values[whole_places(whole, kept)])
+    row, place = (rows > 0).nonzero(as_tuple=True)
+    dense = []
+    for transitions in (whole, kept):
+        added = ScoreAdditions.joined(transition_additions(WEIGHTS[:1], transitions, 3, rows, row, place))
+        found = torch.zeros(len(row), N_ITEMS, dtype=torch.float64)
+        dense.append(found.index_put_((added.position, added.item), added.value, accumulate=True))
+    last = rows[row, place]
+    is_stored = torch.zeros(N_ITEMS, N_ITEMS, dtype=torch.bool)
+    is_stored[torch.repeat_interleave(kept.offsets.diff()), kept.items] = True
+    assert 0 < is_stored.sum() < len(whole.items)
+    torch.testing.assert_close(dense[1], dense[0] * is_stored[last])
+
+
+def whole_places(whole, kept):
+    """Index of each kept entry among all entries."""
+    keys = [torch.repeat_interleave(part.offsets.diff()) * N_ITEMS + part.items for part in (whole, kept)]
+    return torch.searchsorted(*keys)
+
+
 def test_the_weights_get_the_right_gradient(histories):
     transitions, rows = as_transitions(counted(histories)), padded(histories)
     row, place = (rows > 0).nonzero(as_tuple=True)
 
     def total(weights):
-        added = transition_additions(weights, transitions, 3, rows, row, place)
+        added = ScoreAdditions.joined(transition_additions(weights, transitions, 3, rows, row, place))
         return (added.value * torch.cos(added.item.double() + added.position)).sum()
 
     assert torch.autograd.gradcheck(total, WEIGHTS.clone().requires_grad_())

@@ -54,3 +54,24 @@ def test_only_targets_are_trained_and_padding_and_special_rows_get_no_gradient(l
     torch.testing.assert_close(loss, torch.stack(losses).mean())
     loss.backward()
     assert not table.grad[[0, 7]].any()
+
+
+def test_label_smoothing_equals_torchs_over_the_whole_table():
+    item_embedding = torch.nn.Embedding(7, 4, dtype=torch.float64)
+    batch = RowBatch(
+        users=torch.tensor([1, 2]),
+        inputs=torch.tensor([[3, 1], [2, 6]]),
+        is_target=torch.tensor([[True, True], [False, True]]),
+        targets=torch.tensor([1, 5, 4]),
+        negatives=torch.tensor([]),
+        log_weights=torch.tensor([]),
+        following=torch.tensor([[5, 0, 0], [4, 0, 0]]),
+    )
+    table = item_embedding.weight
+    for smoothing in (0.0, 0.3):
+        loss = recommendation_loss(batch, item_embedding, item_embedding, 7, "CE", smoothing=smoothing)
+        scores = table[[3, 1, 6]] @ table[1:].T
+        expected = torch.nn.functional.cross_entropy(scores, batch.targets - 1, label_smoothing=smoothing)
+        torch.testing.assert_close(loss, expected)
+        found, wanted = (torch.autograd.grad(part, table)[0] for part in (loss, expected))
+        torch.testing.assert_close(found, wanted)

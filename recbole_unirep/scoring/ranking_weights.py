@@ -1,0 +1,105 @@
+"""recbole_unirep.scoring.ranking_weights: chooses the weights of ranking features on the validation items.
+
+The features of `score_features` do not take part in training, so one pass over the validation users gives the metric of
+every combination of weights. No test item is read.
+"""
+
+from itertools import product
+from typing import NamedTuple
+
+import torch
+
+from recbole_unirep import parallel
+from recbole_unirep.scoring.evaluation import Ranking
+from recbole_unirep.scoring.metrics import metrics_of, needs_items
+from recbole_unirep.scoring.model_contract import ranking_bias
+from recbole_unirep.scoring.scorers import make_scorer
+
+GRID = {
+    "history_similarity": (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0),
+    "popularity_bias": (-0.2, 0.0, 0.1, 0.2, 0.4, 0.8),
+}
+USERS = 8192  # validation users that choose, drawn at random if there are more
+BATCH = 128  # users per pass: their scores of a block fit into the processor's cache
+
+
+class Choice(NamedTuple):
+    """Chosen weights.
+
+    Attributes:
+        weights (dict[str, float]): the chosen weights, and those given that are not 0.
+        valid_score (float): validation metric of these weights, over the users that chose.
+        n_users (int): number of these users.
+        table (list of dict): the metric of each combination.
+    """
+
+    weights: dict
+    valid_score: float
+    n_users: int
+    table: list
+
+
+@torch.no_grad()
+def choose_ranking_weights(model, data, config, keys):
+    """Finds the ranking weights with the best validation metric under full ranking.
+
+    Args:
+        model (recbole AbstractRecommender): in evaluation mode, with a ScoreBias.
+        data (HeldOut): the validation split.
+        config (Config): `valid_metric` and the keys of evaluation.
+        keys (collection of str): weights to choose, names in GRID; the model's other weights stay.
+
+    Returns:
+        Choice or None: None if the metric needs more than ranks. Of equal weights, the first in the grid.
+    """
+    if needs_items(config["valid_metric"]):
+        return None
+    bias = ranking_bias(model)
+    before = bias.ranking_weights_by_key()
+    values = {key: GRID[key] if key in keys else (weight,) for key, weight in before.items() if key in keys or weight}
+    combinations = [dict(zip(values, combination)) for combination in product(*values.values())]
+    bias.set_ranking_weights(dict.fromkeys(values, 1.0))  # a weight of 0 would leave its feature out
+    try:
+        rows, above = _count_above(model, data, config, combinations)
+    finally:
+        bias.set_ranking_weights(before)
+    table = []
+    for combination, ranks in zip(combinations, 1 + above):
+        n_items = torch.full_like(ranks, len(data.item_tokens) - 1)
+        ranking = Ranking(ranks, ranks.float(), n_items, ranks.new_zeros(len(ranks), max(config["topk"])))
+        table.append({**combination, "score": metrics_of(ranking, config, data)[config["valid_metric"].lower()]})
+    best = (max if config["valid_metric_bigger"] else min)(table, key=lambda row: row["score"])
+    return Choice({key: best[key] for key in values}, best["score"], len(rows), table)
+
+
+def _count_above(model, data, config, combinations):
+    """Returns the chosen rows, and for each combination of weights the items above each row's target, [G, n]."""
+    generator = torch.Generator().manual_seed(config["candidates_seed"])
+    rows = torch.randperm(len(data), generator=generator)[:USERS].sort().values
+    scorer = make_scorer(
+        model,
+        data,
+        whole=True,
+        batch_size=BATCH,
+        scores_at_once=config["scores_at_once"],
+        device=config["device"],
+    )
+    above = torch.zeros(len(combinations), len(rows), dtype=torch.int64)
+    batches = torch.arange(len(rows)).split(scorer.batch_size)
+    for places in batches[parallel.rank() :: parallel.world_size()]:
+        scores, features = scorer(rows[places]).without_features()
+        target = data.targets.items[rows[places]].to(config["device"])
+        row = torch.arange(len(target), device=target.device)
+        own = scores.pairs(row, target)
+        own_features = [feature.pairs(row, target).to(own.dtype) for feature in features]
+        for first, block in scores.blocks():
+            items = torch.arange(first, first + block.size(1), device=block.device)
+            is_other = items != target[:, None]
+            parts = [feature.block(items) for feature in features]
+            for place, weights in enumerate(map(dict.values, combinations)):
+                total, limit = block, own
+                for weight, part, own_part in zip(weights, parts, own_features):
+                    if weight:
+                        total, limit = total + weight * part, limit + weight * own_part
+                above[place, places] += ((total > limit[:, None]) & is_other).sum(dim=1).cpu()
+    return rows, parallel.all_sum(above)
