@@ -96,7 +96,7 @@ class _One:
     """Training data that consists of one batch."""
 
     def __init__(self, rows, batch):
-        self.rows, self.batch = rows, batch
+        self.rows, self.batch, self.n_items = rows, batch, rows.n_items
 
     def __len__(self):
         return 1

@@ -27,6 +27,9 @@ SHARE = ["--model=UniRep", "--table_gradient_share=0.25"]
 CATEGORIES = ["--item_attribute=categories"]
 SHARED = ["--model=UniRep", "--loss_type=SSM", "--shared_negatives=4096"]
 SAMPLED = ["--loss_type=SSM", "--sparse_id_table=True"]
+BEST = ["--model=UniRep", "--preset=best"]
+COUNTS = {"without": ["--transition_bias=0"], "with": []}  # transition counts in UniRep's steps and scores
+COUNTED = ("ml-100k", "movielens-1m", "amazon-beauty")
 BATCHES_OF_STOCK = [4096, 16384, 65536]  # its default eval_batch_size first
 
 # Name of a synthetic dataset -> its numbers of users, items and interactions.
@@ -56,6 +59,12 @@ MEASURES = {
     },
     "ours_evaluate_din": ["ours.py", "evaluate", *DIN, IDS, "--repeats=1"],
     "stock_evaluate_din": ["stock.py", "evaluate", *DIN, "--users=943", "--eval_batch_size=16384"],
+    **{
+        f"ours_{what}_{dataset}_{counts}_counts": ["ours.py", what, f"--dataset={dataset}", *BEST, *keys, *options]
+        for dataset in COUNTED
+        for counts, keys in COUNTS.items()
+        for what, options in (("step", ["--steps=20"]), ("full", []))
+    },
     "ours_build_beauty": ["ours.py", "build", *BEAUTY],
     "stock_build_beauty": ["stock.py", "build", *BEAUTY],
     "ours_build_1m": ["ours.py", "build", "--dataset=made-1m"],
@@ -75,6 +84,12 @@ BENCHMARKS = {
     "training": ["product", "ours_train_sasrec", "stock_train_sasrec", *OURS_OF_UNIREP],
     "pretraining": ["ours_pretrain_s3rec", "stock_pretrain_s3rec"],
     "evaluation": ["ours_evaluate", *(f"stock_evaluate_{size}" for size in BATCHES_OF_STOCK)],
+    "counts": [
+        f"ours_{what}_{dataset}_{counts}_counts"
+        for dataset in COUNTED
+        for what in ("step", "full")
+        for counts in COUNTS
+    ],
     "pairs": ["ours_evaluate_din", "stock_evaluate_din"],
     "build": ["ours_build_beauty", "stock_build_beauty", "ours_build_1m", "stock_build_1m", "ours_build_10m"],
     "scale": ["ours_step_12k", "ours_step_1m", "ours_full_1m"],
@@ -207,6 +222,14 @@ def evaluation_rows(found):
     yield row("the same, with candidates drawn before", f"{middle(found, 'ours_evaluate', 'seconds_again'):.1f} s")
 
 
+def counts_rows(found):
+    for dataset in COUNTED:
+        for what, name, limit in (("step", "training step", "at most 1.3"), ("full", "ranking of the test users", "")):
+            without, counted = (middle(found, f"ours_{what}_{dataset}_{counts}_counts") for counts in COUNTS)
+            label = f"UniRep's {name} on {dataset}, with transition counts compared with none ({without:.3f} s)"
+            yield row(label, f"{counted:.3f} s", "", f"{counted / without:.2f}", limit)
+
+
 def pairs_rows(found):
     ours, stock = (rate(found, f"{side}_evaluate_din", "users") for side in ("ours", "stock"))
     what = "99 candidates, a model without full_sort_predict (DIN, ml-100k): users per second"
@@ -235,6 +258,7 @@ ROWS = {
     "training": training_rows,
     "pretraining": pretraining_rows,
     "evaluation": evaluation_rows,
+    "counts": counts_rows,
     "pairs": pairs_rows,
     "build": build_rows,
     "scale": scale_rows,

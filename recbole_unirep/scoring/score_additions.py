@@ -88,12 +88,14 @@ class SoftmaxAdditions(NamedTuple):
         Returns:
             SoftmaxAdditions: for P positions.
         """
-        own, parts, columns = 0, [], None
+        own, parts, columns = 0, [], columns_of(scored)
+        is_catalogue = len(scored) > 0 and int(scored[-1]) == len(scored)  # every item is scored
         for position, item, value in additions:
-            if columns is None:
-                columns = columns_of(scored)
             target = torch.where(item == targets[position], value, 0)
             own = own + value.new_zeros(len(targets)).index_add(0, position, target)
+            if is_catalogue and not (item > len(scored)).any():
+                parts.append(SoftmaxPart(position, item - 1, value))
+                continue
             column = columns(item)
             is_scored = (column >= 0).nonzero()[:, 0]
             parts.append(SoftmaxPart(position[is_scored], column[is_scored], value[is_scored]))

@@ -35,6 +35,13 @@ def test_values_of_a_repeated_pair_add_up():
     softmax = SoftmaxAdditions.among(parts, torch.tensor([7, 3]), torch.tensor([2, 7]))
     assert softmax.own.tolist() == [2.0, 1.5]
     assert [[entry.tolist() for entry in part] for part in softmax.parts] == [[[0], [1], [2.0]], [[1], [0], [4.0]]]
+    for n_scored, expected in (
+        (7, [[[0, 1], [6, 2], [2.0, 1.0]], [[1, 1], [2, 1], [0.5, 4.0]]]),
+        (1, [[[], [], []]] * 2),
+    ):
+        softmax = SoftmaxAdditions.among(parts, torch.tensor([7, 3]), torch.arange(1, n_scored + 1))
+        assert softmax.own.tolist() == [2.0, 1.5]
+        assert [[entry.tolist() for entry in part] for part in softmax.parts] == expected
 
 
 def positions():
