@@ -233,3 +233,64 @@ def test_recboles_config_does_not_change_for_its_own_models(registered):
     config = recbole.config.Config("BPR", "ml-100k")
     assert config["text_encoder"] is None
     assert config["valid_metric"] == "MRR@10"
+
+
+DEFAULTS = {
+    "loss_type": "SSM",
+    "repeat_bias": True,
+    "transition_bias": 3,
+    "popularity_bias": 0.2,
+    "similarity": "cosine",
+    "chosen_on_validation": ["history_similarity", "popularity_bias"],
+}
+
+
+@pytest.fixture
+def with_defaults(monkeypatch, tmp_path):
+    """UniRep with these defaults in its yaml."""
+    import recbole_unirep.settings.default_layers as layers
+
+    read = layers._model_layer
+    monkeypatch.setattr(layers, "_model_layer", lambda *arguments: {**read(*arguments), **DEFAULTS})
+
+
+@pytest.mark.parametrize(
+    ("given", "changed", "reason"),
+    [
+        ({}, {}, None),
+        ({"loss_type": "BCE"}, {"repeat_bias": False, "transition_bias": 0}, "needs a softmax loss, found loss_type=B"),
+        (
+            {"training_rows": "prefix"},
+            {"loss_type": "CE", "transition_bias": 0},
+            "needs each row's later items, which RecBole's own rows do not contain",
+        ),
+        (
+            {"backbone": "Caser"},
+            {
+                "loss_type": "CE",
+                "repeat_bias": False,
+                "transition_bias": 0,
+                "popularity_bias": 0.0,
+                "similarity": "dot",
+                "chosen_on_validation": [],
+            },
+            "is for backbone SASRec or GRU4Rec or HSTU, found Caser",
+        ),
+        ({"popularity_bias": 0.7}, {"chosen_on_validation": ["history_similarity"]}, None),
+        ({"popularity_bias": 0.7, "chosen_on_validation": ["popularity_bias"]}, {}, None),
+    ],
+)
+def test_defaults_that_other_settings_exclude_are_left_out(with_defaults, given, changed, reason):
+    config = Config("UniRep", "ml-100k", config_dict=given)
+    assert {key: config[key] for key in DEFAULTS} == {
+        **DEFAULTS,
+        **changed,
+        **{k: given[k] for k in given if k in DEFAULTS},
+    }
+    lines = [line for line in config.notes if line.startswith("not used: ")]
+    assert any(reason in line for line in lines) if reason else not lines
+
+
+def test_a_given_value_that_other_settings_exclude_stays(with_defaults):
+    config = Config("UniRep", "ml-100k", config_dict={"backbone": "Caser", "repeat_bias": True})
+    assert config["repeat_bias"] and not config["transition_bias"]

@@ -164,3 +164,21 @@ def test_items_in_the_step_always_pass_their_whole_gradient():
     _, gradient = encoder_gradient(table, pull, read, 0.25)
     assert gradient.abs().sum() > 0
     torch.testing.assert_close(gradient, full)
+
+
+def test_id_dropout_hides_whole_rows_in_training_alone():
+    table = make_table("unified")
+    table.id_dropout = 0.5
+    width = table.id_embedding.embedding_dim
+    ids = torch.arange(1, table.n_items)
+    torch.manual_seed(0)
+    hidden = 0
+    for _ in range(50):
+        with table.train().step(ids):
+            parts = table(ids)[:, -width:]
+        is_hidden = (parts == 0).all(dim=1)
+        torch.testing.assert_close(parts[~is_hidden], table.id_embedding.weight[~is_hidden])
+        hidden += int(is_hidden.sum())
+    assert 0.35 < hidden / (50 * len(ids)) < 0.65
+    table.eval()
+    torch.testing.assert_close(table(ids)[:, -width:], table.id_embedding.weight)

@@ -278,3 +278,29 @@ def test_learned_numbers_get_the_gradient_of_the_training_loss(prepare, loss_typ
                 losses.append(model.row_losses(batch)[0].item())
             level.data.view(-1)[place] += 1e-5
             assert gradient.view(-1)[place].item() == pytest.approx((losses[0] - losses[1]) / 2e-5, rel=1e-3, abs=1e-7)
+
+
+def test_a_learned_temperature_starts_at_the_given_one_and_gets_a_gradient(prepare):
+    keys = {"similarity": "cosine", "temperature": 0.25, "MAX_ITEM_LIST_LENGTH": 6}
+    _, data, fixed = prepare(**keys)
+    _, _, learned = prepare(**keys, learn_temperature=True)
+    state = learned.state_dict()
+    assert state.keys() - fixed.state_dict().keys() == {"log_temperature"}
+    learned.load_state_dict({**fixed.state_dict(), "log_temperature": state["log_temperature"]})
+    scores = [model.eval().full_sort_predict(interaction(data)) for model in (fixed, learned)]
+    torch.testing.assert_close(*scores)
+    learned.log_temperature.data += torch.tensor(2.0).log()
+    torch.testing.assert_close(learned.full_sort_predict(interaction(data)), scores[0] / 2)
+    sum(learned.row_losses(next(iter(data.train_data)))).backward()
+    assert learned.log_temperature.grad.abs() > 0
+
+
+def test_an_older_checkpoint_keeps_its_successors_and_the_configured_weights(prepare):
+    _, data, old = prepare(transition_bias=2, transition_followers=1000, history_similarity=1.5)
+    _, _, new = prepare(transition_bias=2, transition_followers=1, history_similarity=1.5)
+    assert len(new.score_bias.items) < len(old.score_bias.items)
+    state = {name: part for name, part in old.state_dict().items() if name != "score_bias.ranking_weights"}
+    new.load_state_dict(state)
+    assert new.score_bias.feature_weights == {"history_similarity": 1.5}
+    scores = [model.eval().full_sort_predict(interaction(data)) for model in (old, new)]
+    assert torch.equal(*scores)
