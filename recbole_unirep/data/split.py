@@ -144,6 +144,8 @@ def load_data(config, one_row_a_user):
     if one_row_a_user:
         train_data = _rows(config, train, n_training)
     else:
+        if config["crop"]:
+            raise ValueError(f"crop={config['crop']} is for training_rows user and target: leave the key out")
         train_data = recbole_loader(config, dataset, train, create_samplers(config, dataset, parts)[0])
     item_counts = train.sequences.item_counts(n_training, train.item_num)
     users, items = (train.field2id_token[field] for field in (train.uid_field, train.iid_field))

@@ -82,6 +82,8 @@ def check_options(config):
     for key in RANKING:
         if not math.isfinite(config[key]):
             raise ValueError(f"{key}={config[key]} is not a finite number: give a number, or 0 to turn it off")
+    if config["learn_temperature"] and config["similarity"] != "cosine":
+        raise ValueError(f"learn_temperature=True needs similarity=cosine, found {config['similarity']}: leave it out")
     width = config["local_convolution"]
     if type(width) is not int or width < 0:
         raise ValueError(f"local_convolution={width} is not a number of items: give 3, or 0 to turn it off")
@@ -99,6 +101,7 @@ OFF = {
     "popularity_bias": 0.0,
     "chosen_on_validation": None,
     "similarity": "dot",
+    "label_smoothing": 0.0,
     "loss_type": "CE",
 }  # key -> the value with which it changes nothing; of loss_type, the one that every backbone and loader supports
 
@@ -123,10 +126,14 @@ def obstacles(settings, has_rows=None):
             f"use run_recbole of recbole_unirep with training_rows=user and a protocol other than {RECBOLE}, or leave "
             f"the key out",
         )
+        found["label_smoothing"] = (
+            "is for this package's rows",
+            "use training_rows=user, or leave the key out",
+        )
         if loss == "SSM":
             found["loss_type"] = ("needs training on user sequences", "use training_rows=user, or CE or BPR")
     if loss not in ("CE", "SSM"):
-        for key in LEARNED:
+        for key in (*LEARNED, "label_smoothing"):
             found[key] = (f"needs a softmax loss, found loss_type={loss}", "use CE or SSM, or leave the key out")
     if not is_causal_backbone(backbone):
         names = causal_backbones()

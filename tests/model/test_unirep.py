@@ -190,6 +190,13 @@ def test_the_codebook_report_covers_all_items(prepare):
         ({"backbone": "Caser", "transition_bias": 3}, "transition_bias=3.*SASRec or GRU4Rec.*Caser"),
         ({"transition_bias": -1}, "transition_bias=-1.*give 3, or 0"),
         ({"transition_bias": 2, "training_rows": "prefix"}, "transition_bias=2.*use run_recbole.*training_rows=user"),
+        ({"learn_temperature": True}, "learn_temperature=True needs similarity=cosine, found dot: leave it out"),
+        ({"label_smoothing": 0.1, "loss_type": "BCE"}, "label_smoothing=0.1 needs a softmax loss, found loss_type=BCE"),
+        (
+            {"label_smoothing": 0.1, "training_rows": "prefix"},
+            "label_smoothing=0.1 is for this package's rows",
+        ),
+        ({"crop": 0.1, "training_rows": "prefix"}, "crop=0.1 is for training_rows user and target: leave the key out"),
         ({"history_similarity": float("inf")}, "history_similarity=inf is not a finite number: give a number"),
         ({"backbone": "BERT4Rec", "popularity_bias": 0.5}, "popularity_bias=0.5.*SASRec or GRU4Rec.*BERT4Rec"),
         ({"backbone": "NARM", "output_projection": True}, "output_projection=True.*SASRec or GRU4Rec.*NARM"),
