@@ -23,11 +23,12 @@ RESULTS = HERE.parent / "results"
 BEAUTY = ["--dataset=amazon-beauty"]
 DIN = ["--dataset=ml-100k", "--model=DIN"]  # scores only pairs
 IDS = "--load_col={inter: [user_id, item_id, timestamp]}"
-SHARE = ["--model=UniRep", "--table_gradient_share=0.25"]
+FIRST = ["--model=UniRep", f"--config_files={RESULTS / 'first_default.yaml'}"]  # a small model, softmax over all items
+SHARE = [*FIRST, "--table_gradient_share=0.25"]
 CATEGORIES = ["--item_attribute=categories"]
-SHARED = ["--model=UniRep", "--loss_type=SSM", "--shared_negatives=4096"]
+SHARED = [*FIRST, "--loss_type=SSM", "--shared_negatives=4096"]
 SAMPLED = ["--loss_type=SSM", "--sparse_id_table=True"]
-BEST = ["--model=UniRep", "--preset=best"]
+UNIREP = ["--model=UniRep"]
 COUNTS = {"without": ["--transition_bias=0"], "with": []}  # transition counts in UniRep's steps and scores
 COUNTED = ("ml-100k", "movielens-1m", "amazon-beauty")
 BATCHES_OF_STOCK = [4096, 16384, 65536]  # its default eval_batch_size first
@@ -45,8 +46,8 @@ SYNTHETIC = {
 MEASURES = {
     "product": ["ours.py", "product"],
     "ours_train_sasrec": ["ours.py", "train", *BEAUTY, "--model=SASRec", "--repeats=1"],
-    "ours_train_unirep": ["ours.py", "train", *BEAUTY, "--model=UniRep", "--repeats=1"],
-    "ours_train_unirep_bf16": ["ours.py", "train", *BEAUTY, "--model=UniRep", "--enable_amp=True", "--repeats=1"],
+    "ours_train_unirep": ["ours.py", "train", *BEAUTY, *FIRST, "--repeats=1"],
+    "ours_train_unirep_bf16": ["ours.py", "train", *BEAUTY, *FIRST, "--enable_amp=True", "--repeats=1"],
     "ours_train_unirep_share": ["ours.py", "train", *BEAUTY, *SHARE, "--repeats=1"],
     "ours_train_unirep_ssm": ["ours.py", "train", *BEAUTY, *SHARED, "--repeats=1"],
     "stock_train_sasrec": ["stock.py", "train", *BEAUTY, "--batches=4"],
@@ -60,7 +61,7 @@ MEASURES = {
     "ours_evaluate_din": ["ours.py", "evaluate", *DIN, IDS, "--repeats=1"],
     "stock_evaluate_din": ["stock.py", "evaluate", *DIN, "--users=943", "--eval_batch_size=16384"],
     **{
-        f"ours_{what}_{dataset}_{counts}_counts": ["ours.py", what, f"--dataset={dataset}", *BEST, *keys, *options]
+        f"ours_{what}_{dataset}_{counts}_counts": ["ours.py", what, f"--dataset={dataset}", *UNIREP, *keys, *options]
         for dataset in COUNTED
         for counts, keys in COUNTS.items()
         for what, options in (("step", ["--steps=20"]), ("full", []))

@@ -60,7 +60,6 @@ SMALL_T5 = ("--n_layers=1", "--hidden_size=32", "--n_heads=2", "--head_size=16",
 CASES = {
     "UniRep": ["--model=UniRep", TWO],
     "UniRep paper": ["--model=UniRep", "--preset=paper", TWO],
-    "UniRep best": ["--model=UniRep", "--preset=best", TWO, *FEW_USERS],
     "UniRep frozen codes": ["--model=UniRep", "--tokenizer=RQKMeans", TWO],
     "UniRep recbole": ["--model=UniRep", RECBOLE, *SHORT],
     "TIGER": ["--model=TIGER", *SMALL_T5, *SHORT],

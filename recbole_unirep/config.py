@@ -9,6 +9,7 @@ import functools
 import importlib
 import sys
 from importlib.machinery import ModuleSpec
+from logging import getLogger
 from pathlib import Path
 from types import ModuleType
 
@@ -202,6 +203,8 @@ def register():
     def load_with_ours(self, model, model_class, dataset):
         load(self, model, model_class, dataset)
         if (model in MODELS or model in extension_names("model")) and not isinstance(self, Config):
-            lay_defaults(self, model, model_class, dataset, _fitted(model_class, has_rows=False))
+            _, notes = lay_defaults(self, model, model_class, dataset, _fitted(model_class, has_rows=False))
+            for note in notes:
+                getLogger().warning(note)  # RecBole's log is not open yet, so that it appears on stderr
 
     RecBoleConfig._load_internal_config_dict = load_with_ours

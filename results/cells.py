@@ -8,6 +8,7 @@ from typing import NamedTuple
 from recbole_unirep.runs.folder import CONFIG, ENVIRONMENT, LAST, METRICS, RESULT
 
 HERE = Path(__file__).resolve().parent
+FIRST_DEFAULT = f"--config_files={HERE / 'first_default.yaml'}"  # UniRep as it was when the first pages were made
 KEPT = (CONFIG, ENVIRONMENT, RESULT, METRICS)  # a cell's record, under results/
 
 

@@ -11,7 +11,7 @@ import json
 import sys
 from statistics import median
 
-from cells import HERE, parse, run, write_table
+from cells import FIRST_DEFAULT, HERE, parse, run, write_table
 
 from recbole_unirep.runs.folder import METRICS, RESULT
 
@@ -35,6 +35,8 @@ def main(arguments):
     request = parse(arguments, "epoch_cost", CELLS)
     for name in request.names:
         keys = [*CELLS[name], *COMMON, f"--data_path={request.options['data_path']}"]
+        if UNIREP in keys:
+            keys.append(FIRST_DEFAULT)
         run(keys, request.runs / name, HERE / "epoch_cost" / name)
     write_table(HERE / "epoch_cost.md", "cells", "".join(table()))
 

@@ -11,7 +11,7 @@ import json
 import sys
 
 import yaml
-from cells import HERE, parse, run, write_table
+from cells import FIRST_DEFAULT, HERE, parse, run, write_table
 
 from recbole_unirep.runs.folder import CONFIG, METRICS, RESULT
 
@@ -66,6 +66,8 @@ def main(arguments):
     request = parse(arguments, "first_light", cells)
     for name in request.names:
         keys = [*cells[name], *BEAUTY, *(f"--{key}={value}" for key, value in request.options.items())]
+        if "--model=UniRep" in keys:
+            keys.append(FIRST_DEFAULT)
         run(keys, request.runs / name, HERE / "first_light" / name, proof=METRICS)  # some were stopped by hand
     for mark, table in (("cells", cells_table()), ("trials", trials_table())):
         write_table(HERE / "first_light.md", mark, table)

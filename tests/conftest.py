@@ -126,6 +126,34 @@ def load(tiny):
     return load_all
 
 
+@pytest.fixture
+def plain():
+    """Keys that leave out what UniRep's default adds to the paper's model, with small codes trained by gradients."""
+    return {
+        "fusion": "concat",
+        "local_convolution": 0,
+        "similarity": "dot",
+        "repeat_bias": False,
+        "transition_bias": 0,
+        "history_similarity": 0.0,
+        "popularity_bias": 0.0,
+        "chosen_on_validation": [],
+        "loss_type": "CE",
+        "n_levels": 3,
+        "codebook_update": "gradient",
+        "codebook_decay": 0.99,
+        "hidden_dropout_prob": 0.5,
+        "attn_dropout_prob": 0.5,
+        "learning_rate": 0.001,
+        "warmup_steps": 0,
+        "lr_schedule": "constant",
+        "epochs": 300,
+        "stopping_step": 10,
+        "enable_amp": False,
+        "shared_negatives": 1024,
+    }
+
+
 @pytest.fixture(params=[1, 2, 3, 7, 50], ids=lambda rows: f"{rows} rows a chunk")
 def chunk_rows(request, monkeypatch):
     """Sets the number of positions per chunk of the softmax; the tests have seven positions."""

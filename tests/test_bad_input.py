@@ -21,7 +21,7 @@ OF_UNIREP = [
     ("--weight_decay=-0.1", "weight_decay=-0.1 is too small: give at least 0"),
     ("--learner=adamm", "learner=adamm is not known: choose one of adam, sgd"),
     ("--train_neg_sample_args=None --loss_type=BCE", ROWS),
-    ("--learning_rate=fast", "learning_rate=fast is not a number: give one, such as the default 0.001"),
+    ("--learning_rate=fast", "learning_rate=fast is not a number: give one, such as the default 0.00"),
     ("--learning_rate=-1", "learning_rate=-1 is too small"),
     ("--learning_rate=nan", "learning_rate=nan is not a number"),
     ("--epochs=0", "epochs=0 is too small: give at least 1"),

@@ -18,10 +18,12 @@ UNIFORM = {"distribution": "uniform", "sample_num": 1, "alpha": 1.0, "dynamic": 
 NONE = {"distribution": "none", "sample_num": "none", "alpha": "none", "dynamic": False, "candidate_num": 0}
 
 
-def test_yamls_of_datasets_set_codebook_size_and_text_encoder():
-    assert Config("UniRep", "amazon-sports-outdoors")["codebook_size"] == 128
+def test_yamls_of_datasets_and_presets_set_text_encoder_and_codebook_size():
     assert Config("UniRep", "ml-100k")["text_encoder"] == "lexical"
-    assert Config("UniRep", "amazon-beauty")["codebook_size"] == 256
+    assert Config("UniRep", "amazon-beauty", config_dict={"preset": "paper"})["codebook_size"] == 256
+    assert Config("UniRep", "amazon-sports-outdoors", config_dict={"preset": "paper"})["codebook_size"] == 128
+    assert Config("UniRep", "amazon-sports-outdoors")["codebook_size"] == 16
+    assert Config("UniRep", "amazon-sports-outdoors", config_dict={"tokenizer": "RQKMeans"})["codebook_size"] == 256
 
 
 def test_the_stronger_layer_wins(tmp_path):
@@ -34,7 +36,7 @@ def test_the_stronger_layer_wins(tmp_path):
     )
     assert config["valid_metric"] == "NDCG@10"  # our overall yaml over RecBole's
     assert config["loss_type"] == "BCE"  # the preset over the model
-    assert config["codebook_size"] == 128  # the dataset over the tokenizer
+    assert config["codebook_size"] == 128  # the preset's section for the dataset over the tokenizer
     assert (config["n_heads"], config["n_levels"], config["seed"]) == (4, 5, 6)
 
 
@@ -49,7 +51,7 @@ def test_the_backbones_keys_do_not_overwrite_the_models():
     config = Config("UniRep", "ml-100k", config_dict={"backbone": "GRU4Rec"})
     assert (config["hidden_size"], config["num_layers"]) == (128, 1)  # RecBole's GRU4Rec.yaml
     assert Config("UniRep", "ml-100k", config_dict={"backbone": "BERT4Rec"})["transform"] == "mask_itemseq"
-    assert config["loss_type"] == "CE"
+    assert config["loss_type"] == "SSM"
     paper = Config("UniRep", "ml-100k", arguments=["--backbone=GRU4Rec", "--preset=paper"])
     assert (paper["backbone"], paper["hidden_size"]) == ("GRU4Rec", 64)
 
@@ -69,7 +71,7 @@ def test_every_model_shares_one_protocol(model, dataset):
     config = Config(model, dataset)
     assert config["eval_args"]["mode"] == {"valid": "full", "test": "full"}
     assert config["metrics"] == ["Hit", "NDCG"]
-    assert config["train_neg_sample_args"] == (NONE if config["loss_type"] == "CE" else UNIFORM)
+    assert config["train_neg_sample_args"] == (NONE if config["loss_type"] in ("CE", "SSM") else UNIFORM)
     assert config["load_col"]["inter"] == ["user_id", "item_id", "timestamp"]
     assert config["threshold"] is None
     assert config.notes == []
@@ -95,7 +97,7 @@ def test_bce_sets_one_uniform_negative():
         (["--model=SASRec", "--preset=best"], "preset 'best' is asked for, SASRec has none: leave it out"),
         (["--learning_rat=1"], "unknown key 'learning_rat', did you mean 'learning_rate'"),
         (["--qqqq=1", "--sed=1"], "unknown key 'qqqq'.*; unknown key 'sed', did you mean 'seed'"),
-        (["--train_neg_sample_args={'distribution':'uniform'}"], "should be None when the loss_type is CE"),
+        (["--loss_type=CE", "--train_neg_sample_args={'distribution':'uniform'}"], "should be None when the loss_typ"),
         (["--metrics=[Hits]"], "Hits is not known: choose from AUC"),
         (["--topk=ten"], "topk"),
         (["--model=TIGER", "--exact_ranking=maybe"], "exact_ranking=maybe is neither True nor False"),
@@ -145,7 +147,8 @@ def test_a_key_of_another_model_is_noted_in_one_line():
     config = Config("SASRec", "ml-100k", arguments=["--codebook_size=64", "--num_layers=2", "--n_heads=1"])
     assert config.notes == ["SASRec does not use codebook_size, num_layers: keys of other models or tokenizers"]
     assert Config("UniRep", "ml-100k", arguments=["--codebook_size=64", "--n_heads=1"]).notes == []
-    assert Config("UniRep", "ml-100k", arguments=["--backbone=BERT4Rec", "--ft_ratio=0.1"]).notes == []
+    notes = Config("UniRep", "ml-100k", arguments=["--backbone=BERT4Rec", "--ft_ratio=0.1"]).notes
+    assert not [note for note in notes if not note.startswith("not used: ")]  # only defaults are left out
 
 
 def test_a_key_belongs_to_the_models_whose_yaml_declares_it():
@@ -177,7 +180,7 @@ def test_every_key_that_we_ship_is_known():
     for kind in ("dataset", "preset"):
         for name in shipped_names(kind):
             keys = yaml.safe_load(shipped_file(kind, f"{name}.yaml").read_text())
-            assert set(keys) - models <= general_keys() | special_keys()
+            assert set(keys) - models - set(shipped_names("dataset")) <= general_keys() | special_keys()
 
 
 def test_keys_of_a_users_model_class_are_known(tmp_path, monkeypatch):
@@ -223,10 +226,18 @@ def registered(monkeypatch):
 def test_recboles_own_lookups_know_our_models(registered):
     assert all(recbole.utils.get_model(name) is model_class for name, model_class in MODELS.items())
     config = recbole.config.Config("UniRep", "ml-100k", config_dict={"loss_type": "BCE", "backbone": "GRU4Rec"})
-    assert (config["text_encoder"], config["codebook_size"], config["num_layers"]) == ("lexical", 256, 1)
+    assert (config["text_encoder"], config["codebook_size"], config["num_layers"]) == ("lexical", 16, 1)
     assert config["train_neg_sample_args"] == UNIFORM
     assert config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE
     assert recbole.config.Config("UniRep", "ml-100k")["train_neg_sample_args"] == NONE
+
+
+def test_under_stock_recbole_the_default_leaves_out_what_its_trainer_lacks(registered, caplog):
+    config = recbole.config.Config("UniRep", "ml-100k", config_dict={"stopping_step": 3})
+    assert (config["loss_type"], config["transition_bias"], config["repeat_bias"]) == ("CE", 0, True)
+    assert (config["history_similarity"], config["popularity_bias"]) == (3.0, 0.2)
+    assert (config["epochs"], config["stopping_step"], config["learning_rate"]) == (300, 3, 0.001)
+    assert [line.split(",")[0] for line in caplog.messages] == ["not used: loss_type", "not used: transition_bias"]
 
 
 def test_recboles_config_does_not_change_for_its_own_models(registered):

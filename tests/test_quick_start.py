@@ -37,7 +37,10 @@ def run(tiny, model="UniRep", arguments=(), **keys):
 
 
 def untimed(result):
-    return {key: value for key, value in result.items() if "seconds" not in key and "peak" not in key}
+    chosen = dict(result["chosen_on_validation"] or {})
+    chosen.pop("seconds", None)
+    kept = {key: value for key, value in result.items() if "seconds" not in key and "peak" not in key}
+    return {**kept, "chosen_on_validation": chosen}
 
 
 def full_ranks(config, model, data, batch_size):

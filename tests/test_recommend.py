@@ -234,8 +234,8 @@ def test_threads_share_one_recommender(run):
 
 
 @pytest.mark.parametrize("keep_earlier", [False, True])
-def test_faiss_returns_what_exact_ranking_returns(run, keep_earlier):
-    folder = run("UniRep", representation="unified")
+def test_faiss_returns_what_exact_ranking_returns(run, plain, keep_earlier):
+    folder = run("UniRep", **{**plain, "representation": "unified", "epochs": 1})
     exact = recbole_unirep.recommend(folder, k=30, keep_earlier=keep_earlier)
     assert recbole_unirep.recommend(folder, k=30, keep_earlier=keep_earlier, index="faiss") == exact
     indexed = Recommender.load(folder, index="faiss")

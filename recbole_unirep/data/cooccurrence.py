@@ -105,9 +105,17 @@ def _largest(counts, most):
 
 
 def item_counts(train):
-    """Counts each item's training interactions, shape: [n_items], float32; see `item_transitions` for `train`."""
-    n_first = n_training(train, "popularity_bias")
-    counts = train.sequences.item_counts(n_first, train.item_num)
+    """Counts each item's training interactions, shape: [n_items], float32.
+
+    Args:
+        train (Dataset): training part of a dataset, ours or stock RecBole's with its augmented rows.
+    """
+    if hasattr(train, "sequences"):
+        counts = train.sequences.item_counts(n_training(train, "popularity_bias"), train.item_num)
+    else:  # every item but a user's first is the target of a row, and the first is the input of the user's first row
+        rows, item = train.inter_feat, train.iid_field
+        first = rows[item + train.config["LIST_SUFFIX"]][rows[train.item_list_length_field] == 1, 0]
+        counts = np.bincount(torch.cat([rows[item], first]).numpy(), minlength=train.item_num)
     return torch.from_numpy(counts.astype(np.float32))
 
 

@@ -25,7 +25,7 @@ from recbole_unirep.data.cold_items import requested_cold_items
 from recbole_unirep.data.dataset import class_for
 from recbole_unirep.data.reading import check_prepared
 from recbole_unirep.data.sequences import UserSequences
-from recbole_unirep.data.split import Data, recbole_loader
+from recbole_unirep.data.split import Data, fit_schedule, recbole_loader
 
 
 class Recorded:
@@ -96,6 +96,7 @@ def load_recbole_data(config):
         raise ValueError(f"RecBole refuses eval_args {config['eval_args']}: {error}") from error
     samplers = create_samplers(config, dataset, parts)
     train_data = recbole_loader(config, dataset, parts[0], samplers[0])
+    fit_schedule(config, len(train_data))
     valid, test = (
         get_dataloader(config, split)(config, part, sampler, shuffle=False)
         for split, part, sampler in zip(("valid", "test"), parts[1:], samplers[1:])

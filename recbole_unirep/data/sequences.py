@@ -13,6 +13,8 @@ from scipy import sparse
 from torch import Tensor, nn
 
 WINDOW = 3  # an item follows another one if it is at most this many places later in a user's sequence
+TARGETS_PER_STEP = 900  # about what 128 users of Amazon Beauty have
+ROWS_PER_STEP = (32, 128)  # fewest and most rows of a step whose size follows from the data
 USERS_AT_ONCE = 65_536  # users per part of the fingerprint, to bound the memory
 
 
@@ -210,7 +212,8 @@ class TrainingRows:
         sequences (UserSequences): all interactions.
         n_training (np.ndarray): number of each user's training items, shape: [n_users].
         cut (RowCut): how histories become rows.
-        rows_per_batch (int): mean number of rows per step; all steps have about the same number of targets.
+        rows_per_batch (int or None): mean number of rows per step; all steps have about the same number of targets.
+            None: as many rows as have TARGETS_PER_STEP targets, within ROWS_PER_STEP.
         negatives (NoNegatives, TargetNegatives or SharedNegatives): source of the negatives of a step.
         seed (int): determines, together with the epoch, cuts, order and negatives.
         n_items (int): number of item ids that training uses, padding included.
@@ -221,8 +224,9 @@ class TrainingRows:
         self.items = torch.from_numpy(sequences.items)
         self.behaviours = None if sequences.behaviours is None else torch.from_numpy(sequences.behaviours)
         self.end = torch.from_numpy(sequences.offsets[:-1] + n_training)  # of each user's training items
-        self.rows_per_batch, self.negatives, self.seed = rows_per_batch, negatives, seed
+        self.negatives, self.seed = negatives, seed
         self.epoch = 0
+        self.rows_per_batch = rows_per_batch or self._rows_for_targets()
 
     @property
     def epoch(self):
@@ -245,6 +249,10 @@ class TrainingRows:
     def n_targets(self):
         """Number of targets per epoch."""
         return int((self.length - self.context).sum())
+
+    def _rows_for_targets(self):
+        fewest, most = ROWS_PER_STEP
+        return min(max(round(TARGETS_PER_STEP * len(self.user) / self.n_targets), fewest), most)
 
     def __len__(self):
         return -(-len(self.user) // self.rows_per_batch)

@@ -1,5 +1,6 @@
 """recbole_unirep.data.split: splits a dataset into training data and held-out targets."""
 
+import math
 from logging import getLogger
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from recbole_unirep.data.cold_items import check_cold_items, n_training_items
 from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.data.negatives import make_negatives
 from recbole_unirep.data.sequences import RowCut, TrainingRows
+
+EPOCHS, STEPS = 12, 1500  # fewest of a schedule whose length follows from the data
 
 
 class HeldOut:
@@ -147,6 +150,7 @@ def load_data(config, one_row_a_user):
         if config["crop"]:
             raise ValueError(f"crop={config['crop']} is for training_rows user and target: leave the key out")
         train_data = recbole_loader(config, dataset, train, create_samplers(config, dataset, parts)[0])
+    fit_schedule(config, len(train_data))
     item_counts = train.sequences.item_counts(n_training, train.item_num)
     users, items = (train.field2id_token[field] for field in (train.uid_field, train.iid_field))
     fingerprint = train.sequences.fingerprint(users, items)
@@ -171,6 +175,21 @@ def _rows(config, train, n_training):
         seed=config["seed"],
         n_items=n_training_items(train),
     )
+
+
+def fit_schedule(config, steps_per_epoch):
+    """Sets `epochs` and `stopping_step` from the data if the config leaves them open.
+
+    `epochs` becomes EPOCHS, or as many as make STEPS steps; without `stopping_step` training runs to their end.
+
+    Args:
+        config (Config): RecBole's or ours; changed.
+        steps_per_epoch (int): number of batches.
+    """
+    if config["epochs"] is None:
+        config["epochs"] = max(EPOCHS, math.ceil(STEPS / steps_per_epoch))
+    if config["stopping_step"] is None:
+        config["stopping_step"] = config["epochs"]
 
 
 def recbole_loader(config, dataset, train, sampler):

@@ -106,6 +106,16 @@ OFF = {
 }  # key -> the value with which it changes nothing; of loss_type, the one that every backbone and loader supports
 
 
+QUANTIZATION_WEIGHT_OF_GRADIENT = 100.0
+STOCK_TRAINING = {
+    "learning_rate": 0.001,
+    "enable_amp": False,
+    "epochs": 300,
+    "stopping_step": 10,
+    "users_per_batch": 256,
+}  # defaults under stock RecBole, whose trainer has no schedule that follows from the data
+
+
 def obstacles(settings, has_rows=None):
     """Finds the keys of OFF that the other settings exclude.
 
@@ -157,9 +167,22 @@ def fitted_defaults(given, settings, has_rows):
                 changed[key] = OFF[key]
                 problems.setdefault(problem, []).append(key)
     lines = [f"not used: {', '.join(keys)}, because the default {problem}" for problem, keys in problems.items()]
+    if settings.get("codebook_update") == "ema" and "codebook_update" not in given and _moves_codebooks(settings):
+        changed["codebook_update"] = "gradient"
+        lines.append("not used: codebook_update ema, because the default takes no gradients to the codebooks")
+    if settings["quantization_weight"] is None:
+        is_ema = settings.get("codebook_update") == "ema"
+        changed["quantization_weight"] = 1.0 if is_ema else QUANTIZATION_WEIGHT_OF_GRADIENT
+    if has_rows is False:
+        changed |= {key: value for key, value in STOCK_TRAINING.items() if key not in given}
     if "chosen_on_validation" not in given:
         changed["chosen_on_validation"] = [key for key in settings["chosen_on_validation"] or () if key not in given]
     return changed, lines
+
+
+def _moves_codebooks(settings):
+    """True if the gradient of other losses than the codebook's own reaches the codebooks."""
+    return settings["codebook_gradient"] or settings["residual_gradient"] != "detached"
 
 
 def _check_codes(config):

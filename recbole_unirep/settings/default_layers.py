@@ -1,6 +1,7 @@
 """Layers of defaults between RecBole's keys and the user's.
 
-Weakest first: overall, model, backbone, tokenizer, dataset, preset. A model class may build on the yaml files of other
+Weakest first: overall, model, backbone, tokenizer (and properties/joint, for a tokenizer that this model trains),
+dataset, preset. A model class may build on the yaml files of other
 models: it names them in `base_settings`, a tuple of str, weakest first.
 """
 
@@ -46,7 +47,7 @@ def lay_defaults(config, model, model_class, dataset, fitted):
     # Keeps the other files that RecBole loads for a kind of model, such as a knowledge graph.
     data["load_col"] = {**internal["load_col"], **data.get("load_col", {})}
     data.update(data_for_model)
-    preset = _preset_layer(ChainMap(user, data, own, overall)["preset"], model, loader)
+    preset = _preset_layer(ChainMap(user, data, own, overall)["preset"], model, dataset, loader)
 
     chosen = ChainMap(user, preset, data, own, overall)
     behaviour = chosen.get("behaviour_field")
@@ -57,6 +58,7 @@ def lay_defaults(config, model, model_class, dataset, fitted):
         backbone = _backbone_layer(chosen["backbone"], loader)
     if "tokenizer" in own:
         tokenizer = _named_layer("tokenizer", chosen["tokenizer"], loader)
+        tokenizer.update(_read(shipped_file("joint", f"{model}.{chosen['tokenizer']}.yaml"), loader))
     # The backbone's keys, such as RecBole's loss_type, never overwrite keys of the model.
     filling = {key: value for key, value in backbone.items() if key not in own}
 
@@ -96,8 +98,8 @@ def _named_layer(kind, name, loader):
     return read_keys(part_file(kind, name), loader)
 
 
-def _preset_layer(name, model, loader):
-    """Keys of a model's preset, properties/preset/MODEL.NAME.yaml."""
+def _preset_layer(name, model, dataset, loader):
+    """Keys of a model's preset, properties/preset/MODEL.NAME.yaml, with those of its section for the dataset."""
     if name is None:
         return {}
     names = [stem.removeprefix(f"{model}.") for stem in shipped_names("preset") if stem.startswith(f"{model}.")]
@@ -105,7 +107,9 @@ def _preset_layer(name, model, loader):
         raise ValueError(f"preset '{name}' is asked for, {model} has none: leave it out")
     if name not in names:
         raise ValueError(f"preset '{name}' is unknown: {nearest(name, names)}")
-    return _read(shipped_file("preset", f"{model}.{name}.yaml"), loader)
+    keys = _read(shipped_file("preset", f"{model}.{name}.yaml"), loader)
+    sections = {section: keys.pop(section) for section in shipped_names("dataset") & keys.keys()}
+    return {**keys, **sections.get(dataset, {})}
 
 
 def _backbone_layer(name, loader):

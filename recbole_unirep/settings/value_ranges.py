@@ -42,6 +42,8 @@ MOST = dict.fromkeys(
     ),
     1,
 )  # fmt: skip
+# Examples of keys whose default follows from the data or other keys.
+DERIVED = {"epochs": 12, "users_per_batch": 128, "stopping_step": 12, "quantization_weight": 1.0}
 STAGES = ("pretrain", "finetune", "actor_pretrain", "critic_pretrain")
 RANGES = {"hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"), "train_stage": STAGES}
 MAPPINGS = ("eval_args", "train_neg_sample_args", "val_interval", "load_col", "unload_col", "clip_grad_norm")
@@ -65,6 +67,8 @@ def check_values(given, defaults):
         raise ValueError(f"learner={learner} is not known: choose one of {', '.join(LEARNERS)}")
     for key, value in given.items():
         default = defaults.get(key)
+        if default is None and value is not None:
+            default = DERIVED.get(key)
         _check_form(key, value, default)
         if isinstance(default, bool) and value not in (True, False):
             raise ValueError(f"{key}={value} is neither True nor False: give one, the default is {default}")

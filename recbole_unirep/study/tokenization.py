@@ -139,7 +139,8 @@ def _read_dataset(name, keys, collaborative):
         raise ValueError(f"collaborative={source} is for tokenizer={able}, found {name}: leave it out")
     config = Config("UniRep", arguments=join_arguments({"tokenizer": name, **keys}))
     dataset = create_dataset(config)
-    settings = {key: config[key] for key in shipped_defaults(name)}
+    given = config.external_config_dict  # the other values of the config are those of joint training
+    settings = {key: config[key] if key in given else value for key, value in shipped_defaults(name).items()}
     further = []
     if source == GRAPH:
         further = collaborative_graph(config, dataset.build_for_rows()[0])

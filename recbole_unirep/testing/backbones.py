@@ -70,7 +70,7 @@ def local_convolution_is_read(name, keys):
     if not is_causal_backbone(name):
         return
     _, data, model = build({**keys, "local_convolution": 2})
-    _, _, plain = build(keys)
+    _, _, plain = build({**keys, "local_convolution": 0})
     state = {key: value for key, value in model.state_dict().items() if "local_convolution" not in key}
     plain.load_state_dict(state)
     items = data.test.interactions[model.ITEM_SEQ]

@@ -201,9 +201,9 @@ def test_a_folder_without_a_checkpoint_is_named(shell, run, tmp_path):
         ("TIGER", UNIREP, "--k=50", "k=50 is more than num_beams=30 finds: raise num_beams, or set exact_ranking"),
         (
             "UniRep",
-            {**UNIREP, "repeat_bias": True, "popularity_bias": 0.2},
+            {**UNIREP, "popularity_bias": 0.2, "history_similarity": 0.0},
             "--index=faiss",
-            "index=faiss holds only item vectors, but UniRep of this run adds repeat_bias, popularity_bias to scores",
+            "index=faiss holds only item vectors, but UniRep of this run adds repeat_bias, transition_bias, ",
         ),
     ],
 )

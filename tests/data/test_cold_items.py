@@ -166,10 +166,10 @@ def test_the_text_of_cold_items_does_not_change_any_parameter(load, tiny, keys):
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_the_id_part_of_cold_items_follows_cold_id_embedding(load):
+def test_the_id_part_of_cold_items_follows_cold_id_embedding(load, plain):
     ids = {}
     for fallback in ("untrained", "mean", "zero", "nearest"):
-        config, data = load("UniRep", cold_id_embedding=fallback)
+        config, data = load("UniRep", **{**plain, "cold_id_embedding": fallback, "epochs": 2})
         model = trained(config, data).eval()
         table, dim = model.item_embedding, config["id_embedding_size"]
         with torch.no_grad():

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from recbole.data import create_dataset as recbole_dataset
 
 from recbole_unirep.config import Config
-from recbole_unirep.data.cooccurrence import following_counts, item_transitions
+from recbole_unirep.data.cooccurrence import following_counts, item_counts, item_transitions
+from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.data.sequences import UserSequences
 from recbole_unirep.data.split import load_data
 
@@ -58,3 +60,13 @@ def test_followers_are_scaled_by_the_root_of_the_items_total_count(tiny, one_row
 def test_a_stock_recbole_dataset_is_an_error():
     with pytest.raises(ValueError, match="transition_bias needs each user's items.*use run_recbole of recbole_unirep"):
         item_transitions(object(), most=3)
+
+
+def test_item_counts_of_stock_recboles_dataset_are_ours(tiny):
+    config = Config("UniRep", "tiny", config_dict={"data_path": str(tiny.parent), "MAX_ITEM_LIST_LENGTH": 3})
+    ours = item_counts(create_dataset(config).build_for_rows()[0])
+    stock = recbole_dataset(config)
+    theirs = item_counts(stock.build()[0])
+    tokens = [dataset.field2id_token["item_id"] for dataset in (create_dataset(config), stock)]
+    assert dict(zip(tokens[0], ours.tolist())) == dict(zip(tokens[1], theirs.tolist()))
+    assert ours.sum() == len(stock.inter_feat) - 60  # rows are targets: without the first items of 60 users

@@ -224,3 +224,18 @@ def test_cropped_rows_start_later_and_keep_their_end(crop):
         assert 0 < n_cropped < len(whole.user)  # a row of one input stays as it is
     targets = trained_targets(cropped)
     assert max(targets.values()) == 1 and set(targets) < set(trained_targets(whole))
+
+
+@pytest.mark.parametrize(
+    ("n_targets", "expected"), [(1, 128), (6, 128), (9, 100), (25, 36), (99, 32)], ids="{} targets per user".format
+)
+def test_a_step_has_as_many_rows_as_have_900_targets_within_bounds(n_targets, expected):
+    items = np.tile(np.arange(1, n_targets + 2), 200)
+    sequences = UserSequences.from_arrays(np.repeat(np.arange(1, 201), n_targets + 1), items, 201)
+    n_training = np.append(0, np.full(200, n_targets + 1))
+    keys = {"cut": RowCut(100), "negatives": NoNegatives(), "seed": 1, "n_items": n_targets + 2}
+    rows = TrainingRows(sequences=sequences, n_training=n_training, rows_per_batch=None, **keys)
+    assert rows.rows_per_batch == expected
+    rows.epoch = 3
+    assert rows.rows_per_batch == expected
+    assert TrainingRows(sequences=sequences, n_training=n_training, rows_per_batch=7, **keys).rows_per_batch == 7

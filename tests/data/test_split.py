@@ -9,7 +9,7 @@ from recbole.data import create_dataset as recbole_dataset
 
 from recbole_unirep.config import Config
 from recbole_unirep.data.sequences import TrainingRows
-from recbole_unirep.data.split import load_data
+from recbole_unirep.data.split import fit_schedule, load_data
 
 HEADER = "user_id:token item_id:token timestamp:float"
 # Sequential, general and context-aware models: True trains on our rows, False on those of RecBole's loader.
@@ -137,3 +137,30 @@ def test_negatives_of_a_general_model_are_outside_the_users_training_items(write
         for user, item in zip(batch["user_id"].tolist(), batch["neg_item_id"].tolist())
     }
     assert drawn and drawn.isdisjoint(trained)
+
+
+@pytest.mark.parametrize(
+    ("steps_per_epoch", "given", "expected"),
+    [
+        (176, {}, (12, 12)),  # Amazon Beauty
+        (109, {}, (14, 14)),  # ml-100k
+        (3, {}, (500, 500)),
+        (9000, {}, (12, 12)),
+        (3, {"epochs": 7}, (7, 7)),
+        (3, {"stopping_step": 5}, (500, 5)),
+    ],
+)
+def test_the_schedule_follows_from_the_number_of_steps(steps_per_epoch, given, expected):
+    config = {"epochs": None, "stopping_step": None, **given}
+    fit_schedule(config, steps_per_epoch)
+    assert (config["epochs"], config["stopping_step"]) == expected
+
+
+def test_every_loader_sets_the_open_schedule():
+    for protocol, rows in (("full", "user"), ("full", "target"), ("full", "prefix")):
+        config = Config("UniRep", "ml-100k", config_dict={"protocol": protocol, "training_rows": rows})
+        assert config["epochs"] is config["stopping_step"] is None and config.resolved["epochs"] is None
+        data = load_data(config, one_row_a_user=rows != "prefix")
+        n_steps = len(data.train_data)
+        assert config["epochs"] == config["stopping_step"] == max(12, -(-1500 // n_steps))
+        assert config.resolved["epochs"] is None  # the run's config.yaml repeats the rule

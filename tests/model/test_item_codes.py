@@ -23,7 +23,7 @@ def test_codes_and_vectors_cover_all_items_including_cold_ones(prepare, tokenize
 
 
 def test_level_metrics_are_those_of_the_quantizer_and_euclidean_for_frozen_codes(prepare):
-    _, _, trained = prepare(level_metrics=["cosine", "euclidean"])
+    _, _, trained = prepare(n_levels=3, level_metrics=["cosine", "euclidean"])
     assert model_codes(trained.eval()).level_metrics == ["cosine", "euclidean", "euclidean"]
     _, _, frozen = prepare(tokenizer="RQKMeans", n_levels=2)
     found = model_codes(frozen.eval())

@@ -55,7 +55,8 @@ def test_a_new_item_gets_the_vectors_of_a_cold_item_with_the_same_text(prepare, 
 
 
 def test_the_level_added_for_collisions_is_unused(prepare):
-    config, data, model = prepare(**FIXED, tokenizer="RQKMeans", collisions="append", representation="semantic")
+    keys = {"representation": "semantic", "similarity": "dot", "fusion": "concat"}
+    config, data, model = prepare(**FIXED, **keys, tokenizer="RQKMeans", collisions="append")
     table = model.eval().item_embedding
     frozen = frozen_tokenizer(config, data.train, table.code_embedding.codes)
     text = load_item_text(config, data.train).vectors[1:3]

@@ -13,6 +13,12 @@ def interaction(data):
     return data.test.interactions
 
 
+@pytest.fixture
+def prepare(prepare, plain):
+    """As the shared fixture, without the default's additions, which each test names."""
+    return lambda **keys: prepare(**{**plain, **keys})
+
+
 @pytest.mark.parametrize("backbone", ["SASRec", "GRU4Rec", "HSTU"])
 def test_an_output_projection_maps_the_backbones_states(prepare, backbone):
     _, data, model = prepare(backbone=backbone, output_projection=True, MAX_ITEM_LIST_LENGTH=6)

@@ -78,12 +78,12 @@ class LinearTokenizer(TrainedTokenizer):
 
 
 @pytest.fixture
-def linear(prepare, monkeypatch):
+def linear(prepare, plain, monkeypatch):
     """Builds data and a UniRep with a LinearTokenizer and the given keys."""
     monkeypatch.setitem(TOKENIZERS, "RQVAE", LinearTokenizer)
 
     def prepare_with(**keys):
-        _, data, model = prepare(dead_code_steps=1, **keys)
+        _, data, model = prepare(**{**plain, "dead_code_steps": 1, **keys})
         assert type(model.item_embedding.tokenizer) is LinearTokenizer
         return data, model
 

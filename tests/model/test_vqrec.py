@@ -39,7 +39,9 @@ def test_an_item_is_the_sum_of_the_vectors_of_its_codes(tiny):
 def test_its_settings_override_those_of_unirep(tiny):
     mine, base = (Config(name, "tiny", config_dict={"data_path": str(tiny.parent)}) for name in ("VQRec", "UniRep"))
     assert (mine["tokenizer"], mine["representation"], mine["similarity"]) == ("OPQ", "semantic", "cosine")
-    assert (base["tokenizer"], base["representation"], base["similarity"]) == ("RQVAE", "unified", "dot")
+    assert (base["tokenizer"], base["representation"], base["similarity"]) == ("RQVAE", "unified", "cosine")
+    off = {"fusion": "concat", "repeat_bias": False, "transition_bias": 0, "loss_type": "CE", "epochs": 300}
+    assert {key: mine[key] for key in off} == off and all(base[key] != value for key, value in off.items())
     assert mine["id_init_std"] == base["id_init_std"] and mine["opq_iterations"] == 20
     assert MODELS["VQRec"].__mro__[1] is MODELS["UniRep"]
 

@@ -22,9 +22,9 @@ KEYS = {
 
 
 @pytest.fixture
-def built(load):
+def built(load, plain):
     def build(**keys):
-        config, data, model = load("UniRep", **{**KEYS, **keys})
+        config, data, model = load("UniRep", **{**plain, **KEYS, **keys})
         generator = torch.Generator().manual_seed(3)
         for parameter in model.parameters():
             parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
@@ -66,10 +66,10 @@ def test_few_users_choose_for_many(built, monkeypatch):
 
 
 @pytest.fixture
-def train(tiny, tmp_path):
+def train(tiny, plain, tmp_path):
     def run(**keys):
         folder = tmp_path / f"run-{len(list(tmp_path.glob('run-*')))}"
-        keys = {**KEYS, "epochs": 2, "show_progress": False, **keys}
+        keys = {**plain, **KEYS, "epochs": 2, "show_progress": False, **keys}
         result = run_recbole(
             "UniRep", "tiny", config_dict={**keys, "data_path": str(tiny.parent), "run_dir": str(folder)}
         )

@@ -77,8 +77,8 @@ def test_scores_and_order_of_old_items_stay_bit_identical(run, case):
     assert sorted(new_ones.items) == ["n2", "n3"]
 
 
-def test_an_item_with_the_same_text_as_an_old_one_is_read_and_scored_like_it(run, tiny):
-    folder = run("UniRep", **CASES["semantic"], history_similarity=1.0)
+def test_an_item_with_the_same_text_as_an_old_one_is_read_and_scored_like_it(run, tiny, plain):
+    folder = run("UniRep", **{**plain, **CASES["semantic"], "history_similarity": 1.0, "epochs": 1})
     lines = (line.split("\t") for line in (tiny / "tiny.item").read_text(encoding="utf-8").splitlines())
     twin = next(cells for cells in lines if cells[0] == "i5")
     added = recbole_unirep.add_items(folder, [dict(zip(COLUMNS, ["n5", *twin[1:]]))])
@@ -139,8 +139,8 @@ def test_id_embeddings_of_new_items_follow_id_fallback(run, id_fallback):
 
 
 @pytest.mark.parametrize("index", ["faiss", "hnsw"])
-def test_an_index_holds_added_items(run, index):
-    folder = run("UniRep")
+def test_an_index_holds_added_items(run, plain, index):
+    folder = run("UniRep", **{**plain, "epochs": 1})
     recbole_unirep.add_items(folder, NEW)
     exact, indexed = Recommender.load(folder), Recommender.load(folder, index=index)
     assert len(indexed.index) == len(exact.item_tokens) - 1 == 120

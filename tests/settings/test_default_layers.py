@@ -5,6 +5,7 @@ import yaml
 
 from recbole_unirep.config import Config
 from recbole_unirep.model import MODELS
+from recbole_unirep.model.unirep_options import OFF
 from recbole_unirep.settings.shipped import shipped_file
 
 ON_TIGER = ("GRPO", "LIGER", "MBGen", "EAGER", "ActionPiece")
@@ -41,3 +42,50 @@ def test_a_users_class_inherits_the_yaml_files_of_its_base_class(tiny):
 
     config = Config(Mine, "tiny", config_dict={"data_path": str(tiny.parent)})
     assert config["temperature"] == keys_of("LIGER")["temperature"] and config["head_size"] == 64
+
+
+JOINT = {"n_levels": 32, "codebook_size": 16, "codebook_update": "ema", "codebook_decay": 0.9}
+
+
+def test_a_tokenizer_that_unirep_trains_has_keys_of_its_own(tiny):
+    keys = {"data_path": str(tiny.parent)}
+    config = Config("UniRep", "tiny", config_dict=keys)
+    assert {key: config[key] for key in JOINT} == JOINT and config["quantization_weight"] == 1.0
+    for model in ("TIGER", "UniRep"):
+        frozen = Config(model, "tiny", config_dict={**keys, "tokenizer": "RQKMeans"})
+        assert (frozen["n_levels"], frozen["codebook_size"]) == (3, 256)
+    tiger = Config("TIGER", "tiny", config_dict={**keys, "tokenizer": "RQVAE"})
+    assert (tiger["n_levels"], tiger["codebook_size"], tiger["codebook_update"]) == (3, 256, "gradient")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "says"),
+    [
+        ({"codebook_update": "gradient"}, ("gradient", 100.0), False),
+        ({"codebook_gradient": True}, ("gradient", 100.0), True),
+        ({"residual_gradient": "as_printed"}, ("gradient", 100.0), True),
+        ({"residual_gradient": "as_printed", "quantization_weight": 7.0}, ("gradient", 7.0), True),
+        ({"codebook_gradient": True, "codebook_update": "ema"}, ("ema", 1.0), False),
+        ({"preset": "paper"}, ("gradient", 1.0), False),
+        ({"preset": "paper", "codebook_update": "ema", "quantization_weight": 3.0}, ("ema", 3.0), False),
+    ],
+)
+def test_codebooks_that_gradients_reach_are_trained_by_gradients(tiny, given, expected, says):
+    config = Config("UniRep", "tiny", config_dict={"data_path": str(tiny.parent), **given})
+    assert (config["codebook_update"], config["quantization_weight"]) == expected
+    line = "not used: codebook_update ema, because the default takes no gradients to the codebooks"
+    assert (line in config.notes) == says
+
+
+def test_best_is_another_name_for_the_default(tiny):
+    default, best = (
+        Config("UniRep", "tiny", config_dict={"data_path": str(tiny.parent), **keys}).resolved
+        for keys in ({}, {"preset": "best"})
+    )
+    assert {**best, "preset": None} == default
+
+
+def test_the_paper_preset_turns_off_all_that_the_default_adds(tiny):
+    config = Config("UniRep", "tiny", config_dict={"data_path": str(tiny.parent), "preset": "paper"})
+    off = {**OFF, "chosen_on_validation": [], "loss_type": "BCE"}
+    assert {key: config[key] for key in off} == off

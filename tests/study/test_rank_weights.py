@@ -13,10 +13,10 @@ KEYS = {**SMALL, "users_per_batch": 16, "epochs": 1, "protocol": [], "topk": [10
 
 
 @pytest.fixture
-def train(tiny, tmp_path):
+def train(tiny, plain, tmp_path):
     def run(model="UniRep", **keys):
         folder = tmp_path / f"run-{len(list(tmp_path.glob('run-*')))}"
-        keys = {**(KEYS if model == "UniRep" else {"epochs": 1, "protocol": []}), **keys}
+        keys = {**({**plain, **KEYS} if model == "UniRep" else {"epochs": 1, "protocol": []}), **keys}
         result = run_recbole(model, "tiny", config_dict={**keys, "data_path": str(tiny.parent), "run_dir": str(folder)})
         return folder, result
 
