@@ -2,17 +2,19 @@
 
 It has two kinds of terms. Learned numbers are added for a few pairs, in training and ranking: items that are already in
 the sequence, and successors of its last items. Features with configured weights are added for all pairs, in ranking
-only: similarity to an item of the sequence, and popularity.
+only: similarity to an item of the sequence, popularity, and an offset of items that took no part in training.
 """
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.data.cooccurrence import ItemTransitions, item_counts, item_transitions
 from recbole_unirep.data.sequences import WINDOW
+from recbole_unirep.scoring.cold_offset import COLD_OFFSET
 from recbole_unirep.scoring.score_additions import ScoreAdditions, repeats, transition_additions
-from recbole_unirep.scoring.score_features import HistorySimilarity, Popularity, ScoreFeatures
+from recbole_unirep.scoring.score_features import HistorySimilarity, Newness, Popularity, ScoreFeatures
 
 STEP = 10.0  # scales up the learned numbers: they must move by several units, but a step moves them by about the rate
 LEARNED, RANKING = ("repeat_bias", "transition_bias"), ("history_similarity", "popularity_bias")
@@ -22,7 +24,7 @@ class ScoreBias(nn.Module):
     """Computes the bias added to scores.
 
     Args:
-        config (Config): its keys in LEARNED and RANKING.
+        config (Config): its keys in LEARNED and RANKING, and COLD_OFFSET.
         dataset (recbole Dataset): the training part.
         directions (callable): item ids to unit vectors, see `UnifiedItemEmbedding.directions`.
     """
@@ -30,6 +32,7 @@ class ScoreBias(nn.Module):
     def __init__(self, config, dataset, directions):
         super().__init__()
         self.directions = directions
+        self.n_items, self.n_trained = dataset.item_num, n_training_items(dataset)
         self.repeat_level = nn.Parameter(torch.zeros(())) if config["repeat_bias"] else None
         self.transition_level = None
         if config["transition_bias"]:
@@ -39,8 +42,13 @@ class ScoreBias(nn.Module):
         weights = torch.tensor([float(config[key]) for key in RANKING], dtype=torch.float64)
         self.register_buffer("ranking_weights", weights)
         has_counts = config["popularity_bias"] or "popularity_bias" in config["chosen_on_validation"]
-        counts = item_counts(dataset) if has_counts else None
+        counts, self.usual_count = None, 0.0
+        if has_counts:
+            counts = item_counts(dataset)
+            self.usual_count = counts[1 : self.n_trained].double().log1p().mean().expm1().item()
+            counts[self.n_trained :] = self.usual_count
         self.register_buffer("item_counts", counts, persistent=False)  # a checkpoint can be ranked with other weights
+        self.register_buffer(COLD_OFFSET, torch.tensor(float(config[COLD_OFFSET]), dtype=torch.float64))
 
     @property
     def feature_weights(self):
@@ -61,6 +69,11 @@ class ScoreBias(nn.Module):
             raise ValueError("popularity_bias needs counts, which this model was built without")
         for key, weight in weights.items():
             self.ranking_weights[RANKING.index(key)] = weight
+
+    @property
+    def cold_offset_in_use(self):
+        """Number added to the scores of items that took no part in training; 0 if there are none."""
+        return self.cold_offset.item() if self.n_items > self.n_trained else 0.0
 
     @property
     def needs_directions(self):
@@ -84,7 +97,8 @@ class ScoreBias(nn.Module):
             learned["repeat_bias"] = STEP * self.repeat_level.item()
         if self.transition_level is not None:
             learned["transition_bias"] = (STEP * self.transition_level).tolist()
-        return {**learned, **self.feature_weights}
+        cold = {COLD_OFFSET: self.cold_offset_in_use} if self.cold_offset_in_use else {}
+        return {**learned, **self.feature_weights, **cold}
 
     @property
     def n_counts(self):
@@ -95,8 +109,9 @@ class ScoreBias(nn.Module):
     def _load_from_state_dict(self, state_dict, prefix, *others):
         """Takes the stored successors of a checkpoint, however many its run kept per item.
 
-        Checkpoints of older runs hold no ranking weights: their config does.
+        Checkpoints of older runs hold no weights of ranking: their config does.
         """
+        state_dict.setdefault(prefix + COLD_OFFSET, self.cold_offset)
         state_dict.setdefault(prefix + "ranking_weights", self.ranking_weights)
         if self.transition_level is not None:
             for name in ("items", "values"):
@@ -106,12 +121,13 @@ class ScoreBias(nn.Module):
 
     @torch.no_grad()
     def extend(self, n_new):
-        """Extends the tables by n_new items, which have no successors and no interactions."""
+        """Extends the tables by n_new items, which have no successors and the usual number of interactions."""
+        self.n_items += n_new
         if self.transition_level is not None:
             self.offsets = torch.cat([self.offsets, self.offsets[-1:].expand(n_new)])
             self.scale = functional.pad(self.scale, (0, n_new), value=1.0)  # scale of items without successors
         if self.item_counts is not None:
-            self.item_counts = functional.pad(self.item_counts, (0, n_new))
+            self.item_counts = functional.pad(self.item_counts, (0, n_new), value=self.usual_count)
 
     def learned(self, rows, row, place):
         """Returns the learned additions for a few pairs, used in training and ranking.
@@ -146,16 +162,19 @@ class ScoreBias(nn.Module):
         additions = self.learned(rows, torch.arange(len(rows), device=rows.device), last)
         features = [self._feature(key, rows, last) for key in self.feature_weights]
         weights = list(self.feature_weights.values())
+        if self.cold_offset_in_use:
+            features.append(Newness(self.n_trained))
+            weights.append(self.cold_offset_in_use)
         summed = ScoreAdditions.joined(additions).summed() if additions else None
         return summed, ScoreFeatures(weights, features) if features else None
 
     def _feature(self, key, rows, last):
         if key == "popularity_bias":
-            return Popularity(self.item_counts)
+            return Popularity(self.item_counts, self.usual_count)
         return HistorySimilarity(self.directions, rows, last)
 
 
 def make_score_bias(config, dataset, directions):
-    """Returns a ScoreBias, or None if no key in LEARNED and RANKING is set or chosen; arguments as in ScoreBias."""
-    is_used = any(config[key] for key in (*LEARNED, *RANKING, "chosen_on_validation"))
+    """Returns a ScoreBias, or None if none of its keys is set or chosen; arguments as in ScoreBias."""
+    is_used = any(config[key] for key in (*LEARNED, *RANKING, COLD_OFFSET, "chosen_on_validation"))
     return ScoreBias(config, dataset, directions) if is_used else None

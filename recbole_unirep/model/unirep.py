@@ -186,6 +186,15 @@ class UniRep(SequentialRecommender):
         fitted, self._fitted = self._fitted, {}
         return fitted
 
+    @property
+    def embeds_new_items(self):
+        """True if items have a semantic part and scores are products of state and item, plus a ScoreBias."""
+        return self.item_embedding.has_semantic and self.sequence_states is not None and self.score_bias is not None
+
+    def embed_as_new(self, items):
+        """Returns rows of the item table [M, H] and directions [M, D] that trained items [M] would have as new ones."""
+        return self.item_embedding.as_new(items), self._directions(items)
+
     def add_items(self, new, sizes):
         """Appends new items. The model must not be trained afterwards.
 

@@ -12,6 +12,7 @@ from recbole_unirep.modules.code_embedding import CODE_PIECES
 from recbole_unirep.modules.cold_ids import COLD_IDS
 from recbole_unirep.modules.fusion import FUSIONS, KEEPS_WIDTH, SIMILARITIES
 from recbole_unirep.modules.representation import REPRESENTATIONS
+from recbole_unirep.scoring.cold_offset import COLD_OFFSET
 from recbole_unirep.scoring.protocols import RECBOLE, protocols_asked
 from recbole_unirep.semantic_ids.collisions import POLICIES
 from recbole_unirep.semantic_ids.frozen_codes import has_frozen_codes
@@ -74,12 +75,13 @@ def check_options(config):
     if type(n_last) is not int or n_last < 0:
         raise ValueError(f"transition_bias={n_last} is not a number of items: give 3, or 0 to turn it off")
     chosen = config["chosen_on_validation"]
-    unknown = [key for key in chosen if key not in RANKING] if isinstance(chosen, (list, tuple)) else [chosen]
+    choosable = (*RANKING, COLD_OFFSET)
+    unknown = [key for key in chosen if key not in choosable] if isinstance(chosen, (list, tuple)) else [chosen]
     if unknown:
         raise ValueError(
-            f"chosen_on_validation={chosen} is not a list of ranking weights: name {' and '.join(RANKING)}, or none"
+            f"chosen_on_validation={chosen} is not a list of ranking weights: name {', '.join(choosable)}, or none"
         )
-    for key in RANKING:
+    for key in choosable:
         if not math.isfinite(config[key]):
             raise ValueError(f"{key}={config[key]} is not a finite number: give a number, or 0 to turn it off")
     if config["learn_temperature"] and config["similarity"] != "cosine":
@@ -99,6 +101,7 @@ OFF = {
     "transition_bias": 0,
     "history_similarity": 0.0,
     "popularity_bias": 0.0,
+    "cold_offset": 0.0,
     "chosen_on_validation": None,
     "similarity": "dot",
     "label_smoothing": 0.0,

@@ -43,6 +43,7 @@ class UnifiedItemEmbedding(nn.Module):
         self.id_embedding = nn.Embedding(self.n_items - 1, ids.dim) if self.has_id else None  # padding has no row
         self.fusion = fusion
         self.id_dropout = ids.dropout if self.has_id else 0.0
+        self.cold_id_of_new = ids.cold_id if self.has_id else None
         self.cold_id = ids.cold_id if self.has_id and self.n_training_items < self.n_items else None
         if self.cold_id == "nearest":
             self.register_buffer("nearest_item", nearest_items(item_text, self.n_training_items), persistent=False)
@@ -159,6 +160,30 @@ class UnifiedItemEmbedding(nn.Module):
         else:
             codes = self.tokenizer.encode(self.item_text_embedding[1:])
         return codes if self.added is None else torch.cat([codes, self.added.codes])
+
+    @torch.no_grad()
+    def as_new(self, items):
+        """Rows of the table that trained items would have if they were new, each without its own ID embedding.
+
+        Args:
+            items (Tensor): ids of trained items, shape: [M], int64.
+
+        Returns:
+            Tensor: shape: [M, H].
+        """
+        encoded, parts = self.encoded_items, []
+        if encoded.semantic is not None:
+            parts.append(encoded.semantic[items - 1])
+        if self.has_id:
+            kind = "mean" if self.cold_id_of_new == "untrained" else self.cold_id_of_new
+            is_other = torch.ones(self.n_training_items, dtype=torch.bool, device=items.device)
+            is_other[0] = is_other[items] = False
+            others, nearest = is_other.nonzero()[:, 0], None
+            if kind == "nearest":
+                text = self.item_text_embedding[torch.cat([others[:1], others, items])]  # the first row is not read
+                nearest = nearest_items(text, 1 + len(others))
+            parts.append(cold_id_rows(kind, self.id_embedding.weight[others - 1], len(items), nearest))
+        return self.fusion(torch.cat(parts, dim=-1))
 
     def add_items(self, new, needs_directions):
         """Appends new items; the table only ranks from then on. Arguments as in AddedRows."""

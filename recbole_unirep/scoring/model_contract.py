@@ -81,6 +81,18 @@ class AddsToScores(Protocol):
 
 
 @runtime_checkable
+class EmbedsAsNew(Protocol):
+    """A model with a `ranking_bias` that can embed its own items as if they had taken no part in training."""
+
+    @property
+    def embeds_new_items(self) -> bool:
+        """False if a setting makes new items impossible, such as items without text."""
+
+    def embed_as_new(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns rows of the item table [M, H] and unit vectors [M, D] for item ids [M]."""
+
+
+@runtime_checkable
 class HasCodes(Protocol):
     """A model with semantic IDs."""
 

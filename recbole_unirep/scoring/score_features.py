@@ -5,6 +5,7 @@ weights came out smaller and ranked worse, because the model then learns less of
 
 A feature has
     block(items): its values for all rows and the items [N], up to rounding, shape: [B, N], float32;
+    of_new(directions): the same for new items, which no table holds, by their unit vectors [N, D];
     pairs(row, item): its values for single pairs [K], float64;
     largest: an upper bound of its absolute values;
     n_terms: number of products summed in one value.
@@ -12,6 +13,7 @@ A feature has
 Shapes: B rows of L places, N items, D dimensions.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -39,9 +41,12 @@ class HistorySimilarity:
         self.n_terms = self.read.size(2)
 
     def block(self, items):
-        columns, most = self.directions(items).T, None
+        return self.of_new(self.directions(items))
+
+    def of_new(self, directions):
+        most = None
         for read in self.read.unbind(dim=1):
-            most = read @ columns if most is None else torch.maximum(most, read @ columns, out=most)
+            most = read @ directions.T if most is None else torch.maximum(most, read @ directions.T, out=most)
         return most
 
     def pairs(self, row, item):
@@ -57,19 +62,45 @@ class Popularity:
 
     Args:
         counts (Tensor): training interactions per item id, shape: [n_items], float32.
+        usual (float): number that stands for that of an item that took no part in training.
     """
 
     n_terms = 1
 
-    def __init__(self, counts):
-        self.counts = counts
+    def __init__(self, counts, usual):
+        self.counts, self.usual = counts, usual
         self.largest = float(torch.log1p(counts.max()))
 
     def block(self, items):
         return torch.log1p(self.counts[items])[None]
 
+    def of_new(self, directions):
+        return math.log1p(self.usual)
+
     def pairs(self, row, item):
         return torch.log1p(self.counts[item].double())
+
+
+class Newness:
+    """1 for items that took no part in training, 0 for others.
+
+    Args:
+        n_trained (int): smallest id of an item that took no part in training.
+    """
+
+    n_terms, largest = 1, 1.0
+
+    def __init__(self, n_trained):
+        self.n_trained = n_trained
+
+    def block(self, items):
+        return (items >= self.n_trained).float()[None]
+
+    def of_new(self, directions):
+        return 1.0
+
+    def pairs(self, row, item):
+        return (item >= self.n_trained).double()
 
 
 class ScoreFeatures(NamedTuple):
@@ -86,6 +117,10 @@ class ScoreFeatures(NamedTuple):
     def block(self, items):
         """Returns the sum for all rows and the items [N], up to rounding, shape: [B, N] or [1, N]."""
         return sum(weight * feature.block(items) for weight, feature in zip(self.weights, self.features))
+
+    def of_new(self, directions):
+        """Returns the sum for all rows and new items with the given unit vectors [N, D], shape: [B, N], or a number."""
+        return sum(weight * feature.of_new(directions) for weight, feature in zip(self.weights, self.features))
 
     def pairs(self, row, item):
         """Returns the sum for single pairs, float64, shape: [K]."""

@@ -199,6 +199,8 @@ def _additions(score_bias, n_items):
         arrays["directions"] = score_bias.directions(torch.arange(n_items)).float().contiguous().numpy()
     if "popularity_bias" in weights:
         arrays["log_counts"] = torch.log1p(score_bias.item_counts).numpy()
+    if "cold_offset" in weights:
+        arrays["first_new_item"] = np.asarray(score_bias.n_trained)
     return arrays
 
 

@@ -13,6 +13,7 @@ PARTS = {
     "transition_bias": ("transition_bias", "follower_offsets", "followers", "follower_values"),
     "history_similarity": ("history_similarity", "directions"),
     "popularity_bias": ("popularity_bias", "log_counts"),
+    "cold_offset": ("cold_offset", "first_new_item"),
 }
 
 
@@ -23,7 +24,8 @@ class ScoreParts:
         arrays (dict[str, np.ndarray]): arrays in PARTS of the terms in use. The array named like its term is the
             weight, shape: [], float32; 'transition_bias' has one weight for the last item, the one before, ..., shape:
             [W]. Successors of item i are entries `follower_offsets[i]` to `follower_offsets[i + 1] - 1`. `directions`
-            are normalized or zero, shape: [N, D], float32; `log_counts`, shape: [N], float32.
+            are normalized or zero, shape: [N, D], float32; `log_counts`, shape: [N], float32. Items from id
+            `first_new_item` on took no part in training, shape: [], int64.
 
     Raises:
         ValueError: an array is missing or unknown.
@@ -63,3 +65,6 @@ class ScoreParts:
 
     def _popularity_bias(self, row, _):
         row += float(self.arrays["popularity_bias"]) * self.arrays["log_counts"]
+
+    def _cold_offset(self, row, _):
+        row[int(self.arrays["first_new_item"]) :] += self.arrays["cold_offset"]

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from recbole_unirep import parallel
 from recbole_unirep.runs.folder import BEST, LAST
+from recbole_unirep.scoring.cold_offset import COLD_OFFSET, choose_cold_offset
 from recbole_unirep.scoring.model_contract import (
     Clusters,
     HasCodes,
@@ -171,20 +172,28 @@ class EngineTrainer(Finite, Trainer):
         started = perf_counter()
         with parallel.main_first():
             state = checkpoint.load_weights(self.model, Path(self.saved_model_file), self.device)
-        choice = choose_ranking_weights(self.model.eval(), valid_data, self.config, keys)
+        choice = choose_ranking_weights(
+            self.model.eval(), valid_data, self.config, [key for key in keys if key != COLD_OFFSET]
+        )
         if choice is None:
             self.logger.info(f"{self.valid_metric} cannot choose {', '.join(keys)}: they keep their configured values")
             return None
         bias.set_ranking_weights(choice.weights)
+        offset = choose_cold_offset(self.model, valid_data, self.config) if COLD_OFFSET in keys else None
+        cold = {}
+        if offset is not None:
+            bias.cold_offset.fill_(offset.value)
+            cold = {COLD_OFFSET: offset.value, "cold_offset_loss": round(offset.loss, 6)}
         self._save_checkpoint(state["epoch"])
         self.best_valid_score, self.best_valid_result = self._valid_epoch(valid_data)
         seconds = round(perf_counter() - started, 3)
-        weights = ", ".join(f"{key} {weight:g}" for key, weight in choice.weights.items())
+        weights = ", ".join(f"{key} {weight:g}" for key, weight in {**choice.weights, **cold}.items())
         self.logger.info(
             f"chosen by {self.valid_metric} of {choice.n_users} validation users: {weights}; {self.valid_metric} "
             f"{self.best_valid_score:.4f}, {seconds:.1f} s"
         )
-        return {**choice.weights, "valid_score": choice.valid_score, "n_users": choice.n_users, "seconds": seconds}
+        found = {"valid_score": choice.valid_score, "n_users": choice.n_users, "seconds": seconds}
+        return {**choice.weights, **cold, **found}
 
     def evaluate(
         self,

@@ -104,5 +104,5 @@ def test_a_metric_of_items_cannot_choose(train):
 
 @pytest.mark.parametrize("value", ["popularity_bias", ["temperature"], [1]])
 def test_other_keys_cannot_be_chosen(built, value):
-    with pytest.raises(ValueError, match="is not a list of ranking weights: name history_similarity and popularity_bi"):
+    with pytest.raises(ValueError, match="is not a list of ranking weights: name history_similarity, popularity_bi"):
         built(fusion="project", chosen_on_validation=value)

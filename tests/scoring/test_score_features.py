@@ -35,7 +35,7 @@ def test_history_similarity_is_the_cosine_to_the_most_similar_item_read(directio
 
 def test_the_sum_weights_each_feature(directions, by_hand):
     counts = torch.arange(N_ITEMS, dtype=torch.float64)
-    features = ScoreFeatures([2.0, -0.7], [HistorySimilarity(directions, ROWS, LAST), Popularity(counts)])
+    features = ScoreFeatures([2.0, -0.7], [HistorySimilarity(directions, ROWS, LAST), Popularity(counts, 4.0)])
     expected = 2 * by_hand - 0.7 * (1 + counts).log()
     torch.testing.assert_close(features.block(torch.arange(N_ITEMS)), expected)
     row, item = torch.ones(4, N_ITEMS).nonzero(as_tuple=True)

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.slow  # runs are trained and drawn
 AGAIN = Path("again")
 OF_CODES = {"codebook_usage", "codes_by_category", "codebook_maps", "item_maps_by_code"}
 SMALL = {
+    "n_levels": 3,
     "codebook_size": 8,
     "code_dim": 8,
     "encoder_sizes": [12],

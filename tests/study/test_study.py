@@ -22,6 +22,7 @@ pytestmark = pytest.mark.slow  # a study trains its cells in processes
 CHECKOUT = Path(__file__).resolve().parents[2]
 SMALL = {"hidden_size": 16, "inner_size": 8, "n_layers": 1, "MAX_ITEM_LIST_LENGTH": 5, "epochs": 1}
 OF_UNIREP = {"text_encoder": "lexical", "lexical_dim": 16, "codebook_size": 8, "code_dim": 8, "encoder_sizes": [12]}
+OF_UNIREP["n_levels"] = 3
 OF_UNIREP["fusion"] = "project"  # to a hidden size that is given
 
 
