@@ -312,7 +312,8 @@ def test_one_name_in_three_places(room, table):
 
 @every(YAMLS)
 def test_every_yaml_opens_with_its_command_and_explains_its_keys(path):
-    command = "unirep tune --models=" if path.parent.name == "space" else "run_recbole --model="
+    commands = {"space": "unirep tune --models=", "stock": "recbole_unirep.register(); run_recbole(model="}
+    command = commands.get(path.parent.name, "run_recbole --model=")
     assert path.read_text(encoding="utf-8").startswith(f"# {command}")
     unexplained = [
         key

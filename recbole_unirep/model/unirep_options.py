@@ -17,6 +17,8 @@ from recbole_unirep.scoring.protocols import RECBOLE, protocols_asked
 from recbole_unirep.semantic_ids.collisions import POLICIES
 from recbole_unirep.semantic_ids.frozen_codes import has_frozen_codes
 from recbole_unirep.semantic_ids.pieces import ngram_pieces, sentence_pieces
+from recbole_unirep.settings.parts import read_keys
+from recbole_unirep.settings.shipped import shipped_file
 from recbole_unirep.tokenizer import tokenizer_names
 from recbole_unirep.tokenizer.base import shipped_defaults
 from recbole_unirep.training.losses import LOSSES
@@ -108,15 +110,7 @@ OFF = {
     "loss_type": "CE",
 }  # key -> the value with which it changes nothing; of loss_type, the one that every backbone and loader supports
 
-
 QUANTIZATION_WEIGHT_OF_GRADIENT = 100.0
-STOCK_TRAINING = {
-    "learning_rate": 0.001,
-    "enable_amp": False,
-    "epochs": 300,
-    "stopping_step": 10,
-    "users_per_batch": 256,
-}  # defaults under stock RecBole, whose trainer has no schedule that follows from the data
 
 
 def obstacles(settings, has_rows=None):
@@ -177,7 +171,8 @@ def fitted_defaults(given, settings, has_rows):
         is_ema = settings.get("codebook_update") == "ema"
         changed["quantization_weight"] = 1.0 if is_ema else QUANTIZATION_WEIGHT_OF_GRADIENT
     if has_rows is False:
-        changed |= {key: value for key, value in STOCK_TRAINING.items() if key not in given}
+        stock = read_keys(shipped_file("stock", "UniRep.yaml"))
+        changed |= {key: value for key, value in stock.items() if key not in given}
     if "chosen_on_validation" not in given:
         changed["chosen_on_validation"] = [key for key in settings["chosen_on_validation"] or () if key not in given]
     return changed, lines
