@@ -124,8 +124,9 @@ def _run_trial(tuning, model, trials):
             )
             is_pruned = bool(pruned)
         state = "pruned" if is_pruned else "complete"
-        facts["valid_score"] = trials.best_of(trial.scores.values())
-        facts["best_epoch"] = min(trial.scores, key=lambda epoch: trial.scores[epoch] != facts["valid_score"])
+        best = trials.best_of(trial.scores.values())
+        facts["best_epoch"] = min(trial.scores, key=lambda epoch: trial.scores[epoch] != best)
+        facts["valid_score"] = best if is_pruned else result["best_valid_score"]  # with the weights that the run chose
         facts["fingerprint"] = result.get("dataset_fingerprint")
     except OSError:  # such as a full disk: not caused by the settings, so the trial can be continued
         raise
