@@ -21,7 +21,7 @@ from recbole_unirep.scoring.ranking_weights import BATCH, USERS
 from recbole_unirep.scoring.scorers import make_scorer
 
 COLD_OFFSET = "cold_offset"  # the config key
-OFFSETS = [step / 4 for step in range(-40, 81)]  # cosine similarity at temperature 1/16 has scores from -16 to 16
+OFFSETS = [step / 10 for step in range(-40, 121)]  # cosine similarity at temperature 1/16 has scores from -16 to 16
 LOSS = 0.01  # fraction of the validation metric that new items may cost
 SHARE = 0.05  # fraction of trained items that stand in for new ones
 
