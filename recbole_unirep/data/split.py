@@ -16,7 +16,7 @@ from recbole_unirep.data.dataset import create_dataset
 from recbole_unirep.data.negatives import make_negatives
 from recbole_unirep.data.sequences import RowCut, TrainingRows
 
-EPOCHS, STEPS = 12, 1500  # fewest of a schedule whose length follows from the data
+EPOCHS, STEPS = 12, 1300  # fewest of a schedule whose length follows from the data
 
 
 class HeldOut:

@@ -10,6 +10,8 @@ from recbole_unirep import parallel
 from recbole_unirep.files.whole import unwritten, write_text
 from recbole_unirep.runs.folder import METRICS, TENSORBOARD
 
+MOST_LEVELS = 4  # levels whose numbers the log shows one by one; metrics.jsonl has all
+
 
 class EpochLog:
     """Writes one record per epoch. With several processes, only the main one writes.
@@ -46,7 +48,7 @@ class EpochLog:
                 self.tensorboard.add_scalar(group + name, value, record["epoch"])
         self.wandb.log_metrics(record)
         if verbose:
-            line = "  ".join(f"{name} {_short(value)}" for name, value in record.items())
+            line = "  ".join(f"{name} {_short(value)}" for name, value in with_lowest_levels(record).items())
             getLogger().info(line + ("  best" if is_best else ""))
 
     def cut(self, stage, epoch):
@@ -62,6 +64,20 @@ class EpochLog:
         """Closes TensorBoard's file."""
         if self.writes:
             self.tensorboard.close()
+
+
+def with_lowest_levels(record):
+    """Replaces numbers of more than MOST_LEVELS levels, such as `codebook_usage_1`, ..., by the lowest of each name."""
+    levels = {}
+    for name in record:
+        stem, _, number = name.rpartition("_")
+        if number.isdecimal():
+            levels.setdefault(stem, []).append(name)
+    shown = dict(record)
+    for stem, names in levels.items():
+        if len(names) > MOST_LEVELS:
+            shown[f"lowest {stem}"] = min(shown.pop(name) for name in names)
+    return shown
 
 
 def _short(value):

@@ -143,11 +143,11 @@ def test_negatives_of_a_general_model_are_outside_the_users_training_items(write
     ("steps_per_epoch", "given", "expected"),
     [
         (176, {}, (12, 12)),  # Amazon Beauty
-        (109, {}, (14, 14)),  # ml-100k
-        (3, {}, (500, 500)),
+        (109, {}, (12, 12)),  # ml-100k
+        (3, {}, (434, 434)),
         (9000, {}, (12, 12)),
         (3, {"epochs": 7}, (7, 7)),
-        (3, {"stopping_step": 5}, (500, 5)),
+        (3, {"stopping_step": 5}, (434, 5)),
     ],
 )
 def test_the_schedule_follows_from_the_number_of_steps(steps_per_epoch, given, expected):
@@ -162,5 +162,5 @@ def test_every_loader_sets_the_open_schedule():
         assert config["epochs"] is config["stopping_step"] is None and config.resolved["epochs"] is None
         data = load_data(config, one_row_a_user=rows != "prefix")
         n_steps = len(data.train_data)
-        assert config["epochs"] == config["stopping_step"] == max(12, -(-1500 // n_steps))
+        assert config["epochs"] == config["stopping_step"] == max(12, -(-1300 // n_steps))
         assert config.resolved["epochs"] is None  # the run's config.yaml repeats the rule

@@ -10,6 +10,7 @@ from recbole.utils import get_trainer
 
 from recbole_unirep.data.split import load_data
 from recbole_unirep.runs.folder import BEST, LAST
+from recbole_unirep.training.epoch_log import with_lowest_levels
 from recbole_unirep.training.pretraining import Pretraining
 from recbole_unirep.training.recbole_trainers import trainer_class
 from recbole_unirep.training.trainer import EngineTrainer
@@ -221,3 +222,10 @@ def test_recboles_special_trainers_keep_their_steps_and_write_our_files(make_tra
     assert state["epoch"] == 3 and torch.equal(state["state_dict"]["LayerNorm.weight"], torch.ones(16))
     with pytest.raises(ValueError, match="does not train by gradients"):
         trainer_class(DecisionTreeTrainer)
+
+
+def test_the_log_shows_the_lowest_of_many_levels():
+    few = {"epoch": 3, "hit@10": 0.5, "codebook_usage_1": 0.5, "codebook_usage_2": 1.0}
+    assert with_lowest_levels(few) == few
+    many = {f"codebook_usage_{level}": 1 - level / 10 for level in range(1, 7)} | {"epoch": 3, "ndcg@10": 0.1}
+    assert with_lowest_levels(many) == {"epoch": 3, "ndcg@10": 0.1, "lowest codebook_usage": 0.4}
