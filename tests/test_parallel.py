@@ -25,6 +25,7 @@ pytestmark = pytest.mark.slow  # several processes train
 CHECKOUT = Path(__file__).resolve().parent.parent
 STILL = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "dropout_prob": 0.0}
 SMALL = {
+    "n_levels": 3,
     "codebook_size": 8,
     "code_dim": 8,
     "encoder_sizes": [12],

@@ -19,6 +19,7 @@ from recbole_unirep.training.trainer import EngineTrainer
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SMALL = {
+    "n_levels": 3,
     "codebook_size": 8,
     "code_dim": 8,
     "encoder_sizes": [12],

@@ -19,6 +19,7 @@ SMALL = {
     "inner_size": 16,
     "embedding_size": 16,
     "MAX_ITEM_LIST_LENGTH": 6,
+    "n_levels": 3,
     "codebook_size": 8,
     "code_dim": 8,
     "encoder_sizes": [12],

@@ -91,7 +91,14 @@ def test_a_run_without_ranking_reports_it(tiny, tmp_path, capsys):
 
 
 def test_losses_are_logged_before_weighting(tiny, tmp_path):
-    small = {"text_encoder": "lexical", "lexical_dim": 8, "code_dim": 8, "codebook_size": 4, "encoder_sizes": [8]}
+    small = {
+        "text_encoder": "lexical",
+        "lexical_dim": 8,
+        "code_dim": 8,
+        "n_levels": 3,
+        "codebook_size": 4,
+        "encoder_sizes": [8],
+    }
     keys = {**small, "epochs": 1, "protocol": [], "n_heads": 1, "hidden_size": 64}
     run(tiny, "UniRep", **keys, quantization_weight=100.0, run_dir=str(tmp_path / "run"))
     (epoch,) = lines(tmp_path / "run")

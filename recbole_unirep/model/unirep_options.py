@@ -179,8 +179,8 @@ def fitted_defaults(given, settings, has_rows):
 
 
 def _moves_codebooks(settings):
-    """True if the gradient of other losses than the codebook's own reaches the codebooks."""
-    return settings["codebook_gradient"] or settings["residual_gradient"] != "detached"
+    """True if the gradient of other losses than the codebook's own reaches the codebooks; only RQVAE has such keys."""
+    return settings.get("codebook_gradient") or settings.get("residual_gradient", "detached") != "detached"
 
 
 def _check_codes(config):

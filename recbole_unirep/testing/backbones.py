@@ -9,7 +9,12 @@ from recbole_unirep.testing.expectations import expect, expect_close, expect_err
 from recbole_unirep.testing.models import predict_agrees_with_full_sort_predict, states_see_no_later_item
 from recbole_unirep.testing.tiny_dataset import build, class_of, tiny_dataset
 
-SIZES = {"codebook_size": 8, "code_dim": 8, "encoder_sizes": [12]}  # of RQVAE; the ID embedding also has 8 dimensions
+SIZES = {
+    "n_levels": 3,
+    "codebook_size": 8,
+    "code_dim": 8,
+    "encoder_sizes": [12],
+}  # of RQVAE; the ID embedding also has 8 dimensions
 
 
 def check_backbone(backbone, **settings):

@@ -22,7 +22,14 @@ SMALL = {
     "protocol": "full_unseen",
     "use_gpu": False,
 }
-UNIREP = {"codebook_size": 4, "code_dim": 8, "encoder_sizes": [8], "text_encoder": "lexical", "lexical_dim": 8}
+UNIREP = {
+    "n_levels": 3,
+    "codebook_size": 4,
+    "code_dim": 8,
+    "encoder_sizes": [8],
+    "text_encoder": "lexical",
+    "lexical_dim": 8,
+}
 
 
 @pytest.fixture

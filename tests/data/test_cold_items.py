@@ -20,6 +20,7 @@ KEYS = {
     "protocol": "full",
     "topk": [5, 10],
     "encoder_sizes": [8],
+    "n_levels": 3,
     "codebook_size": 6,
     "epochs": 2,
     "show_progress": False,

@@ -9,7 +9,8 @@ from recbole_unirep.config import Config
 from recbole_unirep.data.split import load_data
 from recbole_unirep.model.build import build_model, trains_rows
 
-SMALL = {"codebook_size": 8, "code_dim": 8, "encoder_sizes": [12], "users_per_batch": 16, "text_encoder": "lexical"}
+SMALL = {"n_levels": 3, "codebook_size": 8, "code_dim": 8, "encoder_sizes": [12]}
+SMALL |= {"users_per_batch": 16, "text_encoder": "lexical"}
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from recbole_unirep.scoring.cold_offset import choose_cold_offset
 from recbole_unirep.scoring.protocols import evaluate_protocols
 
 KEYS = {
+    "n_levels": 3,
     "codebook_size": 8,
     "code_dim": 8,
     "encoder_sizes": [12],

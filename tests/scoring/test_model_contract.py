@@ -67,6 +67,13 @@ def test_recboles_own_forward_is_unchanged(load):
 
 def test_models_that_are_not_causal_have_no_states(load):
     assert sequence_states(load("NARM")[2]) is None
-    unirep = {"text_encoder": "lexical", "lexical_dim": 8, "codebook_size": 4, "code_dim": 8, "encoder_sizes": [8]}
+    unirep = {
+        "text_encoder": "lexical",
+        "lexical_dim": 8,
+        "n_levels": 3,
+        "codebook_size": 4,
+        "code_dim": 8,
+        "encoder_sizes": [8],
+    }
     assert sequence_states(load("UniRep", backbone="Caser", **unirep)[2]) is None
     assert sequence_states(load("UniRep", backbone="GRU4Rec", **unirep)[2]) is not None

@@ -11,6 +11,7 @@ from recbole_unirep.scoring.protocols import evaluate_protocols
 from recbole_unirep.scoring.ranking_weights import GRID, choose_ranking_weights
 
 KEYS = {
+    "n_levels": 3,
     "codebook_size": 8,
     "code_dim": 8,
     "encoder_sizes": [12],

@@ -16,6 +16,7 @@ SMALL = {
     "embedding_size": 16,
     "n_heads": 2,
     "MAX_ITEM_LIST_LENGTH": 6,
+    "n_levels": 3,
     "codebook_size": 8,
     "code_dim": 8,
     "encoder_sizes": [12],

@@ -87,7 +87,7 @@ def test_files_of_all_kinds_add_the_same_items(shell, run, files):
         file = folder / "added_items.safetensors"
         assert (code, error) == (0, "")
         assert out == (
-            f"{file}: 2 items added, 2 in all; text vectors lexical (16 dimensions), 32 codes, ID fallback mean\n"
+            f"{file}: 2 items added, 2 in all; text vectors lexical (16 dimensions), 3 codes, ID fallback mean\n"
         )
         found.append(file.read_bytes())
         (files / "new.txt").write_text("n1\nn2\n", encoding="utf-8")
@@ -154,7 +154,7 @@ def test_a_run_on_vectors_of_the_user_needs_vectors_of_the_new_items(shell, run,
     assert "tiny.mine.npy: give vectors of the new items from the same source" in error
     (files / "bare.csv").write_text("item_id\nn2\nn1\n", encoding="utf-8")
     code, out, _ = shell("add-items", folder, "bare.csv", "--vectors=fit.npy", "--id_fallback=nearest")
-    assert code == 0 and "text vectors mine (16 dimensions), 32 codes, ID fallback nearest" in out
+    assert code == 0 and "text vectors mine (16 dimensions), 3 codes, ID fallback nearest" in out
     text = added_items.read_added(folder).embedded.text
     assert torch.equal(text, torch.from_numpy(np.load(files / "fit.npy")[::-1].copy()))  # matched by token, not by row
     assert Recommender.load(folder).recommend(items=[["n1"]], k=3)[0].titles.count("") < 3

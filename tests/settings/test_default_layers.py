@@ -51,6 +51,8 @@ def test_a_tokenizer_that_unirep_trains_has_keys_of_its_own(tiny):
     keys = {"data_path": str(tiny.parent)}
     config = Config("UniRep", "tiny", config_dict=keys)
     assert {key: config[key] for key in JOINT} == JOINT and config["quantization_weight"] == 1.0
+    rvq = Config("UniRep", "tiny", config_dict={**keys, "tokenizer": "RVQ"})
+    assert rvq["codebook_update"] == "ema" and rvq["quantization_weight"] == 1.0
     for model in ("TIGER", "UniRep"):
         frozen = Config(model, "tiny", config_dict={**keys, "tokenizer": "RQKMeans"})
         assert (frozen["n_levels"], frozen["codebook_size"]) == (3, 256)

@@ -26,7 +26,7 @@ from recbole_unirep.testing.tokenizer_case import TokenizerCase
 from recbole_unirep.tokenizer.rqkmeans import RQKMeans
 from recbole_unirep.tokenizer.rqvae import RQVAE
 
-CODES = {"codebook_size": 8, "code_dim": 8, "encoder_sizes": [12]}
+CODES = {"n_levels": 3, "codebook_size": 8, "code_dim": 8, "encoder_sizes": [12]}
 BEAMS = {"n_levels": 2, "codebook_size": 6, "n_layers": 1, "head_size": 8, "topk": [5, 10], "num_beams": 12}
 SIZES = {
     "UniRep": CODES,

@@ -12,7 +12,8 @@ from recbole_unirep.training import optimization
 from recbole_unirep.training.optimization import SCHEDULES, learning_rate_factor, networks
 from recbole_unirep.training.recbole_trainers import trainer_class
 
-TEXT = {"text_encoder": "lexical", "lexical_dim": 8, "codebook_size": 4, "code_dim": 8, "encoder_sizes": [8]}
+TEXT = {"text_encoder": "lexical", "lexical_dim": 8, "n_levels": 3, "codebook_size": 4, "code_dim": 8}
+TEXT["encoder_sizes"] = [8]
 SHARED = {"loss_type": "SSM", "shared_negatives": 10}
 
 
