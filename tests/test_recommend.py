@@ -45,7 +45,10 @@ CASES = {
     "TIGER": ("TIGER", SLOW),
     "LIGER": ("LIGER", SLOW),
     "EAGER": ("EAGER", {**SLOW, "codebook_size": 8, "behaviour_codebook_size": 8}),
-    "ActionPiece": ("ActionPiece", {**SLOW, "codebook_size": 8, "vocabulary_size": 200, "n_segmentations": 2}),
+    "ActionPiece": (
+        "ActionPiece",
+        {**SLOW, "n_levels": 4, "codebook_size": 8, "vocabulary_size": 200, "n_segmentations": 2},
+    ),
     "RPG": ("RPG", {**SLOW, "n_levels": 4}),
     "HSTU": ("HSTU", {}),
     "SASRec": ("SASRec", {}),
