@@ -72,7 +72,8 @@ def measured(run, data_path):
     label += f", seed {config['seed']}"
     kept = {key: value for key, value in asked.items() if key not in ("data_path", "run_dir")}
     trained = json.loads((run / "environment.json").read_text(encoding="utf-8"))
-    machines = {"trained": trained, "ranked": environment(config["device"])}
+    ranked = {**environment(config["device"]), "command": ["cold_curves.py", "/".join(run.parts[-4:])]}  # no local path
+    machines = {"trained": trained, "ranked": ranked}
     return label, {"own_offset": own, "rows": rows, "config": kept, **machines}
 
 

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow  # two trainings
 
 @pytest.fixture
 def repeats(tmp_path):
-    """A dataset of 300 users over 200 items in ten kinds: half of the time a user takes one of the last four again."""
+    """300 users over 200 items of ten kinds; with probability 0.5 a user repeats one of their last four items."""
     draw, lines = np.random.default_rng(5), ["user_id:token\titem_id:token\ttimestamp:float"]
     for user in range(300):
         kind, history = draw.integers(10), []

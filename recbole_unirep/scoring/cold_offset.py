@@ -14,11 +14,9 @@ from typing import NamedTuple
 import torch
 
 from recbole_unirep import parallel
-from recbole_unirep.scoring.evaluation import Ranking
-from recbole_unirep.scoring.metrics import metrics_of, needs_items
+from recbole_unirep.scoring.metrics import needs_items
 from recbole_unirep.scoring.model_contract import EmbedsAsNew, ranking_bias
-from recbole_unirep.scoring.ranking_weights import BATCH, USERS
-from recbole_unirep.scoring.scorers import make_scorer
+from recbole_unirep.scoring.ranking_weights import USERS, scorer_of, valid_metric_of
 
 COLD_OFFSET = "cold_offset"  # the config key
 OFFSETS = [step / 10 for step in range(-40, 121)]  # cosine similarity at temperature 1/16 has scores from -16 to 16
@@ -48,7 +46,7 @@ def choose_cold_offset(model, data, config):
         config (Config): `valid_metric` and the keys of evaluation.
 
     Returns:
-        ColdOffset or None: None if the model cannot embed new items, or the metric needs more than ranks.
+        ColdOffset or None: None if the model cannot embed new items, or the metric needs more than ranks or is 0.
     """
     if needs_items(config["valid_metric"]) or not isinstance(model, EmbedsAsNew) or not model.embeds_new_items:
         return None
@@ -64,10 +62,12 @@ def choose_cold_offset(model, data, config):
     users = (~is_new[data.targets.items]).nonzero()[:, 0]
     users = users[torch.randperm(len(users), generator=generator)[:USERS]].sort().values
     without, above = _count_above(model, data, config, users, rows, directions)
-    without_new = _metric(without, config, data)
+    without_new = valid_metric_of(1 + without, config, data)
+    if not without_new:
+        return None
     chosen = ColdOffset(OFFSETS[0], 0.0)
     for offset, more in zip(OFFSETS, above):
-        loss = 1 - _metric(without + more, config, data) / without_new if without_new else 0.0
+        loss = 1 - valid_metric_of(1 + without + more, config, data) / without_new
         if loss > LOSS:
             break
         chosen = ColdOffset(offset, loss)
@@ -78,24 +78,9 @@ def _of_split(model, items):
     return model.item_embedding.weight[items], ranking_bias(model).directions(items)
 
 
-def _metric(above, config, data):
-    ranks = 1 + above
-    n_items = torch.full_like(ranks, len(data.item_tokens) - 1)
-    ranking = Ranking(ranks, ranks.float(), n_items, ranks.new_zeros(len(ranks), max(config["topk"])))
-    value = metrics_of(ranking, config, data)[config["valid_metric"].lower()]
-    return value if config["valid_metric_bigger"] else -value
-
-
 def _count_above(model, data, config, users, rows, directions):
     """Returns the number of trained items above each user's target [n], and of new items for each offset [O, n]."""
-    scorer = make_scorer(
-        model,
-        data,
-        whole=True,
-        batch_size=BATCH,
-        scores_at_once=config["scores_at_once"],
-        device=config["device"],
-    )
+    scorer = scorer_of(model, data, config)
     trained, new = torch.zeros(len(users), dtype=torch.int64), torch.zeros(len(OFFSETS), len(users), dtype=torch.int64)
     batches = torch.arange(len(users)).split(scorer.batch_size)
     for places in batches[parallel.rank() :: parallel.world_size()]:

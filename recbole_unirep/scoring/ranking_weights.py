@@ -65,29 +65,35 @@ def choose_ranking_weights(model, data, config, keys):
         bias.set_ranking_weights(before)
     table = []
     for combination, ranks in zip(combinations, 1 + above):
-        n_items = torch.full_like(ranks, len(data.item_tokens) - 1)
-        ranking = Ranking(ranks, ranks.float(), n_items, ranks.new_zeros(len(ranks), max(config["topk"])))
-        table.append({**combination, "score": metrics_of(ranking, config, data)[config["valid_metric"].lower()]})
+        table.append({**combination, "score": valid_metric_of(ranks, config, data)})
     best = (max if config["valid_metric_bigger"] else min)(table, key=lambda row: row["score"])
     return Choice({key: best[key] for key in values}, best["score"], len(rows), table)
+
+
+def valid_metric_of(ranks, config, data):
+    """Returns the validation metric of ranks [n] among the whole catalogue; it must need nothing but ranks."""
+    n_items = torch.full_like(ranks, len(data.item_tokens) - 1)
+    ranking = Ranking(ranks, ranks.float(), n_items, ranks.new_zeros(len(ranks), max(config["topk"])))
+    return metrics_of(ranking, config, data)[config["valid_metric"].lower()]
+
+
+def scorer_of(model, data, config):
+    """Returns the scorer of full ranking in batches of BATCH users."""
+    limits = {"batch_size": BATCH, "scores_at_once": config["scores_at_once"]}
+    return make_scorer(model, data, whole=True, device=config["device"], **limits)
 
 
 def _count_above(model, data, config, combinations):
     """Returns the chosen rows, and for each combination of weights the items above each row's target, [G, n]."""
     generator = torch.Generator().manual_seed(config["candidates_seed"])
     rows = torch.randperm(len(data), generator=generator)[:USERS].sort().values
-    scorer = make_scorer(
-        model,
-        data,
-        whole=True,
-        batch_size=BATCH,
-        scores_at_once=config["scores_at_once"],
-        device=config["device"],
-    )
+    scorer = scorer_of(model, data, config)
     above = torch.zeros(len(combinations), len(rows), dtype=torch.int64)
     batches = torch.arange(len(rows)).split(scorer.batch_size)
     for places in batches[parallel.rank() :: parallel.world_size()]:
-        scores, features = scorer(rows[places]).without_features()
+        whole = scorer(rows[places])
+        scores, features = whole.without_features()
+        fixed = () if whole.features is None else whole.features.weights[len(combinations[0]) :]  # not chosen here
         target = data.targets.items[rows[places]].to(config["device"])
         row = torch.arange(len(target), device=target.device)
         own = scores.pairs(row, target)
@@ -98,7 +104,7 @@ def _count_above(model, data, config, combinations):
             parts = [feature.block(items) for feature in features]
             for place, weights in enumerate(map(dict.values, combinations)):
                 total, limit = block, own
-                for weight, part, own_part in zip(weights, parts, own_features):
+                for weight, part, own_part in zip((*weights, *fixed), parts, own_features):
                     if weight:
                         total, limit = total + weight * part, limit + weight * own_part
                 above[place, places] += ((total > limit[:, None]) & is_other).sum(dim=1).cpu()

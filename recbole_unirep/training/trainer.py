@@ -172,6 +172,8 @@ class EngineTrainer(Finite, Trainer):
         started = perf_counter()
         with parallel.main_first():
             state = checkpoint.load_weights(self.model, Path(self.saved_model_file), self.device)
+        if COLD_OFFSET in keys:
+            bias.cold_offset.zero_()  # a resumed run may have chosen one
         choice = choose_ranking_weights(
             self.model.eval(), valid_data, self.config, [key for key in keys if key != COLD_OFFSET]
         )

@@ -7,9 +7,10 @@ import torch
 
 from recbole_unirep.model.new_items import embed_new_items
 from recbole_unirep.quick_start import load_data_and_model, run_recbole
-from recbole_unirep.scoring import cold_offset
+from recbole_unirep.scoring import cold_offset, ranking_weights
 from recbole_unirep.scoring.cold_offset import choose_cold_offset
 from recbole_unirep.scoring.protocols import evaluate_protocols
+from recbole_unirep.scoring.score_features import ScoreFeatures
 
 KEYS = {
     "n_levels": 3,
@@ -39,7 +40,7 @@ def built(load):
 @pytest.mark.parametrize("loss", [0.01, 0.2])
 def test_the_largest_offset_within_the_loss_is_chosen(built, monkeypatch, loss):
     monkeypatch.setattr(cold_offset, "LOSS", loss)
-    monkeypatch.setattr(cold_offset, "BATCH", 7)
+    monkeypatch.setattr(ranking_weights, "BATCH", 7)
     config, data, model = built(**COLD)
     found = choose_cold_offset(model, data.valid, config)
 
@@ -75,15 +76,20 @@ def test_stand_ins_are_what_new_items_with_their_texts_would_be(built, kind):
     torch.testing.assert_close(rows, table.fusion(torch.cat([semantic, parts], dim=-1)))
 
 
-def test_a_larger_offset_is_chosen_if_stand_ins_rank_lower(built):
+def test_stand_ins_that_score_less_get_as_much_more(built, monkeypatch):
     config, data, model = built()
-    before = choose_cold_offset(model, data.valid, config)
-    embed = model.embed_as_new
-    model.__class__ = type(
-        "Lower", (type(model),), {"embed_as_new": lambda self, items: (0 * embed(items)[0], embed(items)[1])}
-    )
-    assert choose_cold_offset(model, data.valid, config).value != before.value
-    assert choose_cold_offset(model, data.valid, config) == choose_cold_offset(model, data.valid, config)
+    before, of_new = choose_cold_offset(model, data.valid, config), ScoreFeatures.of_new
+    monkeypatch.setattr(ScoreFeatures, "of_new", lambda self, directions: of_new(self, directions) - 2)
+    assert choose_cold_offset(model, data.valid, config).value == pytest.approx(before.value + 2)
+
+
+def test_ranking_weights_are_chosen_beside_a_given_offset(built):
+    config, data, model = built(**COLD, cold_offset=1.5, repeat_bias=False, transition_bias=0)
+    choice = ranking_weights.choose_ranking_weights(model, data.valid, config, ["popularity_bias"])
+    for row in choice.table:
+        model.score_bias.set_ranking_weights({"popularity_bias": row["popularity_bias"]})
+        found = evaluate_protocols(model, data.valid, ["full"], config, None)["full"]["ndcg@10"]
+        assert row["score"] == pytest.approx(found, abs=2e-6)
 
 
 def test_the_offset_is_added_to_cold_items_alone(built):
@@ -110,6 +116,9 @@ def test_a_run_keeps_its_offset_and_ranks_cold_items_with_it(tiny, tmp_path):
     result = run_recbole("UniRep", "tiny", config_dict=keys)
     chosen = json.loads((tmp_path / "run" / "result.json").read_text())["chosen_on_validation"]
     assert chosen["cold_offset"] in cold_offset.OFFSETS and chosen["cold_offset_loss"] <= cold_offset.LOSS
+    again = run_recbole(arguments=["--resume=run"])
+    assert again["chosen_on_validation"]["cold_offset"] == chosen["cold_offset"] != 0
+    assert again["test_result"] == result["test_result"]
     config, model, data = load_data_and_model("run")
     assert model.score_bias.cold_offset_in_use == chosen["cold_offset"]
     assert evaluate_protocols(model, data.test, ["full"], config, None)["full"] == result["test_result"]["full"]
