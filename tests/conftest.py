@@ -5,7 +5,9 @@ import random
 from pathlib import Path
 
 import pytest
+import yaml
 
+FIRST_DEFAULT = Path(__file__).resolve().parents[1] / "results" / "first_default.yaml"
 SHARED_DATASETS = Path(__file__).resolve().parents[2] / "shared" / "datasets"
 
 
@@ -126,32 +128,14 @@ def load(tiny):
     return load_all
 
 
+SIZES = ("codebook_size", "level_metrics", "users_per_batch")  # which tests set themselves
+
+
 @pytest.fixture
 def plain():
-    """Keys that leave out what UniRep's default adds to the paper's model, with small codes trained by gradients."""
-    return {
-        "fusion": "concat",
-        "local_convolution": 0,
-        "similarity": "dot",
-        "repeat_bias": False,
-        "transition_bias": 0,
-        "history_similarity": 0.0,
-        "popularity_bias": 0.0,
-        "chosen_on_validation": [],
-        "loss_type": "CE",
-        "n_levels": 3,
-        "codebook_update": "gradient",
-        "codebook_decay": 0.99,
-        "hidden_dropout_prob": 0.5,
-        "attn_dropout_prob": 0.5,
-        "learning_rate": 0.001,
-        "warmup_steps": 0,
-        "lr_schedule": "constant",
-        "epochs": 300,
-        "stopping_step": 10,
-        "enable_amp": False,
-        "shared_negatives": 1024,
-    }
+    """Keys that leave out what UniRep's default adds to the paper's model: its former default, without SIZES."""
+    keys = yaml.safe_load(FIRST_DEFAULT.read_text(encoding="utf-8"))
+    return {key: value for key, value in keys.items() if key not in SIZES}
 
 
 @pytest.fixture(params=[1, 2, 3, 7, 50], ids=lambda rows: f"{rows} rows a chunk")

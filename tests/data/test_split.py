@@ -10,7 +10,9 @@ from recbole.data import create_dataset as recbole_dataset
 from recbole_unirep.config import Config
 from recbole_unirep.data.sequences import TrainingRows
 from recbole_unirep.data.split import fit_schedule, load_data
+from recbole_unirep.quick_start import load_data_of, plan_of
 
+RECBOLE = {"protocol": "recbole"}
 HEADER = "user_id:token item_id:token timestamp:float"
 # Sequential, general and context-aware models: True trains on our rows, False on those of RecBole's loader.
 KINDS = {"SASRec": True, "GRU4Rec": False, "BPR": False, "FM": False}
@@ -156,11 +158,10 @@ def test_the_schedule_follows_from_the_number_of_steps(steps_per_epoch, given, e
     assert (config["epochs"], config["stopping_step"]) == expected
 
 
-def test_every_loader_sets_the_open_schedule():
-    for protocol, rows in (("full", "user"), ("full", "target"), ("full", "prefix")):
-        config = Config("UniRep", "ml-100k", config_dict={"protocol": protocol, "training_rows": rows})
-        assert config["epochs"] is config["stopping_step"] is None and config.resolved["epochs"] is None
-        data = load_data(config, one_row_a_user=rows != "prefix")
-        n_steps = len(data.train_data)
-        assert config["epochs"] == config["stopping_step"] == max(12, -(-1300 // n_steps))
-        assert config.resolved["epochs"] is None  # the run's config.yaml repeats the rule
+@pytest.mark.parametrize("keys", [{"training_rows": rows} for rows in ("user", "target", "prefix")] + [RECBOLE])
+def test_every_loader_sets_the_open_schedule(keys):
+    config = Config("UniRep", "ml-100k", config_dict=keys)
+    assert config["epochs"] is config["stopping_step"] is None
+    data = load_data_of(config, plan_of(config))
+    assert config["epochs"] == config["stopping_step"] == max(12, -(-1300 // len(data.train_data)))
+    assert config.resolved["epochs"] is None  # the run's config.yaml repeats the rule
