@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from recbole_unirep.tokenizer.base import ROWS_AT_ONCE, SemanticTokenizer
-from recbole_unirep.tokenizer.residual import residual_codes, residual_steps
+from recbole_unirep.tokenizer.residual import residual_codes, residual_steps, residual_sum
 
 
 class FittedTokenizer(SemanticTokenizer):
@@ -98,7 +98,7 @@ class ResidualCodes(FittedTokenizer):
         return residual_codes(x, self.codebooks, self.level_metrics)
 
     def _decode(self, codes):
-        return sum(residual_steps(self.codebooks, codes))
+        return residual_sum(self.codebooks, codes)
 
     def approximations(self, x: Tensor, codes: Tensor) -> tuple:
         self._check_width(x)

@@ -24,7 +24,7 @@ from torch.nn import functional
 from recbole_unirep.tokenizer.base import Quantized, built, check_option
 from recbole_unirep.tokenizer.distance import NEARNESS, REDUCTIONS, nearest, squared_error
 from recbole_unirep.tokenizer.gradients import GRADIENT_ESTIMATORS
-from recbole_unirep.tokenizer.residual import residual_codes, residual_steps
+from recbole_unirep.tokenizer.residual import residual_codes, residual_sum
 
 RESIDUAL_GRADIENTS = ("detached", "as_printed")
 CODEBOOK_UPDATES = ("gradient", "ema")
@@ -183,7 +183,7 @@ class ResidualQuantizer(nn.Module):
         Returns:
             Tensor: z_hat, shape: [N, D].
         """
-        return sum(residual_steps(self.codebooks, codes))
+        return residual_sum(self.codebooks, codes)
 
     @torch.no_grad()
     def initialise(self, z: Tensor, codebook_init: str, seed: int) -> None:
@@ -216,14 +216,14 @@ class ResidualQuantizer(nn.Module):
             z (Tensor): encoded vectors, shape: [N, D].
             codes (Tensor): their codes, shape: [N, n_levels].
         """
-        residual = z
-        for codebook, counts, sums, code in zip(self.codebooks, self.code_counts, self.code_sums, codes.unbind(dim=-1)):
-            next_residual = residual - codebook[code]
+        residual = z.clone()
+        for codebook, counts, sums, code in zip(self.codebooks, self.code_counts, self.code_sums, codes.T.contiguous()):
+            vectors = functional.embedding(code, codebook)  # [N, D], before the codebook moves
             chosen = torch.bincount(code, minlength=len(codebook)).to(counts.dtype)  # [K]
             counts.lerp_(chosen, 1 - self.codebook_decay)
             sums.lerp_(torch.zeros_like(sums).index_add_(0, code, residual), 1 - self.codebook_decay)
             codebook.copy_(torch.where(chosen[:, None] > 0, sums / counts[:, None], codebook))  # unused codes stay
-            residual = next_residual
+            residual -= vectors
 
     @torch.no_grad()
     def move_dead_codes(self, z: Tensor, used: Tensor, generator: torch.Generator) -> None:

@@ -28,12 +28,18 @@ def residual_codes(x: Tensor, codebooks: Tensor, level_metrics: Sequence[str]) -
 
 
 def _codes(x, codebooks, level_metrics):
-    residual, codes = x, []
+    residual, codes = x.clone(), []
     for codebook, metric in zip(codebooks, level_metrics):
         code = nearest(residual, codebook, metric)  # [N]
-        residual = residual - codebook[code]  # [N, D]
+        residual -= functional.embedding(code, codebook)  # [N, D]; a third of the time of codebook[code] on a CPU
         codes.append(code)
     return torch.stack(codes, dim=-1)
+
+
+def residual_sum(codebooks: Tensor, codes: Tensor) -> Tensor:
+    """The sum of the levels' vectors of codes [N, L], what the codes approximate, shape: [N, D]."""
+    rows = codes + codebooks.shape[1] * torch.arange(codes.shape[1], device=codes.device)
+    return functional.embedding_bag(rows, codebooks.flatten(0, 1), mode="sum")
 
 
 def residual_steps(codebooks: Tensor, codes: Tensor) -> Iterator:

@@ -18,7 +18,7 @@ from torch import Tensor
 from recbole_unirep.tokenizer.clustering import kmeans
 from recbole_unirep.tokenizer.distance import nearest
 from recbole_unirep.tokenizer.fitted import ResidualCodes
-from recbole_unirep.tokenizer.residual import residual_codes, residual_steps
+from recbole_unirep.tokenizer.residual import residual_codes, residual_sum
 
 
 class RQKMeans(ResidualCodes):
@@ -77,7 +77,7 @@ def refined(x: Tensor, codebooks: Tensor, rounds: int) -> Tensor:
     best, least = codebooks, torch.inf
     for last in range(rounds + 1):
         codes = residual_codes(x, codebooks, metrics)
-        known = sum(residual_steps(codebooks, codes))  # [N, D]
+        known = residual_sum(codebooks, codes)  # [N, D]
         left = (x - known).square().sum(dtype=torch.float64)
         if left < least:
             best, least = codebooks, left
