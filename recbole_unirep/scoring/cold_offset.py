@@ -16,7 +16,8 @@ import torch
 from recbole_unirep import parallel
 from recbole_unirep.scoring.metrics import needs_items
 from recbole_unirep.scoring.model_contract import EmbedsAsNew, ranking_bias
-from recbole_unirep.scoring.ranking_weights import USERS, scorer_of, valid_metric_of
+from recbole_unirep.scoring.ranking_weights import USERS, scorer_of, valid_metric_of, without_targets
+from recbole_unirep.scoring.scores import n_above
 
 COLD_OFFSET = "cold_offset"  # the config key
 OFFSETS = [step / 10 for step in range(-40, 121)]  # cosine similarity at temperature 1/16 has scores from -16 to 16
@@ -88,9 +89,8 @@ def _count_above(model, data, config, users, rows, directions):
         target = data.targets.items[users[places]].to(rows.device)
         own = scores.pairs(torch.arange(len(target), device=rows.device), target)
         for first, block in scores.blocks():
-            items = torch.arange(first, first + block.size(1), device=rows.device)
-            is_other = (items != target[:, None]) & (items < data.n_training_items)
-            trained[places] += ((block > own[:, None]) & is_other).sum(dim=1).cpu()
+            block = without_targets(block, first, target)[:, : max(data.n_training_items - first, 0)]
+            trained[places] += n_above(block, own).cpu()
         found = scores.states @ rows.T.to(scores.states.dtype)  # [B, N]
         if scores.features is not None:
             found = found + scores.features.of_new(directions)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from recbole_unirep import parallel
 from recbole_unirep.scoring.scorers import make_scorer
+from recbole_unirep.scoring.scores import n_above
 from recbole_unirep.scoring.top_items import in_order, top_items
 
 PROTOCOLS = ("uni99", "full", "full_unseen")
@@ -149,17 +150,17 @@ class _Batch:
     @cached_property
     def _catalogue_counts(self):
         """Same as `_count`, over the whole catalogue."""
-        low, high = ((self.target_score + sign * self.scores.slack)[:, None] for sign in (-1, 1))
+        low, high = (self.target_score + sign * self.scores.slack for sign in (-1, 1))
         counts = self.row.new_zeros(len(self.row), 3)
         for first, block in self.scores.blocks():
-            above = (block > high).sum(dim=1, dtype=torch.int32)
-            near = (block >= low).sum(dim=1, dtype=torch.int32) - above
+            above = n_above(block, high)
+            near = n_above(block, low, torch.ge) - above
             has_target = (self.target >= first) & (self.target < first + block.size(1))
             counts[:, 0] += above
             unsure = (near > has_target).nonzero()[:, 0]  # another item ties with the target, up to the slack
             if len(unsure):
                 part = block[unsure]
-                row, column = ((part >= low[unsure]) & (part <= high[unsure])).nonzero(as_tuple=True)
+                row, column = ((part >= low[unsure, None]) & (part <= high[unsure, None])).nonzero(as_tuple=True)
                 rows, items = unsure[row], column + first
                 counts += self._count(rows, items, self.scores.pairs(rows, items), self.target_score)
         return counts

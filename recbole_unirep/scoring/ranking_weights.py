@@ -4,6 +4,7 @@ The features of `score_features` do not take part in training, so one pass over 
 every combination of weights. No test item is read.
 """
 
+import math
 from itertools import product
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from recbole_unirep.scoring.evaluation import Ranking
 from recbole_unirep.scoring.metrics import metrics_of, needs_items
 from recbole_unirep.scoring.model_contract import ranking_bias
 from recbole_unirep.scoring.scorers import make_scorer
+from recbole_unirep.scoring.scores import n_above
 
 GRID = {
     "history_similarity": (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0),
@@ -60,7 +62,7 @@ def choose_ranking_weights(model, data, config, keys):
     combinations = [dict(zip(values, combination)) for combination in product(*values.values())]
     bias.set_ranking_weights(dict.fromkeys(values, 1.0))  # a weight of 0 would leave its feature out
     try:
-        rows, above = _count_above(model, data, config, combinations)
+        rows, above = _count_above(model, data, config, list(values.values()))
     finally:
         bias.set_ranking_weights(before)
     table = []
@@ -83,29 +85,56 @@ def scorer_of(model, data, config):
     return make_scorer(model, data, whole=True, device=config["device"], **limits)
 
 
-def _count_above(model, data, config, combinations):
-    """Returns the chosen rows, and for each combination of weights the items above each row's target, [G, n]."""
+def _count_above(model, data, config, values):
+    """Returns the chosen rows, and for each combination of weights the items above each row's target, [G, n].
+
+    Args:
+        model, data, config: see `choose_ranking_weights`.
+        values (list of tuple): possible weights of each feature; their combinations are in the order of `product`.
+    """
     generator = torch.Generator().manual_seed(config["candidates_seed"])
     rows = torch.randperm(len(data), generator=generator)[:USERS].sort().values
     scorer = scorer_of(model, data, config)
-    above = torch.zeros(len(combinations), len(rows), dtype=torch.int64)
+    above = torch.zeros(math.prod(map(len, values)), len(rows), dtype=torch.int64)
     batches = torch.arange(len(rows)).split(scorer.batch_size)
     for places in batches[parallel.rank() :: parallel.world_size()]:
         whole = scorer(rows[places])
         scores, features = whole.without_features()
-        fixed = () if whole.features is None else whole.features.weights[len(combinations[0]) :]  # not chosen here
+        fixed = () if whole.features is None else whole.features.weights[len(values) :]  # not chosen here
         target = data.targets.items[rows[places]].to(config["device"])
         row = torch.arange(len(target), device=target.device)
         own = scores.pairs(row, target)
         own_features = [feature.pairs(row, target).to(own.dtype) for feature in features]
         for first, block in scores.blocks():
             items = torch.arange(first, first + block.size(1), device=block.device)
-            is_other = items != target[:, None]
             parts = [feature.block(items) for feature in features]
-            for place, weights in enumerate(map(dict.values, combinations)):
-                total, limit = block, own
-                for weight, part, own_part in zip((*weights, *fixed), parts, own_features):
-                    if weight:
-                        total, limit = total + weight * part, limit + weight * own_part
-                above[place, places] += ((total > limit[:, None]) & is_other).sum(dim=1).cpu()
+            terms = list(zip((*values, *((weight,) for weight in fixed)), parts, own_features))
+            for place, count in enumerate(_counts(without_targets(block, first, target), own, terms)):
+                above[place, places] += count.cpu()
     return rows, parallel.all_sum(above)
+
+
+def without_targets(block, first, target):
+    """Sets each row's score of its target [B] to -inf in the scores [B, C] of the items from `first` on, in place."""
+    row = ((target >= first) & (target < first + block.size(1))).nonzero()[:, 0]
+    block[row, target[row] - first] = -torch.inf
+    return block
+
+
+def _counts(scores, own, terms):
+    """Yields the number of items above each target for every combination of weights, in the order of `product`.
+
+    Args:
+        scores (Tensor): scores of the items without the features, shape: [B, C].
+        own (Tensor): those of the targets, shape: [B].
+        terms (list of tuple): for each feature its possible weights, its values [B, C] or [1, C], and the targets' [B].
+
+    Yields:
+        Tensor: shape: [B], int64.
+    """
+    if not terms:
+        yield n_above(scores, own)
+        return
+    (weights, values, of_own), *others = terms
+    for weight in weights:
+        yield from _counts(torch.add(scores, values, alpha=weight), torch.add(own, of_own, alpha=weight), others)

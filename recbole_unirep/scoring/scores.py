@@ -15,6 +15,22 @@ def columns_of_block(n_users, scores_at_once):
     return min(BLOCK, scores_at_once // n_users)
 
 
+def n_above(scores, limit, compare=torch.gt):
+    """Counts the scores above each row's limit.
+
+    Comparisons are written as numbers 0 and 1: on a CPU that is four times as fast as booleans.
+
+    Args:
+        scores (Tensor): shape: [B, C], C below 2^24.
+        limit (Tensor): shape: [B].
+        compare (callable): torch.gt, or torch.ge to count scores equal to the limit, too.
+
+    Returns:
+        Tensor: shape: [B], int64.
+    """
+    return compare(scores, limit[:, None], out=torch.empty_like(scores)).sum(dim=1, dtype=torch.float32).long()
+
+
 class Scores:
     """Scores of B users. A subclass defines `pairs`: rows and items [P] to scores [P]."""
 
