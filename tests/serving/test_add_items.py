@@ -1,5 +1,7 @@
 """New items of a finished run are in the catalogue at once, and scores of old items stay bit-identical."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -75,6 +77,21 @@ def test_scores_and_order_of_old_items_stay_bit_identical(run, case):
     assert new[0].scores != old.scores and not {one, "n1"} & {*new[0].items}
     (new_ones,) = recommender.recommend(items=[[one, "n1"]], k=3, candidates=["n1", "n2", "n3"])
     assert sorted(new_ones.items) == ["n2", "n3"]
+
+
+def test_new_items_get_the_offset_that_the_run_chose_on_its_validation_items(run):
+    keys = {"model": "UniRep", **ADDED}
+    folders = [run(**keys, chosen_on_validation=chosen) for chosen in (["cold_offset"], [])]
+    offset = json.loads((folders[0] / "result.json").read_text(encoding="utf-8"))["chosen_on_validation"]["cold_offset"]
+    assert offset
+    raised, plain = [], []
+    for folder, rows in zip(folders, (raised, plain)):
+        recbole_unirep.add_items(folder, NEW)
+        rows += [dict(zip(row.items, row.scores)) for row in scores(Recommender.load(folder))]
+    for with_offset, without_offset in zip(raised, plain):
+        for item, score in without_offset.items():
+            more = offset if item in ("n1", "n2") else 0
+            assert with_offset[item] == pytest.approx(score + more, abs=1e-5)
 
 
 def test_an_item_with_the_same_text_as_an_old_one_is_read_and_scored_like_it(run, tiny, plain):
