@@ -19,6 +19,12 @@ from recbole_unirep.files.whole import whole_folder
 RECORD, CODES = "bundle.json", "semantic_ids.safetensors"
 
 
+def _code_type(codebook_sizes):
+    """Returns the smallest signed integer type that holds every code, and -1."""
+    largest = max(codebook_sizes, default=1) - 1
+    return next(kind for kind in (np.int8, np.int16, np.int32) if largest <= np.iinfo(kind).max)
+
+
 class SemanticIds:
     """Codes by item token, and items by their codes.
 
@@ -106,7 +112,7 @@ class SemanticIds:
         folder = Path(folder)
         if folder.exists():
             raise FileExistsError(f"{folder} exists: remove it, or choose another --out")
-        files = {CODES: save({"codes": self.codes.astype(np.int32)}), **further}
+        files = {CODES: save({"codes": self.codes.astype(_code_type(self.codebook_sizes))}), **further}
         record = {
             **record,
             "n_items": len(self),

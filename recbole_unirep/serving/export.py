@@ -192,7 +192,7 @@ def _additions(score_bias, n_items):
     weights = score_bias.weights
     arrays = {name: np.asarray(weight, dtype=np.float32) for name, weight in weights.items()}
     if "transition_bias" in weights:
-        parts = (score_bias.offsets, score_bias.items, score_bias.values)
+        parts = (score_bias.offsets, score_bias.items.int(), score_bias.values)
         names = ("follower_offsets", "followers", "follower_values")
         arrays.update({name: part.cpu().numpy() for name, part in zip(names, parts)})
     if "history_similarity" in weights:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from safetensors.numpy import load
 
 from recbole_unirep.semantic_ids.ids import CODES, RECORD, SemanticIds, read_file, read_record
 
@@ -49,6 +50,13 @@ def test_a_bundle_gives_back_what_was_saved(tmp_path):
     assert record["tokenizer"] == "RQKMeans"
     assert read_file(tmp_path / "ids", record, "further.bin") == b"abc"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ids"]
+
+
+@pytest.mark.parametrize("size, kind", [(16, np.int8), (128, np.int8), (129, np.int16), (40_000, np.int32)])
+def test_codes_are_stored_in_the_smallest_type(tmp_path, size, kind):
+    SemanticIds(["a", "b"], np.array([[0, size - 1], [size - 1, -1]]), [size, size]).save(tmp_path / "ids", {}, {})
+    assert load((tmp_path / "ids" / CODES).read_bytes())["codes"].dtype == kind
+    assert SemanticIds.load(tmp_path / "ids").codes.tolist() == [[0, size - 1], [size - 1, -1]]
 
 
 def test_an_existing_folder_is_not_overwritten(tmp_path):
