@@ -168,8 +168,8 @@ def fitted_defaults(given, settings, has_rows):
         changed["codebook_update"] = "gradient"
         lines.append("not used: codebook_update ema, because the default takes no gradients to the codebooks")
     if settings["quantization_weight"] is None:
-        is_ema = settings.get("codebook_update") == "ema"
-        changed["quantization_weight"] = 1.0 if is_ema else QUANTIZATION_WEIGHT_OF_GRADIENT
+        is_gradient = settings.get("codebook_update") == "gradient"  # frozen codes have no such key, and no such loss
+        changed["quantization_weight"] = QUANTIZATION_WEIGHT_OF_GRADIENT if is_gradient else 1.0
     if has_rows is False:
         stock = read_keys(shipped_file("stock", "UniRep.yaml"))
         changed |= {key: value for key, value in stock.items() if key not in given}

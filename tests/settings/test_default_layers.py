@@ -56,6 +56,7 @@ def test_a_tokenizer_that_unirep_trains_has_keys_of_its_own(tiny):
     for model in ("TIGER", "UniRep"):
         frozen = Config(model, "tiny", config_dict={**keys, "tokenizer": "RQKMeans"})
         assert (frozen["n_levels"], frozen["codebook_size"]) == (3, 256)
+    assert frozen["quantization_weight"] == 1.0
     tiger = Config("TIGER", "tiny", config_dict={**keys, "tokenizer": "RQVAE"})
     assert (tiger["n_levels"], tiger["codebook_size"], tiger["codebook_update"]) == (3, 256, "gradient")
 
