@@ -10,10 +10,11 @@ from recbole_unirep.commands.types import Names, Place
 @command("study", takes_keys=True, example="unirep study results/studies/beauty.yaml --data_path=FOLDER --dry-run")
 @argument("file", "STUDY.yaml", "the YAML file of a study", type=Place("FILE"))
 @option("--rows", Names("A,B/SEED"), "Run only these rows; ROW/SEED runs only that seed.", shown="all rows")
+@option("--datasets", Names("A,B"), "Run only the cells on these datasets.", shown="all datasets")
 @flag("--dry-run", "List the unfinished cells and their expected time; run nothing.")
 @flag("--report-only", "Write the report from the finished cells; run nothing.")
 @option("--out", Place("FOLDER"), "Folder of the runs and the report.", shown="STUDY")
-def study(file, rows, dry_run, report_only, out, keys):
+def study(file, rows, datasets, dry_run, report_only, out, keys):
     """Run the grid of a study file and write its report.
 
     The same command continues: finished cells are kept, with packed test ranks, and an interrupted cell is resumed.
@@ -31,6 +32,8 @@ def study(file, rows, dry_run, report_only, out, keys):
     described = read_study(file, out, keys)
     check_cells(described.cells, described.metrics_of)
     cells = described.cells if rows is None else _cells_of_rows(described.cells, rows)
+    if datasets is not None:
+        cells = _cells_on_datasets(cells, datasets, {cell.dataset: None for cell in described.cells})
     if dry_run:
         print(plan(cells, described.cells), flush=True)
         return None
@@ -62,3 +65,11 @@ def _cells_of_rows(cells, rows):
         if not found:
             raise ValueError(f"--rows names {name}: the study's rows are {', '.join(known)}")
     return [cell for cell in cells if any(cell in found for found in by_name.values())]
+
+
+def _cells_on_datasets(cells, names, known):
+    """Returns the cells on the named datasets; raises ValueError if the study does not know one."""
+    for name in names:
+        if name not in known:
+            raise ValueError(f"--datasets names {name}: the study's datasets are {', '.join(known)}")
+    return [cell for cell in cells if cell.dataset in names]

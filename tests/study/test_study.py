@@ -94,6 +94,10 @@ def test_a_study_from_dry_run_to_report(asked, capsys):
         study([file, "--rows=ID 5"])
     with pytest.raises(ValueError, match="--rows names seed 7 of Pop: its seeds are 1$"):
         study([file, "--rows=Pop/7"])
+    with pytest.raises(ValueError, match="--datasets names other: the study's datasets are tiny$"):
+        study([file, "--datasets=other"])
+    study([file, "--dry-run", "--rows=Pop", "--datasets=tiny"])
+    assert "0 of 1 cells are finished" in capsys.readouterr().out
     assert not Path("study").exists()
 
     study([file, "--report-only"])
