@@ -16,6 +16,7 @@ from recbole.data.interaction import Interaction
 from recbole.evaluator import Collector, Evaluator
 from recbole.trainer import Trainer
 from recbole.utils import early_stopping
+from torch.autograd.graph import increment_version
 from tqdm import tqdm
 
 from recbole_unirep import parallel
@@ -98,6 +99,7 @@ class EngineTrainer(Finite, Trainer):
         for group in optimizer.param_groups:
             if "fused" in group and self.device.type in ("cpu", "cuda"):
                 group["fused"] = True
+        optimizer.register_step_post_hook(_mark_as_changed)
         return optimizer
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
@@ -332,6 +334,13 @@ class EngineTrainer(Finite, Trainer):
         self.train_seconds, self.earlier_seconds = state["train_seconds"], state["seconds"]
         self.has_stopped = state["has_stopped"]
         self.epoch_log.cut(stage, self.start_epoch)
+
+
+def _mark_as_changed(optimizer, args, keys):
+    """Raises the version of the parameters, which fused kernels leave as it was; kept item tables depend on it."""
+    for group in optimizer.param_groups:
+        for part in group["params"]:
+            increment_version(part)
 
 
 def _flat(losses):

@@ -67,6 +67,26 @@ def test_a_resumed_run_equals_an_uninterrupted_one(make_trainer, tmp_path, model
     assert states[0]["optimizer"]["state"][0]["step"] == states[1]["optimizer"]["state"][0]["step"] > 0
 
 
+@pytest.mark.parametrize(
+    ("model", "keys"),
+    [
+        ("UniRep", {"representation": "text_id", "fusion": "project"}),
+        ("UniRep", {"representation": "id", "fusion": "project"}),
+        ("UniRep", {"tokenizer": "RQKMeans", "n_levels": 2, "codebook_size": 8, "fusion": "project"}),
+        ("LIGER", {"n_levels": 2, "codebook_size": 8}),
+    ],
+)
+def test_ranking_after_an_epoch_reads_the_weights_of_that_epoch(make_trainer, tmp_path, model, keys):
+    keys = {**keys, "text_encoder": "lexical", "lexical_dim": 16, "epochs": 3, "stopping_step": 3}
+    trainer, data = make_trainer(tmp_path / "run", model, **keys)
+    trainer.fit(data.train_data, data.valid)  # ranks the validation items after every epoch
+    (kept,) = trainer.evaluate(data.valid, load_best_model=False).values()
+    fresh, _ = make_trainer(tmp_path / "fresh", model, **keys)
+    fresh.model.load_state_dict(trainer.model.state_dict())
+    fresh.model.eval()
+    assert fresh.evaluate(data.valid, load_best_model=False) == {"full": kept}
+
+
 def scripted(trainer, scores):
     """Replaces the trainer's validation by a list of scores."""
     scores = iter(scores)
