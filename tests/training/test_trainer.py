@@ -87,6 +87,15 @@ def test_ranking_after_an_epoch_reads_the_weights_of_that_epoch(make_trainer, tm
     assert fresh.evaluate(data.valid, load_best_model=False) == {"full": kept}
 
 
+@pytest.mark.parametrize("learner", ["adam", "adamw", "sgd", "adagrad", "rmsprop"])
+def test_every_learner_of_recbole_trains(make_trainer, tmp_path, learner):
+    trainer, data = make_trainer(tmp_path, "SASRec", learner=learner, epochs=1)
+    weight = trainer.model.item_embedding.weight
+    before, version = weight.detach().clone(), weight._version
+    trainer.fit(data.train_data, data.valid)
+    assert not torch.equal(weight, before) and weight.isfinite().all() and weight._version > version
+
+
 def scripted(trainer, scores):
     """Replaces the trainer's validation by a list of scores."""
     scores = iter(scores)
