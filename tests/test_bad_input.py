@@ -19,7 +19,7 @@ OF_UNIREP = [
     ("--stopping_step=-1", "stopping_step=-1 is too small: give at least 0"),
     ("--stopping_step=x", "stopping_step=x is not a number"),
     ("--weight_decay=-0.1", "weight_decay=-0.1 is too small: give at least 0"),
-    ("--learner=adamm", "learner=adamm is not known: choose one of adam, sgd"),
+    ("--learner=adamm", "learner=adamm is not known: choose one of adam, adamw, sgd"),
     ("--train_neg_sample_args=None --loss_type=BCE", ROWS),
     ("--learning_rate=fast", "learning_rate=fast is not a number: give one, such as the default 0.00"),
     ("--learning_rate=-1", "learning_rate=-1 is too small"),
