@@ -48,7 +48,7 @@ STAGES = ("pretrain", "finetune", "actor_pretrain", "critic_pretrain")
 RANGES = {"hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"), "train_stage": STAGES}
 MAPPINGS = ("eval_args", "train_neg_sample_args", "val_interval", "load_col", "unload_col", "clip_grad_norm")
 INTERVAL = re.compile(r"[\[(][^,;]+,[^,;]+[\])](;[\[(][^,;]+,[^,;]+[\])])*")
-LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")  # for any other name RecBole silently uses Adam
+LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")  # for others RecBole silently uses Adam
 
 
 def check_values(given, defaults):
