@@ -33,7 +33,7 @@ def study(file, rows, datasets, dry_run, report_only, out, keys):
     check_cells(described.cells, described.metrics_of)
     cells = described.cells if rows is None else _cells_of_rows(described.cells, rows)
     if datasets is not None:
-        cells = _cells_on_datasets(cells, datasets, {cell.dataset: None for cell in described.cells})
+        cells = _cells_on_datasets(cells, datasets, described.datasets)
     if dry_run:
         print(plan(cells, described.cells), flush=True)
         return None

@@ -31,7 +31,7 @@ def _codes(x, codebooks, level_metrics):
     residual, codes = x.clone(), []
     for codebook, metric in zip(codebooks, level_metrics):
         code = nearest(residual, codebook, metric)  # [N]
-        residual -= functional.embedding(code, codebook)  # [N, D]; a third of the time of codebook[code] on a CPU
+        residual -= functional.embedding(code, codebook)  # [N, D]; faster than codebook[code] on a CPU
         codes.append(code)
     return torch.stack(codes, dim=-1)
 

@@ -94,12 +94,12 @@ class EngineTrainer(Finite, Trainer):
         self.item_tensor = self.tot_item_num = None
 
     def _build_optimizer(self, **keys):
-        """RecBole's optimizer; Adam runs as one kernel per step, in a fifth of the time."""
+        """RecBole's optimizer; Adam runs as one kernel per step."""
         optimizer = super()._build_optimizer(**keys)
         if isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW)) and self.device.type in ("cpu", "cuda"):
             for group in optimizer.param_groups:
                 group["fused"] = True
-        optimizer.register_step_post_hook(_mark_as_changed)
+            optimizer.register_step_post_hook(_mark_as_changed)
         return optimizer
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
