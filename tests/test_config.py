@@ -22,7 +22,7 @@ def test_yamls_of_datasets_and_presets_set_text_encoder_and_codebook_size():
     assert Config("UniRep", "ml-100k")["text_encoder"] == "lexical"
     assert Config("UniRep", "amazon-beauty", config_dict={"preset": "paper"})["codebook_size"] == 256
     assert Config("UniRep", "amazon-sports-outdoors", config_dict={"preset": "paper"})["codebook_size"] == 128
-    assert Config("UniRep", "amazon-sports-outdoors")["codebook_size"] == 16
+    assert Config("UniRep", "amazon-sports-outdoors")["codebook_size"] is None
     assert Config("UniRep", "amazon-sports-outdoors", config_dict={"tokenizer": "RQKMeans"})["codebook_size"] == 256
 
 
@@ -226,7 +226,7 @@ def registered(monkeypatch):
 def test_recboles_own_lookups_know_our_models(registered):
     assert all(recbole.utils.get_model(name) is model_class for name, model_class in MODELS.items())
     config = recbole.config.Config("UniRep", "ml-100k", config_dict={"loss_type": "BCE", "backbone": "GRU4Rec"})
-    assert (config["text_encoder"], config["codebook_size"], config["num_layers"]) == ("lexical", 16, 1)
+    assert (config["text_encoder"], config["codebook_size"], config["num_layers"]) == ("lexical", None, 1)
     assert config["train_neg_sample_args"] == UNIFORM
     assert config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE
     assert recbole.config.Config("UniRep", "ml-100k")["train_neg_sample_args"] == NONE

@@ -38,7 +38,7 @@ class UniRep(SequentialRecommender):
         super().__init__(config, dataset)
         parts = make_parts(config, dataset)
         self.backbone_name, self.loss_type = config["backbone"], config["loss_type"]
-        self.label_smoothing = config["label_smoothing"]
+        self.label_smoothing, self.seed = config["label_smoothing"], config["seed"]
         self.loss_names, self.loss_weights = list(parts.loss_weights), list(parts.loss_weights.values())
         self.quantization, self.n_training_items = parts.quantization, parts.n_training_items
         self.text_encoder, self._fitted = parts.semantic.text_encoder, dict(parts.semantic.fitted)
@@ -181,6 +181,13 @@ class UniRep(SequentialRecommender):
         """Returns a copy that looks items up in `table`; all other modules are shared with the model."""
         return replaced(self, backbone=replaced(self.backbone, item_embedding=table))
 
+    def fit_codes(self):
+        if self.has_codes and not self.item_embedding.trains_on_codes:
+            table = self.item_embedding
+            is_read = self.has_text & (torch.arange(self.n_items, device=self.has_text.device) < self.n_training_items)
+            table.tokenizer.fit_codes(table.item_text_embedding[is_read], self.seed)
+            parallel.copy_from_main(table.tokenizer.quantizer.codebooks.data)
+
     def take_fitted(self):
         """Returns the FittedCodes of the frozen codes by folder name, and drops the model's own reference to them."""
         fitted, self._fitted = self._fitted, {}
@@ -271,7 +278,7 @@ class UniRep(SequentialRecommender):
         if encoded.latent is not None:
             row, weight = self._carriers(encoded.items, read)
             table, tokenizer = self.item_embedding, self.item_embedding.tokenizer
-            if encoded.codes is not None:
+            if "quantization" in self.loss_names:
                 loss = tokenizer.quantizer.losses(encoded.latent.index_select(0, row), encoded.codes[row])
                 losses.append((loss * weight).sum())
                 if self.training:

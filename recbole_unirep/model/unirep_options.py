@@ -112,6 +112,17 @@ OFF = {
 
 QUANTIZATION_WEIGHT_OF_GRADIENT = 100.0
 
+TRAINS_CODES = {
+    "codebook_update": "ema",
+    "codebook_gradient": False,
+    "residual_gradient": "detached",
+    "gradient_estimator": "straight_through",
+    "codebook_decay": None,
+    "commitment_weight": None,
+    "quantization_weight": None,
+    "dead_code_steps": None,
+}  # keys that matter only if training reads codes -> the value that excludes nothing; None: any value
+
 
 def obstacles(settings, has_rows=None):
     """Finds the keys of OFF that the other settings exclude.
@@ -164,6 +175,10 @@ def fitted_defaults(given, settings, has_rows):
                 changed[key] = OFF[key]
                 problems.setdefault(problem, []).append(key)
     lines = [f"not used: {', '.join(keys)}, because the default {problem}" for problem, keys in problems.items()]
+    asked = [key for key in TRAINS_CODES if key in given]
+    if not settings["train_on_codes"] and "train_on_codes" not in given and asked:
+        changed["train_on_codes"] = True
+        lines.append(f"not used: train_on_codes False, because the default excludes {', '.join(asked)}")
     if settings.get("codebook_update") == "ema" and "codebook_update" not in given and _moves_codebooks(settings):
         changed["codebook_update"] = "gradient"
         lines.append("not used: codebook_update ema, because the default takes no gradients to the codebooks")
@@ -191,6 +206,12 @@ def _check_codes(config):
             f"representation={config['representation']} needs the encoder of a jointly trained tokenizer, frozen codes "
             f"have none: use tokenizer=RQVAE without semantic_ids, or another representation"
         )
+    for key, value in TRAINS_CODES.items():
+        if not is_frozen and not config["train_on_codes"] and None not in (value, config[key]) and config[key] != value:
+            raise ValueError(
+                f"{key}={config[key]} needs training on codes, train_on_codes=False fits them after each epoch: use "
+                f"train_on_codes=True, or leave {key} out"
+            )
     if is_frozen and config["cold_id_embedding"] == "nearest":
         raise ValueError(
             "cold_id_embedding=nearest needs encoded text, which frozen codes do not have: choose mean or zero"

@@ -5,7 +5,9 @@ The order of construction is fixed, because every part draws its initial values 
 Shapes: N items, D text dimensions.
 """
 
+import math
 from collections.abc import Mapping
+from logging import getLogger
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -22,6 +24,7 @@ from recbole_unirep.modules.item_embedding import UnifiedItemEmbedding
 from recbole_unirep.modules.representation import REPRESENTATIONS, IdPart, ItemRows, TextPart
 from recbole_unirep.semantic_ids.frozen_codes import FITTED, frozen_codes, has_frozen_codes
 from recbole_unirep.tokenizer import make_tokenizer
+from recbole_unirep.tokenizer.base import shipped_defaults
 
 
 class SemanticPart(NamedTuple):
@@ -48,7 +51,7 @@ class Quantization(NamedTuple):
     Attributes:
         items (str): 'batch' or 'catalogue'.
         weighting (str): 'item' or 'occurrence'.
-        dead_code_steps (int): 0 if no codebooks are trained.
+        dead_code_steps (int): 0 if training does not move codebooks.
     """
 
     items: str
@@ -119,8 +122,9 @@ def make_parts(config, dataset) -> UniRepParts:
         backbone.local_convolution = LocalConvolution(size, config["local_convolution"])
 
     is_cosine, is_encoded = config["similarity"] == "cosine", semantic.text is not None
-    uses = {"recommendation": True, "quantization": is_encoded and has_codes, "reconstruction": is_encoded}
-    dead_code_steps = config["dead_code_steps"] if uses["quantization"] else 0
+    trains_codes = is_encoded and has_codes and config["train_on_codes"]
+    uses = {"recommendation": True, "quantization": trains_codes, "reconstruction": is_encoded}
+    dead_code_steps = config["dead_code_steps"] if trains_codes else 0
     return UniRepParts(
         backbone=backbone,
         semantic=semantic,
@@ -150,19 +154,39 @@ def _of_frozen_codes(config, dataset, n_trained):
     )
 
 
+def _tokenizer_settings(config, n_items):
+    """Returns the tokenizer's keys; a codebook_size that is not given follows from the number of items."""
+    settings = {key: config[key] for key in shipped_defaults(config["tokenizer"])}
+    if "codebook_size" in settings and settings["codebook_size"] is None:
+        settings["codebook_size"] = codebook_size_of(n_items)
+        getLogger().info(f"codebook_size is {settings['codebook_size']}, which follows from {n_items} items")
+    return settings
+
+
+def codebook_size_of(n_items):
+    """Returns the largest power of 2 that is at most a 128th of the items, but 16 to 128, and at most the items.
+
+    32 codebooks then hold at most a quarter of the numbers of a table with a row per item, from 2,048 items on, and a
+    code takes one byte.
+    """
+    return min(max(n_items, 1), 2 ** int(math.log2(min(max(n_items / 128, 16), 128))))
+
+
 def _of_text(config, dataset, n_trained, has_codes):
     """Builds a jointly trained tokenizer and the text that it encodes."""
     item_text = load_item_text(config, dataset)
     text = item_text.vectors
     has_text = text.any(dim=-1)
     is_read = has_text & (torch.arange(len(text)) < n_trained)
-    tokenizer = make_tokenizer(config["tokenizer"], config, text.shape[1], int(is_read.sum()) if has_codes else None)
+    n_read = int(is_read.sum())
+    settings = _tokenizer_settings(config, n_read)
+    tokenizer = make_tokenizer(config["tokenizer"], settings, text.shape[1], n_read if has_codes else None)
     if not has_codes:
         tokenizer = tokenizer.without_quantizer()
     tokenizer.initialise(text[is_read], config["seed"])
     vectors = torch.where(has_text[:, None], text, tokenizer.text_mean)  # the mean becomes a zero vector after scaling
     return SemanticPart(
         has_text=has_text,
-        text=TextPart(tokenizer, vectors, config["table_gradient_share"]),
+        text=TextPart(tokenizer, vectors, config["table_gradient_share"], config["train_on_codes"]),
         text_encoder=item_text.encoder,
     )

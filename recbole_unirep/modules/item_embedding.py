@@ -35,7 +35,7 @@ class UnifiedItemEmbedding(nn.Module):
         super().__init__()
         self.n_items, self.n_training_items, n_special = rows
         self.num_embeddings, self.embedding_dim = self.n_items + n_special, hidden_size
-        self.tokenizer, item_text, self.gradient_share = text or (None, None, 1.0)
+        self.tokenizer, item_text, self.gradient_share, self.trains_on_codes = text or (None, None, 1.0, True)
         self.code_embedding = code_embedding
         self.register_buffer("item_text_embedding", item_text)
         self.has_semantic, self.has_id = (text or code_embedding) is not None, ids is not None
@@ -219,7 +219,7 @@ class UnifiedItemEmbedding(nn.Module):
             else:
                 latent = self.tokenizer.encoder(text[first] if is_table else text[items])  # [M, code_dim]
             latent = semantic = latent.to(text.dtype)
-            if self.has_codes:
+            if self.has_codes and (self.trains_on_codes or not self.training):
                 with torch.autocast(text.device.type, enabled=False):  # rounded scores would choose other codes
                     semantic, codes = self.tokenizer.quantizer.quantize(latent)
             parts.append(semantic)

@@ -52,11 +52,13 @@ class TextPart(NamedTuple):
         vectors (Tensor): item text embeddings, row 0 pads, shape: [n_items, text_dim], float32.
         gradient_share (float): if a step encodes the whole table, the fraction of the items it does not read that pass
             gradients to the encoder, above 0 and at most 1.
+        trains_on_codes (bool): whether training reads quantized vectors, or else the encoder's output.
     """
 
     tokenizer: TrainedTokenizer
     vectors: torch.Tensor
     gradient_share: float
+    trains_on_codes: bool = True
 
 
 class IdPart(NamedTuple):
@@ -81,7 +83,8 @@ class EncodedItems(NamedTuple):
         rows (Tensor): their embeddings, shape: [M, H].
         latent (Tensor or None): the encoder's output, None for frozen codes, shape: [M, code_dim].
         semantic (Tensor or None): their semantic embeddings, shape: [M, code_dim].
-        codes (Tensor or None): None where the representation has no codes, shape: [M, n_levels], int64.
+        codes (Tensor or None): None where the representation has no codes, or training does not read them, shape:
+            [M, n_levels], int64.
     """
 
     items: torch.Tensor

@@ -151,6 +151,14 @@ class StartsFromRun(Protocol):
 
 
 @runtime_checkable
+class FitsCodes(Protocol):
+    """A model that may train without its codes, and fits them for ranking."""
+
+    def fit_codes(self) -> None:
+        """Fits the codes to the current weights, after every epoch; changes nothing if training moves the codes."""
+
+
+@runtime_checkable
 class Clusters(Protocol):
     """RecBole's NCL, which repeats its clustering every few epochs."""
 

@@ -43,7 +43,13 @@ MOST = dict.fromkeys(
     1,
 )  # fmt: skip
 # Examples of keys whose default follows from the data or other keys.
-DERIVED = {"epochs": 12, "users_per_batch": 128, "stopping_step": 12, "quantization_weight": 1.0}
+DERIVED = {
+    "epochs": 12,
+    "users_per_batch": 128,
+    "stopping_step": 12,
+    "codebook_size": 64,
+    "quantization_weight": 1.0,
+}
 STAGES = ("pretrain", "finetune", "actor_pretrain", "critic_pretrain")
 RANGES = {"hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"), "train_stage": STAGES}
 MAPPINGS = ("eval_args", "train_neg_sample_args", "val_interval", "load_col", "unload_col", "clip_grad_norm")

@@ -222,6 +222,17 @@ class TrainedTokenizer(SemanticTokenizer):
             ValueError: there is no item, or x has another number of dimensions than text_dim.
         """
 
+    def fit_codes(self, x: Tensor, seed: int) -> None:
+        """Fits the codebooks to the current encoder, for a recommender that trains on latent vectors.
+
+        Unless a tokenizer overrides it, the codebooks are initialised again.
+
+        Args:
+            x (Tensor): text embeddings of the items that have text, shape: [N, text_dim].
+            seed (int): the same seed gives the same codebooks.
+        """
+        self.initialise(x, seed)
+
     @abstractmethod
     def scale_text(self, x: Tensor) -> Tensor:
         """Text embeddings x [N, text_dim] as the encoder reads them, shape: [N, text_dim]."""

@@ -25,9 +25,14 @@ from recbole_unirep.tokenizer.base import Quantized, built, check_option
 from recbole_unirep.tokenizer.distance import NEARNESS, REDUCTIONS, nearest, squared_error
 from recbole_unirep.tokenizer.gradients import GRADIENT_ESTIMATORS
 from recbole_unirep.tokenizer.residual import residual_codes, residual_sum
+from recbole_unirep.tokenizer.residual_fit import level_by_level
 
 RESIDUAL_GRADIENTS = ("detached", "as_printed")
 CODEBOOK_UPDATES = ("gradient", "ema")
+
+# Of `ResidualQuantizer.fit`.
+FIT_ITEMS = 2**16
+KMEANS_ITERATIONS = 10
 
 
 class GradientFlow(NamedTuple):
@@ -199,10 +204,30 @@ class ResidualQuantizer(nn.Module):
         """
         check_option("codebook_init", codebook_init, CODEBOOK_INITS)
         generator = torch.Generator().manual_seed(seed)
-        residual = z
-        for codebook, metric in zip(self.codebooks.detach(), self.level_metrics):
-            codebook.copy_(CODEBOOK_INITS[codebook_init](residual.cpu(), len(codebook), generator))
-            residual = residual - codebook[nearest(residual, codebook, metric)]
+        residual, codebooks = z, []
+        for metric in self.level_metrics:
+            first = CODEBOOK_INITS[codebook_init](residual.cpu(), self.codebook_size, generator).to(z)
+            residual = residual - first[nearest(residual, first, metric)]
+            codebooks.append(first)
+        self._set_codebooks(z, torch.stack(codebooks))
+
+    @torch.no_grad()
+    def fit(self, z: Tensor, seed: int) -> None:
+        """Fits all codebooks to vectors that no longer move, by k-means level by level.
+
+        Args:
+            z (Tensor): encoded vectors of the whole catalogue; at most FIT_ITEMS of them, drawn by the seed, are read.
+                Shape: [N, D].
+            seed (int): the same seed and number of threads give the same codebooks.
+        """
+        if len(z) > FIT_ITEMS:
+            z = z[torch.randperm(len(z), generator=torch.Generator().manual_seed(seed))[:FIT_ITEMS].to(z.device)]
+        codebooks = level_by_level(z, self.codebook_size, self.level_metrics, KMEANS_ITERATIONS, seed)
+        self._set_codebooks(z, codebooks.to(z))
+
+    def _set_codebooks(self, z, codebooks):
+        """Sets codebooks, and the moving averages behind them as if the vectors z [N, D] had just been assigned."""
+        self.codebooks.detach().copy_(codebooks)
         if self.codebook_update == "ema":
             for counts, code in zip(self.code_counts, self.encode(z).unbind(dim=-1)):
                 counts.copy_(torch.bincount(code, minlength=self.codebook_size).clamp(min=1))

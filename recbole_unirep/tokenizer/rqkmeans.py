@@ -5,20 +5,17 @@ Reference:
         arXiv:2502.18965 (its unbalanced form); Ju et al. "Generative Recommendation with Semantic IDs: A
         Practitioner's Handbook" (GRID's RK-Means), arXiv:2507.22224.
 
-After the last level all codebooks are refined together: each vector becomes the mean of what the other levels leave
-over of its items, and the items are encoded again. On Amazon Beauty, four levels of 256 codes then reach a lower
-distortion than faiss' ResidualQuantizer does even with beam search (results/tokenizer_benchmarks.md).
+After the last level all codebooks are refined together (`residual_fit.refined`). On Amazon Beauty, four levels of 256
+codes then reach a lower distortion than faiss' ResidualQuantizer does even with beam search
+(results/tokenizer_benchmarks.md).
 
 Shapes: N items, K codebook_size, L n_levels, D dimensions.
 """
 
-import torch
 from torch import Tensor
 
-from recbole_unirep.tokenizer.clustering import kmeans
-from recbole_unirep.tokenizer.distance import nearest
 from recbole_unirep.tokenizer.fitted import ResidualCodes
-from recbole_unirep.tokenizer.residual import residual_codes, residual_sum
+from recbole_unirep.tokenizer.residual_fit import level_by_level, refined
 
 
 class RQKMeans(ResidualCodes):
@@ -52,41 +49,6 @@ class RQKMeans(ResidualCodes):
         self.kmeans_iterations, self.refinement_rounds = kmeans_iterations, refinement_rounds
 
     def _fit(self, x: Tensor) -> None:
-        residual, codebooks = x, []
-        for level in range(self.n_levels):
-            seed = self.fit_seed + level
-            codebook = kmeans(residual, self.codebook_size, self.kmeans_iterations, seed, also_progressive=True)
-            residual = residual - codebook[nearest(residual, codebook, "euclidean")]
-            codebooks.append(codebook)
-        codebooks = refined(x, torch.stack(codebooks), self.refinement_rounds)
-        self.codebooks = codebooks.to(self.codebooks.device)
-
-
-def refined(x: Tensor, codebooks: Tensor, rounds: int) -> Tensor:
-    """Updates all codebooks together, to lower the error of the vectors' codes.
-
-    Args:
-        x (Tensor): shape: [N, D].
-        codebooks (Tensor): shape: [L, K, D].
-        rounds (int): number of updates.
-
-    Returns:
-        Tensor: codebooks of the round with the lowest error, the given ones if no round is better, shape: [L, K, D].
-    """
-    metrics = ["euclidean"] * len(codebooks)
-    best, least = codebooks, torch.inf
-    for last in range(rounds + 1):
-        codes = residual_codes(x, codebooks, metrics)
-        known = residual_sum(codebooks, codes)  # [N, D]
-        left = (x - known).square().sum(dtype=torch.float64)
-        if left < least:
-            best, least = codebooks, left
-        if last == rounds:
-            return best
-        codebooks = codebooks.clone()
-        for codebook, code in zip(codebooks, codes.unbind(dim=-1)):
-            own = codebook[code]
-            sums = torch.zeros_like(codebook).index_add_(0, code, x - known + own)
-            count = torch.bincount(code, minlength=len(codebook))[:, None]
-            codebook.copy_(torch.where(count > 0, sums / count.clamp(min=1), codebook))
-            known = known - own + codebook[code]
+        metrics = self.level_metrics
+        first = level_by_level(x, self.codebook_size, metrics, self.kmeans_iterations, self.fit_seed, True)
+        self.codebooks = refined(x, first.to(x.device), metrics, self.refinement_rounds).to(self.codebooks.device)

@@ -175,6 +175,16 @@ class RQVAE(TrainedTokenizer):
         if self.quantizer is not None:
             self.quantizer.initialise(self.latent(x), self.codebook_init, seed)
 
+    @torch.no_grad()
+    def fit_codes(self, x: Tensor, seed: int) -> None:
+        """Fits the codebooks to the encoder's current output, see `ResidualQuantizer.fit`; arguments as there.
+
+        Args:
+            x (Tensor): text embeddings of the items that have text, shape: [N, text_dim].
+            seed (int): the same seed gives the same codebooks.
+        """
+        self.quantizer.fit(self.latent(x), seed)
+
     @torch.enable_grad()  # loading a run, which may fit its tokenizer, turns gradients off
     def fit(self, x: Tensor) -> "RQVAE":
         """Trains the RQ-VAE alone, from new parameters, without reading or changing torch's global random state.

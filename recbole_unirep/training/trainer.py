@@ -24,6 +24,7 @@ from recbole_unirep.runs.folder import BEST, LAST
 from recbole_unirep.scoring.cold_offset import COLD_OFFSET, choose_cold_offset
 from recbole_unirep.scoring.model_contract import (
     Clusters,
+    FitsCodes,
     HasCodes,
     NamedLosses,
     RowTrained,
@@ -128,6 +129,8 @@ class EngineTrainer(Finite, Trainer):
             self._watch(epoch, train_data, valid_data)
             losses = self._train_epoch(train_data, epoch, show_progress=show_progress)
             self._check_weights()
+            if isinstance(self.model, FitsCodes):
+                self.model.fit_codes()
             train_seconds = round(perf_counter() - started, 3)
             record = {"epoch": epoch, "train_seconds": train_seconds, **self._named(losses, len(train_data))}
             record.update(self.optimization.report(self.optimizer))

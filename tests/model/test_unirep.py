@@ -131,6 +131,38 @@ def test_user_sequences_and_prefixes_have_the_same_loss_without_dropout(prepare)
     torch.testing.assert_close(by_row + more, by_prefix, rtol=1e-4, atol=1e-5)
 
 
+def test_training_without_codes_is_that_of_text_id_and_ranking_reads_codes(prepare):
+    _, data, model = prepare(train_on_codes=False, codebook_update="ema")
+    _, _, control = prepare(representation="text_id")
+    shared = {name: part for name, part in model.state_dict().items() if name in control.state_dict()}
+    control.load_state_dict(shared)
+    batch = next(iter(data.train_data))
+    torch.manual_seed(1)
+    losses = model.row_losses(batch)
+    torch.manual_seed(1)
+    expected = control.row_losses(batch)
+    assert model.loss_names == control.loss_names == ["recommendation", "reconstruction"]
+    assert [loss.item() for loss in losses] == [loss.item() for loss in expected]
+    table = model.eval().item_embedding
+    vectors = table.tokenizer.quantizer.decode(table.codes())
+    torch.testing.assert_close(table.encoded_items.semantic, vectors)
+    assert not torch.allclose(table.encoded_items.latent, vectors, atol=1e-3)
+
+
+def test_codes_are_fitted_to_the_trained_items_with_text(prepare, monkeypatch):
+    _, data, model = prepare(train_on_codes=False, codebook_update="ema")
+    table, seen = model.item_embedding, []
+    model.has_text[1::2] = False
+    model.n_training_items -= 10
+    monkeypatch.setattr(table.tokenizer.quantizer, "fit", lambda z, seed: seen.append((len(z), seed)))
+    model.fit_codes()
+    assert seen == [(int(model.has_text[1 : model.n_training_items].sum()), 2020)]
+    _, _, trained = prepare(train_on_codes=True)
+    before = trained.item_embedding.tokenizer.quantizer.codebooks.clone()
+    trained.fit_codes()
+    assert torch.equal(trained.item_embedding.tokenizer.quantizer.codebooks, before)
+
+
 def test_dead_codes_move_after_the_given_steps(prepare):
     _, data, model = prepare(dead_code_steps=2, codebook_size=64)
     codebooks = model.item_embedding.tokenizer.quantizer.codebooks
@@ -196,6 +228,11 @@ def test_the_codebook_report_covers_all_items(prepare):
         ({"backbone": "Caser", "transition_bias": 3}, "transition_bias=3.*SASRec or GRU4Rec.*Caser"),
         ({"transition_bias": -1}, "transition_bias=-1.*give 3, or 0"),
         ({"transition_bias": 2, "training_rows": "prefix"}, "transition_bias=2.*use run_recbole.*training_rows=user"),
+        (
+            {"train_on_codes": False, "codebook_update": "ema", "gradient_estimator": "rotation"},
+            "gradient_estimator=rotation needs training on codes, train_on_codes=False fits them after each epoch: use "
+            "train_on_codes=True, or leave gradient_estimator out",
+        ),
         ({"learn_temperature": True}, "learn_temperature=True needs similarity=cosine, found dot: leave it out"),
         ({"label_smoothing": 0.1, "loss_type": "BCE"}, "label_smoothing=0.1 needs a softmax loss, found loss_type=BCE"),
         (

@@ -44,7 +44,13 @@ def test_a_users_class_inherits_the_yaml_files_of_its_base_class(tiny):
     assert config["temperature"] == keys_of("LIGER")["temperature"] and config["head_size"] == 64
 
 
-JOINT = {"n_levels": 32, "codebook_size": 16, "codebook_update": "ema", "codebook_decay": 0.9}
+JOINT = {
+    "n_levels": 32,
+    "codebook_size": None,
+    "train_on_codes": False,
+    "codebook_update": "ema",
+    "codebook_decay": 0.9,
+}
 
 
 def test_a_tokenizer_that_unirep_trains_has_keys_of_its_own(tiny):
@@ -78,6 +84,24 @@ def test_codebooks_that_gradients_reach_are_trained_by_gradients(tiny, given, ex
     assert (config["codebook_update"], config["quantization_weight"]) == expected
     line = "not used: codebook_update ema, because the default takes no gradients to the codebooks"
     assert (line in config.notes) == says
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "says"),
+    [
+        ({}, False, None),
+        ({"quantization_weight": 1.0}, True, "quantization_weight"),
+        ({"dead_code_steps": 0, "codebook_update": "gradient"}, True, "codebook_update, dead_code_steps"),
+        ({"train_on_codes": False, "quantization_weight": 1.0}, False, None),
+        ({"preset": "paper"}, True, None),
+        ({"tokenizer": "RVQ"}, True, None),  # frozen codes
+    ],
+)
+def test_keys_of_training_on_codes_select_it(tiny, given, expected, says):
+    config = Config("UniRep", "tiny", config_dict={"data_path": str(tiny.parent), **given})
+    assert config["train_on_codes"] == expected
+    lines = [note for note in config.notes if "train_on_codes" in note]
+    assert lines == ([f"not used: train_on_codes False, because the default excludes {says}"] if says else [])
 
 
 def test_best_is_another_name_for_the_default(tiny):

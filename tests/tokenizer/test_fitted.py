@@ -13,7 +13,8 @@ from recbole_unirep.tokenizer.mbgen import MBGen
 from recbole_unirep.tokenizer.opq import OPQ
 from recbole_unirep.tokenizer.pq import PQ
 from recbole_unirep.tokenizer.residual import residual_codes
-from recbole_unirep.tokenizer.rqkmeans import RQKMeans, refined
+from recbole_unirep.tokenizer.residual_fit import refined
+from recbole_unirep.tokenizer.rqkmeans import RQKMeans
 from recbole_unirep.tokenizer.rvq import RVQ
 from recbole_unirep.tokenizer.vq import VQ
 
@@ -246,4 +247,4 @@ def test_a_refined_codebook_is_the_mean_of_the_residuals_of_the_others():
             members = codes[:, level] == code
             if members.any():
                 expected[level, code] = (x[members] - expected[other][codes[members, other]]).mean(dim=0)
-    torch.testing.assert_close(refined(x, codebooks, 1), expected)
+    torch.testing.assert_close(refined(x, codebooks, ["euclidean"] * 2, 1), expected)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_unirep.tokenizer import quantizer as quantizer_module
 from recbole_unirep.tokenizer.quantizer import CODEBOOK_INITS, ResidualQuantizer
 
 OPTIONS = {
@@ -19,6 +20,7 @@ OPTIONS = {
     "codebook_decay": 0.9,
     "loss_reduction": "sum",
 }
+BY_METRIC = pytest.mark.parametrize("metrics", [["euclidean"] * 3, ["cosine", "cosine", "euclidean"]])
 MIXES = [["cosine"] * 3, ["euclidean"] * 3, ["cosine", "cosine", "euclidean"], ["euclidean", "cosine", "cosine"]]
 
 
@@ -263,3 +265,37 @@ def test_first_averages_match_the_first_codes():
     before = quantizer.codebooks.clone()
     quantizer.ema_update(z, quantizer.encode(z))
     assert 0 < (quantizer.codebooks - before).abs().max() < 0.01
+
+
+@BY_METRIC
+@pytest.mark.parametrize("update", ["gradient", "ema"])
+def test_fitted_codebooks_are_closer_than_the_first_ones_and_repeatable(metrics, update):
+    z = torch.randn(200, 4, generator=torch.Generator().manual_seed(1)) + 3
+    first = make_quantizer(level_metrics=metrics, codebook_update=update)
+    first.initialise(z, "normal", seed=0)
+    fitted, again = (make_quantizer(level_metrics=metrics, codebook_update=update) for _ in range(2))
+    state = torch.get_rng_state()
+    fitted.fit(z, seed=0)
+    again.initialise(-z, "normal", seed=5)
+    again.fit(z, seed=0)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(fitted.codebooks, again.codebooks)
+    errors = [(z - each.decode(each.encode(z))).square().sum().item() for each in (fitted, first)]
+    assert errors[0] < errors[1]
+    if update == "ema":  # the averages are those of the fitted codes
+        torch.testing.assert_close(fitted.code_sums, fitted.codebooks * fitted.code_counts[..., None])
+        counted = torch.stack([code.bincount(minlength=8) for code in fitted.encode(z).T])
+        assert torch.equal(fitted.code_counts, counted.clamp(min=1).float())
+
+
+def test_fitting_reads_a_bounded_number_of_vectors(monkeypatch):
+    monkeypatch.setattr(quantizer_module, "FIT_ITEMS", 50)
+    z, seen = torch.randn(200, 4), []
+    level_by_level = quantizer_module.level_by_level
+    monkeypatch.setattr(
+        quantizer_module, "level_by_level", lambda x, *others: seen.append(x) or level_by_level(x, *others)
+    )
+    make_quantizer().fit(z, seed=0)
+    (read,) = seen
+    assert len(read) == 50 == len(torch.unique(read, dim=0))
+    assert set(map(tuple, read.tolist())) <= set(map(tuple, z.tolist()))
