@@ -13,6 +13,7 @@ from scipy import sparse
 from torch import Tensor, nn
 
 WINDOW = 3  # an item follows another one if it is at most this many places later in a user's sequence
+SHUFFLE_REACH = 2  # places that a shuffled item moves at most
 TARGETS_PER_STEP = 900  # about what 128 users of Amazon Beauty have
 ROWS_PER_STEP = (32, 128)  # fewest and most rows of a step whose size follows from the data
 USERS_AT_ONCE = 65_536  # users per part of the fingerprint, to bound the memory
@@ -192,11 +193,14 @@ class RowCut(NamedTuple):
         max_length (int): maximum number of positions per row.
         one_target (bool): one row per target.
         crop (float): fraction of the rows of an epoch that start at a random later item.
+        shuffle (float): fraction of the rows of a batch whose neighbouring items change places, by SHUFFLE_REACH at
+            most.
     """
 
     max_length: int
     one_target: bool = False
     crop: float = 0.0
+    shuffle: float = 0.0
 
 
 class TrainingRows:
@@ -287,11 +291,14 @@ class TrainingRows:
     def _gather(self, rows, generator):
         length, context = self.length[rows, None], self.context[rows, None]  # [B, 1]
         position = torch.arange(int(length.max()))  # [L]
-        place = self.start[rows, None] + position  # [B, L]
+        place = self.start[rows, None] + torch.arange(len(position) + 1)  # [B, L + 1], the last one is a target alone
+        if self.cut.shuffle:
+            place = place.gather(1, self._shuffled(length, place.shape[1], generator))
+        place = place.clamp(max=len(self.items) - 1)
         is_input = position < length
         is_target = is_input & (position >= context)
-        inputs = self.items[place.clamp(max=len(self.items) - 1)] * is_input
-        targets = self.items[place[is_target] + 1]  # [P]
+        place, next_place = place[:, :-1], place[:, 1:][is_target]  # [B, L], [P]
+        inputs, targets = self.items[place] * is_input, self.items[next_place]
         users = self.user[rows]
         negatives = self.negatives.draw(users[:, None].expand_as(is_target)[is_target], generator)
         after = self.start[rows, None] + length + torch.arange(WINDOW)  # [B, WINDOW]
@@ -299,8 +306,15 @@ class TrainingRows:
         batch = RowBatch(users, inputs, is_target, targets, *negatives, following)
         if self.behaviours is None:
             return batch
-        behaviours = self.behaviours[place.clamp(max=len(self.items) - 1)] * is_input
-        return batch._replace(behaviours=behaviours, target_behaviours=self.behaviours[place[is_target] + 1])
+        behaviours = self.behaviours[place] * is_input
+        return batch._replace(behaviours=behaviours, target_behaviours=self.behaviours[next_place])
+
+    def _shuffled(self, length, width, generator):
+        """Returns the order of the items of each row, the last target included, shape: [B, width]."""
+        position = torch.arange(width)
+        is_shuffled = torch.rand(len(length), 1, generator=generator) < self.cut.shuffle
+        moved = (SHUFFLE_REACH + 1) * torch.rand(len(length), width, generator=generator)
+        return (position + torch.where(position <= length, moved * is_shuffled, width)).argsort(dim=1)
 
 
 def _rows(sequences, n_training, cut, draw):

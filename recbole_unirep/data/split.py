@@ -147,8 +147,9 @@ def load_data(config, one_row_a_user):
     if one_row_a_user:
         train_data = _rows(config, train, n_training)
     else:
-        if config["crop"]:
-            raise ValueError(f"crop={config['crop']} is for training_rows user and target: leave the key out")
+        for key in ("crop", "shuffle"):
+            if config[key]:
+                raise ValueError(f"{key}={config[key]} is for training_rows user and target: leave the key out")
         train_data = recbole_loader(config, dataset, train, create_samplers(config, dataset, parts)[0])
     fit_schedule(config, len(train_data))
     item_counts = train.sequences.item_counts(n_training, train.item_num)
@@ -169,7 +170,7 @@ def _rows(config, train, n_training):
     return TrainingRows(
         sequences=train.sequences,
         n_training=n_training,
-        cut=RowCut(config["MAX_ITEM_LIST_LENGTH"], one_target, config["crop"]),
+        cut=RowCut(config["MAX_ITEM_LIST_LENGTH"], one_target, config["crop"], config["shuffle"]),
         rows_per_batch=config["train_batch_size" if one_target else "users_per_batch"],
         negatives=make_negatives(config, train.sequences, n_training, n_training_items(train)),
         seed=config["seed"],

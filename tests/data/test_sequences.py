@@ -24,13 +24,13 @@ def made_sequences(lengths=LENGTHS, n_items=80):
     return UserSequences.from_arrays(users, np.concatenate(items), len(lengths) + 1), n_items
 
 
-def made_rows(max_length=10, rows_per_batch=4, needs_negatives=True, seed=1, n_held_out=0, one_target=False, crop=0.0):
+def made_rows(max_length=10, rows_per_batch=4, needs_negatives=True, seed=1, n_held_out=0, one_target=False, **cut):
     sequences, n_items = made_sequences()
     n_training = np.maximum(np.diff(sequences.offsets) - n_held_out, 0)
     return sequences, TrainingRows(
         sequences=sequences,
         n_training=n_training,
-        cut=RowCut(max_length, one_target, crop),
+        cut=RowCut(max_length, one_target, **cut),
         rows_per_batch=rows_per_batch,
         negatives=TargetNegatives(sequences, n_training, n_items) if needs_negatives else NoNegatives(),
         seed=seed,
@@ -209,6 +209,36 @@ def test_seed_and_epoch_decide_the_batches():
     assert not same(first, epoch(2, 3))
     _, rows = made_rows()
     assert trained_targets(rows) == trained_targets(rows)
+
+
+@pytest.mark.parametrize("max_length", [4, 10])
+def test_shuffled_rows_have_the_same_items_near_their_places(max_length):
+    (_, plain), (_, shuffled) = (made_rows(max_length=max_length, shuffle=share) for share in (0.0, 1.0))
+    n_moved = 0
+    for epoch in range(5):
+        plain.epoch = shuffled.epoch = epoch
+        rows = torch.arange(len(plain.user))
+        whole, other = (each._gather(rows, torch.Generator().manual_seed(epoch)) for each in (plain, shuffled))
+        assert whole.is_target.equal(other.is_target)
+        for row, length in enumerate(plain.length.tolist()):
+            items, moved = (
+                [*batch.inputs[row, :length].tolist(), int(batch.targets[batch.is_target[: row + 1].sum() - 1])]
+                for batch in (whole, other)
+            )
+            assert sorted(items) == sorted(moved)
+            for place, item in enumerate(moved):
+                assert item in items[max(place - 2, 0) : place + 3]
+            n_moved += items != moved
+    assert n_moved > 20
+
+
+def test_each_row_is_shuffled_with_the_given_probability():
+    (_, plain), (_, shuffled) = (made_rows(shuffle=share) for share in (0.0, 0.5))
+    rows = torch.arange(len(plain.user)).repeat(50)
+    whole, other = (each._gather(rows, torch.Generator().manual_seed(1)) for each in (plain, shuffled))
+    long = plain.length[rows] > 5  # a short row may keep its order by chance
+    share = (whole.inputs != other.inputs).any(dim=1)[long].float().mean().item()
+    assert share == pytest.approx(0.5, abs=0.1)
 
 
 @pytest.mark.parametrize("crop", [0.5, 1.0])
