@@ -1,6 +1,7 @@
 """Config: order of the layers, unknown names and keys, and registration in RecBole's lookups."""
 
 import sys
+from pathlib import Path
 
 import pytest
 import recbole.config
@@ -12,6 +13,7 @@ import recbole_unirep
 from recbole_unirep.config import Config
 from recbole_unirep.model import MODELS
 from recbole_unirep.settings.known_keys import general_keys, recbole_models, special_keys
+from recbole_unirep.settings.parts import read_keys
 from recbole_unirep.settings.shipped import shipped_file, shipped_names
 
 UNIFORM = {"distribution": "uniform", "sample_num": 1, "alpha": 1.0, "dynamic": False, "candidate_num": 0}
@@ -305,3 +307,22 @@ def test_defaults_that_other_settings_exclude_are_left_out(with_defaults, given,
 def test_a_given_value_that_other_settings_exclude_stays(with_defaults):
     config = Config("UniRep", "ml-100k", config_dict={"backbone": "Caser", "repeat_bias": True})
     assert config["repeat_bias"] and not config["transition_bias"]
+
+
+def test_a_key_of_recbole_keeps_its_type_in_our_defaults():
+    """RecBole's own code reads its keys: a key of ours that takes the name of one would change what RecBole does."""
+    ours, theirs = {}, {}
+    for path in (Path(recbole.__file__).parent / "properties").glob("*.yaml"):
+        theirs.update(read_keys(path))
+    for path in (shipped_file("overall.yaml"), shipped_file("model", "UniRep.yaml")):
+        ours.update(read_keys(path))
+    shared = [key for key in ours.keys() & theirs.keys() if None not in (ours[key], theirs[key])]
+    assert len(shared) > 5
+    assert [key for key in shared if not same_type(ours[key], theirs[key])] == []
+
+
+def same_type(one, other):
+    numbers = (int, float)
+    if isinstance(one, bool) or isinstance(other, bool):
+        return type(one) is type(other)
+    return type(one) is type(other) or isinstance(one, numbers) and isinstance(other, numbers)

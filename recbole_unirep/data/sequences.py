@@ -13,7 +13,7 @@ from scipy import sparse
 from torch import Tensor, nn
 
 WINDOW = 3  # an item follows another one if it is at most this many places later in a user's sequence
-SHUFFLE_REACH = 2  # places that a shuffled item moves at most
+REORDER_REACH = 2  # places that a reordered item moves at most
 TARGETS_PER_STEP = 900  # about what 128 users of Amazon Beauty have
 ROWS_PER_STEP = (32, 128)  # fewest and most rows of a step whose size follows from the data
 USERS_AT_ONCE = 65_536  # users per part of the fingerprint, to bound the memory
@@ -193,14 +193,14 @@ class RowCut(NamedTuple):
         max_length (int): maximum number of positions per row.
         one_target (bool): one row per target.
         crop (float): fraction of the rows of an epoch that start at a random later item.
-        shuffle (float): fraction of the rows of a batch whose neighbouring items change places, by SHUFFLE_REACH at
+        reorder (float): fraction of the rows of a batch whose neighbouring items change places, by REORDER_REACH at
             most.
     """
 
     max_length: int
     one_target: bool = False
     crop: float = 0.0
-    shuffle: float = 0.0
+    reorder: float = 0.0
 
 
 class TrainingRows:
@@ -292,8 +292,8 @@ class TrainingRows:
         length, context = self.length[rows, None], self.context[rows, None]  # [B, 1]
         position = torch.arange(int(length.max()))  # [L]
         place = self.start[rows, None] + torch.arange(len(position) + 1)  # [B, L + 1], the last one is a target alone
-        if self.cut.shuffle:
-            place = place.gather(1, self._shuffled(length, place.shape[1], generator))
+        if self.cut.reorder:
+            place = place.gather(1, self._reordered(length, place.shape[1], generator))
         place = place.clamp(max=len(self.items) - 1)
         is_input = position < length
         is_target = is_input & (position >= context)
@@ -309,12 +309,12 @@ class TrainingRows:
         behaviours = self.behaviours[place] * is_input
         return batch._replace(behaviours=behaviours, target_behaviours=self.behaviours[next_place])
 
-    def _shuffled(self, length, width, generator):
+    def _reordered(self, length, width, generator):
         """Returns the order of the items of each row, the last target included, shape: [B, width]."""
         position = torch.arange(width)
-        is_shuffled = torch.rand(len(length), 1, generator=generator) < self.cut.shuffle
-        moved = (SHUFFLE_REACH + 1) * torch.rand(len(length), width, generator=generator)
-        return (position + torch.where(position <= length, moved * is_shuffled, width)).argsort(dim=1)
+        is_reordered = torch.rand(len(length), 1, generator=generator) < self.cut.reorder
+        moved = (REORDER_REACH + 1) * torch.rand(len(length), width, generator=generator)
+        return (position + torch.where(position <= length, moved * is_reordered, width)).argsort(dim=1)
 
 
 def _rows(sequences, n_training, cut, draw):

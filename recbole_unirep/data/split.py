@@ -147,7 +147,7 @@ def load_data(config, one_row_a_user):
     if one_row_a_user:
         train_data = _rows(config, train, n_training)
     else:
-        for key in ("crop", "shuffle"):
+        for key in ("crop", "reorder"):
             if config[key]:
                 raise ValueError(f"{key}={config[key]} is for training_rows user and target: leave the key out")
         train_data = recbole_loader(config, dataset, train, create_samplers(config, dataset, parts)[0])
@@ -170,7 +170,7 @@ def _rows(config, train, n_training):
     return TrainingRows(
         sequences=train.sequences,
         n_training=n_training,
-        cut=RowCut(config["MAX_ITEM_LIST_LENGTH"], one_target, config["crop"], config["shuffle"]),
+        cut=RowCut(config["MAX_ITEM_LIST_LENGTH"], one_target, config["crop"], config["reorder"]),
         rows_per_batch=config["train_batch_size" if one_target else "users_per_batch"],
         negatives=make_negatives(config, train.sequences, n_training, n_training_items(train)),
         seed=config["seed"],

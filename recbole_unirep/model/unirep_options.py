@@ -150,8 +150,8 @@ def obstacles(settings, has_rows=None):
         )
         if loss == "SSM":
             found["loss_type"] = ("needs training on user sequences", "use training_rows=user, or CE or BPR")
-    if settings["shuffle"]:
-        found["transition_bias"] = ("counts the order of items, which shuffle changes", "leave one of them out")
+    if settings["reorder"]:
+        found["transition_bias"] = ("counts the order of items, which reorder changes", "leave one of them out")
     if loss not in ("CE", "SSM"):
         for key in (*LEARNED, "label_smoothing"):
             found[key] = (f"needs a softmax loss, found loss_type={loss}", "use CE or SSM, or leave the key out")

@@ -29,7 +29,7 @@ LEAST = {
             "n_user_tokens", "token_init_std", "graph_steps", "dense_weight", "divergence_weight",
             "warmup_steps", "hidden_dropout_prob",
             "attn_dropout_prob", "dropout_prob", "mask_ratio", "ft_ratio", "codebook_decay",
-            "id_dropout_prob", "label_smoothing", "crop", "shuffle", "low_frequencies", "filter_share",
+            "id_dropout_prob", "label_smoothing", "crop", "reorder", "low_frequencies", "filter_share",
         ),
         0,
     ),
@@ -38,7 +38,7 @@ LEAST = {
 MOST = dict.fromkeys(
     (
         "hidden_dropout_prob", "attn_dropout_prob", "dropout_prob", "mask_ratio", "ft_ratio", "codebook_decay",
-        "id_dropout_prob", "label_smoothing", "crop", "shuffle", "filter_share",
+        "id_dropout_prob", "label_smoothing", "crop", "reorder", "filter_share",
     ),
     1,
 )  # fmt: skip

@@ -212,8 +212,8 @@ def test_seed_and_epoch_decide_the_batches():
 
 
 @pytest.mark.parametrize("max_length", [4, 10])
-def test_shuffled_rows_have_the_same_items_near_their_places(max_length):
-    (_, plain), (_, shuffled) = (made_rows(max_length=max_length, shuffle=share) for share in (0.0, 1.0))
+def test_reordered_rows_have_the_same_items_near_their_places(max_length):
+    (_, plain), (_, shuffled) = (made_rows(max_length=max_length, reorder=share) for share in (0.0, 1.0))
     n_moved = 0
     for epoch in range(5):
         plain.epoch = shuffled.epoch = epoch
@@ -232,8 +232,8 @@ def test_shuffled_rows_have_the_same_items_near_their_places(max_length):
     assert n_moved > 20
 
 
-def test_each_row_is_shuffled_with_the_given_probability():
-    (_, plain), (_, shuffled) = (made_rows(shuffle=share) for share in (0.0, 0.5))
+def test_each_row_is_reordered_with_the_given_probability():
+    (_, plain), (_, shuffled) = (made_rows(reorder=share) for share in (0.0, 0.5))
     rows = torch.arange(len(plain.user)).repeat(50)
     whole, other = (each._gather(rows, torch.Generator().manual_seed(1)) for each in (plain, shuffled))
     long = plain.length[rows] > 5  # a short row may keep its order by chance

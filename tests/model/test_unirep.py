@@ -240,8 +240,11 @@ def test_the_codebook_report_covers_all_items(prepare):
             "label_smoothing=0.1 is for this package's rows",
         ),
         ({"crop": 0.1, "training_rows": "prefix"}, "crop=0.1 is for training_rows user and target: leave the key out"),
-        ({"shuffle": 0.1, "training_rows": "prefix"}, "shuffle=0.1 is for training_rows user and target: leave the key"),
-        ({"shuffle": 0.1, "transition_bias": 3}, "transition_bias=3 counts the order of items, which shuffle changes"),
+        (
+            {"reorder": 0.1, "training_rows": "prefix"},
+            "reorder=0.1 is for training_rows user and target: leave the key",
+        ),
+        ({"reorder": 0.1, "transition_bias": 3}, "transition_bias=3 counts the order of items, which reorder changes"),
         ({"history_similarity": float("inf")}, "history_similarity=inf is not a finite number: give a number"),
         ({"backbone": "BERT4Rec", "popularity_bias": 0.5}, "popularity_bias=0.5.*SASRec or GRU4Rec.*BERT4Rec"),
         ({"backbone": "NARM", "output_projection": True}, "output_projection=True.*SASRec or GRU4Rec.*NARM"),
