@@ -2,9 +2,9 @@
 
     python results/bytes_per_item.py [--data_path=FOLDER] [RUN]
 
-RUN is the cell UniRep of results/studies/eight.yaml on Amazon Beauty, first seed, its checkpoint in place. Training does
-not read codes, so the script fits codes of other lengths to its encoder and ranks the test items by them, with all other
-weights as they are. It keeps what it found in results/bytes_per_item.json. All other points are finished cells of
+RUN is the cell UniRep of results/studies/eight.yaml on Amazon Beauty, first seed, its checkpoint in place. Training
+does not read codes, so the script fits codes of other lengths to its encoder and ranks the test items by them, with all
+other weights as they are. It keeps what it found in results/bytes_per_item.json. All other points are finished cells of
 results/studies/bytes.yaml and results/studies/eight.yaml; those that are not finished are named on the page and left
 out of the figure. Nothing is chosen here.
 
@@ -127,7 +127,7 @@ def measured(folder):
 
 
 def counted_bytes(result):
-    """Returns the mean number of bytes of an item's counts: followers with their values, and popularity if it is used."""
+    """Returns the mean number of bytes of an item's counts: followers with values, and popularity if it is used."""
     n_popularity = N_ITEMS if result["chosen_on_validation"]["popularity_bias"] else 0
     n_followers = result.get("counted_numbers", 0) - N_ITEMS  # the counts of all items are always there
     return NUMBER * (2 * n_followers + n_popularity) / N_ITEMS
