@@ -40,6 +40,7 @@ CELLS = [  # study, row, curve
     ("bytes", "ID_128", "ID table"),
 ]
 NUMBER = 4  # bytes
+TICKS = [32, 64, 128, 256, 512, 1024, 2048]  # of the figure, bytes
 TEXT = 384  # dimensions of all-MiniLM-L6-v2
 HEAD = """# Quality and bytes per item
 
@@ -146,6 +147,8 @@ def draw(rows, path):
             with_counts = [size + row["counts"] for size, row in zip(own, part)]
             axes.plot(with_counts, quality, "o", color=f"C{place}", fillstyle="none")
     axes.set(xscale="log", xlabel="bytes per item (hollow: with counts)", ylabel="test NDCG@10, full ranking")
+    axes.set_xticks(TICKS, map(str, TICKS))
+    axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=120)
