@@ -118,7 +118,7 @@ def compare_runs(runs, protocols, metrics, ours, baseline=None):
         protocols (list of str): protocols to show.
         metrics (list of str): names as in result.json; a missing one is an error.
         ours (list of str): our labels; the others are baselines.
-        baseline (str or None): label of the baseline; None chooses it by validation.
+        baseline (str or None): label of the baseline, also one of ours; None chooses it by validation.
 
     Returns:
         list[Comparison]: one per protocol.
@@ -197,7 +197,8 @@ def _metric(run, protocol, metric):
 
 
 def _gains(rows, runs, protocol, metrics, ours, named):
-    """Gains of our labels over the named baseline, or over the one that validation chooses."""
+    """Gains of our labels over the named baseline, which may be ours, or over the one that validation chooses."""
+    ours = [label for label in ours if label != named]
     others = [row for row in rows if row.label not in ours and row.valid_score is not None]
     if named is not None:
         others = [row for row in others if row.label == named]

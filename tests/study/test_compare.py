@@ -14,6 +14,7 @@ from recbole_unirep.commands.compare import compare
 from recbole_unirep.quick_start import run_recbole
 from recbole_unirep.study import cells as cells_module
 from recbole_unirep.study.cells import Cell, run_cell
+from recbole_unirep.study.comparison import compare_runs, read_run
 
 SMALL = ["--hidden_size=16", "--inner_size=8", "--MAX_ITEM_LIST_LENGTH=5", "--n_layers=1", "--text_encoder=lexical"]
 SMALL += ["--lexical_dim=16", "--codebook_size=8", "--code_dim=8", "--encoder_sizes=[12]", "--id_embedding_size=8"]
@@ -124,6 +125,15 @@ def test_ours_can_be_named(made_run):
     assert [(gain.label, gain.baseline) for gain in found] == [("GRU4Rec", "SASRec")]
     with pytest.raises(ValueError, match="ours=BERT4Rec: BERT4Rec is not among GRU4Rec, SASRec"):
         compare([*folders, "--ours=BERT4Rec"])
+
+
+def test_a_named_baseline_may_be_one_of_ours(made_run):
+    for model, worst in (("UniRep", 40), ("RPG", 20), ("SASRec", 60)):
+        made_run(model, 1, drawn(worst))
+    runs = [read_run(folder.name.split("-")[0], folder) for folder in sorted(Path("made").iterdir())]
+    found = compare_runs(runs, ["full"], ["hit@10"], ["UniRep", "RPG"], baseline="RPG")[0].gains
+    assert [(gain.label, gain.baseline) for gain in found] == [("UniRep", "RPG")]
+    assert found[0].percent["hit@10"] < 0
 
 
 @pytest.mark.parametrize(
