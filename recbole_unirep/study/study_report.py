@@ -5,6 +5,7 @@ FOLDER/DATASET/users-HASH.npz   user tokens shared by the test ranks of its fini
 FOLDER/report.md, report.html   tables and figures, with the cells that are empty
 """
 
+import shutil
 from pathlib import Path
 
 from recbole_unirep.reports.document import Code, Report, Section, Table
@@ -59,7 +60,7 @@ def _table_section(out, asked, table, dataset, runs):
     order = {label: place for place, label in enumerate(table.rows)}
     own = [run for run in runs if run.label in order and run.result["dataset"] == dataset]
     own.sort(key=lambda run: (order[run.label], run.result["seed"]))
-    parts = [table.text] if table.text else []
+    parts, folder = [table.text] if table.text else [], out / "tables" / f"{_file_name(table.title)}-{dataset}"
     if own and table.kind == "codebooks":
         check_comparable(own, [])
         parts.append(codebook_table(own) or "No run of this table has codes.")
@@ -67,10 +68,11 @@ def _table_section(out, asked, table, dataset, runs):
         ours = [label for label in asked.ours if label in order]
         comparisons = compare_runs(own, table.protocols, table.metrics, ours, table.baseline)
         shown = comparison_table(comparisons)
-        folder = out / "tables" / f"{_file_name(table.title)}-{dataset}"
         folder.mkdir(parents=True, exist_ok=True)
         write_comparison(folder, comparisons, shown)
         parts.append(shown)
+    elif folder.is_dir():
+        shutil.rmtree(folder)  # its cells were removed
     empty = [cell.name for cell in left(cells)]
     if empty:
         parts.append(f"Empty, not run yet: {'; '.join(empty)}.")

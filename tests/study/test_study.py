@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -137,6 +138,10 @@ def test_a_study_from_dry_run_to_report(asked, capsys):
     assert Path("study/report.md").read_text() == page
     kept = {path: at for path, at in stamps.items() if path.suffix != ".pt"}
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
+
+    shutil.rmtree("study/tiny")  # a table of removed cells goes, too
+    study([file, "--report-only"])
+    assert not Path("study/tables/overall-tiny").exists()
 
 
 def start(*arguments, as_a_job=False):
