@@ -42,7 +42,7 @@ def test_stock_recbole_trains_our_models_and_gives_our_metrics(name, keys):
     theirs = stock(model=name, dataset="ml-100k", config_dict={**FEW, **keys})
 
     (checkpoint,) = Path("saved").glob(f"{name}-*.pth")
-    alike = {"training_rows": "prefix"} if name == "UniRep" else {}  # leaves out the same defaults as stock
+    alike = {"training_rows": "prefix", "train_on_codes": True} if name == "UniRep" else {}  # the defaults under stock
     config = Config(name, "ml-100k", config_dict={**FEW, **keys, **alike})
     data = load_data(config, one_row_a_user=False)
     model = build_model(config, data.train)
