@@ -82,9 +82,13 @@ class HeldOut:
             targets = targets._replace(positions=torch.from_numpy(place - self.whole_sequences.offsets[users]))
         return earlier_items(self.whole_sequences, targets)
 
-    def batches(self, batch_size):
-        """Returns row numbers of each batch; users with histories of similar length are together."""
-        return torch.argsort(self.targets.positions, stable=True).split(batch_size)
+    def batches(self, batch_size, rows=None):
+        """Returns row numbers of each batch; users with histories of similar length are together.
+
+        With `rows` [n], int64, only these rows are in batches, and the numbers are places in `rows`.
+        """
+        positions = self.targets.positions if rows is None else self.targets.positions[rows]
+        return torch.argsort(positions, stable=True).split(batch_size)
 
     def _check_order(self):
         place = self.sequences.offsets[self.targets.users.numpy()] + self.targets.positions.numpy()

@@ -16,12 +16,13 @@ import torch
 from recbole_unirep import parallel
 from recbole_unirep.scoring.metrics import needs_items
 from recbole_unirep.scoring.model_contract import EmbedsAsNew, ranking_bias
-from recbole_unirep.scoring.ranking_weights import USERS, scorer_of, valid_metric_of, without_targets
+from recbole_unirep.scoring.ranking_weights import scorer_of, valid_metric_of, without_targets
 from recbole_unirep.scoring.scores import n_above
 
 COLD_OFFSET = "cold_offset"  # the config key
 OFFSETS = [step / 10 for step in range(-40, 121)]  # cosine similarity at temperature 1/16 has scores from -16 to 16
 LOSS = 0.01  # fraction of the validation metric that new items may cost
+USERS = 8192  # validation users that choose, drawn at random if there are more
 SHARE = 0.05  # fraction of trained items that stand in for new ones
 
 
@@ -83,7 +84,7 @@ def _count_above(model, data, config, users, rows, directions):
     """Returns the number of trained items above each user's target [n], and of new items for each offset [O, n]."""
     scorer = scorer_of(model, data, config)
     trained, new = torch.zeros(len(users), dtype=torch.int64), torch.zeros(len(OFFSETS), len(users), dtype=torch.int64)
-    batches = torch.arange(len(users)).split(scorer.batch_size)
+    batches = data.batches(scorer.batch_size, users)
     for places in batches[parallel.rank() :: parallel.world_size()]:
         scores = scorer(users[places])
         target = data.targets.items[users[places]].to(rows.device)

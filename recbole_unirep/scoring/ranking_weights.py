@@ -1,7 +1,8 @@
 """recbole_unirep.scoring.ranking_weights: chooses the weights of ranking features on the validation items.
 
 The features of `score_features` do not take part in training, so one pass over the validation users gives the metric of
-every combination of weights. No test item is read.
+every value of a weight. The weights are chosen one after the other: the time for all combinations is better spent on
+more users, because few users choose by chance. No test item is read.
 """
 
 import math
@@ -21,7 +22,7 @@ GRID = {
     "history_similarity": (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0),
     "popularity_bias": (-0.2, 0.0, 0.1, 0.2, 0.4, 0.8),
 }
-USERS = 8192  # validation users that choose, drawn at random if there are more
+USERS = 16384  # validation users that choose, drawn at random if there are more
 BATCH = 128  # users per pass: their scores of a block fit into the processor's cache
 
 
@@ -32,7 +33,7 @@ class Choice(NamedTuple):
         weights (dict[str, float]): the chosen weights, and those given that are not 0.
         valid_score (float): validation metric of these weights, over the users that chose.
         n_users (int): number of these users.
-        table (list of dict): the metric of each combination.
+        table (list of dict): the metric of each combination that was tried.
     """
 
     weights: dict
@@ -52,24 +53,29 @@ def choose_ranking_weights(model, data, config, keys):
         keys (collection of str): weights to choose, names in GRID; the model's other weights stay.
 
     Returns:
-        Choice or None: None if the metric needs more than ranks. Of equal weights, the first in the grid.
+        Choice or None: None if the metric needs more than ranks. Weights are chosen in the order of GRID, each with
+        the others as they are by then; of equally good values, the first in the grid.
     """
     if needs_items(config["valid_metric"]):
         return None
     bias = ranking_bias(model)
     before = bias.ranking_weights_by_key()
-    values = {key: GRID[key] if key in keys else (weight,) for key, weight in before.items() if key in keys or weight}
-    combinations = [dict(zip(values, combination)) for combination in product(*values.values())]
-    bias.set_ranking_weights(dict.fromkeys(values, 1.0))  # a weight of 0 would leave its feature out
-    try:
-        rows, above = _count_above(model, data, config, list(values.values()))
-    finally:
-        bias.set_ranking_weights(before)
-    table = []
-    for combination, ranks in zip(combinations, 1 + above):
-        table.append({**combination, "score": valid_metric_of(ranks, config, data)})
-    best = (max if config["valid_metric_bigger"] else min)(table, key=lambda row: row["score"])
-    return Choice({key: best[key] for key in values}, best["score"], len(rows), table)
+    weights, table = dict(before), []
+    for chosen in [key for key in GRID if key in keys] or [None]:
+        values = {key: GRID[key] if key == chosen else (weight,) for key, weight in weights.items()}
+        values = {key: tried for key, tried in values.items() if key == chosen or any(tried)}
+        combinations = [dict(zip(values, combination)) for combination in product(*values.values())]
+        bias.set_ranking_weights({**dict.fromkeys(before, 0.0), **dict.fromkeys(values, 1.0)})  # 0 leaves a feature out
+        try:
+            rows, above = _count_above(model, data, config, list(values.values()))
+        finally:
+            bias.set_ranking_weights(before)
+        scores = [valid_metric_of(ranks, config, data) for ranks in 1 + above]
+        best = scores.index((max if config["valid_metric_bigger"] else min)(scores))
+        weights.update(combinations[best])
+        table += [{**combination, "score": score} for combination, score in zip(combinations, scores)]
+    used = {key: weight for key, weight in weights.items() if key in keys or weight}
+    return Choice(used, scores[best], len(rows), table)
 
 
 def valid_metric_of(ranks, config, data):
@@ -96,7 +102,7 @@ def _count_above(model, data, config, values):
     rows = torch.randperm(len(data), generator=generator)[:USERS].sort().values
     scorer = scorer_of(model, data, config)
     above = torch.zeros(math.prod(map(len, values)), len(rows), dtype=torch.int64)
-    batches = torch.arange(len(rows)).split(scorer.batch_size)
+    batches = data.batches(scorer.batch_size, rows)
     for places in batches[parallel.rank() :: parallel.world_size()]:
         whole = scorer(rows[places])
         scores, features = whole.without_features()

@@ -48,15 +48,19 @@ def test_each_combination_has_the_metric_of_a_model_with_these_weights(built, ke
     before = model.score_bias.ranking_weights_by_key()
     choice = choose_ranking_weights(model, data.valid, config, keys["chosen_on_validation"])
     assert model.score_bias.ranking_weights_by_key() == before and choice.n_users == len(data.valid)
-    sizes = [len(GRID[key]) if key in keys["chosen_on_validation"] else 1 for key in GRID]
-    assert len(choice.table) == sizes[0] * sizes[1]
+    assert len(choice.table) == sum(len(GRID[key]) for key in keys["chosen_on_validation"])
     scores = []
     for row in choice.table:
-        model.score_bias.set_ranking_weights({key: row[key] for key in GRID if key in row})
+        model.score_bias.set_ranking_weights({key: row.get(key, 0.0) for key in GRID})
         found = evaluate_protocols(model, data.valid, ["full"], config, None)["full"]
         scores.append(found[config["valid_metric"].lower()])
     assert [row["score"] for row in choice.table] == pytest.approx(scores, abs=2e-6)
     assert len(set(scores)) > 1 and choice.valid_score == max(row["score"] for row in choice.table)
+    rest = choice.table
+    for key in keys["chosen_on_validation"]:  # one after the other
+        tried, rest = rest[: len(GRID[key])], rest[len(GRID[key]) :]
+        assert [row[key] for row in tried] == list(GRID[key])
+        assert choice.weights[key] == max(tried, key=lambda row: row["score"])[key]
 
 
 def test_few_users_choose_for_many(built, monkeypatch):
