@@ -103,11 +103,7 @@ def test_every_step_has_the_gradients_of_one_process(tiny, tmp_path):
                 expected = one.get(name, torch.zeros_like(gradient))
                 largest = expected.abs().amax().item() if expected.numel() else 0.0
                 torch.testing.assert_close(
-                    gradient,
-                    expected,
-                    rtol=1e-5,
-                    atol=3e-5 * largest + 1e-9,
-                    msg=lambda text: f"{case}: {name}: {text}",
+                    gradient, expected, rtol=1e-5, atol=3e-5 * largest + 1e-9, msg=f"{case}: {name}"
                 )
 
 
