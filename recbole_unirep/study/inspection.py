@@ -120,7 +120,10 @@ def _settings_of_run(config, is_fitted):
     if config["semantic_ids"]:
         return _settings(read_record(config["semantic_ids"])["tokenizer"])
     settings = _settings(config["tokenizer"])
-    return settings if is_fitted else settings - {"collisions", "fit_dead_code_steps"} | {"dead_code_steps"}
+    if is_fitted:
+        return settings
+    settings -= {"collisions", "fit_dead_code_steps"}
+    return settings | {"dead_code_steps"} if config["train_on_codes"] else settings - {"codebook_init", "codebook_update"}
 
 
 def _in_order(items, tokens):

@@ -136,9 +136,15 @@ def test_an_unhealthy_bundle_gives_exit_code_one(shell, bundle):
 
 
 @pytest.mark.parametrize(
-    ("keys", "has_distortion"), [({}, True), ({"tokenizer": "RQKMeans"}, False), ({"tokenizer": "RandomIDs"}, False)]
+    ("keys", "has_distortion", "may_advise"),
+    [
+        ({}, True, set()),
+        ({"train_on_codes": True}, True, {"dead_code_steps", "codebook_update"}),
+        ({"tokenizer": "RQKMeans"}, False, {"collisions"}),
+        ({"tokenizer": "RandomIDs"}, False, {"collisions"}),
+    ],
 )
-def test_a_run_is_inspected(shell, tiny, tmp_path, keys, has_distortion):
+def test_a_run_is_inspected(shell, tiny, tmp_path, keys, has_distortion, may_advise):
     settings = {
         "codebook_size": 8,
         "text_encoder": "lexical",
@@ -153,8 +159,8 @@ def test_a_run_is_inspected(shell, tiny, tmp_path, keys, has_distortion):
     assert (code, error) == (0, "")
     assert "neighbours by ID" in shown
     assert ("distortion" in shown) == has_distortion
-    settings = read_inspected(tmp_path / "run").settings  # settings that the advice may name
-    assert ("collisions" in settings, "dead_code_steps" in settings) == (bool(keys), not keys)
+    settings = read_inspected(tmp_path / "run").settings
+    assert settings & {"collisions", "dead_code_steps", "codebook_update"} == may_advise
 
 
 def test_an_rqvae_that_tiger_reads_was_fitted_alone(tiny, tmp_path):
