@@ -123,7 +123,9 @@ def _settings_of_run(config, is_fitted):
     if is_fitted:
         return settings
     settings -= {"collisions", "fit_dead_code_steps"}
-    return settings | {"dead_code_steps"} if config["train_on_codes"] else settings - {"codebook_init", "codebook_update"}
+    return (
+        settings | {"dead_code_steps"} if config["train_on_codes"] else settings - {"codebook_init", "codebook_update"}
+    )
 
 
 def _in_order(items, tokens):
