@@ -8,7 +8,11 @@ from recbole_unirep import cli
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 DATA = RESULTS.parent.parent / "shared" / "datasets"
-NEED_DATA = ("eight", "cold")  # their datasets have no settings of ours, so a command reads the files' columns
+NEED_DATA = (
+    "eight",
+    "eight_shuffled",
+    "cold",
+)  # their datasets have no settings of ours, so a command reads the files' columns
 STUDIES = sorted(file.relative_to(RESULTS.parent) for file in (RESULTS / "studies").glob("*.yaml"))
 
 

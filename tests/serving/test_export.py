@@ -90,8 +90,10 @@ def test_items_added_after_training_are_in_the_export(run, tmp_path, keys):
     rows = [[first, "n1"], ["n2"], [cold, "n2", first]]
     options = {"k": len(recommender.item_tokens) - 1, "keep_earlier": True}
     for found, expected in zip(loaded.recommend(rows, **options), recommender.recommend(items=rows, **options)):
-        assert found.items == expected.items and {"n1", "n2"} < {*found.items}
+        assert {"n1", "n2"} < {*found.items}
         assert found.scores == pytest.approx(expected.scores, abs=1e-5, rel=1e-5)
+        scores = dict(zip(expected.items, expected.scores))  # items whose scores are that close may change places
+        assert dict(zip(found.items, found.scores)) == pytest.approx(scores, abs=1e-5, rel=1e-5)
 
 
 def test_score_additions_are_in_the_export_but_not_in_the_encoder(exported):
