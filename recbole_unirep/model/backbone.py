@@ -16,7 +16,7 @@ from torch import nn
 
 from recbole_unirep.model.bsarec import BSARec
 from recbole_unirep.model.hstu import HSTU
-from recbole_unirep.scoring.model_contract import declared_item_size_key, is_causal
+from recbole_unirep.scoring.model_contract import declared_item_size_key, is_causal, replaced, sequence_states
 from recbole_unirep.settings.extensions import extension_names, find_extension
 from recbole_unirep.settings.with_keys import with_keys
 
@@ -89,6 +89,37 @@ class LocalConvolution(nn.Module):
         width = len(self.weight)
         before = nn.functional.pad(x, (0, 0, width - 1, 0))  # [B, L + width - 1, H]
         return self.bias + sum(before[:, k : k + x.size(1)] * weight for k, weight in enumerate(self.weight))
+
+
+class BackboneEnsemble(nn.Module):
+    """Backbones of one kind over one item table, trained together; its states are the mean of theirs.
+
+    Attributes:
+        item_embedding (nn.Module): the item table that all of them read.
+        members (nn.ModuleList): the backbones, without tables of their own.
+
+    Args:
+        backbones (list of SequentialRecommender): causal ones, of the same sizes. The first one's table is kept.
+    """
+
+    def __init__(self, backbones):
+        super().__init__()
+        self.item_embedding = backbones[0].item_embedding
+        for backbone in backbones:
+            del backbone.item_embedding
+        self.members = nn.ModuleList(backbones)
+
+    def sequence_states(self, item_seq):
+        """Returns the mean of the members' states at every position.
+
+        Args:
+            item_seq (Tensor): item ids, 0 pads on the right, shape: [B, L].
+
+        Returns:
+            Tensor: shape: [B, L, H].
+        """
+        members = [replaced(member, item_embedding=self.item_embedding) for member in self.members]
+        return sum(sequence_states(member)(item_seq) for member in members) / len(members)
 
 
 def make_backbone(name, config, dataset, hidden_size):

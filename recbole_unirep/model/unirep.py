@@ -44,7 +44,7 @@ class UniRep(SequentialRecommender):
         self.text_encoder, self._fitted = parts.semantic.text_encoder, dict(parts.semantic.fitted)
         self.register_buffer("has_text", parts.semantic.has_text)
         self.backbone = parts.backbone
-        self.has_local_convolution = config["local_convolution"] > 0
+        self.has_local_convolution, self.n_backbones = config["local_convolution"] > 0, config["n_backbones"]
         self.output_projection, self.temperature = parts.output_projection, parts.temperature
         self.log_temperature = parts.log_temperature
         self.score_bias = make_score_bias(config, dataset, self._directions)
@@ -239,7 +239,8 @@ class UniRep(SequentialRecommender):
 
     def _overrides_scoring(self):
         """True if scores differ from the backbone's dot product of state and item embedding."""
-        return self.output_projection is not None or self.temperature is not None or self.has_local_convolution
+        is_extended = self.has_local_convolution or self.n_backbones > 1
+        return is_extended or self.output_projection is not None or self.temperature is not None
 
     def _directions(self, ids):
         """Returns unit vectors for the similarity of items; zeros for items without text, similar to no item."""

@@ -97,6 +97,7 @@ def check_options(config):
 
 
 OFF = {
+    "n_backbones": 1,
     "output_projection": False,
     "local_convolution": 0,
     "repeat_bias": False,
@@ -177,6 +178,9 @@ def fitted_defaults(given, settings, has_rows):
                 changed[key] = OFF[key]
                 problems.setdefault(problem, []).append(key)
     lines = [f"not used: {', '.join(keys)}, because the default {problem}" for problem, keys in problems.items()]
+    if settings["n_backbones"] > 1 and "n_layers" in given and "n_backbones" not in given:
+        lines.append(f"not used: n_backbones {settings['n_backbones']}, because n_layers is given without it")
+        changed["n_backbones"] = 1
     asked = [key for key in TRAINS_CODES if key in given]
     if not settings["train_on_codes"] and "train_on_codes" not in given and asked:
         changed["train_on_codes"] = True

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from recbole_unirep.data.cold_items import n_training_items
 from recbole_unirep.data.item_text import load_item_text
-from recbole_unirep.model.backbone import LocalConvolution, make_backbone
+from recbole_unirep.model.backbone import BackboneEnsemble, LocalConvolution, make_backbone
 from recbole_unirep.model.unirep_options import check_options, hidden_size, item_pieces
 from recbole_unirep.modules.code_embedding import CodeEmbedding
 from recbole_unirep.modules.fusion import make_fusion
@@ -63,7 +63,7 @@ class UniRepParts(NamedTuple):
     """The parts of a UniRep.
 
     Attributes:
-        backbone (recbole SequentialRecommender): its item table is replaced by the unified one.
+        backbone (recbole SequentialRecommender or BackboneEnsemble): its item table is replaced by the unified one.
         semantic (SemanticPart): source of the table's semantic embeddings.
         quantization (Quantization): settings of the quantization losses.
         loss_weights (dict[str, float]): weight of each part of the loss, by name.
@@ -108,7 +108,8 @@ def make_parts(config, dataset) -> UniRepParts:
     id_dim = config["id_embedding_size"] if has_semantic else semantic_dim
     width = (semantic_dim if has_semantic else 0) + (id_dim if has_id else 0)
     size = hidden_size(config, width)
-    backbone = make_backbone(config["backbone"], config, dataset, size)
+    backbones = [make_backbone(config["backbone"], config, dataset, size) for _ in range(config["n_backbones"])]
+    backbone = BackboneEnsemble(backbones) if len(backbones) > 1 else backbones[0]
     backbone.item_embedding = UnifiedItemEmbedding(
         rows=ItemRows(dataset.item_num, n_trained, backbone.item_embedding.num_embeddings - dataset.item_num),
         text=semantic.text,
@@ -119,7 +120,8 @@ def make_parts(config, dataset) -> UniRepParts:
         init_std=config["id_init_std"],
     )
     if config["local_convolution"]:
-        backbone.local_convolution = LocalConvolution(size, config["local_convolution"])
+        for member in backbones:
+            member.local_convolution = LocalConvolution(size, config["local_convolution"])
 
     is_cosine, is_encoded = config["similarity"] == "cosine", semantic.text is not None
     trains_codes = is_encoded and has_codes and config["train_on_codes"]

@@ -1,8 +1,8 @@
 """Layers of defaults between RecBole's keys and the user's.
 
-Weakest first: overall, model, backbone, tokenizer (and properties/joint, for a tokenizer that this model trains),
-dataset, preset. A model class may build on the yaml files of other
-models: it names them in `base_settings`, a tuple of str, weakest first.
+Weakest first: overall, model, backbone, tokenizer, dataset, preset. properties/joint has what this model changes in the
+keys of a backbone or tokenizer. A model class may build on the yaml files of other models: it names them in
+`base_settings`, a tuple of str, weakest first.
 """
 
 from collections import ChainMap
@@ -53,17 +53,18 @@ def lay_defaults(config, model, model_class, dataset, fitted):
     behaviour = chosen.get("behaviour_field")
     if behaviour and behaviour not in data["load_col"]["inter"]:
         data["load_col"]["inter"] = [*data["load_col"]["inter"], behaviour]
-    backbone, tokenizer = {}, {}
+    backbone, tokenizer, joint = {}, {}, {}
     if "backbone" in own:
         backbone = _backbone_layer(chosen["backbone"], loader)
+        joint.update(_read(shipped_file("joint", f"{model}.{chosen['backbone']}.yaml"), loader))
     if "tokenizer" in own:
         tokenizer = _named_layer("tokenizer", chosen["tokenizer"], loader)
-        tokenizer.update(_read(shipped_file("joint", f"{model}.{chosen['tokenizer']}.yaml"), loader))
+        joint.update(_read(shipped_file("joint", f"{model}.{chosen['tokenizer']}.yaml"), loader))
     # The backbone's keys, such as RecBole's loss_type, never overwrite keys of the model.
     filling = {key: value for key, value in backbone.items() if key not in own}
 
     recbole_model = _read(RECBOLE / "properties" / "model" / f"{model}.yaml", loader)
-    for layer in (overall, own, filling, tokenizer, data, preset):
+    for layer in (overall, own, filling, tokenizer, joint, data, preset):
         internal.update(layer)
     if fitted is not None:
         changed, lines = fitted(user, ChainMap(user, internal))

@@ -9,7 +9,7 @@ LEAST = {
         (
             "epochs", "nproc", "users_per_batch", "train_batch_size", "eval_batch_size", "scores_at_once",
             "pair_batch_size", "fusion_hidden_units",
-            "MAX_ITEM_LIST_LENGTH", "n_layers", "n_heads", "hidden_size", "inner_size", "embedding_size",
+            "MAX_ITEM_LIST_LENGTH", "n_backbones", "n_layers", "n_heads", "hidden_size", "inner_size", "embedding_size",
             "id_embedding_size", "n_levels", "codebook_size", "code_dim", "lexical_dim", "text_batch_size",
             "shared_negatives", "transition_followers", "kmeans_iterations", "opq_iterations", "leaf_items",
             "code_embedding_size", "ngram_size", "n_pieces",
