@@ -69,7 +69,7 @@ CASES = {
 
 def gradients(keys, run_dir):
     """Returns the gradients of every step of an epoch with learning rate 0, and the epoch's mean losses."""
-    keys = {**SMALL, **STILL, "learning_rate": 0.0, "run_dir": run_dir, **keys}
+    keys = {**SMALL, **STILL, "enable_amp": False, "learning_rate": 0.0, "run_dir": run_dir, **keys}
     config = Config(keys.pop("model"), "tiny", config_dict=keys)
     init_seed(1, True)
     data = load_data(config, one_row_a_user=trains_rows(config))

@@ -16,6 +16,7 @@ from torch import nn
 
 from recbole_unirep.model.bsarec import BSARec
 from recbole_unirep.model.hstu import HSTU
+from recbole_unirep.modules.dropout import replace_dropout
 from recbole_unirep.scoring.model_contract import declared_item_size_key, is_causal, replaced, sequence_states
 from recbole_unirep.settings.extensions import extension_names, find_extension
 from recbole_unirep.settings.with_keys import with_keys
@@ -142,4 +143,6 @@ def make_backbone(name, config, dataset, hidden_size):
         raise ValueError(f"n_heads {config['n_heads']} does not divide {name}'s hidden size {hidden_size}: change one")
     loss_type = config["loss_type"] if config["loss_type"] in ("CE", "BPR") else "CE"
     sizes = {item_size_key(name): hidden_size}
-    return backbone_class(name)(with_keys(config, **sizes, loss_type=loss_type), dataset)
+    backbone = backbone_class(name)(with_keys(config, **sizes, loss_type=loss_type), dataset)
+    replace_dropout(backbone)
+    return backbone

@@ -64,7 +64,7 @@ class UniRep(SequentialRecommender):
     def sequence_states(self):
         """Function from item ids [B, L] to states [B, L, H]; None if the backbone is not causal."""
         states = sequence_states(self.backbone)
-        return states and (lambda item_seq: self._to_score(states(item_seq)))
+        return states and (lambda item_seq: self._to_score(_in_float32_on_cpu(states, item_seq)))
 
     @property
     def has_codes(self):
@@ -297,3 +297,11 @@ class UniRep(SequentialRecommender):
         weight = count.float() if self.quantization.weighting == "occurrence" else torch.ones_like(count).float()
         weight = weight * self.has_text[items]  # items without text are not quantized
         return torch.searchsorted(encoded_items, items), weight / weight.sum().clamp(min=1)
+
+
+def _in_float32_on_cpu(states, item_seq):
+    """Computes states without autocast on a CPU, whose bfloat16 kernels are compiled anew for each shape of rows."""
+    if item_seq.device.type != "cpu":
+        return states(item_seq)
+    with torch.autocast("cpu", enabled=False):
+        return states(item_seq)

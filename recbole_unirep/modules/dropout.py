@@ -18,6 +18,14 @@ class Dropout(nn.Dropout):
         return dropout(x, self.p, self.training)
 
 
+def replace_dropout(network: nn.Module) -> None:
+    """Makes every `nn.Dropout` within a network a `Dropout`, in place."""
+    for module in network.modules():
+        for name, child in module.named_children():
+            if type(child) is nn.Dropout:
+                setattr(module, name, Dropout(child.p))
+
+
 def dropout(x: Tensor, p: float, is_training: bool) -> Tensor:
     """Sets numbers to 0 with a probability, and scales the others to keep the expectation.
 

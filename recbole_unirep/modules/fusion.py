@@ -10,6 +10,8 @@ Reference:
 from torch import nn
 from torch.nn import functional
 
+from recbole_unirep.tokenizer.perceptron import Perceptron
+
 
 class ResidualPerceptron(nn.Module):
     """Residual MLP, x + W_2 relu(W_1 x + b_1) + b_2: lets few ID dimensions move an item in many directions.
@@ -21,7 +23,7 @@ class ResidualPerceptron(nn.Module):
 
     def __init__(self, width, hidden_units):
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(width, hidden_units), nn.ReLU(), nn.Linear(hidden_units, width))
+        self.layers = Perceptron([width, hidden_units, width])
 
     def forward(self, x):
         return x + self.layers(x)

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from recbole_unirep.tokenizer.autoencoder_fit import AutoencoderFit
 from recbole_unirep.tokenizer.balancedrqkmeans import balanced_assignment
+from recbole_unirep.tokenizer.perceptron import Perceptron
 from recbole_unirep.tokenizer.quantizer import ResidualQuantizer
 from recbole_unirep.tokenizer.rqvae import RQVAE
 
@@ -57,9 +58,9 @@ class LETTER(RQVAE):
     def __init__(
         self,
         *,
-        encoder: nn.Sequential,
+        encoder: Perceptron,
         quantizer: ResidualQuantizer,
-        decoder: nn.Sequential,
+        decoder: Perceptron,
         collaborative_dim: int,
         collaborative_weight: float,
         diversity_weight: float,

@@ -20,6 +20,7 @@ from torch.nn import functional
 from recbole_unirep.tokenizer.autoencoder_fit import AutoencoderFit, train_autoencoder
 from recbole_unirep.tokenizer.base import TrainedTokenizer, built, check_option
 from recbole_unirep.tokenizer.distance import squared_error
+from recbole_unirep.tokenizer.perceptron import Perceptron
 from recbole_unirep.tokenizer.quantizer import CODEBOOK_INITS, ResidualQuantizer
 from recbole_unirep.tokenizer.residual import residual_steps
 
@@ -30,9 +31,9 @@ class RQVAE(TrainedTokenizer):
     """Encoder, residual quantizer and decoder, trained alone by `fit` or inside a recommender by its losses.
 
     Args:
-        encoder (nn.Sequential): MLP from text_dim to code_dim, made by `perceptron`.
+        encoder (Perceptron): from text_dim to code_dim.
         quantizer (ResidualQuantizer): its `loss_reduction` also holds for the reconstruction loss.
-        decoder (nn.Sequential): MLP from code_dim to text_dim, made by `perceptron`.
+        decoder (Perceptron): from code_dim to text_dim.
         codebook_init (str): initialization of the codebooks, 'kmeans', 'sample' or 'normal'.
         text_scaling (str): 'none', 'unit' (normalized) or 'standard' (mean 0, variance 1 over items and dimensions).
         fit_settings (AutoencoderFit): settings of the training by `fit`.
@@ -44,9 +45,9 @@ class RQVAE(TrainedTokenizer):
     def __init__(
         self,
         *,
-        encoder: nn.Sequential,
+        encoder: Perceptron,
         quantizer: ResidualQuantizer,
-        decoder: nn.Sequential,
+        decoder: Perceptron,
         codebook_init: str,
         text_scaling: str,
         fit_settings: AutoencoderFit,
@@ -73,9 +74,9 @@ class RQVAE(TrainedTokenizer):
         return built(
             cls,
             keys,
-            encoder=perceptron(sizes),  # first values are drawn in this order
+            encoder=Perceptron(sizes),  # first values are drawn in this order
             quantizer=ResidualQuantizer.from_keys(keys),
-            decoder=perceptron(sizes[::-1]),
+            decoder=Perceptron(sizes[::-1]),
             fit_settings=built(AutoencoderFit, keys),
         )
 
@@ -229,14 +230,6 @@ class RQVAE(TrainedTokenizer):
                 f"{self.text_dim}: use the vectors of one text encoder"
             )
         return x.to(self.text_mean.dtype)
-
-
-def perceptron(sizes: list) -> nn.Sequential:
-    """Linear layers of these sizes, with ReLU between them and none at the end."""
-    layers = []
-    for size, next_size in zip(sizes, sizes[1:]):
-        layers += [nn.Linear(size, next_size), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers[:-1])
 
 
 @torch.no_grad()

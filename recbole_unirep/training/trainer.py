@@ -185,11 +185,11 @@ class EngineTrainer(Finite, Trainer):
         started = perf_counter()
         with parallel.main_first():
             state = checkpoint.load_weights(self.model, Path(self.saved_model_file), self.device)
+        weight_keys = [key for key in keys if key != COLD_OFFSET]
+        bias.set_ranking_weights({key: self.config[key] for key in weight_keys})  # a resumed run may have chosen others
         if COLD_OFFSET in keys:
-            bias.cold_offset.zero_()  # a resumed run may have chosen one
-        choice = choose_ranking_weights(
-            self.model.eval(), valid_data, self.config, [key for key in keys if key != COLD_OFFSET]
-        )
+            bias.cold_offset.zero_()
+        choice = choose_ranking_weights(self.model.eval(), valid_data, self.config, weight_keys)
         if choice is None:
             self.logger.info(f"{self.valid_metric} cannot choose {', '.join(keys)}: they keep their configured values")
             return None
