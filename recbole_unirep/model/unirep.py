@@ -17,7 +17,7 @@ from recbole_unirep.model.score_bias import make_score_bias
 from recbole_unirep.model.unirep_options import fitted_defaults
 from recbole_unirep.model.unirep_parts import make_parts
 from recbole_unirep.modules.codebook_steps import move_codebooks
-from recbole_unirep.scoring.model_contract import replaced, sequence_states
+from recbole_unirep.scoring.model_contract import prefix_states, replaced, sequence_states
 from recbole_unirep.scoring.score_additions import SoftmaxAdditions
 from recbole_unirep.training.losses import PAIRWISE, recommendation_loss
 from recbole_unirep.training.softmax import cross_entropy
@@ -131,7 +131,7 @@ class UniRep(SequentialRecommender):
         with self.item_embedding.step(in_use if self._needs_few_items() else None, read) as encoded:
             recommendation = recommendation_loss(
                 batch,
-                self.sequence_states,
+                prefix_states(self),
                 self.item_embedding,
                 self.n_training_items,
                 self.loss_type,

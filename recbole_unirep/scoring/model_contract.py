@@ -12,11 +12,14 @@ Shapes: B users, L sequence length, H hidden_size, C candidates, N items.
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
+
+from recbole_unirep.scoring.caser import caser_states
 
 
 @runtime_checkable
@@ -262,6 +265,7 @@ CAUSAL = {
     "GRU4RecF": forward_states,
     "S3Rec": s3rec_states,
 }
+PREFIXES = {"Caser": caser_states}  # models whose states depend on the user or the padding too
 
 
 def is_causal(model_class):
@@ -284,6 +288,20 @@ def sequence_states(model):
         return own
     states = CAUSAL.get(type(model).__name__)
     return None if states is None else lambda item_seq: states(model, item_seq)
+
+
+def prefix_states(model):
+    """Returns the model's states of the prefixes that end at some places of histories.
+
+    Returns:
+        callable or None: maps item ids [B, L], user ids [B] and a mask of the places [B, L] to states [P, H], row by
+        row; a score is a state times a row of the item table. None if a prefix needs a forward pass of its own.
+    """
+    states = sequence_states(model)
+    if states is not None:
+        return lambda item_seq, users, is_wanted: states(item_seq)[is_wanted]
+    of_prefixes = PREFIXES.get(type(model).__name__)
+    return None if of_prefixes is None else partial(of_prefixes, model)
 
 
 def scores_by_table(model):

@@ -1,7 +1,7 @@
 """recbole_unirep.scoring.scorers: scores of one batch of users, within a limit on the scores in memory.
 
 There are five ways to score, by kind of model:
-    causal: the last state times the item table;
+    with states of prefixes: the last state times the item table;
     factorization machine: a vector of the user times a vector of the item;
     generative: the items found by search, and given candidates;
     any other model: the model's `full_sort_predict`;
@@ -11,7 +11,7 @@ There are five ways to score, by kind of model:
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_unirep.scoring.model_contract import Generative, ranking_bias, sequence_states, trimmed
+from recbole_unirep.scoring.model_contract import Generative, prefix_states, ranking_bias, sequence_states, trimmed
 from recbole_unirep.scoring.scores import GeneratedScores, GivenScores, PairScores, TableScores, columns_of_block
 
 
@@ -32,7 +32,7 @@ def make_scorer(model, data, *, whole, batch_size, scores_at_once, device):
     """
     if isinstance(model, Generative):
         return _GenerativeScorer(model, data, batch_size, scores_at_once, device)
-    states = sequence_states(model)
+    states = prefix_states(model)
     if states is not None:
         return _TableScorer(model, states, data, batch_size, scores_at_once, device)
     if type(model).__name__ == "FM":
@@ -41,7 +41,7 @@ def make_scorer(model, data, *, whole, batch_size, scores_at_once, device):
 
 
 class _TableScorer:
-    """Scores of a causal model by its last state. Sequences are trimmed to the longest one of the batch.
+    """Scores of a model by its last state times the item table. Sequences are trimmed to the longest one of the batch.
 
     Padding is on the right, so no state up to the last item depends on it. RecBole's `full_sort_predict` processes all
     of the padding and gives the same states up to rounding.
@@ -54,6 +54,8 @@ class _TableScorer:
         self.longest = self.table[1:].norm(dim=1).max()
         self.item_seq = data.interactions[model.ITEM_SEQ]
         self.length = data.interactions[model.ITEM_SEQ_LEN]
+        reads_users = sequence_states(model) is None
+        self.users = data.interactions[model.USER_ID] if reads_users else None  # KeyError for histories without users
         self.batch_size = min(batch_size, scores_at_once)
         self.n_columns = columns_of_block(self.batch_size, scores_at_once)
 
@@ -61,7 +63,10 @@ class _TableScorer:
         length = self.length[rows]
         item_seq = self.item_seq[rows, : int(length.max())].to(self.device)
         last, row = (length - 1).to(self.device), torch.arange(len(rows), device=self.device)
-        states = self.states(item_seq)[row, last]  # [B, H]
+        is_last = torch.zeros_like(item_seq, dtype=torch.bool)
+        is_last[row, last] = True
+        users = None if self.users is None else self.users[rows].to(self.device)
+        states = self.states(item_seq, users, is_last)  # [B, H]
         added = () if self.score_bias is None else self.score_bias(item_seq, last)
         return TableScores(states, self.table, self.longest, self.n_columns, *added)
 

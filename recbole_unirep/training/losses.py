@@ -9,9 +9,10 @@ import torch
 from torch.nn import functional as F
 
 from recbole_unirep import parallel
-from recbole_unirep.scoring.model_contract import CAUSAL, CLOZE, is_causal, sequence_states
+from recbole_unirep.scoring.model_contract import CAUSAL, CLOZE, PREFIXES, is_causal, prefix_states
 from recbole_unirep.scoring.score_additions import SoftmaxAdditions, columns_of
 from recbole_unirep.training.cloze import cloze_loss
+from recbole_unirep.training.penalties import PENALTIES
 from recbole_unirep.training.softmax import cross_entropy, sampled_cross_entropy
 
 
@@ -56,8 +57,9 @@ def is_row_loss(model_class, loss_type, trains_rows):
 
 
 def has_row_loss(model_class, loss_type):
-    """True if user sequences can train this model class: causal ones, and BERT4Rec with loss_type CE."""
-    return is_causal(model_class) or (model_class.__name__ in CLOZE and loss_type == "CE")
+    """True if user sequences can train this model class: causal ones, those of PREFIXES, and BERT4Rec by CE."""
+    losses = {**dict.fromkeys(PREFIXES, ("CE", "BPR")), **dict.fromkeys(CLOZE, ("CE",))}
+    return is_causal(model_class) or loss_type in losses.get(model_class.__name__, ())
 
 
 def row_loss(model, batch, n_items, config):
@@ -72,18 +74,20 @@ def row_loss(model, batch, n_items, config):
     Returns:
         Tensor: as returned by `recommendation_loss` or `cloze_loss`, shape: [].
     """
-    states = sequence_states(model)
+    states = prefix_states(model)
     if states is None:
         return cloze_loss(model, batch, n_items, config["ft_ratio"], config["training_rows"] == "target")
-    return recommendation_loss(batch, states, model.item_embedding, n_items, config["loss_type"])
+    loss = recommendation_loss(batch, states, model.item_embedding, n_items, config["loss_type"])
+    penalty = PENALTIES.get(type(model).__name__)
+    return loss if penalty is None else loss + penalty(model)
 
 
-def recommendation_loss(batch, sequence_states, item_embedding, n_items, loss_type, additions_of=None, smoothing=0.0):
+def recommendation_loss(batch, states_of, item_embedding, n_items, loss_type, additions_of=None, smoothing=0.0):
     """Returns the recommendation loss of one batch of training rows.
 
     Args:
         batch (RowBatch): B rows of L positions, P of which have a target.
-        sequence_states (callable): item ids [B, L] to states [B, L, H], causal.
+        states_of (callable): see `model_contract.prefix_states`.
         item_embedding (nn.Module): maps ids to vectors when called, and has `.weight`.
         n_items (int): number of item ids, padding included; further rows of the table are special tokens.
         loss_type (str): a name in LOSSES; 'SSM' is the sampled softmax.
@@ -97,13 +101,13 @@ def recommendation_loss(batch, sequence_states, item_embedding, n_items, loss_ty
         times the number of processes, so the mean over processes is the loss of the whole batch.
     """
     share = batch.share(parallel.rank(), parallel.world_size())
-    part = _mean_loss(share.batch, sequence_states, item_embedding, n_items, loss_type, additions_of, smoothing)
+    part = _mean_loss(share.batch, states_of, item_embedding, n_items, loss_type, additions_of, smoothing)
     return part * (share.weight * parallel.world_size())
 
 
-def _mean_loss(batch, sequence_states, item_embedding, n_items, loss_type, additions_of, smoothing):
+def _mean_loss(batch, states_of, item_embedding, n_items, loss_type, additions_of, smoothing):
     """Returns the mean loss over the target positions of a batch, shape: []."""
-    states = sequence_states(batch.inputs)[batch.is_target]  # [P, H]
+    states = states_of(batch.inputs, batch.users, batch.is_target)  # [P, H]
     added = None
     if additions_of is not None:
         additions = additions_of(batch.whole_rows(), *batch.is_target.nonzero(as_tuple=True))

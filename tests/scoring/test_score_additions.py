@@ -107,7 +107,12 @@ def test_the_repeat_bias_falls_without_repeats_and_rises_with_them(loss_type):
             following=torch.tensor([[targets[-1], 0, 0]]),
         )
         loss = recommendation_loss(
-            batch, item_embedding, item_embedding, 7, loss_type, lambda *read: [repeats(bias, *read)]
+            batch,
+            lambda inputs, users, is_target: item_embedding(inputs)[is_target],
+            item_embedding,
+            7,
+            loss_type,
+            lambda *read: [repeats(bias, *read)],
         )
         return torch.autograd.grad(loss, bias)[0].item()
 
