@@ -29,8 +29,7 @@ class _LargestWindows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, items, filters, tails):
-        n_heights, n_channels, _, _ = filters.shape
-        n_rows, n_places, _ = items.shape
+        n_heights, n_rows, n_places = len(filters), *items.shape[:2]
         height = torch.arange(1, n_heights + 1, device=items.device)
         end = torch.arange(1, n_places + 1, device=items.device)  # number of items of the prefix that ends at a place
         has_padding = end[:, None] <= n_heights - height  # a window that holds padding alone, [T, L]
@@ -40,9 +39,7 @@ class _LargestWindows(torch.autograd.Function):
         start = torch.zeros_like(size)  # of the largest window, if it is full
         sums = None
         for m in range(1, n_places + 1):  # windows of m items; the first height left is m, whose windows are full
-            products = items[:, m - 1 :] @ _rows_of_filters(filters, m).T
-            products = products.view(n_rows, -1, n_heights - m + 1, n_channels)  # [B, T - m + 1, L - m + 1, C]
-            sums = products if sums is None else products.add_(sums[:, :-1, 1:])
+            sums = _grown(sums, items, filters, m)
             full, first = sums[:, :, 0].cummax(dim=1)  # over the full windows up to each place
             own = largest[:, m - 1 :, m - 1]
             is_larger = full > own
@@ -82,6 +79,39 @@ class _LargestWindows(torch.autograd.Function):
         return to_items, to_filters, to_tails
 
 
+@torch.no_grad()
+def _largest_windows_of_one(items, place, filters, tails):
+    """As `_LargestWindows`, for the prefix that ends at one place [B] of each row, shape: [B, L, C]."""
+    n_heights, n_items = len(filters), place + 1
+    height, row = torch.arange(1, n_heights + 1, device=items.device), torch.arange(len(items), device=items.device)
+    has_padding = n_items[:, None] <= n_heights - height  # [B, L]
+    largest, sums = torch.where(has_padding[:, :, None], tails[0], -torch.inf), None
+    for m in range(1, items.size(1) + 1):
+        sums, last = _grown(sums, items, filters, m), n_items - m  # where the last window of m items starts
+        is_behind = torch.arange(sums.size(1), device=items.device) > last[:, None]
+        full = sums[:, :, 0].masked_fill(is_behind[:, :, None], -torch.inf).amax(dim=1)
+        largest[:, m - 1] = torch.maximum(largest[:, m - 1], full)
+        if m < n_heights:
+            fits = (last[:, None] >= 0) & (last[:, None] <= n_heights - height[m:])
+            partial = (sums[row, last.clamp(min=0), 1:] + tails[m, m:]).masked_fill(~fits[:, :, None], -torch.inf)
+            largest[:, m:] = torch.maximum(largest[:, m:], partial)
+    return largest
+
+
+def _grown(sums, items, filters, m):
+    """Returns the sums over windows of m items from those of m - 1, for the heights m and above.
+
+    Args:
+        sums (Tensor or None): shape: [B, T - m + 2, L - m + 2, C]; None if m is 1.
+
+    Returns:
+        Tensor: by start of the window and height, shape: [B, T - m + 1, L - m + 1, C].
+    """
+    products = items[:, m - 1 :] @ _rows_of_filters(filters, m).T
+    products = products.unflatten(2, (-1, filters.size(1)))
+    return products if sums is None else products.add_(sums[:, :-1, 1:])
+
+
 def _rows_of_filters(filters, m):
     """Returns row m of the filters that are at least m high, shape: [(L - m + 1) C, D]."""
     return filters[m - 1 :, :, m - 1].flatten(0, 1)
@@ -117,7 +147,11 @@ def _convolved(model, filters, tails, item_seq, is_wanted):
     vertical = (weight[: item_seq.size(1)] * items[:, :, None]).cumsum(dim=1) + of_padding
     vertical = vertical[is_wanted] + model.conv_v.bias[:, None]
     bias = torch.stack([convolution.bias for convolution in model.conv_h])  # [L, C]
-    horizontal = model.ac_conv(_LargestWindows.apply(items, filters, tails)[is_wanted] + bias)
+    if not torch.is_grad_enabled() and is_wanted.sum(dim=1).eq(1).all():  # ranking
+        windows = _largest_windows_of_one(items, is_wanted.int().argmax(dim=1), filters, tails)
+    else:
+        windows = _LargestWindows.apply(items, filters, tails)[is_wanted]
+    horizontal = model.ac_conv(windows + bias)
     return torch.cat([vertical.flatten(1), horizontal.flatten(1)], dim=1)
 
 

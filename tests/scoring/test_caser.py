@@ -34,6 +34,13 @@ def test_states_equal_recboles(built):
         items, users = prefixes(batch, model.max_seq_length)
         states = prefix_states(model)(batch.inputs, batch.users, batch.is_target)
         torch.testing.assert_close(states, model.forward(users, items))
+        with torch.no_grad():
+            for place in range(batch.inputs.size(1)):  # one place per row, as ranking asks for them
+                is_wanted = torch.zeros_like(batch.is_target)
+                is_wanted[:, place] = True
+                items, users = prefixes(batch._replace(is_target=is_wanted), model.max_seq_length)
+                states = prefix_states(model)(batch.inputs, batch.users, is_wanted)
+                torch.testing.assert_close(states, model.forward(users, items))
 
 
 @pytest.mark.parametrize("loss_type", ["CE", "BPR"])
