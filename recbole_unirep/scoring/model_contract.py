@@ -20,6 +20,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_unirep.scoring.caser import caser_states
+from recbole_unirep.scoring.prefix_states import hgn_states, narm_states, stamp_states
 
 
 @runtime_checkable
@@ -265,7 +266,9 @@ CAUSAL = {
     "GRU4RecF": forward_states,
     "S3Rec": s3rec_states,
 }
-PREFIXES = {"Caser": caser_states}  # models whose states depend on the user or the padding too
+# Models whose state at a position depends on the user, the padding or all earlier states too.
+PREFIXES = {"Caser": caser_states, "HGN": hgn_states, "STAMP": stamp_states, "NARM": narm_states}
+SCORED_TABLES = {"HGN": "item_embedding_for_prediction"}  # if it is not the `item_embedding`
 
 
 def is_causal(model_class):
@@ -295,13 +298,18 @@ def prefix_states(model):
 
     Returns:
         callable or None: maps item ids [B, L], user ids [B] and a mask of the places [B, L] to states [P, H], row by
-        row; a score is a state times a row of the item table. None if a prefix needs a forward pass of its own.
+        row; a score is a state times a row of `scored_table`. None if a prefix needs a forward pass of its own.
     """
     states = sequence_states(model)
     if states is not None:
         return lambda item_seq, users, is_wanted: states(item_seq)[is_wanted]
     of_prefixes = PREFIXES.get(type(model).__name__)
     return None if of_prefixes is None else partial(of_prefixes, model)
+
+
+def scored_table(model):
+    """Returns the module whose rows are multiplied with states; maps item ids to vectors, and has `.weight`."""
+    return getattr(model, SCORED_TABLES.get(type(model).__name__, "item_embedding"))
 
 
 def scores_by_table(model):

@@ -11,7 +11,14 @@ There are five ways to score, by kind of model:
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_unirep.scoring.model_contract import Generative, prefix_states, ranking_bias, sequence_states, trimmed
+from recbole_unirep.scoring.model_contract import (
+    Generative,
+    prefix_states,
+    ranking_bias,
+    scored_table,
+    sequence_states,
+    trimmed,
+)
 from recbole_unirep.scoring.scores import GeneratedScores, GivenScores, PairScores, TableScores, columns_of_block
 
 
@@ -49,7 +56,7 @@ class _TableScorer:
 
     def __init__(self, model, states, data, batch_size, scores_at_once, device):
         self.states, self.device = states, device
-        self.table = model.item_embedding.weight[: len(data.item_tokens)]  # without rows of special tokens
+        self.table = scored_table(model).weight[: len(data.item_tokens)]  # without rows of special tokens
         self.score_bias = ranking_bias(model)
         self.longest = self.table[1:].norm(dim=1).max()
         self.item_seq = data.interactions[model.ITEM_SEQ]

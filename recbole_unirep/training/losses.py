@@ -9,7 +9,15 @@ import torch
 from torch.nn import functional as F
 
 from recbole_unirep import parallel
-from recbole_unirep.scoring.model_contract import CAUSAL, CLOZE, PREFIXES, is_causal, prefix_states
+from recbole_unirep.scoring.model_contract import (
+    CAUSAL,
+    CLOZE,
+    PREFIXES,
+    SCORED_TABLES,
+    is_causal,
+    prefix_states,
+    scored_table,
+)
 from recbole_unirep.scoring.score_additions import SoftmaxAdditions, columns_of
 from recbole_unirep.training.cloze import cloze_loss
 from recbole_unirep.training.penalties import PENALTIES
@@ -57,8 +65,12 @@ def is_row_loss(model_class, loss_type, trains_rows):
 
 
 def has_row_loss(model_class, loss_type):
-    """True if user sequences can train this model class: causal ones, those of PREFIXES, and BERT4Rec by CE."""
-    losses = {**dict.fromkeys(PREFIXES, ("CE", "BPR")), **dict.fromkeys(CLOZE, ("CE",))}
+    """True if user sequences can train this model class by the loss.
+
+    They can train causal classes by every loss, those of PREFIXES by CE and BPR, and BERT4Rec and HGN by CE. (HGN's BPR
+    compares the target's row of one table with the negative's row of another.)
+    """
+    losses = {**dict.fromkeys(PREFIXES, ("CE", "BPR")), **dict.fromkeys((*CLOZE, *SCORED_TABLES), ("CE",))}
     return is_causal(model_class) or loss_type in losses.get(model_class.__name__, ())
 
 
@@ -77,9 +89,9 @@ def row_loss(model, batch, n_items, config):
     states = prefix_states(model)
     if states is None:
         return cloze_loss(model, batch, n_items, config["ft_ratio"], config["training_rows"] == "target")
-    loss = recommendation_loss(batch, states, model.item_embedding, n_items, config["loss_type"])
+    loss = recommendation_loss(batch, states, scored_table(model), n_items, config["loss_type"])
     penalty = PENALTIES.get(type(model).__name__)
-    return loss if penalty is None else loss + penalty(model)
+    return loss if penalty is None else loss + penalty(model, batch)
 
 
 def recommendation_loss(batch, states_of, item_embedding, n_items, loss_type, additions_of=None, smoothing=0.0):
