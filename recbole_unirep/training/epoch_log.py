@@ -1,7 +1,11 @@
-"""recbole_unirep.training.epoch_log: writes each epoch's numbers to metrics.jsonl, TensorBoard, W&B and the log."""
+"""recbole_unirep.training.epoch_log: what a training says: each epoch's numbers, and how long an epoch will take.
+
+The numbers go to metrics.jsonl, TensorBoard, W&B and the log.
+"""
 
 import json
 from logging import getLogger
+from time import perf_counter
 
 from recbole.utils import WandbLogger
 from torch.utils.tensorboard import SummaryWriter
@@ -10,6 +14,8 @@ from recbole_unirep import parallel
 from recbole_unirep.files.whole import unwritten, write_text
 from recbole_unirep.runs.folder import METRICS, TENSORBOARD
 
+FIRST_STEPS, FIRST_SECONDS = 100, 60.0  # after so many steps, or so many seconds, an epoch's time is known well enough
+LONG = 60.0  # seconds; a shorter epoch ends before anybody asks
 MOST_LEVELS = 4  # levels whose numbers the log shows one by one; metrics.jsonl has all
 
 
@@ -64,6 +70,34 @@ class EpochLog:
         """Closes TensorBoard's file."""
         if self.writes:
             self.tensorboard.close()
+
+
+class Pace:
+    """Says in the log how long an epoch will take, once its first steps are done. A short epoch says nothing.
+
+    Args:
+        n_steps (int): number of steps of the epoch.
+    """
+
+    def __init__(self, n_steps):
+        self.n_steps, self.n_done, self.is_said, self.started = n_steps, 0, False, perf_counter()
+
+    def step(self):
+        """Counts a step that is done."""
+        self.n_done += 1
+        seconds = perf_counter() - self.started
+        if self.is_said or (self.n_done < FIRST_STEPS and seconds < FIRST_SECONDS):
+            return
+        self.is_said, of_epoch = True, seconds * self.n_steps / self.n_done
+        if of_epoch >= LONG and self.n_done < self.n_steps:
+            getLogger().info(
+                f"{_duration(of_epoch)} per epoch: {self.n_done:,} of {self.n_steps:,} steps took {seconds:.0f} s"
+            )
+
+
+def _duration(seconds):
+    """A time in words, for people: 'about 9 min'."""
+    return f"about {seconds / 60:.0f} min" if seconds < 2 * 3600 else f"about {seconds / 3600:.1f} hours"
 
 
 def with_lowest_levels(record):

@@ -36,7 +36,7 @@ from recbole_unirep.scoring.protocols import RECBOLE, evaluate_protocols
 from recbole_unirep.scoring.ranking_weights import choose_ranking_weights
 from recbole_unirep.training import checkpoint
 from recbole_unirep.training.data_parallel import SharedLoader, mean_over_processes, synchronised
-from recbole_unirep.training.epoch_log import EpochLog
+from recbole_unirep.training.epoch_log import EpochLog, Pace
 from recbole_unirep.training.finite import Finite
 from recbole_unirep.training.losses import row_loss
 from recbole_unirep.training.optimization import Optimization
@@ -254,7 +254,7 @@ class EngineTrainer(Finite, Trainer):
             self.n_training_items = train_data.n_items
         self.model.train()
         self.optimization.total_steps = self.epochs * len(train_data)
-        total = 0.0
+        total, pace = 0.0, Pace(len(train_data))
         for batch in tqdm(train_data, desc=f"Train {epoch_idx:>5}", ncols=100, disable=None if show_progress else True):
             self.watched_batch = batch
             with self.optimization.autocast():
@@ -264,6 +264,8 @@ class EngineTrainer(Finite, Trainer):
             self._check_nan(loss)
             self.optimization.step(self.optimizer, loss)
             total = total + torch.stack([part.detach().double() for part in parts])
+            if epoch_idx == self.start_epoch:
+                pace.step()
         return mean_over_processes(tuple(total.tolist()) if isinstance(losses, tuple) else total.item())
 
     def _losses(self, batch):
