@@ -15,6 +15,7 @@ from measure import arguments, repeated, report, timed
 from torch.utils.flop_counter import FlopCounterMode
 
 from recbole_unirep.config import Config
+from recbole_unirep.data.sequences import RowBatch, TrainingRows
 from recbole_unirep.data.split import load_data
 from recbole_unirep.model.build import build_model, trains_rows
 from recbole_unirep.scoring.protocols import evaluate_protocols
@@ -57,6 +58,35 @@ def train(options):
     report(seconds=seconds, targets=rows.n_targets, flops=counter.get_total_flops())
 
 
+def pace(options):
+    """Measures seconds and targets of the first batches of an epoch, after a warm-up batch, for any model."""
+    _, data, trainer = prepare(options)
+    batches = itertools.islice(data.train_data, 1 + int(options["batches"]))
+    warm_up, *measured = (batch if isinstance(batch, RowBatch) else first_of(batch) for batch in batches)
+
+    def take(part):
+        trainer._train_epoch(_Some(data.train_data, part), 0)
+
+    take([warm_up])
+    _, seconds = timed(lambda: take(measured))
+    report(seconds=seconds, targets=sum(map(n_targets, measured)), targets_of_an_epoch=targets_of(data.train_data))
+
+
+def first_of(batch):
+    """Returns the interaction of one of RecBole's batches."""
+    return batch[0] if isinstance(batch, tuple) else batch
+
+
+def n_targets(batch):
+    """Returns the number of targets, or of pairs, in a batch of our rows or of RecBole's."""
+    return len(batch.targets) if isinstance(batch, RowBatch) else len(batch)
+
+
+def targets_of(train_data):
+    """Returns the number of targets, or of pairs, in an epoch."""
+    return train_data.n_targets if isinstance(train_data, TrainingRows) else len(train_data.dataset)
+
+
 def pretrain(options):
     """Measures seconds and sequences of S3Rec's first pre-training batches, after a warm-up batch."""
     _, data, trainer = prepare(options)
@@ -85,24 +115,27 @@ def step(options):
     _, data, trainer = prepare(options)
     seconds = []
     for batch in data.train_data:
-        _, took = timed(lambda batch=batch: trainer._train_epoch(_One(data.train_data, batch), 0))
+        _, took = timed(lambda batch=batch: trainer._train_epoch(_Some(data.train_data, [batch]), 0))
         seconds.append(took)
         if len(seconds) == int(options["steps"]) + 3:
             break
     report(seconds=median(seconds[3:]), steps=len(seconds) - 3)
 
 
-class _One:
-    """Training data that consists of one batch."""
+class _Some:
+    """Training data that consists of some batches; all other attributes are the data's."""
 
-    def __init__(self, rows, batch):
-        self.rows, self.batch, self.n_items = rows, batch, rows.n_items
+    def __init__(self, train_data, batches):
+        self.train_data, self.batches = train_data, batches
+
+    def __getattr__(self, name):
+        return getattr(self.train_data, name)
 
     def __len__(self):
-        return 1
+        return len(self.batches)
 
     def __iter__(self):
-        return iter([self.batch])
+        return iter(self.batches)
 
 
 def evaluate(options):
@@ -138,5 +171,5 @@ def product(options):
 
 if __name__ == "__main__":
     measure, given = arguments()
-    measures = {"build": build, "train": train, "pretrain": pretrain, "step": step, "evaluate": evaluate, "full": full}
-    {**measures, "product": product}[measure](given)
+    measures = (build, train, pace, pretrain, step, evaluate, full, product)
+    {function.__name__: function for function in measures}[measure](given)

@@ -16,6 +16,8 @@ Shapes: B rows of T places, L max_length (the heights), C channels per height, D
 import torch
 from torch.nn import functional
 
+from recbole_unirep.scoring.prefix_states import one_place
+
 PLACES_AT_ONCE = 2048  # places whose windows are compared together, to bound the memory
 FULL = -1  # instead of a number of items: the window lies within the prefix
 
@@ -147,10 +149,11 @@ def _convolved(model, filters, tails, item_seq, is_wanted):
     vertical = (weight[: item_seq.size(1)] * items[:, :, None]).cumsum(dim=1) + of_padding
     vertical = vertical[is_wanted] + model.conv_v.bias[:, None]
     bias = torch.stack([convolution.bias for convolution in model.conv_h])  # [L, C]
-    if not torch.is_grad_enabled() and is_wanted.sum(dim=1).eq(1).all():  # ranking
-        windows = _largest_windows_of_one(items, is_wanted.int().argmax(dim=1), filters, tails)
-    else:
+    place = None if torch.is_grad_enabled() else one_place(is_wanted)
+    if place is None:
         windows = _LargestWindows.apply(items, filters, tails)[is_wanted]
+    else:
+        windows = _largest_windows_of_one(items, place[:, 0], filters, tails)
     horizontal = model.ac_conv(windows + bias)
     return torch.cat([vertical.flatten(1), horizontal.flatten(1)], dim=1)
 

@@ -21,9 +21,8 @@ Shapes: B rows of T places, L max_length, D embedding_size, P wanted places.
 
 import torch
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
-PRODUCTS_AT_ONCE = 2**22  # numbers in memory while prefixes attend to their items
+QUERIES_AT_ONCE = 8  # prefixes per row that attend together, to the items of the longest of them
 
 
 def hgn_states(model, item_seq, users, is_wanted):
@@ -66,48 +65,61 @@ def _behind(from_each_place, n_places, at_the_end):
 def stamp_states(model, item_seq, users, is_wanted):
     """Returns the states of RecBole's STAMP."""
     items, padding = model.item_embedding(item_seq), model.item_embedding.weight[0].detach()
-    row, place = is_wanted.nonzero(as_tuple=True)
-    n_padding = (model.max_seq_length - 1 - place)[:, None]
-    memory = (items.cumsum(dim=1)[row, place] + n_padding * padding) / (place + 1)[:, None]  # [P, D]
-    last = items[row, place]
+    place, state_of = _queried(is_wanted)
+    n_padding = (model.max_seq_length - 1 - place)[..., None]
+    memory = (_at(items.cumsum(dim=1), place) + n_padding * padding) / (place + 1)[..., None]  # [B, Q, D]
+    last = _at(items, place)
     query = model.w2(last) + model.w3(memory) + model.b_a
-    attended = _attended(model.w1(items), query, model.w0.weight[0], items, is_wanted)
+    attended = _attended(model.w1(items), query, model.w0.weight[0], items, place)
     of_padding = model.w0(model.sigmoid(model.w1(padding) + query)) * padding
     hidden = model.tanh(model.mlp_a(attended + n_padding * of_padding + memory))
-    return hidden * model.tanh(model.mlp_b(last))
+    return (hidden * model.tanh(model.mlp_b(last)))[state_of]
 
 
 def narm_states(model, item_seq, users, is_wanted):
     """Returns the states of RecBole's NARM."""
     hidden, _ = model.gru(model.emb_dropout(model.item_embedding(item_seq)))
-    last = hidden[is_wanted]
-    local = _attended(model.a_1(hidden), model.a_2(last), model.v_t.weight[0], hidden, is_wanted)
-    return model.b(model.ct_dropout(torch.cat([local, last], dim=1)))
+    place, state_of = _queried(is_wanted)
+    last = _at(hidden, place)
+    local = _attended(model.a_1(hidden), model.a_2(last), model.v_t.weight[0], hidden, place)
+    return model.b(model.ct_dropout(torch.cat([local, last], dim=2)[state_of]))
 
 
-def _attended(keys, query, weight, values, is_wanted):
+def one_place(is_wanted):
+    """Returns the wanted place of each row, shape: [B, 1]; None if a row has none or several."""
+    return is_wanted.int().argmax(dim=1, keepdim=True) if is_wanted.sum(dim=1).eq(1).all() else None
+
+
+def _queried(is_wanted):
+    """Returns the ends of the prefixes to compute [B, Q], and the index of the wanted ones among them."""
+    place = one_place(is_wanted)
+    if place is not None:
+        return place, torch.ones_like(place, dtype=torch.bool)
+    return torch.arange(is_wanted.size(1), device=is_wanted.device).expand(is_wanted.shape), is_wanted
+
+
+def _at(vectors, place):
+    """Gathers vectors [B, T, D] at places [B, Q], shape: [B, Q, D]."""
+    return vectors.gather(1, place[..., None].expand(-1, -1, vectors.size(2)))
+
+
+def _attended(keys, queries, weight, values, place):
     """Returns the sum of a prefix's values, each times weight . sigmoid(key + query); nothing adds up to 1.
 
     Args:
         keys (Tensor): shape: [B, T, E].
-        query (Tensor): one per prefix, shape: [P, E].
+        queries (Tensor): one per prefix, shape: [B, Q, E].
         weight (Tensor): shape: [E].
         values (Tensor): shape: [B, T, D].
-        is_wanted (Tensor): where the prefixes end, shape: [B, T], bool.
+        place (Tensor): where the prefixes end, shape: [B, Q].
 
     Returns:
-        Tensor: shape: [P, D].
+        Tensor: shape: [B, Q, D].
     """
-    row, place = is_wanted.nonzero(as_tuple=True)
-    n_prefixes = max(1, PRODUCTS_AT_ONCE // keys[0].numel())
-    cuts = zip(row.split(n_prefixes), place.split(n_prefixes), query.split(n_prefixes))
-    parts = [checkpoint(_attend, keys, values, weight, *cut, use_reentrant=False) for cut in cuts]
-    return torch.cat(parts) if parts else query.new_zeros(0, values.size(2))
-
-
-def _attend(keys, values, weight, row, place, query):
-    """As `_attended`, for some prefixes; forgets the sigmoids and computes them again in the backward pass."""
-    strength = torch.sigmoid(keys[row] + query[:, None]) @ weight  # [P, T]
-    is_behind = torch.arange(keys.size(1), device=keys.device) > place[:, None]
-    strength = strength.masked_fill(is_behind, 0.0)
-    return (strength[:, None] @ values[row])[:, 0]
+    parts = []
+    for query, end in zip(queries.split(QUERIES_AT_ONCE, dim=1), place.split(QUERIES_AT_ONCE, dim=1)):
+        n_read = int(end.max()) + 1
+        strength = torch.add(keys[:, None, :n_read], query[:, :, None]).sigmoid_() @ weight  # [B, Q, T]
+        is_behind = torch.arange(n_read, device=keys.device) > end[..., None]
+        parts.append(strength.masked_fill(is_behind, 0.0) @ values[:, :n_read])
+    return torch.cat(parts, dim=1)

@@ -111,7 +111,7 @@ def test_bpr_losses_and_gradients_equal_recboles(load, name):
 
 @pytest.mark.parametrize(
     ("name", "limit"),
-    [("Caser", "caser.PLACES_AT_ONCE"), *((name, "prefix_states.PRODUCTS_AT_ONCE") for name in ("STAMP", "NARM"))],
+    [("Caser", "caser.PLACES_AT_ONCE"), *((name, "prefix_states.QUERIES_AT_ONCE") for name in ("STAMP", "NARM"))],
 )
 def test_parts_give_the_states_of_the_whole(load, monkeypatch, name, limit):
     _, data, model = load(name, **STILL, MAX_ITEM_LIST_LENGTH=7)
