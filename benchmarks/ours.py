@@ -5,6 +5,7 @@
 Options that the measure does not read are config keys of the run.
 """
 
+import copy
 import itertools
 import tempfile
 from statistics import median
@@ -62,19 +63,14 @@ def pace(options):
     """Measures seconds and targets of the first batches of an epoch, after a warm-up batch, for any model."""
     _, data, trainer = prepare(options)
     batches = itertools.islice(data.train_data, 1 + int(options["batches"]))
-    warm_up, *measured = (batch if isinstance(batch, RowBatch) else first_of(batch) for batch in batches)
+    warm_up, *measured = batches
 
     def take(part):
-        trainer._train_epoch(_Some(data.train_data, part), 0)
+        trainer._train_epoch(some(data.train_data, part), 0)
 
     take([warm_up])
     _, seconds = timed(lambda: take(measured))
     report(seconds=seconds, targets=sum(map(n_targets, measured)), targets_of_an_epoch=targets_of(data.train_data))
-
-
-def first_of(batch):
-    """Returns the interaction of one of RecBole's batches."""
-    return batch[0] if isinstance(batch, tuple) else batch
 
 
 def n_targets(batch):
@@ -115,27 +111,26 @@ def step(options):
     _, data, trainer = prepare(options)
     seconds = []
     for batch in data.train_data:
-        _, took = timed(lambda batch=batch: trainer._train_epoch(_Some(data.train_data, [batch]), 0))
+        _, took = timed(lambda batch=batch: trainer._train_epoch(some(data.train_data, [batch]), 0))
         seconds.append(took)
         if len(seconds) == int(options["steps"]) + 3:
             break
     report(seconds=median(seconds[3:]), steps=len(seconds) - 3)
 
 
-class _Some:
-    """Training data that consists of some batches; all other attributes are the data's."""
+def some(train_data, batches):
+    """Returns training data that are like `train_data`, but consist of some batches."""
 
-    def __init__(self, train_data, batches):
-        self.train_data, self.batches = train_data, batches
+    class Some(type(train_data)):
+        def __len__(self):
+            return len(batches)
 
-    def __getattr__(self, name):
-        return getattr(self.train_data, name)
+        def __iter__(self):
+            return iter(batches)
 
-    def __len__(self):
-        return len(self.batches)
-
-    def __iter__(self):
-        return iter(self.batches)
+    part = copy.copy(train_data)
+    part.__class__ = Some
+    return part
 
 
 def evaluate(options):
