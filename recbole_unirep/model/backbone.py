@@ -108,6 +108,7 @@ class BackboneEnsemble(nn.Module):
         self.item_embedding = backbones[0].item_embedding
         for backbone in backbones:
             del backbone.item_embedding
+            replace_dropout(backbone)
         self.members = nn.ModuleList(backbones)
 
     def sequence_states(self, item_seq):
@@ -143,6 +144,4 @@ def make_backbone(name, config, dataset, hidden_size):
         raise ValueError(f"n_heads {config['n_heads']} does not divide {name}'s hidden size {hidden_size}: change one")
     loss_type = config["loss_type"] if config["loss_type"] in ("CE", "BPR") else "CE"
     sizes = {item_size_key(name): hidden_size}
-    backbone = backbone_class(name)(with_keys(config, **sizes, loss_type=loss_type), dataset)
-    replace_dropout(backbone)
-    return backbone
+    return backbone_class(name)(with_keys(config, **sizes, loss_type=loss_type), dataset)
