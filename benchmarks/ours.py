@@ -62,8 +62,7 @@ def train(options):
 def pace(options):
     """Measures seconds and targets of the first batches of an epoch, after a warm-up batch, for any model."""
     _, data, trainer = prepare(options)
-    batches = itertools.islice(data.train_data, 1 + int(options["batches"]))
-    warm_up, *measured = batches
+    warm_up, *measured = itertools.islice(data.train_data, 1 + int(options["batches"]))
 
     def take(part):
         trainer._train_epoch(some(data.train_data, part), 0)

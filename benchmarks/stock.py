@@ -56,15 +56,8 @@ def prepare(options):
     if "item_attribute" in options:
         attribute = options["item_attribute"]
         keys |= {"item_attribute": attribute, "load_col": {**TASK["load_col"], "item": ["item_id", attribute]}}
-    if "features" in options:
-        columns = options["features"].split(",")
-        keys |= {"selected_features": columns, "load_col": {**TASK["load_col"], "item": ["item_id", *columns]}}
-    if "mode" in options:
-        keys["eval_args"] = {**TASK["eval_args"], "mode": options["mode"]}
     if "negatives" in options:
         keys["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": int(options["negatives"])}
-    if "length" in options:
-        keys["MAX_ITEM_LIST_LENGTH"] = int(options["length"])
     if options.get("core") == "0":
         keys |= {"user_inter_num_interval": "[0,inf)", "item_inter_num_interval": "[0,inf)"}
     config = Config(model=name, dataset=options["dataset"], config_dict=keys)

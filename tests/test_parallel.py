@@ -59,7 +59,7 @@ CASES = {
     "UniRep, repeats and sampled softmax": {"model": "UniRep", "loss_type": "SSM", "shared_negatives": 20, **BEST},
     "UniRep, repeats and prefixes": {"model": "UniRep", **BEST, "training_rows": "prefix", "transition_bias": 0},
     "SASRec, sampled softmax": {"model": "SASRec", "loss_type": "SSM", "shared_negatives": 20},
-    "prefixes": {"model": "Caser"},
+    "Caser": {"model": "Caser"},
     "SASRec, prefixes": {"model": "SASRec", "training_rows": "prefix"},
     "UniRep, prefixes": {"model": "UniRep", "backbone": "Caser"},
     "general": {"model": "BPR"},

@@ -37,9 +37,7 @@ def test_only_targets_are_trained_and_padding_and_special_rows_get_no_gradient(l
         log_weights=torch.tensor([0.5, 0.0, -1.0]),
         following=torch.tensor([[5, 0, 0], [4, 0, 0]]),
     )
-    loss = recommendation_loss(
-        batch, own_vectors(item_embedding), item_embedding, 7, loss_type
-    )  # state = embedding of the item
+    loss = recommendation_loss(batch, own_vectors(item_embedding), item_embedding, 7, loss_type)
     table = item_embedding.weight
     losses = []
     for item, target, negative in ((3, 1, 2), (1, 5, 2), (6, 4, 6)):
