@@ -60,6 +60,7 @@ CASES = {
     "UniRep, repeats and prefixes": {"model": "UniRep", **BEST, "training_rows": "prefix", "transition_bias": 0},
     "SASRec, sampled softmax": {"model": "SASRec", "loss_type": "SSM", "shared_negatives": 20},
     "Caser": {"model": "Caser"},
+    "HGN": {"model": "HGN", "reg_weight": [0.1, 0.2]},
     "SASRec, prefixes": {"model": "SASRec", "training_rows": "prefix"},
     "UniRep, prefixes": {"model": "UniRep", "backbone": "Caser"},
     "general": {"model": "BPR"},
